@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "net"
+
+// admit decides what becomes of a datagram for which there is no session: a new session for a PUSH inside the initial
+// window, an answer to what belongs to a session that has ended, nothing otherwise.
+func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
+	var first segment
+	if p.kind != packetPlain && p.kind != packetData {
+		return nil
+	}
+	if _, status := parseSegment(p.segments, &first); status != parseOK {
+		r.counters.inErrs++
+		return nil
+	}
+	e := r.ep
+	m := findControl(p.segments)
+	e.mu.Lock()
+	l := e.listener
+	if w := e.waits.get(key, r.now); w != nil {
+		if !w.yields(&first, &m) {
+			w.renew(r.now)
+			record := *w
+			e.mu.Unlock()
+			r.answerEnded(&record, &first, &m, key, custom)
+			return nil
+		}
+		e.waits.drop(key)
+	}
+	rivals, ok := e.rivals(key.peer, &first, &m)
+	e.mu.Unlock()
+	opens := first.cmd == cmdPush && uint32(first.sn) < wndInitial
+	if l == nil || !opens || !ok || l.full() {
+		if l != nil && first.cmd == cmdWask {
+			// Somebody who waits for a listener to be there. No session opens for it.
+			r.answer(&segment{conv: key.conv, cmd: cmdWins, wnd: wndInitial}, key, custom)
+		} else if !opens {
+			r.answerUnknown(&first, &m, key, custom)
+		}
+		return nil
+	}
+	for _, s := range rivals {
+		s.replaced()
+	}
+	s := newSession(e, key.conv, key.peer, custom, &e.opts)
+	s.accepted = true
+	if !e.add(s) {
+		return nil
+	}
+	DefaultSnmp.connOpened(false)
+	if !l.offer(s) {
+		s.replaced()
+		return nil
+	}
+	return s
+}
+
+// rivals returns the sessions that a new one from the same address replaces: all, unless one side says that several
+// share the address on purpose. ok is false for a packet that may not replace them, because it does not begin a stream.
+// Called with the endpoint's lock held.
+func (e *endpoint) rivals(peer peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
+	if m.has[ctlHello] && m.flags&helloShared != 0 {
+		return nil, true
+	}
+	for s := e.peers[peer]; s != nil; s = s.nextOfPeer {
+		if !s.sharesAddress.Load() {
+			rivals = append(rivals, s)
+		}
+	}
+	return rivals, len(rivals) == 0 || first.sn == 0
+}
+
+// yields reports whether a time-wait record makes way for the datagram: a restarted peer has another incarnation, or,
+// being an old one, begins a stream with a clock that has begun anew.
+func (w *timeWait) yields(first *segment, m *controlSet) bool {
+	if first.cmd != cmdPush {
+		return false
+	}
+	if m.has[ctlHello] {
+		return m.incarnation != w.peer
+	}
+	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(first.ts-w.newestTS) < 0
+}
+
+// answerEnded answers a datagram for a session that has ended: FINACK for a FIN, RESET for data, where the peer knows
+// the extension.
+func (r *reader) answerEnded(w *timeWait, first *segment, m *controlSet, key sessionKey, custom net.Addr) {
+	if w.peer == 0 || m.has[ctlReset] {
+		return
+	}
+	var answer controlSet
+	una := w.rcvNxt
+	switch {
+	case first.cmd == cmdPush && !first.sn.before(w.rcvNxt):
+		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
+		una = first.sn
+	case m.has[ctlFin]:
+		answer.has[ctlFinAck], answer.finalAcked = true, m.final
+	case m.has[ctlPing]:
+		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
+	case first.cmd == cmdPush:
+		// A repeated segment whose acknowledgement was lost.
+		r.answer(&segment{conv: key.conv, cmd: cmdAck, wnd: wndInitial, ts: first.ts, sn: first.sn, una: w.rcvNxt}, key, custom)
+		return
+	default:
+		return
+	}
+	r.answerControl(&answer, una, key, custom)
+}
+
+// answerUnknown tells a peer whose packet a key vouches for that its session does not exist.
+func (r *reader) answerUnknown(first *segment, m *controlSet, key sessionKey, custom net.Addr) {
+	if !r.ep.sealer.authenticates() || m.has[ctlReset] || first.cmd != cmdPush && !m.has[ctlFin] && !m.has[ctlPing] {
+		return
+	}
+	una := first.sn
+	if first.cmd != cmdPush {
+		una = first.una
+	}
+	r.answerControl(&controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown}, una, key, custom)
+}
+
+// answersPerSecond bounds the answers that belong to no session, of one socket.
+const answersPerSecond = 1000
+
+func (r *reader) answerControl(m *controlSet, una seqNum, key sessionKey, custom net.Addr) {
+	var buf [maxControl]byte
+	r.answer(&segment{conv: key.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: una,
+		data: appendControl(buf[:0], m)}, key, custom)
+}
+
+// answer sends one segment that no session stands behind. It is never longer than what it answers by more than a
+// header, and there are only so many a second.
+func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
+	if second := r.now / 1000; second != r.answerSecond {
+		r.answerSecond, r.answers = second, 0
+	}
+	if r.answers++; r.answers > answersPerSecond {
+		return
+	}
+	r.leave()
+	tx, sealer := &r.tx, r.ep.sealer
+	tx.reserve(r.ep, 0)
+	start := tx.w.start
+	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)
+	end := start + len(b) + sealer.tailroom()
+	if sealer.seal(tx.w.arena[start:end]) != nil {
+		return
+	}
+	tx.w.start = end
+	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: key.peer.udp, toAddr: custom})
+}

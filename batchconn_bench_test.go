@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// batchBenchModes are the ways a batch may take; each falls back to the next where the system does not have it.
+var batchBenchModes = []struct {
+	name string
+	make func(testing.TB, *net.UDPConn) batchConn
+}{
+	{"gso", func(_ testing.TB, conn *net.UDPConn) batchConn { return newBatchConn(conn) }},
+	{"mmsg", func(t testing.TB, conn *net.UDPConn) batchConn {
+		t.Setenv("KCP_DISABLE_GSO", "1")
+		t.Setenv("KCP_DISABLE_GRO", "1")
+		return newBatchConn(conn)
+	}},
+	{"portable", func(_ testing.TB, conn *net.UDPConn) batchConn { return newPortableConn(conn) }},
+}
+
+// BenchmarkBatchOneWay moves runs of 46 datagrams of 1400 bytes one way over loopback, a window of them at a time.
+func BenchmarkBatchOneWay(b *testing.B) {
+	const segment, segments = 1400, 46
+	for _, mode := range batchBenchModes {
+		b.Run(mode.name, func(b *testing.B) {
+			rc, sc := batchSocket(b, "127.0.0.1:0"), batchSocket(b, "127.0.0.1:0")
+			setDefaultBuffers(rc)
+			setDefaultBuffers(sc)
+			from, to := mode.make(b, sc), mode.make(b, rc)
+			var got, sent atomic.Int64
+			go batchBenchCount(to, &got)
+			p := []outgoing{{buf: make([]byte, segment*segments), segment: segment, to: batchAddr(rc)}}
+			window := batchBenchWindow(b, rc)
+			var lost int64
+			b.SetBytes(segment * segments)
+			b.ReportAllocs()
+			for b.Loop() {
+				lost += batchBenchWait(&sent, &got, window)
+				n, _, err := from.writeBatch(p)
+				if err != nil {
+					b.Fatal(err)
+				}
+				sent.Add(int64(n * segment))
+			}
+			b.ReportMetric(float64(lost)/segment/float64(b.N), "lost/op")
+		})
+	}
+}
+
+// BenchmarkBatchPeers sends one small datagram to each of 64 peers in a batch.
+func BenchmarkBatchPeers(b *testing.B) {
+	for _, mode := range batchBenchModes {
+		b.Run(mode.name, func(b *testing.B) {
+			rc, sc := batchSocket(b, "127.0.0.1:0"), batchSocket(b, "127.0.0.1:0")
+			setDefaultBuffers(rc)
+			from, to := mode.make(b, sc), mode.make(b, rc)
+			var got, sent atomic.Int64
+			go batchBenchCount(to, &got)
+			p := make([]outgoing, 64)
+			for i := range p {
+				p[i] = outgoing{buf: make([]byte, 100), to: batchAddr(rc)}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				batchBenchWait(&sent, &got, 10_000)
+				n, _, err := from.writeBatch(p)
+				if err != nil {
+					b.Fatal(err)
+				}
+				sent.Add(int64(n * 100))
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/datagram")
+		})
+	}
+}
+
+// BenchmarkBatchEcho sends 64 bytes to and fro; "socket" is the same by package net's methods alone.
+func BenchmarkBatchEcho(b *testing.B) {
+	b.Run("socket", func(b *testing.B) {
+		far, near := batchSocket(b, "127.0.0.1:0"), batchSocket(b, "127.0.0.1:0")
+		go func() {
+			buf := make([]byte, 2048)
+			for {
+				n, from, err := far.ReadFromUDPAddrPort(buf)
+				if err != nil {
+					return
+				}
+				_, _ = far.WriteToUDPAddrPort(buf[:n], from)
+			}
+		}()
+		buf, to := make([]byte, 64), batchAddr(far)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := near.WriteToUDPAddrPort(buf, to); err != nil {
+				b.Fatal(err)
+			}
+			if _, _, err := near.ReadFromUDPAddrPort(buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for _, mode := range batchBenchModes {
+		b.Run(mode.name, func(b *testing.B) {
+			rc, sc := batchSocket(b, "127.0.0.1:0"), batchSocket(b, "127.0.0.1:0")
+			near, far := mode.make(b, sc), mode.make(b, rc)
+			go func() {
+				p, out := batchBuffers(far), make([]outgoing, 1)
+				for {
+					n, err := far.readBatch(p)
+					if err != nil {
+						return
+					}
+					for _, m := range p[:n] {
+						out[0] = outgoing{buf: m.buf[:m.n], to: m.from}
+						_, _, _ = far.writeBatch(out)
+					}
+				}
+			}()
+			p, out := batchBuffers(near), []outgoing{{buf: make([]byte, 64), to: batchAddr(rc)}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := near.writeBatch(out); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := near.readBatch(p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// batchBenchWindow is how many bytes may be under way: what the receive buffer holds, full-sized headers and all.
+func batchBenchWindow(b *testing.B, conn *net.UDPConn) int64 {
+	rcv, _, err := socketBuffers(conn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return int64(max(rcv/4, 2*65536))
+}
+
+// batchBenchWait waits until less than window bytes are under way and returns how many it has given up for lost.
+func batchBenchWait(sent, got *atomic.Int64, window int64) int64 {
+	for start := time.Now(); ; runtime.Gosched() {
+		if under := sent.Load() - got.Load(); under < window {
+			return 0
+		} else if time.Since(start) > 100*time.Millisecond {
+			sent.Add(-under)
+			return under
+		}
+	}
+}
+
+func batchBenchCount(c batchConn, got *atomic.Int64) {
+	p := batchBuffers(c)
+	for {
+		n, err := c.readBatch(p)
+		if err != nil {
+			return
+		}
+		size := 0
+		for _, m := range p[:n] {
+			size += m.n
+		}
+		got.Add(int64(size))
+	}
+}
+
+// batchBuffers is what a reader of c allocates.
+func batchBuffers(c batchConn) []received {
+	messages, size := c.readBatchSize()
+	arena := make([]byte, messages*size)
+	p := make([]received, messages)
+	for i := range p {
+		p[i].buf = arena[i*size : (i+1)*size : (i+1)*size]
+	}
+	return p
+}
+
+func batchSocket(t testing.TB, address string) *net.UDPConn {
+	t.Helper()
+	local := netip.MustParseAddrPort(address)
+	network := "udp" // dual-stack for the IPv6 wildcard
+	if local.Addr().Is4() {
+		network = "udp4"
+	}
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(local))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, ok := t.(*testing.T); ok {
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // a lost datagram fails a test instead of hanging it
+	}
+	return conn
+}
+
+func batchAddr(conn net.PacketConn) netip.AddrPort {
+	addr, ok := conn.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		panic(fmt.Sprintf("%T is no UDP address", conn.LocalAddr()))
+	}
+	return peerAddrPort(addr)
+}

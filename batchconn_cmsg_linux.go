@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !kcpbasic
+
+package kcp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// writeControl is the control data of one message that is sent: how a run is cut, and the address it is sent from. Either
+// may be left out; the structs are padded as CMSG_SPACE demands.
+//
+//	| cmsghdr | u16 segment size | pad | cmsghdr | in_pktinfo or in6_pktinfo | pad |
+type writeControl struct {
+	segment struct {
+		hdr  unix.Cmsghdr
+		size uint16
+	}
+	source struct {
+		hdr  unix.Cmsghdr
+		info [unix.SizeofInet6Pktinfo]byte
+	}
+}
+
+var (
+	segmentControlSpace = unix.CmsgSpace(2)
+	controlDataOffset   = unix.CmsgLen(0)
+)
+
+// encode points h at the control messages asked for. segment 0 means a single datagram, an invalid source the kernel's choice.
+func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, inet6 bool) {
+	h.Control = nil
+	space := 0
+	if segment > 0 {
+		w.segment.hdr.Level = unix.IPPROTO_UDP
+		w.segment.hdr.Type = unix.UDP_SEGMENT
+		w.segment.hdr.SetLen(unix.CmsgLen(2))
+		w.segment.size = uint16(segment)
+		h.Control = (*byte)(unsafe.Pointer(&w.segment))
+		space = segmentControlSpace
+	}
+	if source.IsValid() {
+		if h.Control == nil {
+			h.Control = (*byte)(unsafe.Pointer(&w.source))
+		}
+		space += w.encodeSource(source, inet6)
+	}
+	h.SetControllen(space)
+}
+
+// encodeSource writes the address without an interface: the route, or the destination's zone, chooses that.
+func (w *writeControl) encodeSource(source netip.Addr, inet6 bool) (space int) {
+	clear(w.source.info[:])
+	size := unix.SizeofInet6Pktinfo
+	if inet6 {
+		w.source.hdr.Level, w.source.hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+		(*unix.Inet6Pktinfo)(unsafe.Pointer(&w.source.info)).Addr = source.As16()
+	} else {
+		size = unix.SizeofInet4Pktinfo
+		w.source.hdr.Level, w.source.hdr.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+		(*unix.Inet4Pktinfo)(unsafe.Pointer(&w.source.info)).Spec_dst = source.As4()
+	}
+	w.source.hdr.SetLen(unix.CmsgLen(size))
+	return unix.CmsgSpace(size)
+}
+
+// decodeControl reads the segment size (0 if none was told) and the local address from the control data of a message.
+func decodeControl(b []byte) (segment int, local netip.Addr) {
+	for len(b) >= controlDataOffset {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
+		n := int(h.Len)
+		if n < controlDataOffset || n > len(b) {
+			break
+		}
+		data := b[controlDataOffset:n]
+		switch {
+		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 4:
+			segment = int(int32(binary.NativeEndian.Uint32(data)))
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			local = netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Spec_dst)
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			local = netip.AddrFrom16((*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0])).Addr).Unmap()
+		}
+		b = b[min(unix.CmsgSpace(len(data)), len(b)):]
+	}
+	if local.IsMulticast() || local.IsUnspecified() {
+		local = netip.Addr{} // no address to answer from
+	}
+	return segment, local
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !kcpbasic
+
+package kcp
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// gsoAvoided is how many peers are remembered; one forgotten costs a refused call more.
+	gsoAvoided = 64
+	// gsoRetry is when they are tried again: the kernel forgets a path MTU after as long (net.ipv4.route.mtu_expires).
+	gsoRetry = 10 * time.Minute
+	// gsoRefusals is how many refused runs in a row, to peers not known before, mean that it is not the peers' paths.
+	gsoRefusals = 16
+)
+
+// gsoState decides whether runs of datagrams may leave in one piece. Some errors say that the system or the device cannot
+// do it at all. Others come as well from a path whose MTU is smaller than a datagram of the run, where only fragments get
+// through; any peer can bring that about for its own path, so that it must not slow down the others. It is safe for
+// concurrent use.
+type gsoState struct {
+	on       atomic.Bool
+	refusals atomic.Int32 // runs refused since the last one that was accepted
+	seed     maphash.Seed
+	epoch    time.Time
+	retryAt  atomic.Int64 // nanoseconds after epoch when avoid is emptied; 0 while it is empty
+	avoid    [gsoAvoided]atomic.Uint64
+}
+
+func (g *gsoState) init(on bool) {
+	g.seed, g.epoch = maphash.MakeSeed(), time.Now()
+	g.on.Store(on)
+}
+
+func (g *gsoState) enabled() bool { return g.on.Load() }
+
+func (g *gsoState) disable() { g.on.Store(false) }
+
+// segments is how many datagrams a message to this peer may hold.
+func (g *gsoState) segments(to netip.Addr) int {
+	if !g.on.Load() {
+		return 1
+	}
+	retryAt := g.retryAt.Load()
+	if retryAt == 0 {
+		return maxRunSegments
+	}
+	key, slot := g.slot(to)
+	if slot.Load() != key {
+		return maxRunSegments
+	}
+	if int64(time.Since(g.epoch)) < retryAt {
+		return 1
+	}
+	g.retryAt.Store(0)
+	for i := range g.avoid {
+		g.avoid[i].Store(0)
+	}
+	return maxRunSegments
+}
+
+// accepted takes note of a run that the kernel took.
+func (g *gsoState) accepted() {
+	if g.refusals.Load() != 0 {
+		g.refusals.Store(0)
+	}
+}
+
+// refused takes note of a run that the kernel refused for errno, though its datagrams went through one by one.
+func (g *gsoState) refused(to netip.Addr, errno syscall.Errno) {
+	switch errno {
+	case unix.EIO, unix.EOPNOTSUPP, unix.ENOPROTOOPT:
+		g.disable()
+	case unix.EINVAL, unix.EMSGSIZE:
+		if g.refusals.Add(1) >= gsoRefusals {
+			g.disable()
+			return
+		}
+		key, slot := g.slot(to)
+		slot.Store(key)
+		g.retryAt.CompareAndSwap(0, int64(time.Since(g.epoch)+gsoRetry))
+	}
+}
+
+// slot is where `to` is remembered, and as what; never 0.
+func (g *gsoState) slot(to netip.Addr) (uint64, *atomic.Uint64) {
+	address := to.As16()
+	key := maphash.Bytes(g.seed, address[:])
+	return key | 1, &g.avoid[key>>1%gsoAvoided]
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !kcpbasic
+
+package kcp
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// envDisableGSO and envDisableGRO switch the two features off in the field when set to anything but "0" or "false".
+	envDisableGSO = "KCP_DISABLE_GSO"
+	envDisableGRO = "KCP_DISABLE_GRO"
+
+	// maxRunSegments is UDP_MAX_SEGMENTS of the kernels before 6.9; later ones take 128, which runs of MTU-sized
+	// datagrams cannot reach within maxRunBytes.
+	maxRunSegments = 64
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
+type mmsghdr struct {
+	hdr  unix.Msghdr
+	size uint32
+}
+
+// mmsgCalls are the system calls of the data path; tests put failing ones in their place.
+type mmsgCalls struct {
+	recv func(fd uintptr, msgs []mmsghdr) (n int, errno syscall.Errno)
+	send func(fd uintptr, msgs []mmsghdr) (n int, errno syscall.Errno)
+}
+
+var kernelCalls = mmsgCalls{
+	recv: func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) { return mmsgCall(unix.SYS_RECVMMSG, fd, msgs) },
+	send: func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) { return mmsgCall(unix.SYS_SENDMMSG, fd, msgs) },
+}
+
+// mmsgCall never blocks: waiting is left to the caller, so that no thread is held.
+func mmsgCall(call, fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+	n, _, errno := unix.Syscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(msgs))), uintptr(len(msgs)),
+		unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+// linuxConn is the batchConn of a *net.UDPConn: recvmmsg and sendmmsg, with UDP GSO and GRO where the kernel has them.
+type linuxConn struct {
+	raw     syscall.RawConn
+	calls   mmsgCalls
+	inet6   bool           // an AF_INET6 socket, dual-stack or not
+	peer    netip.AddrPort // where the socket is connected to, else invalid
+	gso     gsoState
+	gro     atomic.Bool
+	options []socketOption // as they were before
+	reader  *linuxReader
+	writers sync.Pool // of *linuxWriter
+	// basic takes over for good when blocked is set: the kernel or a sandbox does not let the calls through.
+	basic   *portableConn
+	blocked atomic.Bool
+}
+
+type socketOption struct{ level, name, value int }
+
+// newPlatformConn returns the batchConn for conn, nil if the system offers nothing better than the portable one.
+func newPlatformConn(conn *net.UDPConn) batchConn {
+	if c := newLinuxConn(conn, kernelCalls); c != nil {
+		return c
+	}
+	return nil
+}
+
+func newLinuxConn(conn *net.UDPConn, calls mmsgCalls) *linuxConn {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	c := &linuxConn{raw: raw, calls: calls, peer: connectedPeer(conn), basic: newPortableConn(conn)}
+	usable := false
+	if err := raw.Control(func(fd uintptr) { usable = c.probe(int(fd)) }); err != nil || !usable {
+		return nil
+	}
+	c.reader = newLinuxReader(c)
+	c.writers.New = func() any { return newLinuxWriter(c) }
+	return c
+}
+
+// probe finds out what the socket can do and sets its options; false if the calls themselves are refused.
+func (c *linuxConn) probe(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || (domain != unix.AF_INET && domain != unix.AF_INET6) {
+		return false
+	}
+	c.inet6 = domain == unix.AF_INET6
+	// A call for no message does nothing, but a sandbox that forbids it says so.
+	if _, errno := c.calls.send(uintptr(fd), nil); errno != 0 {
+		return false
+	}
+	if _, errno := c.calls.recv(uintptr(fd), nil); errno == unix.ENOSYS || errno == unix.EPERM {
+		return false
+	}
+	_, err = unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+	c.gso.init(err == nil && !envSwitch(envDisableGSO))
+	gro := !envSwitch(envDisableGRO)
+	// Control messages are looked at in any case: the socket's owner may have wishes of its own.
+	c.gro.Store(c.setOption(fd, unix.IPPROTO_UDP, unix.UDP_GRO, boolInt(gro)) && gro)
+	if sa, err := unix.Getsockname(fd); err == nil && unspecified(sa) && !c.peer.IsValid() {
+		// Where it fails the kernel chooses the source address of answers, as it does without it. A dual-stack socket
+		// has both: for IPv4 the second is the better one, it names our address when a broadcast one was asked.
+		if c.inet6 {
+			c.setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		}
+		c.setOption(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	}
+	return true
+}
+
+// setOption sets a socket option and keeps its old value for release; false if the kernel does not have it.
+func (c *linuxConn) setOption(fd, level, name, value int) bool {
+	old, err := unix.GetsockoptInt(fd, level, name)
+	if err != nil || unix.SetsockoptInt(fd, level, name, value) != nil {
+		return false
+	}
+	c.options = append(c.options, socketOption{level, name, old})
+	return true
+}
+
+// unspecified tells whether a socket is bound to all addresses, so that which one was asked is worth knowing.
+func unspecified(sa unix.Sockaddr) bool {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(sa.Addr).IsUnspecified()
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(sa.Addr).Unmap().IsUnspecified()
+	}
+	return false
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// envSwitch tells whether the environment variable is set and not to a false value.
+func envSwitch(name string) bool {
+	value := os.Getenv(name)
+	on, err := strconv.ParseBool(value)
+	return value != "" && (on || err != nil)
+}
+
+func (c *linuxConn) readBatch(p []received) (int, error) {
+	if c.blocked.Load() {
+		return c.basic.readBatch(p)
+	}
+	n, err := c.reader.read(p)
+	if err == unix.ENOSYS || err == unix.EPERM {
+		c.block()
+		return c.basic.readBatch(p)
+	}
+	return n, err
+}
+
+func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {
+	if c.blocked.Load() {
+		return c.basic.writeBatch(p)
+	}
+	w := c.writers.Get().(*linuxWriter)
+	sent, lost, err = w.write(p)
+	c.writers.Put(w)
+	return sent, lost, err
+}
+
+// block leaves the socket to the portable path from now on, which cannot take runs apart.
+func (c *linuxConn) block() {
+	c.gso.disable()
+	c.release()
+	c.blocked.Store(true)
+}
+
+func (c *linuxConn) readBatchSize() (messages, bufferSize int) { return readMessages, readBufferSize }
+
+func (c *linuxConn) maxRun() (bytes, segments int) {
+	if c.gso.enabled() {
+		return maxRunBytes, maxRunSegments
+	}
+	return maxRunBytes, 1
+}
+
+func (c *linuxConn) features() (gso, gro bool) { return c.gso.enabled(), c.gro.Load() }
+
+func (c *linuxConn) release() {
+	// It fails only on a closed socket, where there is nothing to reset.
+	_ = c.raw.Control(func(fd uintptr) {
+		for _, o := range c.options {
+			_ = unix.SetsockoptInt(int(fd), o.level, o.name, o.value)
+		}
+	})
+	c.gro.Store(false)
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !kcpbasic
+
+package kcp
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	readMessages = 16
+	// readBufferSize is maxDatagram rounded up to an odd number of cache lines: buffers a power of two apart would all
+	// start in the same few lines of the cache.
+	readBufferSize = (maxDatagram+1)/64*64 + 64
+	// readControlSize has room for the control messages that a user may have asked the socket for (time stamps, TOS,
+	// TTL, marks) beside ours; ones that do not fit would push ours out.
+	readControlSize = 256
+)
+
+// linuxReader holds the headers of recvmmsg. It belongs to the one goroutine that reads.
+type linuxReader struct {
+	conn     *linuxConn
+	msgs     [readMessages]mmsghdr
+	iovs     [readMessages]unix.Iovec
+	names    [readMessages]unix.RawSockaddrInet6
+	controls [readMessages][readControlSize / 8]uint64 // words, for the alignment of struct cmsghdr
+	want     int                                       // messages to ask for
+	n        int
+	errno    syscall.Errno
+	// receive and receiveNow are method values made once: one made per call would be allocated.
+	receive    func(fd uintptr) bool
+	receiveNow func(fd uintptr)
+}
+
+func newLinuxReader(c *linuxConn) *linuxReader {
+	r := &linuxReader{conn: c}
+	for i := range r.msgs {
+		h := &r.msgs[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Iov = &r.iovs[i]
+		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&r.controls[i]))
+	}
+	r.receive = func(fd uintptr) bool {
+		r.call(fd)
+		return r.errno != unix.EAGAIN
+	}
+	r.receiveNow = r.call
+	return r
+}
+
+// read waits in the runtime's poller until datagrams are there.
+func (r *linuxReader) read(p []received) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		r.prepare(p)
+		err := r.conn.raw.Read(r.receive)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			// The deadline is the socket owner's. What has arrived is read all the same: it must not starve us.
+			err = r.readNow(err)
+		}
+		if err == nil && r.errno != 0 {
+			err = r.errno
+		}
+		if err != nil {
+			return 0, err
+		}
+		if n := r.deliver(p); n > 0 {
+			return n, nil
+		}
+	}
+}
+
+// readNow reads without waiting; deadline is the error when nothing is there.
+func (r *linuxReader) readNow(deadline error) error {
+	if err := r.conn.raw.Control(r.receiveNow); err != nil {
+		return err
+	}
+	if r.errno == unix.EAGAIN {
+		return deadline
+	}
+	return nil
+}
+
+func (r *linuxReader) prepare(p []received) {
+	r.want = min(len(p), len(r.msgs))
+	for i := range r.want {
+		h := &r.msgs[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.SetControllen(readControlSize)
+		h.Flags = 0
+		r.iovs[i].Base = unsafe.SliceData(p[i].buf)
+		r.iovs[i].SetLen(len(p[i].buf))
+	}
+}
+
+func (r *linuxReader) call(fd uintptr) {
+	for {
+		r.n, r.errno = r.conn.calls.recv(fd, r.msgs[:r.want])
+		if r.errno != unix.EINTR {
+			return
+		}
+	}
+}
+
+// deliver describes what arrived in p[:n]; what cannot be used is left out.
+func (r *linuxReader) deliver(p []received) (n int) {
+	for i := range min(r.n, r.want) {
+		if !r.describe(i, &p[i]) {
+			continue
+		}
+		if i != n {
+			p[i], p[n] = p[n], p[i]
+		}
+		n++
+	}
+	return n
+}
+
+// describe fills m from message i; false if it has no source, or was cut short with nothing whole in it.
+func (r *linuxReader) describe(i int, m *received) bool {
+	h := &r.msgs[i].hdr
+	m.from, m.fromAddr = decodeAddr(&r.names[i], h.Namelen), nil
+	if !m.from.IsValid() {
+		return false
+	}
+	size := min(int(r.msgs[i].size), len(m.buf))
+	control := unsafe.Slice((*byte)(unsafe.Pointer(&r.controls[i])), readControlSize)
+	segment, local := decodeControl(control[:min(int(h.Controllen), readControlSize)])
+	if segment <= 0 || segment >= size {
+		if h.Flags&unix.MSG_CTRUNC != 0 && segment == 0 && r.conn.gro.Load() {
+			return false // the segment size may be what was cut off
+		}
+		segment = size
+	}
+	if h.Flags&unix.MSG_TRUNC != 0 {
+		if segment == size {
+			return false
+		}
+		size -= size % segment
+	}
+	m.n, m.segment, m.local = size, segment, local
+	return true
+}
+
+// decodeAddr is the source address in sa, invalid if there is none.
+func decodeAddr(sa *unix.RawSockaddrInet6, length uint32) netip.AddrPort {
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+	number := uint16(port[0])<<8 | uint16(port[1])
+	switch {
+	case length >= unix.SizeofSockaddrInet4 && sa.Family == unix.AF_INET:
+		sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa4.Addr), number)
+	case length >= unix.SizeofSockaddrInet6 && sa.Family == unix.AF_INET6:
+		addr := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.Scope_id != 0 && addr.Is6() {
+			addr = addr.WithZone(zoneName(sa.Scope_id))
+		}
+		return netip.AddrPortFrom(addr, number)
+	}
+	return netip.AddrPort{}
+}

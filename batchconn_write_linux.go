@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !kcpbasic
+
+package kcp
+
+import (
+	"net/netip"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// writeMessages is how many messages a call sends at most.
+	writeMessages = 64
+	// A full socket buffer drains at the link's pace: 64 KiB take a millisecond at 500 Mbit/s and 50 at 10 Mbit/s.
+	// writeWait bounds what one batch waits for that, because a link that does not drain at all must not hold up a
+	// goroutine that serves other sockets too. The pauses grow from the first to the longest.
+	writeWait       = 100 * time.Millisecond
+	writeFirstPause = 50 * time.Microsecond
+	writePause      = time.Millisecond
+)
+
+// linuxWriter sends one batch at a time, with headers that are reused.
+type linuxWriter struct {
+	conn     *linuxConn
+	msgs     [writeMessages]mmsghdr
+	iovs     [writeMessages]unix.Iovec
+	names    [writeMessages]unix.RawSockaddrInet6
+	controls [writeMessages]writeControl
+	pieces   [writeMessages]writePiece // what each message holds
+	queued   int                       // messages that are filled in
+	done     int                       // of them, those dealt with
+	call     func(fd uintptr)          // made once: a method value made per call would be allocated
+	n        int
+	errno    syscall.Errno
+
+	batch      []outgoing
+	index      int // with offset: where the next piece of batch begins
+	offset     int
+	refusal    writeRefusal
+	retried    bool // the message at hand was offered before
+	waited     time.Duration
+	sent, lost int
+	err        error
+}
+
+// writePiece is the part of a batch that a message holds.
+type writePiece struct{ index, offset, size, segment int }
+
+func (m *writePiece) run() bool { return m.size > m.segment }
+
+// writeRefusal is a run that was refused in one piece and goes out datagram by datagram.
+type writeRefusal struct {
+	index, end int           // the run ends at byte end of batch[index]
+	errno      syscall.Errno // why; 0 once a datagram of it went through
+}
+
+func (f *writeRefusal) covers(index, offset int) bool { return index == f.index && offset < f.end }
+
+func newLinuxWriter(c *linuxConn) *linuxWriter {
+	w := &linuxWriter{conn: c}
+	for i := range w.msgs {
+		h := &w.msgs[i].hdr
+		h.Iov = &w.iovs[i]
+		h.SetIovlen(1)
+	}
+	w.call = func(fd uintptr) { w.n, w.errno = c.calls.send(fd, w.msgs[w.done:w.queued]) }
+	return w
+}
+
+func (w *linuxWriter) write(p []outgoing) (sent, lost int, err error) {
+	w.batch, w.index, w.offset = p, 0, 0
+	w.refusal, w.retried, w.waited = writeRefusal{}, false, 0
+	w.sent, w.lost, w.err = 0, 0, nil
+	for w.fill() && w.flush() {
+	}
+	w.batch = nil
+	return w.sent, w.lost, w.err
+}
+
+// fill puts the next pieces of the batch into messages; false when there are none left.
+func (w *linuxWriter) fill() bool {
+	w.queued, w.done = 0, 0
+	for w.queued < len(w.msgs) && w.index < len(w.batch) {
+		o := &w.batch[w.index]
+		to := o.destination()
+		data, segment := nextPiece(o, w.offset, w.segments(o, to.Addr()))
+		m := writePiece{w.index, w.offset, len(data), segment}
+		if err := w.encode(w.queued, o, to, data, segment); err == nil {
+			w.pieces[w.queued] = m
+			w.queued++
+		} else if w.queued > 0 {
+			break // after the messages before it, which may have to be filled in anew
+		} else {
+			w.lose(m.size, m.segment, err)
+		}
+		w.goTo(w.index, w.offset+len(data))
+	}
+	return w.queued > 0
+}
+
+// segments is how many datagrams the next message may hold.
+func (w *linuxWriter) segments(o *outgoing, to netip.Addr) int {
+	if o.segment <= 0 || o.segment >= len(o.buf) || w.refusal.covers(w.index, w.offset) {
+		return 1
+	}
+	return w.conn.gso.segments(to)
+}
+
+func (w *linuxWriter) encode(i int, o *outgoing, to netip.AddrPort, data []byte, segment int) error {
+	h := &w.msgs[i].hdr
+	h.Name, h.Namelen = nil, 0
+	peer := w.conn.peer
+	switch {
+	case peer.IsValid() && (to == peer || !to.IsValid()):
+		to = peer
+	case !to.IsValid():
+		return errNoDestination
+	default:
+		h.Name = (*byte)(unsafe.Pointer(&w.names[i]))
+		if h.Namelen = encodeAddr(&w.names[i], to, w.conn.inet6); h.Namelen == 0 {
+			return unix.EAFNOSUPPORT
+		}
+	}
+	w.iovs[i].Base = unsafe.SliceData(data)
+	w.iovs[i].SetLen(len(data))
+	if segment >= len(data) {
+		segment = 0
+	}
+	source := o.local.Unmap()
+	if source.Is4() != to.Addr().Is4() {
+		source = netip.Addr{} // of no use towards this peer
+	}
+	w.controls[i].encode(h, segment, source, w.conn.inet6)
+	return nil
+}
+
+// encodeAddr writes `to` as the socket's family takes it; 0 if it cannot.
+func encodeAddr(sa *unix.RawSockaddrInet6, to netip.AddrPort, inet6 bool) (length uint32) {
+	addr := to.Addr()
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+	port[0], port[1] = byte(to.Port()>>8), byte(to.Port())
+	if inet6 {
+		sa.Family, sa.Addr, sa.Scope_id = unix.AF_INET6, addr.As16(), 0
+		if zone := addr.Zone(); zone != "" {
+			sa.Scope_id = zoneIndex(zone)
+		}
+		return unix.SizeofSockaddrInet6
+	}
+	if !addr.Is4() {
+		return 0
+	}
+	sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+	sa4.Family, sa4.Addr = unix.AF_INET, addr.As4()
+	return unix.SizeofSockaddrInet4
+}
+
+// flush sends the messages that fill prepared, or gives up what is left of the batch; false when that ends it.
+func (w *linuxWriter) flush() bool {
+	for w.done < w.queued {
+		// Control, not Write: it takes no lock, so that goroutines send at once, and no notice of a deadline, which on a
+		// shared socket is not ours.
+		if err := w.conn.raw.Control(w.call); err != nil {
+			return w.abandon(err)
+		}
+		switch {
+		case w.errno == 0 && w.n > 0:
+			w.accepted(w.n)
+		case w.errno == unix.EINTR:
+		case w.errno == unix.EAGAIN || w.errno == 0:
+			if !w.pause() {
+				return w.abandon(unix.EAGAIN)
+			}
+		case w.errno == unix.ENOSYS:
+			w.conn.block()
+			return w.handOver()
+		default:
+			w.refused(w.errno)
+		}
+	}
+	return true
+}
+
+// pause waits for room in the socket's buffer; false when the batch has waited enough.
+func (w *linuxWriter) pause() bool {
+	if w.waited >= writeWait {
+		return false
+	}
+	pause := min(max(w.waited, writeFirstPause), writePause)
+	w.waited += pause
+	time.Sleep(pause)
+	return true
+}
+
+// accepted takes note of the next n messages being sent.
+func (w *linuxWriter) accepted(n int) {
+	for _, m := range w.pieces[w.done:min(w.done+n, w.queued)] {
+		w.sent += datagrams(m.size, m.segment)
+		switch {
+		case m.run():
+			w.conn.gso.accepted()
+		case w.refusal.errno != 0 && w.refusal.covers(m.index, m.offset):
+			w.conn.gso.refused(w.batch[m.index].destination().Addr(), w.refusal.errno)
+			w.refusal.errno = 0
+		}
+		w.done++
+	}
+	w.retried = false
+}
+
+// refused deals with the next message, which the kernel would not take.
+func (w *linuxWriter) refused(errno syscall.Errno) {
+	m := w.pieces[w.done]
+	switch {
+	case w.conn.peer.IsValid() && !w.retried:
+		// On a connected socket the error may be an ICMP message that an earlier datagram met, reported only now.
+		w.retried = true
+		return
+	case m.run():
+		w.refusal = writeRefusal{m.index, m.offset + m.size, errno}
+		w.restart(m.index, m.offset)
+	case w.refusal.errno == errno && w.refusal.covers(m.index, m.offset):
+		// It is not being a run that was refused.
+		w.lose(w.refusal.end-m.offset, m.segment, errno)
+		w.restart(m.index, w.refusal.end)
+	default:
+		w.lose(m.size, m.segment, errno)
+		w.done++
+	}
+	w.retried = false
+}
+
+// lose counts the datagrams in size bytes as lost.
+func (w *linuxWriter) lose(size, segment int, err error) {
+	w.lost += datagrams(size, segment)
+	w.err = err
+}
+
+// goTo makes byte offset of batch[index] the next to be filled in.
+func (w *linuxWriter) goTo(index, offset int) {
+	if offset >= len(w.batch[index].buf) {
+		index, offset = index+1, 0
+	}
+	w.index, w.offset = index, offset
+}
+
+// restart drops the messages not yet sent: filling goes on at byte offset of batch[index].
+func (w *linuxWriter) restart(index, offset int) {
+	w.queued, w.done = 0, 0
+	w.goTo(index, offset)
+}
+
+// abandon counts as lost all that is not sent yet.
+func (w *linuxWriter) abandon(err error) bool {
+	m := w.pieces[w.done]
+	w.lost += datagramsFrom(w.batch, m.index, m.offset)
+	w.err = err
+	return false
+}
+
+// handOver leaves all that is not sent yet to the portable path.
+func (w *linuxWriter) handOver() bool {
+	m := w.pieces[w.done]
+	first := w.batch[m.index]
+	first.buf = first.buf[m.offset:]
+	for _, rest := range [][]outgoing{{first}, w.batch[m.index+1:]} {
+		sent, lost, err := w.conn.basic.writeBatch(rest)
+		w.sent += sent
+		w.lost += lost
+		if err != nil {
+			w.err = err
+		}
+	}
+	return false
+}

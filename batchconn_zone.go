@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// zoneLifetime is how long an answer is trusted: interfaces come and go, and asking costs several system calls.
+	// Package net keeps its own table for as long.
+	zoneLifetime = time.Minute
+	// zoneEntries bounds a table; a host that talks over more links asks the system again.
+	zoneEntries = 64
+)
+
+// zoneTable remembers which interface index has which name, for IPv6 link-local addresses, in one direction. It is safe
+// for concurrent use.
+type zoneTable struct {
+	mu      sync.Mutex // guards all below
+	entries []zoneEntry
+	victim  int // the entry that makes room next
+}
+
+type zoneEntry struct {
+	index   uint32
+	name    string
+	keep    netip.Addr // keeps the interned zone alive, so that WithZone need not allocate it anew
+	expires time.Time
+}
+
+// The tables serve the whole process, as the interfaces do. There are two because the ways differ: "2" is index 2, but
+// index 2 is "eth0".
+var zoneNames, zoneIndexes zoneTable
+
+// zoneName is the interface with this index, the index in digits if there is none.
+func zoneName(index uint32) string {
+	return zoneNames.lookup(
+		func(e *zoneEntry) bool { return e.index == index },
+		func() zoneEntry {
+			name := strconv.FormatUint(uint64(index), 10)
+			if ifi, err := net.InterfaceByIndex(int(index)); err == nil {
+				name = ifi.Name
+			}
+			return zoneEntry{index: index, name: name}
+		}).name
+}
+
+// zoneIndex is the interface of this name, or the number that the name is, or 0.
+func zoneIndex(name string) uint32 {
+	return zoneIndexes.lookup(
+		func(e *zoneEntry) bool { return e.name == name },
+		func() zoneEntry {
+			if ifi, err := net.InterfaceByName(name); err == nil {
+				return zoneEntry{index: uint32(ifi.Index), name: name}
+			}
+			index, err := strconv.ParseUint(name, 10, 32)
+			if err != nil {
+				index = 0
+			}
+			return zoneEntry{index: uint32(index), name: name}
+		}).index
+}
+
+// lookup returns the entry that matches, asking the system for one that is missing or old.
+func (t *zoneTable) lookup(match func(*zoneEntry) bool, ask func() zoneEntry) zoneEntry {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := -1
+	for i := range t.entries {
+		if e := &t.entries[i]; match(e) {
+			if now.Before(e.expires) {
+				return *e
+			}
+			at = i
+			break
+		}
+	}
+	e := ask()
+	e.expires = now.Add(zoneLifetime)
+	e.keep = netip.IPv6LinkLocalAllNodes().WithZone(e.name)
+	switch {
+	case at >= 0:
+		t.entries[at] = e
+	case len(t.entries) < zoneEntries:
+		t.entries = append(t.entries, e)
+	default:
+		t.entries[t.victim] = e
+		t.victim = (t.victim + 1) % zoneEntries
+	}
+	return e
+}
+
+// canonicalPeer is how received.from names the peer that a user calls a: IPv4-mapped addresses unmapped, the zone by its
+// interface's name, and only on addresses that need one. It makes addresses comparable.
+func canonicalPeer(a netip.AddrPort) netip.AddrPort {
+	addr := a.Addr().Unmap()
+	if zone := addr.Zone(); zone != "" {
+		if !addr.IsLinkLocalUnicast() {
+			addr = addr.WithZone("")
+		} else if index := zoneIndex(zone); index != 0 {
+			addr = addr.WithZone(zoneName(index))
+		}
+	}
+	return netip.AddrPortFrom(addr, a.Port())
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+//go:build kcpdebug
+
+package kcp
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+)
+
+// bufferDebug tells whether buffers are tracked (build tag kcpdebug).
+const bufferDebug = true
+
+const (
+	// bufferPoison fills released buffers: as a length, a sequence number or
+	// a command it makes no sense, so what reads it fails soon.
+	bufferPoison = 0xDB
+	// bufferQuarantine is how many released buffers of a class wait before
+	// the oldest is handed out again: a use after release then hits poison
+	// instead of another owner's data.
+	bufferQuarantine = 64
+)
+
+// trackedBuffers stands in for the pools. It never gives memory back to the
+// garbage collector, so that one address means one buffer for ever.
+var trackedBuffers = struct {
+	mu       sync.Mutex       // guards all below
+	released map[int][][]byte // by class, oldest first
+	out      map[*byte]bool   // by first byte: true outstanding, false released
+	count    int64            // how many are outstanding
+}{
+	released: make(map[int][][]byte),
+	out:      make(map[*byte]bool),
+}
+
+func debugGetBuffer(n int) []byte {
+	size := bufferClass(n)
+	if size > bufferLarge {
+		return make([]byte, n)
+	}
+	t := &trackedBuffers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var b []byte
+	if queue := t.released[size]; len(queue) > bufferQuarantine {
+		b = queue[0]
+		t.released[size] = queue[1:]
+		checkPoison(b)
+	} else {
+		b = make([]byte, size)
+		for i := range b {
+			b[i] = ^byte(bufferPoison)
+		}
+	}
+	t.out[unsafe.SliceData(b)] = true
+	t.count++
+	return b[:n]
+}
+
+func debugPutBuffer(b []byte) {
+	size := cap(b)
+	if size == 0 || size != bufferClass(size) || size > bufferLarge {
+		return
+	}
+	b = b[:size]
+	t := &trackedBuffers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	outstanding, known := t.out[unsafe.SliceData(b)]
+	if !known {
+		return // somebody else's memory
+	}
+	if !outstanding {
+		panic(fmt.Sprintf("kcp: buffer %p released twice", unsafe.SliceData(b)))
+	}
+	for i := range b {
+		b[i] = bufferPoison
+	}
+	t.out[unsafe.SliceData(b)] = false
+	t.released[size] = append(t.released[size], b)
+	t.count--
+}
+
+// checkPoison panics if a released buffer was written to.
+func checkPoison(b []byte) {
+	for i, v := range b {
+		if v != bufferPoison {
+			panic(fmt.Sprintf("kcp: buffer %p written after its release: byte %d is %#02x", unsafe.SliceData(b), i, v))
+		}
+	}
+}
+
+// buffersOutstanding returns how many pooled buffers have an owner.
+func buffersOutstanding() int64 {
+	trackedBuffers.mu.Lock()
+	defer trackedBuffers.mu.Unlock()
+	return trackedBuffers.count
+}

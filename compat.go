@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// Names that programs written for the existing Go package and the C original use. They stand here alone.
+
+// PacketType says where a datagram fed to Input comes from.
+type PacketType int8
+
+// FlushType says how much a flush sends.
+type FlushType int8
+
+const (
+	IKCP_PACKET_REGULAR PacketType = iota // arrived as it is
+	IKCP_PACKET_FEC                       // recovered by FEC: its window and its timing are not trusted
+)
+
+const (
+	IKCP_FLUSH_ACKONLY FlushType = 1 << iota // pending acknowledgements alone
+	IKCP_FLUSH_FULL                          // all that is due
+)
+
+// OOBCallBackType is what SetOOBHandler takes: it is handed the payload of one out-of-band packet. The slice is the
+// handler's for the time of the call.
+type OOBCallBackType func([]byte)
+
+// Constants of the protocol. Times are in milliseconds, windows in segments, sizes in bytes.
+const (
+	IKCP_RTO_NDL     = int(rtoNoDelay) // least RTO in no-delay mode
+	IKCP_RTO_MIN     = int(rtoMin)     // least RTO
+	IKCP_RTO_DEF     = int(rtoDefault) // RTO before the first sample
+	IKCP_RTO_MAX     = int(rtoMax)
+	IKCP_CMD_PUSH    = cmdPush
+	IKCP_CMD_ACK     = cmdAck
+	IKCP_CMD_WASK    = cmdWask
+	IKCP_CMD_WINS    = cmdWins
+	IKCP_ASK_SEND    = 1 // a WASK is to be sent
+	IKCP_ASK_TELL    = 2 // a WINS is to be sent
+	IKCP_WND_SND     = wndInitial
+	IKCP_WND_RCV     = wndInitial
+	IKCP_MTU_DEF     = mtuDefault
+	IKCP_ACK_FAST    = 3
+	IKCP_INTERVAL    = int(intervalDefault)
+	IKCP_OVERHEAD    = segmentHeaderSize
+	IKCP_DEADLINK    = 20 // transmissions of one segment after which deployed peers give up
+	IKCP_THRESH_INIT = ssthreshInit
+	IKCP_THRESH_MIN  = ssthreshMin
+	IKCP_PROBE_INIT  = int(probeInit)  // first window probe
+	IKCP_PROBE_LIMIT = int(probeLimit) // longest wait between window probes
+	IKCP_SN_OFFSET   = 12              // of sn in a segment
+)

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/pkg/errors"
+)
+
+// Config is how sessions and listeners are made. The zero value is of use: no cipher, no FEC, windows of 512 segments,
+// message mode. A Config may be used for any number of sessions, from several goroutines as long as nobody changes it;
+// later changes do not affect what has been made with it.
+//
+// Both ends must agree on BlockCrypt. Everything else is each end's own choice.
+type Config struct {
+	// BlockCrypt protects the datagrams; nil sends them in the clear.
+	BlockCrypt BlockCrypt
+
+	// DataShards and ParityShards are the Reed-Solomon configuration of what this side sends: for each DataShards
+	// packets ParityShards packets follow that make up for as many lost ones. Both zero, the default: none.
+	// Together at most 255.
+	DataShards, ParityShards int
+
+	// MTU is the size of a datagram in bytes, its whole UDP payload. Default 1400, at most 1500.
+	MTU int
+
+	// SendWindow and ReceiveWindow are in segments of up to a datagram each. Default 512, at most 65535.
+	SendWindow, ReceiveWindow int
+
+	// NoDelay lowers the least retransmission timeout from 100 to 30 ms and its back-off from 2 to 1.5.
+	NoDelay bool
+
+	// Interval is the most that an acknowledgement or a delayed write waits, 10 ms to 5 s. Default 100 ms, 10 ms
+	// with NoDelay.
+	Interval time.Duration
+
+	// FastResend is the number of acknowledgements of later segments after which a segment is sent again without
+	// waiting for its timeout; at most 64, 0 is off.
+	FastResend int
+
+	// NoCongestionControl leaves the windows alone to limit what is in flight.
+	NoCongestionControl bool
+
+	// StreamMode carries a stream of bytes, as TCP does: small writes may be merged. The default keeps messages.
+	StreamMode bool
+
+	// WriteDelay leaves written data to the interval, so that small writes leave together.
+	WriteDelay bool
+
+	// ACKNoDelay acknowledges after each received batch instead of waiting for the interval.
+	ACKNoDelay bool
+
+	// DeadTimeout ends a session whose peer has not answered for that long while it owed an answer, an
+	// acknowledgement for instance. Default 30 s; negative: never.
+	DeadTimeout time.Duration
+
+	// KeepAlive asks a silent peer after that time whether it is there. Default 0: off.
+	KeepAlive time.Duration
+
+	// IdleTimeout ends a session that has heard nothing for that long. Default 0: off.
+	IdleTimeout time.Duration
+
+	// WaitPeer makes Dial and Client wait until the peer has answered or, for Dial, its context ends. By default they
+	// send nothing and return at once.
+	WaitPeer bool
+
+	// AcceptBacklog is how many new sessions wait for Accept; beyond it they are refused. Default 128.
+	AcceptBacklog int
+
+	// Scheduler drives the timers. Default SystemTimedSched. It must outlive the sessions.
+	Scheduler *TimedSched
+}
+
+const (
+	windowDefault      = 512
+	backlogDefault     = 128
+	deadTimeoutDefault = 30 * time.Second
+)
+
+// options is a validated Config with its defaults filled in.
+type options struct {
+	block                         BlockCrypt
+	fec                           fecShards
+	mtu                           int
+	sndWnd, rcvWnd                int
+	noDelay, interval, resend, nc int
+	stream                        bool
+	writeDelay                    bool
+	ackNoDelay                    bool
+	deadTimeout                   time.Duration
+	keepAlive                     time.Duration
+	idleTimeout                   time.Duration
+	waitPeer                      bool
+	backlog                       int
+	sched                         *TimedSched
+}
+
+// legacyOptions are the settings of deployed peers, for the functions that take no Config.
+func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, error) {
+	c := Config{
+		BlockCrypt: block, DataShards: dataShards, ParityShards: parityShards,
+		SendWindow: wndInitial, ReceiveWindow: wndInitial,
+	}
+	return c.options()
+}
+
+// options validates c. The error names the field that is out of range.
+func (c *Config) options() (*options, error) {
+	o := &options{
+		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards},
+		stream: c.StreamMode, writeDelay: c.WriteDelay, ackNoDelay: c.ACKNoDelay, waitPeer: c.WaitPeer,
+		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout, sched: c.Scheduler,
+		resend: c.FastResend,
+	}
+	if o.fec.data <= 0 && o.fec.parity <= 0 {
+		o.fec = fecShards{}
+	}
+	if err := checkShards(o.fec.data, o.fec.parity); err != nil {
+		return nil, err
+	}
+	checks := []struct {
+		name         string
+		value        int
+		least, most  int
+		defaultValue int
+		to           *int
+	}{
+		{"Config.MTU", c.MTU, 1, 1 << 16, mtuDefault, &o.mtu},
+		{"Config.SendWindow", c.SendWindow, 1, wndMax, windowDefault, &o.sndWnd},
+		{"Config.ReceiveWindow", c.ReceiveWindow, 1, wndMax, windowDefault, &o.rcvWnd},
+		{"Config.FastResend", c.FastResend, 0, resendMax, 0, &o.resend},
+		{"Config.AcceptBacklog", c.AcceptBacklog, 1, 1 << 20, backlogDefault, &o.backlog},
+	}
+	for _, f := range checks {
+		*f.to = f.value
+		if f.value == 0 {
+			*f.to = f.defaultValue
+		} else if f.value < f.least || f.value > f.most {
+			return nil, badArgument(f.name, f.value, fmt.Sprintf("%d to %d", f.least, f.most))
+		}
+	}
+	o.mtu = min(o.mtu, mtuMax)
+	return o, o.finish(c)
+}
+
+// finish fills in what depends on several fields.
+func (o *options) finish(c *Config) error {
+	sealer := newSealer(o.block)
+	least := sealer.headroom() + sealer.tailroom() + fecHeaderSize + segmentHeaderSize + 1
+	if o.mtu < least {
+		return badArgument("Config.MTU", o.mtu, fmt.Sprintf("at least %d with these settings", least))
+	}
+	if c.NoDelay {
+		o.noDelay = 1
+	}
+	if c.NoCongestionControl {
+		o.nc = 1
+	}
+	o.interval = int(intervalDefault)
+	if c.NoDelay {
+		o.interval = int(intervalMin)
+	}
+	if c.Interval != 0 {
+		o.interval = int(toMillis(c.Interval))
+		if millis(o.interval) < intervalMin || millis(o.interval) > intervalMax {
+			return badArgument("Config.Interval", c.Interval, "10ms to 5s")
+		}
+	}
+	switch {
+	case o.deadTimeout == 0:
+		o.deadTimeout = deadTimeoutDefault
+	case o.deadTimeout < 0:
+		o.deadTimeout = 0
+	}
+	if o.keepAlive < 0 {
+		return badArgument("Config.KeepAlive", o.keepAlive, "0 or more")
+	}
+	if o.idleTimeout < 0 {
+		return badArgument("Config.IdleTimeout", o.idleTimeout, "0 or more")
+	}
+	if o.sched == nil {
+		o.sched = SystemTimedSched
+	}
+	return nil
+}
+
+// Dial makes a session to the UDP address addr over a socket of its own. It sends nothing and does not wait for the
+// peer, unless WaitPeer is set; ctx limits the resolution of the name and that wait.
+func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
+	o, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	raddr, err := resolve(ctx, addr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: dial")
+	}
+	conn, err := openSocket(ctx, raddr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: dial")
+	}
+	s, err := dialOver(conn, true, raddr, randomConv(), o)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, s.awaitPeer(ctx, o)
+}
+
+// Client makes a session to raddr over conn, which stays the caller's: nobody else may read it while the session lives.
+func (c *Config) Client(conn net.PacketConn, raddr net.Addr) (*UDPSession, error) {
+	o, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	s, err := dialOver(conn, false, raddr, randomConv(), o)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.awaitPeer(context.Background(), o)
+}
+
+// Listen accepts sessions on the local UDP address addr, as in ":4000" or "[::1]:0".
+func (c *Config) Listen(ctx context.Context, addr string) (*Listener, error) {
+	o, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := listenSocket(ctx, addr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: listen")
+	}
+	return serveOver(conn, true, o), nil
+}
+
+// Serve accepts sessions on conn, which stays the caller's: nobody else may read it while the listener or one of its
+// sessions lives.
+func (c *Config) Serve(conn net.PacketConn) (*Listener, error) {
+	o, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	if conn == nil {
+		return nil, badArgument("conn", conn, "a packet connection")
+	}
+	return serveOver(conn, false, o), nil
+}

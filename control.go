@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "encoding/binary"
+
+// Control messages ride in the data of a WINS segment, which every deployed KCP receiver skips (PROTOCOL.md
+// section 4):
+//
+//	WINS with sn = 0x5850434B ("KCPX"), ts = 1, data = | type u8 | len u8 | value | type u8 | len u8 | value | ...
+const (
+	controlMagic   seqNum = 0x5850434B
+	controlVersion uint32 = 1
+)
+
+// Types of control messages.
+const (
+	ctlHello  = 1
+	ctlFin    = 2
+	ctlFinAck = 3
+	ctlReset  = 4
+	ctlPing   = 5
+	ctlPong   = 6
+)
+
+// Lengths of the values.
+const (
+	helloLen = 20
+	finLen   = 4
+	resetLen = 10
+	pingLen  = 8
+
+	// maxControl is the longest run of messages that one control segment of this side carries:
+	// HELLO, FIN, FINACK, RESET, PING and PONG once each.
+	maxControl = 6*2 + helloLen + 2*finLen + resetLen + 2*pingLen
+)
+
+// helloShared is bit 0 of a HELLO's flags: several sessions share this address on purpose.
+const helloShared = 1 << 0
+
+// Reset codes, told for diagnosis only.
+const (
+	resetAborted  = 1 // closed with a linger time of zero, or the linger time ended
+	resetClosed   = 2 // data for a session that nobody reads any more
+	resetProtocol = 3 // a FIN that moved
+	resetRefused  = 4 // never accepted
+	resetUnknown  = 5 // no such session
+)
+
+// controlSet is what one control segment says: a flag for each message and its values.
+type controlSet struct {
+	has         [ctlPong + 1]bool
+	incarnation uint64 // HELLO
+	heard       uint64
+	flags       uint32
+	final       seqNum // FIN
+	finalAcked  seqNum // FINACK
+	resetCode   uint16 // RESET
+	resetFor    uint64
+	ping        uint64
+	pong        uint64
+}
+
+func (c *controlSet) empty() bool {
+	return c.has == [ctlPong + 1]bool{}
+}
+
+// appendControl appends the messages of c to b.
+func appendControl(b []byte, c *controlSet) []byte {
+	le := binary.LittleEndian
+	if c.has[ctlHello] {
+		b = append(b, ctlHello, helloLen)
+		b = le.AppendUint64(b, c.incarnation)
+		b = le.AppendUint64(b, c.heard)
+		b = le.AppendUint32(b, c.flags)
+	}
+	if c.has[ctlFin] {
+		b = le.AppendUint32(append(b, ctlFin, finLen), uint32(c.final))
+	}
+	if c.has[ctlFinAck] {
+		b = le.AppendUint32(append(b, ctlFinAck, finLen), uint32(c.finalAcked))
+	}
+	if c.has[ctlReset] {
+		b = le.AppendUint16(append(b, ctlReset, resetLen), c.resetCode)
+		b = le.AppendUint64(b, c.resetFor)
+	}
+	if c.has[ctlPing] {
+		b = le.AppendUint64(append(b, ctlPing, pingLen), c.ping)
+	}
+	if c.has[ctlPong] {
+		b = le.AppendUint64(append(b, ctlPong, pingLen), c.pong)
+	}
+	return b
+}
+
+// isControl reports whether a segment carries control messages of a version this side speaks.
+func isControl(s *segment) bool {
+	return s.cmd == cmdWins && s.sn == controlMagic && s.ts == controlVersion && len(s.data) > 0
+}
+
+// parseControl reads the messages in b. Unknown types are skipped, also a known type whose value is shorter than
+// its rule says; a longer value is read as far as it is known, so that later versions may add to it. ok is false
+// when a length lies, in which case nothing of b counts.
+func parseControl(b []byte) (c controlSet, ok bool) {
+	le := binary.LittleEndian
+	for len(b) > 0 {
+		if len(b) < 2 || len(b)-2 < int(b[1]) {
+			return controlSet{}, false
+		}
+		kind, v := b[0], b[2:2+int(b[1])]
+		b = b[2+len(v):]
+		switch {
+		case kind == ctlHello && len(v) >= helloLen:
+			c.incarnation, c.heard, c.flags = le.Uint64(v), le.Uint64(v[8:]), le.Uint32(v[16:])
+		case kind == ctlFin && len(v) >= finLen:
+			c.final = seqNum(le.Uint32(v))
+		case kind == ctlFinAck && len(v) >= finLen:
+			c.finalAcked = seqNum(le.Uint32(v))
+		case kind == ctlReset && len(v) >= resetLen:
+			c.resetCode, c.resetFor = le.Uint16(v), le.Uint64(v[2:])
+		case kind == ctlPing && len(v) >= pingLen:
+			c.ping = le.Uint64(v)
+		case kind == ctlPong && len(v) >= pingLen:
+			c.pong = le.Uint64(v)
+		default:
+			continue
+		}
+		c.has[kind] = true
+	}
+	return c, true
+}
+
+// findControl returns the control messages in a datagram of segments, wherever they stand.
+func findControl(segments []byte) (m controlSet) {
+	var s segment
+	for len(segments) > 0 {
+		var status parseStatus
+		if segments, status = parseSegment(segments, &s); status != parseOK {
+			break
+		}
+		if isControl(&s) {
+			m, _ = parseControl(s.data)
+		}
+	}
+	return m
+}

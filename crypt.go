@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+)
+
+// BlockCrypt transforms one whole packet with a key that both peers hold.
+//
+// Encrypt and Decrypt write to dst the transformed src. dst is at least as
+// long as src, and the two are the same memory or do not overlap at all; the
+// package itself always passes the same packet twice. The length does not
+// change. The first 16 bytes of a packet are random and differ from packet to
+// packet (the nonce), the next 4 are a CRC-32 of the rest: both are written
+// before Encrypt and checked after Decrypt by the caller, so an implementation
+// only has to make everything behind the nonce depend on nonce and key.
+//
+// Many sessions and goroutines call one BlockCrypt at the same time: an
+// implementation must not keep scratch memory in itself without a lock. Those
+// of this package may be shared freely.
+//
+// A BlockCrypt of one's own is used as it is and gives what a CRC gives:
+// protection from accidents, not from an attacker who changes packets. For
+// that, pass a cipher.AEAD to [NewAEADCrypt], or use [NewAESGCMCrypt].
+//
+// A nil BlockCrypt means no protection and no header at all. The constructors
+// return nil together with an error, so an error that is not looked at would
+// send plain text.
+type BlockCrypt interface {
+	// Encrypt transforms the packet src into dst.
+	Encrypt(dst, src []byte)
+	// Decrypt is the inverse of Encrypt. It is called with whatever bytes
+	// arrive, of any length from 20 up.
+	Decrypt(dst, src []byte)
+}
+
+// Layout of the crypto header of everything that is not an AEAD.
+const (
+	cryptNonceSize  = 16
+	cryptHeaderSize = cryptNonceSize + crc32.Size
+)
+
+// errSealShort reports a packet without the room that headroom and tailroom
+// ask for.
+var errSealShort = errors.New("kcp: packet has no room for the crypto header")
+
+// sealer protects and opens whole datagrams in place. It is immutable and may
+// be shared by any number of sessions and goroutines. One of three layouts:
+//
+//	no cipher   | payload |
+//	BlockCrypt  | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |   then all of it through Encrypt
+//	AEAD        | nonce | ciphertext of the payload | tag |
+type sealer struct {
+	aead  *aeadCrypt // set for the AEAD layout alone
+	block BlockCrypt // set for the BlockCrypt layout alone
+	head  int        // bytes before the payload
+	tail  int        // bytes behind the payload
+}
+
+// newSealer chooses the layout that block asks for. A nil block gives the
+// sealer that leaves packets as they are.
+func newSealer(block BlockCrypt) *sealer {
+	switch b := block.(type) {
+	case nil:
+		return &sealer{}
+	case *aeadCrypt:
+		if b == nil {
+			return &sealer{}
+		}
+		return &sealer{aead: b, head: b.nonceSize, tail: b.overhead}
+	default:
+		return &sealer{block: block, head: cryptHeaderSize}
+	}
+}
+
+// headroom returns how many bytes of a packet lie before its payload.
+func (s *sealer) headroom() int { return s.head }
+
+// tailroom returns how many bytes of a packet lie behind its payload.
+func (s *sealer) tailroom() int { return s.tail }
+
+// authenticates reports whether a packet that opens was made by a holder of
+// the key.
+func (s *sealer) authenticates() bool { return s.aead != nil }
+
+// seal protects packet = headroom | payload | tailroom in place. After an
+// error (the nonce source failed, or the AEAD broke its contract) the packet
+// is unfit to be sent.
+func (s *sealer) seal(packet []byte) error {
+	if len(packet) < s.head+s.tail {
+		return errSealShort
+	}
+	switch {
+	case s.aead != nil:
+		if err := readNonce(packet[:s.head]); err != nil {
+			return err
+		}
+		return s.aead.seal(packet)
+	case s.block != nil:
+		if err := readNonce(packet[:cryptNonceSize]); err != nil {
+			return err
+		}
+		binary.LittleEndian.PutUint32(packet[cryptNonceSize:], crc32.ChecksumIEEE(packet[cryptHeaderSize:]))
+		s.block.Encrypt(packet, packet)
+	}
+	return nil
+}
+
+// open undoes seal in place and returns the payload, a part of packet; false
+// for a packet that does not verify, whose bytes are then lost. It accepts any
+// length, and neither way allocates.
+func (s *sealer) open(packet []byte) ([]byte, bool) {
+	switch {
+	case s.aead != nil:
+		return s.aead.open(packet)
+	case s.block != nil:
+		if len(packet) < cryptHeaderSize {
+			return nil, false
+		}
+		s.block.Decrypt(packet, packet)
+		payload := packet[cryptHeaderSize:]
+		return payload, binary.LittleEndian.Uint32(packet[cryptNonceSize:]) == crc32.ChecksumIEEE(payload)
+	}
+	return packet, true
+}
+
+// cryptInto returns the part of dst that is to hold the transformed src, with
+// src in it, so that every cipher has to work in place only.
+func cryptInto(dst, src []byte) []byte {
+	if len(dst) < len(src) {
+		panic("kcp: output smaller than input")
+	}
+	dst = dst[:len(src)]
+	if len(src) > 0 && &dst[0] != &src[0] {
+		copy(dst, src)
+	}
+	return dst
+}

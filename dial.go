@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/pkg/errors"
+)
+
+// Dial makes a session to the UDP address raddr without cipher or FEC, with the settings of deployed peers: windows of
+// 32 segments, message mode. It sends nothing and does not fail for an absent peer.
+func Dial(raddr string) (net.Conn, error) {
+	s, err := DialWithOptions(raddr, nil, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none).
+func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards int) (*UDPSession, error) {
+	o, err := legacyOptions(block, dataShards, parityShards)
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	addr, err := resolve(ctx, raddr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: dial")
+	}
+	conn, err := openSocket(ctx, addr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: dial")
+	}
+	return dialOver(conn, true, addr, randomConv(), o)
+}
+
+// NewConn makes a session to the UDP address raddr over conn, which stays the caller's and which nobody else may read
+// while the session lives.
+func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
+	addr, err := resolve(context.Background(), raddr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: new connection")
+	}
+	return NewConn2(addr, block, dataShards, parityShards, conn)
+}
+
+// NewConn2 is NewConn with an address of conn's own kind.
+func NewConn2(raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
+	return NewConn3(randomConv(), raddr, block, dataShards, parityShards, conn)
+}
+
+// NewConn3 is NewConn2 with a conversation id of the caller's choice.
+func NewConn3(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
+	return NewConn4(convid, raddr, block, dataShards, parityShards, false, conn)
+}
+
+// NewConn4 is NewConn3, and with ownConn the session closes conn when it has ended.
+func NewConn4(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
+	o, err := legacyOptions(block, dataShards, parityShards)
+	if err != nil {
+		return nil, err
+	}
+	return dialOver(conn, ownConn, raddr, convid, o)
+}
+
+// Listen accepts sessions on the local UDP address laddr, without cipher or FEC.
+func Listen(laddr string) (net.Listener, error) {
+	l, err := ListenWithOptions(laddr, nil, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// ListenWithOptions is Listen with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none). A peer's
+// FEC is understood whatever it is.
+func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards int) (*Listener, error) {
+	o, err := legacyOptions(block, dataShards, parityShards)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := listenSocket(context.Background(), laddr)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: listen")
+	}
+	return serveOver(conn, true, o), nil
+}
+
+// ServeConn accepts sessions on conn, which stays the caller's and which nobody else may read while the listener or one
+// of its sessions lives.
+func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
+	o, err := legacyOptions(block, dataShards, parityShards)
+	if err != nil {
+		return nil, err
+	}
+	if conn == nil {
+		return nil, badArgument("conn", conn, "a packet connection")
+	}
+	return serveOver(conn, false, o), nil
+}
+
+func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
+	e := newEndpoint(conn, owned, o)
+	l := newListener(e, o.backlog)
+	e.listener = l
+	e.start()
+	return l
+}
+
+func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options) (*UDPSession, error) {
+	if conn == nil {
+		return nil, badArgument("conn", conn, "a packet connection")
+	}
+	if raddr == nil {
+		return nil, badArgument("raddr", raddr, "an address")
+	}
+	e := newEndpoint(conn, owned, o)
+	peer, custom := newPeerAddr(raddr)
+	s := newSession(e, conv, peer, custom, o)
+	e.add(s)
+	DefaultSnmp.connOpened(true)
+	e.start()
+	return s, nil
+}
+
+// resolve finds the UDP address of a peer. A name with addresses of both families is taken at its first, IPv4 before
+// IPv6, as the net package does.
+func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+		if err != nil {
+			return nil, err
+		}
+		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(n))), nil
+	}
+	if ctx.Done() == nil {
+		return net.ResolveUDPAddr("udp", addr)
+	}
+	n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+	if err != nil {
+		return nil, err
+	}
+	if host == "" {
+		return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: n}, nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	best := ips[0]
+	for _, ip := range ips {
+		if ip.Unmap().Is4() {
+			best = ip
+			break
+		}
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(best.Unmap(), uint16(n))), nil
+}
+
+// openSocket opens an unconnected socket of the family of raddr, so that a refusal by ICMP is no error of its own.
+func openSocket(ctx context.Context, raddr *net.UDPAddr) (net.PacketConn, error) {
+	network := "udp6"
+	if raddr.IP.To4() != nil || raddr.IP == nil {
+		network = "udp4"
+	}
+	var lc net.ListenConfig
+	return lc.ListenPacket(ctx, network, ":0")
+}
+
+func listenSocket(ctx context.Context, laddr string) (net.PacketConn, error) {
+	var lc net.ListenConfig
+	return lc.ListenPacket(ctx, "udp", laddr)
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "context"
+
+// awaitPeer waits, if the options ask for it, until the peer has answered anything, and closes the session if it does
+// not in time.
+func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
+	if !o.waitPeer {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		s.readCond.Broadcast()
+		s.mu.Unlock()
+	})
+	defer stop()
+	s.mu.Lock()
+	s.core.connect(s.now())
+	s.mu.Unlock()
+	s.flushNow()
+	s.mu.Lock()
+	for s.core.stats.segsIn == 0 && s.readErr == nil && ctx.Err() == nil {
+		s.readCond.Wait()
+	}
+	err := s.readErr
+	if err == nil && s.core.stats.segsIn == 0 {
+		err = ctx.Err()
+	}
+	s.core.connecting = false
+	s.mu.Unlock()
+	if err != nil {
+		s.SetLinger(0)
+		_ = s.Close()
+	}
+	return err
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+)
+
+// connError is what a session or a listener reports. It is a net.Error
+// itself, and errors.Is and errors.As find each of the standard errors it
+// stands for. Its values are shared, made once and compared by address.
+type connError struct {
+	text    string
+	timeout bool
+	matches []error
+}
+
+func (e *connError) Error() string { return e.text }
+
+// Timeout reports whether a deadline passed; the connection is still good.
+func (e *connError) Timeout() bool { return e.timeout }
+
+// Temporary reports whether the same call may succeed later.
+func (e *connError) Temporary() bool { return e.timeout }
+
+// Unwrap returns the standard errors that e matches.
+func (e *connError) Unwrap() []error { return e.matches }
+
+var (
+	// errTimeout: a deadline has passed. It matches os.ErrDeadlineExceeded
+	// and its Timeout method returns true.
+	errTimeout error = &connError{
+		text: "kcp: i/o timeout", timeout: true,
+		matches: []error{os.ErrDeadlineExceeded},
+	}
+	// errClosed: the session or listener was closed on this side. It matches
+	// net.ErrClosed and io.ErrClosedPipe.
+	errClosed error = &connError{
+		text:    "kcp: use of closed connection",
+		matches: []error{net.ErrClosed, io.ErrClosedPipe},
+	}
+	// errReset: the peer aborted the session or was restarted. It matches
+	// syscall.ECONNRESET.
+	errReset error = &connError{
+		text:    "kcp: connection reset by peer",
+		matches: resetErrors,
+	}
+	// errPeerDead: the peer answers no more. It matches syscall.ETIMEDOUT.
+	// Its Timeout method returns false, unlike that of the system's error:
+	// programs take true for a deadline that passed, and try again on a
+	// session that is lost.
+	errPeerDead error = &connError{
+		text:    "kcp: peer does not answer",
+		matches: timedOutErrors,
+	}
+	// errProtocol: the peer broke the rules of the end of a stream, and the
+	// session was reset. It matches syscall.ECONNRESET.
+	errProtocol error = &connError{
+		text:    "kcp: protocol error, connection reset",
+		matches: resetErrors,
+	}
+	// errIdle: nothing was heard from the peer for Config.IdleTimeout. It
+	// matches syscall.ETIMEDOUT.
+	errIdle error = &connError{
+		text:    "kcp: session was idle for too long",
+		matches: timedOutErrors,
+	}
+	// errSocketClosed: somebody else closed the socket. It matches
+	// net.ErrClosed and io.ErrClosedPipe.
+	errSocketClosed error = &connError{
+		text:    "kcp: the socket has been closed",
+		matches: []error{net.ErrClosed, io.ErrClosedPipe},
+	}
+	// errNoOption: the socket does not have what was asked for. It matches
+	// errors.ErrUnsupported.
+	errNoOption error = &connError{
+		text:    "kcp: not supported by this kind of connection",
+		matches: []error{errors.ErrUnsupported},
+	}
+	// errNotOwner: the call would change a socket that is not this
+	// session's. It matches errors.ErrUnsupported.
+	errNotOwner error = &connError{
+		text:    "kcp: the socket belongs to somebody else",
+		matches: []error{errors.ErrUnsupported},
+	}
+)
+
+// argumentError says which argument of a call was bad. It matches
+// os.ErrInvalid.
+type argumentError struct {
+	name  string // as the caller knows it: the parameter or Config's field
+	value any
+	want  string
+}
+
+// badArgument returns an error that names the argument, its value and what
+// would have been right, as in "kcp: invalid MTU 20: want 50 to 1500".
+func badArgument(name string, value any, want string) error {
+	return &argumentError{name: name, value: value, want: want}
+}
+
+func (e *argumentError) Error() string {
+	return fmt.Sprintf("kcp: invalid %s %v: want %s", e.name, e.value, e.want)
+}
+
+// Unwrap returns os.ErrInvalid.
+func (e *argumentError) Unwrap() error { return os.ErrInvalid }

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "time"
+
+// KCP is the ARQ state machine alone, for programs that bring their own packets and their own loop: datagrams go in by
+// Input and come out through the output function, Send and Recv move messages, Update does what is due and Check tells
+// when that is. It supplies the clock; a UDPSession is what most programs want instead.
+//
+// A KCP may not be shared by goroutines without a lock of the caller's. Its zero value is of no use.
+type KCP struct {
+	core   core
+	out    packetWriter
+	output func(buf []byte, size int)
+	log    *logger
+}
+
+// processStart is the zero of the clock that KCP and Check count in.
+var processStart = time.Now()
+
+// shellPackets is how many packets are laid out before they are handed to output.
+const shellPackets = 8
+
+// NewKCP returns a state machine for the conversation conv, the same number at both ends. output is called with each
+// datagram to send, from within Input, Update and the like; buf is its to use until it returns, and its first size
+// bytes are the datagram. Defaults are those of deployed peers: windows of 32 segments, an MTU of 1400 bytes, an
+// interval of 100 ms, message mode, congestion control on.
+func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
+	k := &KCP{output: output}
+	k.core.init(conv, k.now())
+	k.core.life.deadTimeout = 0
+	return k
+}
+
+func (k *KCP) now() millis { return millis(time.Since(processStart) / time.Millisecond) }
+
+// Send queues p as one message (in stream mode: as a part of the stream) and returns 0, -1 if p is empty, or -2 if it
+// needs more than 255 fragments. The queue is not bounded: WaitSnd tells its length.
+func (k *KCP) Send(p []byte) int {
+	if n := k.core.send(p); n < 0 {
+		return n
+	}
+	k.core.note(logSend, nil, len(p))
+	k.report()
+	return 0
+}
+
+// Recv reads the next message into p and returns its length, -1 if there is none, or -2 if p is too small for it.
+func (k *KCP) Recv(p []byte) int {
+	n := k.core.recv(p)
+	k.core.releaseIdle()
+	if n >= 0 {
+		k.core.note(logRecv, nil, n)
+		k.report()
+	}
+	return n
+}
+
+// PeekSize returns the length of the next message, -1 if there is none.
+func (k *KCP) PeekSize() int { return k.core.peekSize() }
+
+// Input feeds one datagram that came from the peer. It returns 0, or -1 if data is shorter than a segment or of
+// another conversation, -2 if a length goes beyond it, -3 if a command is unknown; segments before the bad one have
+// been taken. With ackNoDelay the acknowledgements leave at once. data is not kept.
+func (k *KCP) Input(data []byte, pktType PacketType, ackNoDelay bool) int {
+	now := k.now()
+	k.core.note(logInput, nil, len(data))
+	result := k.core.input(data, pktType == IKCP_PACKET_REGULAR, now)
+	if ackNoDelay && len(k.core.acks) > 0 {
+		k.drain(func() bool { return k.core.flushAcks(now, &k.out) })
+	}
+	k.core.releaseIdle()
+	k.report()
+	switch result {
+	case inputShort, inputConv:
+		return -1
+	case inputTruncated:
+		return -2
+	case inputUnknown:
+		return -3
+	}
+	return 0
+}
+
+// Update sends what is due now: new data, acknowledgements, retransmissions, probes. It may be called at any time, and
+// must be called at the time that Check names.
+func (k *KCP) Update() {
+	now := k.now()
+	k.drain(func() bool { return k.core.flush(now, &k.out) })
+	k.core.releaseIdle()
+	k.report()
+}
+
+// drain hands the packets that flush lays out to output, until it has no more.
+func (k *KCP) drain(flush func() bool) {
+	for more := true; more; {
+		if size := shellPackets * k.core.mtu; len(k.out.arena) < size {
+			k.out.arena = make([]byte, size)
+		}
+		k.out.maxPackets = shellPackets
+		k.out.reset(0, 0, k.core.mtu)
+		more = flush()
+		for _, p := range k.out.packets {
+			k.core.note(logOutput, nil, p.end-p.start)
+			k.output(k.out.arena[p.start:p.end], p.end-p.start)
+		}
+	}
+}
+
+// Check returns when Update is next to be called, in milliseconds of a clock that starts with the process and wraps
+// at 2^32. If nothing is due before something is sent or comes in, that is 60 s ahead.
+func (k *KCP) Check() uint32 {
+	now := k.now()
+	return uint32(min(k.core.nextEvent(now), now+rtoMax))
+}
+
+// SetMtu sets the size of a datagram in bytes, 1400 unless set. It returns 0, or -1 if nothing would be left for data
+// (24 bytes or less).
+func (k *KCP) SetMtu(mtu int) int {
+	if !k.core.setMTU(mtu) {
+		return -1
+	}
+	return 0
+}
+
+// NoDelay sets the timing; a negative value leaves one as it is. nodelay 1 lowers the least RTO to 30 ms and the
+// back-off to 1.5; interval is the most that an ACK waits, 10 to 5000 ms; resend is the count of later ACKs after which
+// a segment is sent again, 0 for off, at most 64; nc 1 switches the congestion window off. It returns 0.
+func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
+	k.core.setNoDelay(nodelay, interval, resend, nc)
+	return 0
+}
+
+// WndSize sets the windows in segments, clamped to 65535; 0 leaves one as it is. It returns 0.
+func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
+	k.core.setWindows(sndwnd, rcvwnd)
+	return 0
+}
+
+// WaitSnd returns how many segments are not yet acknowledged, queued ones included.
+func (k *KCP) WaitSnd() int { return int(k.core.queued()) }
+
+// SetLogger reports the events in mask to fn, whose args are key, value pairs as slog takes them. A nil fn ends it.
+func (k *KCP) SetLogger(mask KCPLogType, fn func(msg string, args ...any)) {
+	k.log = newLogger(mask, fn)
+	k.core.logMask = 0
+	if k.log != nil {
+		k.core.logMask = k.log.mask
+	}
+}
+
+func (k *KCP) report() {
+	if len(k.core.logs) > 0 {
+		k.log.report(k.core.takeLogs())
+	}
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// controlState is a session's part of the control messages (PROTOCOL.md section 4). With an incarnation of zero the
+// extension is off and nothing of it is sent or heeded.
+type controlState struct {
+	incarnation uint64 // this side's, random
+	peer        uint64 // the peer's, 0 until its HELLO comes
+	shared      bool   // told in HELLO: several sessions share this address on purpose
+	peerShared  bool
+	keyed       bool // every packet that comes in was authenticated by a key
+
+	helloSent  uint8
+	helloAt    millis // not repeated before
+	helloHeard bool   // a HELLO with the peer's incarnation in it has been sent
+	confirmed  bool   // the peer has named this side's incarnation: it receives at its address
+	peerAsks   bool   // the peer has repeated its HELLO without naming this side
+
+	finWanted bool // the write side is closed, at sendEnd
+	finAcked  bool
+	finAt     millis // the FIN is due
+	finSent   uint8
+
+	hasPeerFinal bool
+	peerFinal    seqNum
+	finAckDue    bool
+
+	closing    bool  // Close was called: all that is left to do is to deliver
+	askedHello uint8 // how often a closing side has asked who the peer is
+	askHelloAt millis
+	answered   bool // a datagram has come since the first question
+
+	pingDue, pongDue bool
+	pong             uint64
+
+	resetDue  bool
+	resetCode uint16
+	resetSent bool
+	wasReset  bool // a valid RESET came in
+}
+
+// helloLimit bounds what a peer that does not know the extension sees of it.
+const helloLimit = 5
+
+func (s *controlState) init() { s.finAt = never }
+
+// known reports whether the peer speaks the extension.
+func (s *controlState) known() bool { return s.peer != 0 }
+
+// urgent reports whether a message wants to leave now. HELLO never does.
+func (s *controlState) urgent() bool {
+	return s.resetDue || s.known() && (s.finAckDue || s.pingDue || s.pongDue)
+}
+
+// controlEvent returns when a FIN is to be sent next.
+func (c *core) controlEvent() millis {
+	if c.finReady() {
+		return c.ctl.finAt
+	}
+	if c.ctl.closing && !c.ctl.known() && c.sendUna == c.sendEnd && c.spoken() {
+		return c.ctl.askHelloAt
+	}
+	return never
+}
+
+// finReady reports whether the FIN may be sent: all before it has left, and the peer knows what it means.
+func (c *core) finReady() bool {
+	return c.ctl.finWanted && !c.ctl.finAcked && c.ctl.known() && c.sendNxt == c.sendEnd
+}
+
+// closeWrite ends the stream behind what has been queued.
+func (c *core) closeWrite(now millis) {
+	if c.ctl.finWanted {
+		return
+	}
+	c.ctl.finWanted = true
+	c.ctl.finAt = now
+}
+
+// writeDone reports whether all that was written has been acknowledged, the end of the stream included where the
+// peer knows of it.
+func (c *core) writeDone() bool {
+	return c.sendUna == c.sendEnd && (!c.ctl.finWanted || c.ctl.finAcked || !c.ctl.known())
+}
+
+// A peer whose HELLO was lost would never learn of the end of the stream. So a closing side that has not seen one asks
+// for the window: the answer of a peer that knows the extension carries its HELLO, any other answer settles that it does
+// not know it. helloAsks bounds the questions, one an RTO.
+const helloAsks = 3
+
+// peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
+func (c *core) peerSettled(now millis) bool {
+	ctl := &c.ctl
+	if ctl.known() || !c.spoken() || ctl.answered {
+		return true
+	}
+	return ctl.askedHello >= helloAsks && now >= ctl.askHelloAt
+}
+
+// askHello asks who the peer is, once all has been delivered to it.
+func (c *core) askHello(now millis) {
+	ctl := &c.ctl
+	if !ctl.closing || c.sendUna != c.sendEnd || c.peerSettled(now) || now < ctl.askHelloAt || ctl.askedHello >= helloAsks {
+		return
+	}
+	ctl.askedHello++
+	ctl.askHelloAt = now + c.rto()
+	c.askWindow = true
+}
+
+// refuse reports whether a PUSH is for a session that nobody reads any more. A peer that knows the extension is told by
+// a RESET, but not before it has all that was written here.
+func (c *core) refuse(s *segment) bool {
+	if !c.ctl.closing || !c.ctl.known() || s.sn.before(c.rcvNxt) {
+		return false
+	}
+	if c.writeDone() {
+		c.ctl.resetDue, c.ctl.resetCode = true, resetClosed
+	}
+	return true
+}
+
+// endOfStream reports whether the peer has closed its write side and all before that has been read.
+func (c *core) endOfStream() bool {
+	return c.ctl.hasPeerFinal && c.readNxt == c.ctl.peerFinal
+}
+
+func (c *core) inputControl(s *segment, now millis) {
+	ctl := &c.ctl
+	if ctl.incarnation == 0 {
+		return
+	}
+	m, ok := parseControl(s.data)
+	if !ok {
+		c.stats.badFields++
+		return
+	}
+	if m.has[ctlHello] {
+		c.inputHello(&m)
+	}
+	if m.has[ctlReset] && c.resetValid(s, &m) {
+		ctl.wasReset = true
+	}
+	if m.has[ctlFin] {
+		c.inputFin(m.final)
+	}
+	if m.has[ctlFinAck] && ctl.finSent > 0 && m.finalAcked == c.sendEnd {
+		ctl.finAcked = true
+		c.life.expect(now)
+	}
+	if m.has[ctlPing] {
+		ctl.pongDue, ctl.pong = true, m.ping
+	}
+}
+
+func (c *core) inputHello(m *controlSet) {
+	ctl := &c.ctl
+	if m.incarnation == 0 || ctl.known() && m.incarnation != ctl.peer {
+		// Another incarnation is another session's business: the owner looks before it feeds the datagram.
+		c.stats.badFields++
+		return
+	}
+	if !ctl.known() {
+		ctl.peer = m.incarnation
+		ctl.peerShared = m.flags&helloShared != 0
+		ctl.peerAsks = true
+	}
+	if m.heard == ctl.incarnation {
+		ctl.confirmed = true
+	} else {
+		ctl.peerAsks = true
+	}
+}
+
+// resetValid applies PROTOCOL.md's rule: una within what is in flight, and the right incarnation, or none if a key
+// vouches for the packet.
+func (c *core) resetValid(s *segment, m *controlSet) bool {
+	inWindow := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una)
+	right := m.resetFor == c.ctl.incarnation || m.resetFor == 0 && c.ctl.keyed
+	if !inWindow || !right {
+		c.stats.badFields++
+		return false
+	}
+	return true
+}
+
+// inputFin notes the end of the peer's stream. One that lies below what has been received, beyond what could have
+// been sent, or that moves is no end. From a peer whose packets a key vouches for that is a protocol error, which
+// resets the session; from anybody else it may be forged and is counted only.
+func (c *core) inputFin(final seqNum) {
+	ctl := &c.ctl
+	moved := ctl.hasPeerFinal && final != ctl.peerFinal
+	if moved || final.before(c.rcvNxt) || (c.rcvNxt + 2*wndMax).before(final) {
+		c.stats.badFields++
+		if ctl.keyed && ctl.known() {
+			ctl.resetDue, ctl.resetCode = true, resetProtocol
+		}
+		return
+	}
+	ctl.hasPeerFinal, ctl.peerFinal = true, final
+	ctl.finAckDue = true
+}
+
+// control writes the messages that are due, behind everything else.
+func (f *flusher) control() bool {
+	c, ctl := f.c, &f.c.ctl
+	if ctl.incarnation == 0 {
+		return true
+	}
+	var m controlSet
+	sending := f.w.open || len(f.w.packets) > 0
+	if fin := c.finReady() && f.now >= ctl.finAt; fin {
+		m.has[ctlFin], m.final = true, c.sendEnd
+	}
+	if ctl.known() {
+		m.has[ctlFinAck], m.finalAcked = ctl.finAckDue, ctl.peerFinal
+		m.has[ctlPing], m.ping = ctl.pingDue, uint64(f.now)
+		m.has[ctlPong], m.pong = ctl.pongDue, ctl.pong
+	}
+	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue && ctl.known(), ctl.resetCode, ctl.peer
+	if sending || !m.empty() {
+		m.has[ctlHello] = c.helloDue(f.now)
+		m.incarnation, m.heard = ctl.incarnation, ctl.peer
+		if ctl.shared {
+			m.flags = helloShared
+		}
+	}
+	if m.empty() {
+		ctl.resetDue = false
+		return true
+	}
+	var buf [maxControl]byte
+	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m)) {
+		return false
+	}
+	c.controlSent(&m, f.now)
+	return true
+}
+
+// helloDue reports whether a HELLO goes along with a datagram that leaves now.
+func (c *core) helloDue(now millis) bool {
+	ctl := &c.ctl
+	if ctl.helloSent >= helloLimit || now < ctl.helloAt && (ctl.helloHeard || !ctl.known()) {
+		return false
+	}
+	return !ctl.confirmed || !ctl.helloHeard || ctl.peerAsks
+}
+
+func (c *core) controlSent(m *controlSet, now millis) {
+	ctl := &c.ctl
+	if m.has[ctlHello] {
+		ctl.helloSent++
+		ctl.helloAt = now + c.rto()
+		ctl.helloHeard = ctl.known()
+		ctl.peerAsks = false
+	}
+	if m.has[ctlFin] {
+		if ctl.finSent == 0 && c.sendUna == c.sendNxt {
+			c.life.expect(now)
+		}
+		ctl.finAt = now + backoff(c.rto(), ctl.finSent, c.noDelay)
+		ctl.finSent = min(ctl.finSent+1, maxLevel)
+	}
+	ctl.resetSent = ctl.resetSent || m.has[ctlReset]
+	ctl.finAckDue, ctl.pingDue, ctl.pongDue, ctl.resetDue = false, false, false, false
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// core is the KCP ARQ state machine. It is pure: the time comes in as an argument, packets leave through a
+// packetWriter, counts gather in stats, and it takes no lock. Whoever owns it serialises the calls.
+type core struct {
+	conv     uint32
+	tsOrigin uint32 // added to the clock on the wire, so that ts cannot be guessed
+	mtu      int    // most bytes of segments in one packet
+	mss      int    // most bytes of data in one segment
+
+	stream     bool
+	noDelay    bool
+	writeDelay bool
+	ackNoDelay bool
+	interval   millis // the most that an ACK or a delayed write waits
+	minRTO     millis
+
+	// Sending: [sendUna, sendNxt) is in flight, [sendNxt, sendEnd) is queued.
+	ring       *sendRing
+	sendUna    seqNum
+	sendNxt    seqNum
+	sendEnd    seqNum
+	sndWnd     uint32
+	rmtWnd     uint32
+	wndUna     seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with
+	wndTS      uint32
+	hasWndTS   bool
+	inFlight   uint32 // sent, neither acknowledged nor found lost
+	lastFrg    uint8  // frg of the newest segment sent for the first time
+	order      uint64 // transmissions made
+	delivered  uint64 // the highest transmission number acknowledged
+	topOrders  []uint64
+	flushAt    millis // a delayed write goes out at this time
+	probeAt    millis // next window probe, never if none is due
+	probeWait  millis
+	askWindow  bool
+	connecting bool   // asks for the window until the peer answers at all
+	connectAt  millis // when it asks next
+	connects   uint8
+	tellWindow bool
+	wasFull    bool // the peer has been told a window of 0
+	rtt        rttEstimator
+	cc         congestion
+	rate       tokenBucket
+	guard      flightGuard
+	fineNow    int64 // the owner's clock in nanoseconds, set before input and flush; 0: it has none
+
+	// Receiving: [readNxt, rcvNxt) is readable, present slots beyond wait for a hole to fill.
+	in       *recvRing
+	readNxt  seqNum
+	rcvNxt   seqNum
+	rcvWnd   uint32
+	beyond   uint32 // segments present at or beyond rcvNxt
+	acks     []ackItem
+	ackAt    millis // the pending ACKs leave at this time at the latest
+	newestTS uint32 // newest ts among the PUSH segments
+	unacked  uint32 // PUSH segments since the last flush of ACKs
+
+	ctl   controlState
+	life  liveness
+	stats coreStats
+
+	cache   *bufferCache // of whoever holds the lock, if it has one
+	logMask KCPLogType
+	logs    []logRecord // waits for the owner to report it outside its lock
+}
+
+// ackItem is one PUSH to acknowledge.
+type ackItem struct {
+	sn seqNum
+	ts uint32
+}
+
+// coreStats counts what the state machine did. The owner adds it up.
+type coreStats struct {
+	segsIn, segsOut          uint64
+	bytesSent, bytesReceived uint64 // of the application's, first transmissions and deliveries in order
+	fastRetrans              uint64
+	earlyRetrans             uint64
+	timeoutRetrans           uint64
+	repeats                  uint64 // PUSH segments that were there already
+	outOfWindow              uint64 // PUSH segments beyond the window
+	badFields                uint64 // numbers that an honest peer cannot have sent
+	inputErrors              uint64 // datagrams with a rest that is no segment
+	probes                   uint64
+}
+
+// Bounds of the protocol (PROTOCOL.md section 1).
+const (
+	rtoNoDelay  millis = 30
+	rtoMin      millis = 100
+	rtoDefault  millis = 200
+	rtoMax      millis = 60000
+	probeInit   millis = 500
+	probeLimit  millis = 120000
+	wndInitial         = 32
+	wndMax             = 65535 // the wnd field has 16 bits
+	mtuDefault         = 1400
+	intervalMin millis = 10
+	intervalMax millis = 5000
+	// intervalDefault is the interval of deployed peers.
+	intervalDefault millis = 100
+	// resendMax bounds the ACK count of fast retransmission: beyond it the count is as good as off.
+	resendMax = 64
+)
+
+// init sets a new state machine to the defaults of deployed peers.
+func (c *core) init(conv uint32, now millis) {
+	c.conv = conv
+	c.mtu, c.mss = mtuDefault, mtuDefault-segmentHeaderSize
+	c.interval, c.minRTO = intervalDefault, rtoMin
+	c.sndWnd, c.rmtWnd, c.rcvWnd = wndInitial, wndInitial, wndInitial
+	c.flushAt, c.probeAt, c.ackAt = never, never, never
+	c.cc.init()
+	c.guard.limit = flightStart
+	c.ctl.init()
+	c.life.init(now)
+}
+
+// setMTU changes the packet size and re-cuts what is queued but not yet sent; what is in flight stays as it is, for
+// its sequence numbers are taken. It reports false, and changes nothing, if no data would fit.
+func (c *core) setMTU(mtu int) bool {
+	if mtu <= segmentHeaderSize {
+		return false
+	}
+	smaller := mtu-segmentHeaderSize < c.mss
+	c.mtu, c.mss = mtu, mtu-segmentHeaderSize
+	if smaller {
+		c.recut()
+	}
+	return true
+}
+
+// setWindows sets the windows in segments, clamped to [1, 65535]; 0 and less leave one as it is.
+func (c *core) setWindows(snd, rcv int) {
+	if snd > 0 {
+		c.sndWnd = uint32(min(snd, wndMax))
+	}
+	if rcv > 0 {
+		c.rcvWnd = uint32(min(rcv, wndMax))
+		c.advance()
+	}
+}
+
+// setNoDelay sets the timing; a negative value leaves one as it is.
+func (c *core) setNoDelay(noDelay, interval, resend, nc int) {
+	if noDelay >= 0 {
+		c.noDelay = noDelay != 0
+		c.minRTO = rtoMin
+		if c.noDelay {
+			c.minRTO = rtoNoDelay
+		}
+	}
+	if interval >= 0 {
+		c.interval = min(max(millis(interval), intervalMin), intervalMax)
+	}
+	if resend >= 0 && min(resend, resendMax) != len(c.topOrders) {
+		c.topOrders = make([]uint64, min(resend, resendMax))
+	}
+	if nc >= 0 {
+		c.cc.off = nc == 1
+	}
+}
+
+// getBuffer returns a pooled buffer of length n.
+func (c *core) getBuffer(n int) []byte {
+	if c.cache != nil && n > bufferSmall && n <= bufferPacket {
+		return c.cache.get()[:n]
+	}
+	return getBuffer(n)
+}
+
+// putBuffer gives a pooled buffer back.
+func (c *core) putBuffer(b []byte) {
+	if c.cache != nil {
+		c.cache.put(b)
+		return
+	}
+	putBuffer(b)
+}
+
+// ts is the clock as it goes onto the wire.
+func (c *core) ts(now millis) uint32 { return uint32(now) + c.tsOrigin }
+
+func (c *core) rto() millis { return c.rtt.rto(c.interval, c.minRTO) }
+
+// queued returns the segments that wait to be acknowledged or sent.
+func (c *core) queued() uint32 { return c.sendUna.distance(c.sendEnd) }
+
+// readable returns the segments that are in order and not yet read.
+func (c *core) readable() uint32 { return c.readNxt.distance(c.rcvNxt) }
+
+// window is what wnd says: the free slots of the receive queue.
+func (c *core) window() uint16 {
+	if n := c.readable(); n < c.rcvWnd {
+		return uint16(c.rcvWnd - n)
+	}
+	return 0
+}
+
+// nextEvent returns when the state machine next needs a flush: exactly, or never.
+func (c *core) nextEvent(now millis) millis {
+	at := min(c.ackAt, c.flushAt, c.probeAt)
+	if c.askWindow || c.tellWindow || c.ctl.urgent() {
+		return now
+	}
+	if c.connecting {
+		at = min(at, c.connectAt)
+	}
+	at = min(at, c.sendEvent(now), c.controlEvent(), c.lifeEvent())
+	return max(at, now)
+}
+
+// sendEvent returns when a segment is next to be sent, or sent again.
+func (c *core) sendEvent(now millis) millis {
+	if c.ring == nil {
+		return never
+	}
+	ready := c.canSendNew()
+	if !ready {
+		l := &c.ring.lists[lostList]
+		ready = l.n > 0 && c.mayRetransmit()
+	}
+	at := never
+	if ready && (!c.writeDelay || c.flushAt == never) {
+		at = c.rate.readyAt(now)
+	}
+	return min(at, c.lossEvent())
+}
+
+// releaseIdle gives the rings back once they are empty.
+func (c *core) releaseIdle() {
+	if c.ring != nil && c.sendUna == c.sendEnd {
+		putSendRing(c.ring)
+		c.ring = nil
+	}
+	if c.in != nil && c.readNxt == c.rcvNxt && c.beyond == 0 {
+		putRecvRing(c.in)
+		c.in = nil
+	}
+}
+
+// releaseSending gives back what is queued or in flight, for a session that has ended.
+func (c *core) releaseSending() {
+	if c.ring != nil {
+		for sn := c.sendUna; sn != c.sendEnd; sn++ {
+			c.drop(sn)
+		}
+		c.sendUna, c.sendNxt = c.sendEnd, c.sendEnd
+	}
+	c.acks = nil
+	c.releaseIdle()
+}
+
+// tokenBucket paces data to a rate. Its depth is what the rate gives in burstMillis, but at least two packets.
+type tokenBucket struct {
+	rate   uint32 // bytes a second, 0 = unlimited
+	tokens int64  // thousandths of a byte; negative after a packet that overdrew
+	last   millis
+}
+
+// burstMillis bounds a burst: long enough that a scheduler that wakes a few milliseconds late loses no rate, short
+// enough that any whole second holds within 5 %.
+const burstMillis = 20
+
+func (b *tokenBucket) refill(now millis) {
+	if d := now - b.last; d > 0 {
+		depth := int64(b.rate)*burstMillis + 2*mtuDefault*1000
+		b.tokens = min(b.tokens+min(int64(d), 60000)*int64(b.rate), depth)
+		b.last = now
+	}
+}
+
+// allow reports whether a packet may be sent now.
+func (b *tokenBucket) allow(now millis) bool {
+	if b.rate == 0 {
+		return true
+	}
+	b.refill(now)
+	return b.tokens > 0
+}
+
+func (b *tokenBucket) spend(n int) {
+	if b.rate != 0 {
+		b.tokens -= int64(n) * 1000
+	}
+}
+
+// readyAt returns when the next packet may be sent.
+func (b *tokenBucket) readyAt(now millis) millis {
+	if b.rate == 0 {
+		return now
+	}
+	b.refill(now)
+	if b.tokens > 0 {
+		return now
+	}
+	return now + millis(-b.tokens/int64(b.rate)) + 1
+}

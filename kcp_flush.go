@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// flush writes all that is due at now: acknowledgements, window messages, what was lost, new data as far as the
+// windows allow, control messages last. It returns true when the writer was full before all was said; the caller
+// sends the packets and calls again.
+func (c *core) flush(now millis, w *packetWriter) (more bool) {
+	c.lifeTick(now)
+	c.askHello(now)
+	c.connectTick(now)
+	f := flusher{c: c, w: w, now: now}
+	f.hdr = segment{conv: c.conv, wnd: c.window(), una: c.rcvNxt}
+	c.detectTimeouts(now)
+	sending := c.sendEvent(now) <= now
+	more = !f.acks(sending) || !f.windowMessages() || !f.data()
+	if !more {
+		more = !f.control()
+	}
+	w.finish()
+	if !more && c.flushAt <= now {
+		c.flushAt = never
+	}
+	c.updateProbe(now)
+	return more
+}
+
+// flushAcks writes the pending acknowledgements and nothing else.
+func (c *core) flushAcks(now millis, w *packetWriter) (more bool) {
+	f := flusher{c: c, w: w, now: now}
+	f.hdr = segment{conv: c.conv, wnd: c.window(), una: c.rcvNxt}
+	more = !f.acks(true)
+	w.finish()
+	return more
+}
+
+// flusher is one flush. Its methods return false when the writer is full.
+type flusher struct {
+	c   *core
+	w   *packetWriter
+	now millis
+	hdr segment // conv, wnd and una of every segment of this flush
+}
+
+func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
+	b := f.w.next(segmentHeaderSize + len(data))
+	if b == nil {
+		return false
+	}
+	f.hdr.cmd, f.hdr.frg, f.hdr.ts, f.hdr.sn = cmd, frg, ts, sn
+	putHeader(b, &f.hdr, len(data))
+	copy(b[segmentHeaderSize:], data)
+	if f.c.logMask&logOutputAll != 0 {
+		f.c.note(outputLog[cmd-cmdPush], &f.hdr, len(data))
+	}
+	f.c.stats.segsOut++
+	return true
+}
+
+// acks sends the pending ACKs once they are due, or along with data that leaves anyway. What una covers already is
+// left out, all but the last, whose ts gives the peer its round-trip time.
+func (f *flusher) acks(sending bool) bool {
+	c := f.c
+	if len(c.acks) == 0 || (f.now < c.ackAt && !sending) {
+		return true
+	}
+	for i, a := range c.acks {
+		if a.sn.before(c.rcvNxt) && i != len(c.acks)-1 {
+			continue
+		}
+		if !f.put(cmdAck, 0, a.ts, a.sn, nil) {
+			c.acks = c.acks[:copy(c.acks, c.acks[i:])]
+			return false
+		}
+	}
+	c.acks = c.acks[:0]
+	c.ackAt, c.unacked = never, 0
+	return true
+}
+
+func (f *flusher) windowMessages() bool {
+	c := f.c
+	if c.probeAt <= f.now {
+		c.askWindow = true
+		c.probeWait = min(c.probeWait+c.probeWait/2, probeLimit)
+		c.probeAt = f.now + c.probeWait
+	}
+	if c.askWindow {
+		if !f.put(cmdWask, 0, c.ts(f.now), 0, nil) {
+			return false
+		}
+		c.askWindow = false
+		c.stats.probes++
+	}
+	if c.tellWindow {
+		if !f.put(cmdWins, 0, c.ts(f.now), 0, nil) {
+			return false
+		}
+		c.tellWindow = false
+	}
+	return true
+}
+
+// data sends what was lost, then what is new.
+func (f *flusher) data() bool {
+	c := f.c
+	if c.ring == nil {
+		return true
+	}
+	for l := &c.ring.lists[lostList]; l.n > 0 && c.congestionRoom() && c.rate.allow(f.now); {
+		sn := l.head
+		cause := c.ring.at(sn).cause
+		if !f.transmit(sn) {
+			return false
+		}
+		switch cause {
+		case lossFast:
+			c.stats.fastRetrans++
+		case lossEarly:
+			c.stats.earlyRetrans++
+		case lossTimeout:
+			c.stats.timeoutRetrans++
+		}
+	}
+	if c.flushAt != never && c.flushAt > f.now {
+		return true
+	}
+	for c.canSendNew() && c.rate.allow(f.now) {
+		if !f.transmit(c.sendNxt) {
+			return false
+		}
+	}
+	return true
+}
+
+// transmit sends the segment sn, for the first time or again.
+func (f *flusher) transmit(sn seqNum) bool {
+	c := f.c
+	seg := c.ring.at(sn)
+	ts := c.ts(f.now)
+	if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
+		return false
+	}
+	c.rate.spend(len(seg.data) + segmentHeaderSize)
+	if sn == c.sendNxt {
+		if c.sendUna == c.sendNxt {
+			c.life.expect(f.now)
+		}
+		seg.firstTS = ts
+		c.lastFrg = seg.frg
+		c.ring.outstanding.set(c.ring.slot(sn))
+		c.sendNxt++
+		c.stats.bytesSent += uint64(len(seg.data))
+	} else {
+		c.ring.unlink(sn)
+	}
+	c.order++
+	seg.order, seg.sentAt = c.order, f.now
+	seg.xmits++
+	c.ring.push(seg.level, sn)
+	c.inFlight++
+	c.guard.sent(c.order, c.fineNow)
+	return true
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// inputResult tells what one datagram was.
+type inputResult uint8
+
+const (
+	inputOK        inputResult = iota
+	inputShort                 // shorter than a segment
+	inputConv                  // another conversation's
+	inputTruncated             // a len beyond the datagram
+	inputUnknown               // a cmd that does not exist
+)
+
+// input feeds one datagram of segments. trusted is false for a packet that FEC recovered: its window and its timing
+// are old. Segments before the first bad one count; the rest is dropped.
+func (c *core) input(data []byte, trusted bool, now millis) inputResult {
+	if len(data) < segmentHeaderSize {
+		c.stats.inputErrors++
+		return inputShort
+	}
+	var (
+		in     inputState
+		s      segment
+		result = inputOK
+	)
+	in.una = c.sendUna
+	in.rtt = -1
+	for len(data) > 0 && result == inputOK {
+		var status parseStatus
+		data, status = parseSegment(data, &s)
+		if status != parseOK || s.conv != c.conv {
+			result = inputFailure(status, in.segments > 0)
+			break
+		}
+		in.segments++
+		c.inputSegment(&s, &in, now)
+	}
+	if in.segments > 0 {
+		c.stats.segsIn += uint64(in.segments)
+		c.finishInput(&in, trusted, now)
+	}
+	if result != inputOK {
+		c.stats.inputErrors++
+	}
+	return result
+}
+
+// inputFailure names what ended the parsing of a datagram. Fewer than 24 bytes behind whole segments are dropped
+// without a word; they are not counted as an error by deployed peers either.
+func inputFailure(status parseStatus, some bool) inputResult {
+	switch status {
+	case parseOK:
+		return inputConv
+	case parseTruncated:
+		return inputTruncated
+	case parseUnknown:
+		return inputUnknown
+	}
+	if some {
+		return inputOK
+	}
+	return inputShort
+}
+
+// inputState gathers what the segments of one datagram say. The cumulative acknowledgement takes effect at its end:
+// before, the ACKs behind it would no longer find the transmissions they answer.
+type inputState struct {
+	segments int
+	una      seqNum // the newest cumulative acknowledgement
+	wnd      uint16 // the window that came with it
+	wndTS    uint32
+	hasWnd   bool
+	clocked  bool // wndTS is the peer's clock, not an echo of ours
+	acked    uint32
+	rtt      millis
+}
+
+func (c *core) inputSegment(s *segment, in *inputState, now millis) {
+	if c.sendNxt.before(s.una) {
+		c.stats.badFields++
+	} else if !s.una.before(in.una) {
+		in.una, in.wnd, in.hasWnd = s.una, s.wnd, true
+		if s.cmd != cmdAck && !isControl(s) {
+			in.wndTS, in.clocked = s.ts, true
+		}
+	}
+	if c.logMask&logInputAll != 0 {
+		c.note(inputLog[s.cmd-cmdPush], s, len(s.data))
+	}
+	switch s.cmd {
+	case cmdAck:
+		before := c.queuedOutstanding()
+		if rtt := c.acknowledged(s.sn, s.ts, now); rtt >= 0 {
+			// The newest transmission among them waited the least at the peer.
+			if in.rtt < 0 || rtt < in.rtt {
+				in.rtt = rtt
+			}
+		}
+		in.acked += before - c.queuedOutstanding()
+	case cmdPush:
+		c.receive(s, now)
+	case cmdWask:
+		c.tellWindow = true
+	case cmdWins:
+		if isControl(s) {
+			c.inputControl(s, now)
+		}
+	}
+}
+
+// queuedOutstanding returns the segments sent and not acknowledged, lost ones included.
+func (c *core) queuedOutstanding() uint32 {
+	if c.ring == nil {
+		return 0
+	}
+	return c.inFlight + c.ring.lists[lostList].n
+}
+
+// finishInput applies what a datagram said as a whole.
+func (c *core) finishInput(in *inputState, trusted bool, now millis) {
+	in.acked += c.acknowledgedBelow(in.una)
+	if trusted {
+		if in.rtt >= 0 {
+			c.rtt.sample(in.rtt)
+		}
+		c.updateWindow(in)
+	}
+	if in.acked > 0 {
+		c.guard.acked(c.delivered, c.fineNow)
+		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
+		c.detectOvertaken()
+	}
+	c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 0
+	c.life.heard(now, in.acked > 0, c.sendUna != c.sendNxt)
+	c.updateProbe(now)
+}
+
+// staleWindow bounds how much older a window update may be than the newest to be taken for one that was overtaken
+// on the way. A larger step back is a clock that jumped, or a forgery that must not stop updates for long.
+const staleWindow = 10000
+
+// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one.
+func (c *core) updateWindow(in *inputState) {
+	if !in.hasWnd || in.una.before(c.sendUna) {
+		return
+	}
+	if in.clocked {
+		if d := int32(in.wndTS - c.wndTS); c.hasWndTS && in.una == c.wndUna && d < 0 && d > -staleWindow {
+			return
+		}
+		c.wndTS, c.wndUna, c.hasWndTS = in.wndTS, in.una, true
+	}
+	c.rmtWnd = uint32(in.wnd)
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// liveness decides when a peer is dead, when it is to be asked, and when nothing has been said for too long. A zero
+// duration switches a rule off.
+type liveness struct {
+	deadTimeout millis
+	keepAlive   millis
+	idleTimeout millis
+
+	heardAt    millis // the last valid datagram from the peer
+	expectedAt millis // since when the peer has owed an answer
+	askedAt    millis // the last keepalive probe
+	asking     bool   // a keepalive probe is unanswered
+}
+
+func (l *liveness) init(now millis) { l.heardAt, l.expectedAt, l.askedAt = now, now, now }
+
+// expect begins a wait for the peer.
+func (l *liveness) expect(now millis) { l.expectedAt = now }
+
+// heard notes a valid datagram. While data is in flight only its acknowledgement counts as an answer.
+func (l *liveness) heard(now millis, progress, inFlight bool) {
+	l.heardAt = now
+	l.asking = false
+	if progress || !inFlight {
+		l.expectedAt = now
+	}
+}
+
+// deadline of the peer: when what it owes is overdue, never if it owes nothing.
+func (c *core) deadAt() millis {
+	owes := c.sendUna != c.sendNxt || c.probeAt != never || c.life.asking ||
+		c.ctl.finSent > 0 && !c.ctl.finAcked
+	if c.life.deadTimeout == 0 || !owes {
+		return never
+	}
+	return c.life.expectedAt + c.life.deadTimeout
+}
+
+// idleAt returns when the session has been silent for too long.
+func (c *core) idleAt() millis {
+	if c.life.idleTimeout == 0 {
+		return never
+	}
+	return c.life.heardAt + c.life.idleTimeout
+}
+
+// lifeEvent returns when one of the rules next asks for something.
+func (c *core) lifeEvent() millis {
+	at := min(c.deadAt(), c.idleAt())
+	if c.life.keepAlive > 0 && c.spoken() {
+		at = min(at, max(c.life.heardAt, c.life.askedAt)+c.life.keepAlive)
+	}
+	return at
+}
+
+// spoken reports whether anything has been sent or received yet: a session that has said nothing does not exist for
+// its peer, so there is nothing to keep alive.
+func (c *core) spoken() bool { return c.order > 0 || c.stats.segsIn > 0 }
+
+// connect begins to ask for the peer's window, which any peer that is there answers.
+func (c *core) connect(now millis) { c.connecting, c.connectAt = true, now }
+
+// connectTick asks once more, with back-off up to a second.
+func (c *core) connectTick(now millis) {
+	if !c.connecting || now < c.connectAt {
+		return
+	}
+	c.askWindow = true
+	c.connectAt = now + min(backoff(c.rto(), c.connects, c.noDelay), 1000)
+	c.connects = min(c.connects+1, maxLevel)
+}
+
+// lifeTick asks a silent peer whether it is there, with a PING where that is understood and with a WASK otherwise.
+func (c *core) lifeTick(now millis) {
+	l := &c.life
+	if l.keepAlive == 0 || !c.spoken() || now < max(l.heardAt, l.askedAt)+l.keepAlive {
+		return
+	}
+	if !l.asking && c.sendUna == c.sendNxt {
+		l.expectedAt = now
+	}
+	l.asking, l.askedAt = true, now
+	if c.ctl.known() {
+		c.ctl.pingDue = true
+	} else {
+		c.askWindow = true
+	}
+}

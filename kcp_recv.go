@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// receive handles one PUSH. It returns whether data became readable.
+func (c *core) receive(s *segment, now millis) {
+	if !s.sn.before(c.rcvNxt + seqNum(c.rcvWnd)) {
+		c.stats.outOfWindow++
+		return
+	}
+	if uint32(s.frg) >= c.rcvWnd && s.frg > 0 {
+		// A message of more fragments than the window holds can never be complete.
+		c.stats.badFields++
+		return
+	}
+	if c.ctl.hasPeerFinal && !s.sn.before(c.ctl.peerFinal) {
+		c.stats.badFields++
+		return
+	}
+	if c.refuse(s) {
+		return
+	}
+	if c.stats.segsIn == 0 || int32(s.ts-c.newestTS) > 0 {
+		c.newestTS = s.ts
+	}
+	c.addAck(s.sn, s.ts, now)
+	if s.sn.before(c.rcvNxt) {
+		c.stats.repeats++
+		c.ackNow(now)
+		return
+	}
+	at := c.readNxt.distance(s.sn) + 1
+	switch {
+	case c.in == nil:
+		c.in = getRecvRing(at)
+	case at > c.in.size():
+		c.in = c.in.grow(at, c.readNxt)
+	}
+	slot := c.in.slot(s.sn)
+	if c.in.present.has(slot) {
+		c.stats.repeats++
+		c.ackNow(now)
+		return
+	}
+	c.in.present.set(slot)
+	*c.in.at(s.sn) = recvSegment{data: append(c.getBuffer(len(s.data))[:0], s.data...), frg: s.frg}
+	c.beyond++
+	gap := s.sn != c.rcvNxt || c.beyond > 1
+	c.advance()
+	if gap {
+		// A hole has opened or closed: the sender is told at once.
+		c.ackNow(now)
+	}
+}
+
+// advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. A message at the head
+// of the queue may always become complete, also when the window has been made smaller than it.
+func (c *core) advance() {
+	if c.in == nil || c.beyond == 0 {
+		return
+	}
+	limit := c.rcvWnd
+	if c.readable() > 0 {
+		limit = max(limit, uint32(c.in.at(c.readNxt).frg)+1)
+	}
+	if n := c.readable(); n < limit {
+		run := c.in.present.run(c.in.slot(c.rcvNxt), min(limit-n, c.beyond), c.in.size(), true)
+		c.rcvNxt += seqNum(run)
+		c.beyond -= run
+	}
+	if c.readable() >= c.rcvWnd {
+		c.wasFull = true
+	}
+}
+
+// peekSize returns the bytes of the next whole message, -1 if there is none.
+func (c *core) peekSize() int {
+	n := c.peekSegments()
+	if n == 0 {
+		return -1
+	}
+	size := 0
+	for i := range n {
+		size += len(c.in.at(c.readNxt + seqNum(i)).data)
+	}
+	return size
+}
+
+// peekSegments returns how many segments the next whole message has, 0 if there is none. The first fragment's count
+// decides; the counts of those behind it are the peer's to keep right.
+func (c *core) peekSegments() uint32 {
+	if c.readNxt == c.rcvNxt {
+		return 0
+	}
+	n := uint32(c.in.at(c.readNxt).frg) + 1
+	if n > c.readable() {
+		return 0
+	}
+	return n
+}
+
+// take removes the next readable segment and hands its pooled buffer to the caller.
+func (c *core) take() []byte {
+	seg := c.in.at(c.readNxt)
+	data := seg.data
+	seg.data = nil
+	c.in.present.clear(c.in.slot(c.readNxt))
+	c.readNxt++
+	c.stats.bytesReceived += uint64(len(data))
+	return data
+}
+
+// afterRead lets waiting segments in and tells the peer of a window that has opened again: when a quarter of it is
+// free, or at the latest when there is nothing more to read, so that a slow reader does not send an update for each
+// segment.
+func (c *core) afterRead() {
+	c.advance()
+	if !c.wasFull {
+		return
+	}
+	if free := uint32(c.window()); free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
+		c.wasFull = false
+		c.tellWindow = true
+	}
+}
+
+// recv reads one message into p: its length, -1 if there is none, -2 if p is too small.
+func (c *core) recv(p []byte) int {
+	size := c.peekSize()
+	if size < 0 {
+		return -1
+	}
+	if size > len(p) {
+		return -2
+	}
+	n := 0
+	for range c.peekSegments() {
+		data := c.take()
+		n += copy(p[n:], data)
+		c.putBuffer(data)
+	}
+	c.afterRead()
+	return n
+}
+
+// releaseReceived gives back all that has been received and not read.
+func (c *core) releaseReceived() {
+	if c.in == nil {
+		return
+	}
+	for slot := range c.in.size() {
+		if c.in.present.has(slot) {
+			c.in.present.clear(slot)
+			c.putBuffer(c.in.slots[slot].data)
+			c.in.slots[slot].data = nil
+		}
+	}
+	c.beyond, c.readNxt = 0, c.rcvNxt
+}
+
+// addAck notes a PUSH to acknowledge within the interval.
+func (c *core) addAck(sn seqNum, ts uint32, now millis) {
+	c.acks = append(c.acks, ackItem{sn, ts})
+	c.unacked++
+	// Waiting longer than for a share of the window would hold up a sender that has filled it, and deployed
+	// senders start with a window of 32.
+	if c.ackNoDelay || c.unacked >= max(1, min(c.rcvWnd, wndInitial)/4) {
+		c.ackAt = now
+	} else if c.ackAt == never {
+		c.ackAt = now + c.interval
+	}
+}
+
+func (c *core) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }

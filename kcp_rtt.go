@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "math"
+
+// millis is a point in time or a span in milliseconds, on the clock of whoever drives the state machine. It does not
+// wrap; only its low 32 bits, plus a random origin, go onto the wire as ts.
+type millis int64
+
+// never is the time of an event that will not come.
+const never millis = math.MaxInt64
+
+// rttEstimator smooths round-trip times as RFC 6298 does, with weights 1/8 and 1/4 held as scaled integers.
+type rttEstimator struct {
+	srtt8   millis // smoothed round-trip time, times 8
+	rttvar4 millis // its mean deviation, times 4
+	least   millis
+	latest  millis
+	valid   bool
+}
+
+func (r *rttEstimator) sample(rtt millis) {
+	rtt = max(0, min(rtt, rtoMax))
+	r.latest = rtt
+	if !r.valid {
+		r.valid = true
+		r.srtt8, r.rttvar4, r.least = rtt*8, rtt*2, rtt
+		return
+	}
+	r.least = min(r.least, rtt)
+	delta := rtt - r.srtt8/8
+	r.srtt8 += delta
+	if delta < 0 {
+		delta = -delta
+	}
+	r.rttvar4 += delta - r.rttvar4/4
+}
+
+func (r *rttEstimator) srtt() millis   { return r.srtt8 / 8 }
+func (r *rttEstimator) rttvar() millis { return r.rttvar4 / 4 }
+
+// rto is the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar), within bounds.
+func (r *rttEstimator) rto(interval, least millis) millis {
+	if !r.valid {
+		return rtoDefault
+	}
+	return min(max(r.srtt()+max(interval, r.rttvar4), least), rtoMax)
+}
+
+// reorderDelay is how long after a segment was sent its acknowledgement is waited for once later ones have been
+// acknowledged: 9/8 of the round-trip time, as RFC 9002 section 6.1.2 has it, and at least a clock tick.
+func (r *rttEstimator) reorderDelay() millis {
+	rtt := max(r.srtt(), r.latest)
+	return rtt + max(rtt/8, 1)
+}
+
+// backoff lengthens an RTO after level timeouts: doubled each time, or times 1.5 in no-delay mode, up to 60 s.
+func backoff(rto millis, level uint8, noDelay bool) millis {
+	for ; level > 0 && rto < rtoMax; level-- {
+		if noDelay {
+			rto += rto / 2
+		} else {
+			rto *= 2
+		}
+	}
+	return min(rto, rtoMax)
+}

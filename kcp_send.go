@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "math/bits"
+
+// lossCause is how a segment was found lost.
+type lossCause uint8
+
+const (
+	lossNone    lossCause = iota
+	lossFast              // enough ACKs for segments sent later
+	lossEarly             // some ACK for a later one, a round trip has passed, and there is nothing new to send
+	lossTimeout           // its retransmission timer ran out
+)
+
+// send queues p: in stream mode as part of the stream, in message mode as one message of up to 255 fragments. It
+// returns the segments added, or -1 for an empty p and -2 for a message of too many fragments.
+func (c *core) send(p []byte) int {
+	if len(p) == 0 {
+		return -1
+	}
+	if c.stream {
+		if p = c.fillLast(p); len(p) == 0 {
+			return 0
+		}
+	}
+	count := (len(p) + c.mss - 1) / c.mss
+	if !c.stream && count > 255 {
+		return -2
+	}
+	for i := range count {
+		n := min(len(p), c.mss)
+		frg := uint8(0)
+		if !c.stream {
+			frg = uint8(count - 1 - i)
+		}
+		c.enqueue(append(c.getBuffer(n)[:0], p[:n]...), frg)
+		p = p[n:]
+	}
+	return count
+}
+
+// fillLast appends as much of p as fits to the last queued segment, so that a stream of small writes leaves in full
+// segments, and returns the rest.
+func (c *core) fillLast(p []byte) []byte {
+	if c.sendNxt == c.sendEnd {
+		return p
+	}
+	seg := c.ring.at(c.sendEnd - 1)
+	n := min(c.mss-len(seg.data), len(p))
+	if n <= 0 {
+		return p
+	}
+	if len(seg.data)+n > cap(seg.data) {
+		bigger := append(c.getBuffer(c.mss)[:0], seg.data...)
+		c.putBuffer(seg.data)
+		seg.data = bigger
+	}
+	seg.data = append(seg.data, p[:n]...)
+	return p[n:]
+}
+
+// enqueue takes over a pooled buffer as the next segment's data.
+func (c *core) enqueue(data []byte, frg uint8) {
+	n := c.queued() + 1
+	switch {
+	case c.ring == nil:
+		c.ring = getSendRing(n)
+	case n > c.ring.size():
+		c.ring = c.ring.grow(n, c.sendUna, c.sendEnd)
+	}
+	*c.ring.at(c.sendEnd) = sendSegment{data: data, frg: frg}
+	c.sendEnd++
+}
+
+// delayWrite lets queued data wait for the interval, if writes are delayed.
+func (c *core) delayWrite(now millis) {
+	if c.writeDelay && c.flushAt == never {
+		c.flushAt = now + c.interval
+	}
+}
+
+// recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.
+func (c *core) recut() {
+	// The rest of a message whose first fragments are on their way keeps its cut: they have told the count.
+	first := c.sendNxt
+	for partial := c.lastFrg > 0; partial && first != c.sendEnd; first++ {
+		partial = c.ring.at(first).frg > 0
+	}
+	fits := true
+	for sn := first; sn != c.sendEnd && fits; sn++ {
+		fits = len(c.ring.at(sn).data) <= c.mss
+	}
+	if fits {
+		return
+	}
+	type piece struct {
+		data []byte
+		frg  uint8
+	}
+	var old []piece
+	for sn := first; sn != c.sendEnd; sn++ {
+		seg := c.ring.at(sn)
+		old = append(old, piece{seg.data, seg.frg})
+		seg.data = nil
+	}
+	c.sendEnd = first
+	var message []byte
+	for _, p := range old {
+		if message = append(message, p.data...); p.frg > 0 {
+			c.putBuffer(p.data)
+			continue
+		}
+		c.putBuffer(p.data)
+		c.requeue(message)
+		message = message[:0]
+	}
+	if len(message) > 0 {
+		c.requeue(message)
+	}
+}
+
+// requeue queues a message again whose bounds are to be kept. A message that no longer fits 255 fragments becomes
+// several.
+func (c *core) requeue(message []byte) {
+	for len(message) > 0 {
+		n := min(len(message), 255*c.mss)
+		count := (n + c.mss - 1) / c.mss
+		for i := range count {
+			m := min(len(message), c.mss)
+			frg := uint8(0)
+			if !c.stream {
+				frg = uint8(count - 1 - i)
+			}
+			c.enqueue(append(c.getBuffer(m)[:0], message[:m]...), frg)
+			message = message[m:]
+		}
+	}
+}
+
+// drop releases the buffer of sn and takes it out of its list.
+func (c *core) drop(sn seqNum) {
+	seg := c.ring.at(sn)
+	c.putBuffer(seg.data)
+	seg.data = nil
+	if slot := c.ring.slot(sn); c.ring.outstanding.has(slot) {
+		if seg.list != lostList {
+			c.inFlight--
+		}
+		c.ring.unlink(sn)
+		c.ring.outstanding.clear(slot)
+	}
+}
+
+// acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
+// transmission of a segment in flight changes nothing.
+func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
+	if c.ring == nil || sn.before(c.sendUna) || !sn.before(c.sendNxt) || !c.ring.isOutstanding(sn) {
+		return -1
+	}
+	seg := c.ring.at(sn)
+	lastTS := c.ts(seg.sentAt)
+	if int32(ts-seg.firstTS) < 0 || int32(lastTS-ts) < 0 {
+		c.stats.badFields++
+		return -1
+	}
+	rtt = -1
+	if ts == lastTS {
+		rtt = now - seg.sentAt
+		c.noteDelivered(seg.order)
+	} else if ts == seg.firstTS {
+		rtt = millis(c.ts(now) - ts)
+	}
+	c.drop(sn)
+	if sn == c.sendUna {
+		c.advanceUna()
+	}
+	return rtt
+}
+
+// advanceUna moves sendUna to the first segment that is still outstanding.
+func (c *core) advanceUna() {
+	n := c.sendUna.distance(c.sendNxt)
+	c.sendUna += seqNum(c.ring.outstanding.run(c.ring.slot(c.sendUna), n, c.ring.size(), false))
+}
+
+// acknowledgedBelow handles a cumulative acknowledgement and returns how many segments it took out of flight.
+func (c *core) acknowledgedBelow(una seqNum) (n uint32) {
+	if una.before(c.sendUna) {
+		return 0
+	}
+	if c.sendNxt.before(una) {
+		c.stats.badFields++
+		return 0
+	}
+	for c.sendUna != una {
+		if c.ring.isOutstanding(c.sendUna) {
+			n++
+			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
+				// Of several transmissions it would be unknown which one arrived.
+				c.noteDelivered(seg.order)
+			}
+			c.drop(c.sendUna)
+		}
+		c.sendUna++
+	}
+	if c.ring != nil {
+		c.advanceUna()
+	}
+	return n
+}
+
+// noteDelivered remembers the highest transmission numbers acknowledged, as many as fast retransmission counts: a
+// segment whose number is below the least of them has been overtaken by that many.
+func (c *core) noteDelivered(order uint64) {
+	c.delivered = max(c.delivered, order)
+	t := c.topOrders
+	if len(t) == 0 || order <= t[0] {
+		return
+	}
+	i := 0
+	for ; i+1 < len(t) && t[i+1] < order; i++ {
+		t[i] = t[i+1]
+	}
+	t[i] = order
+}
+
+// detectOvertaken finds the segments lost by the count of ACKs. Each list is in the order of transmission, so only
+// segments that are lost are visited, and one more of each list.
+func (c *core) detectOvertaken() {
+	if c.ring == nil || len(c.topOrders) == 0 {
+		return
+	}
+	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
+		level := bits.TrailingZeros32(used)
+		for l := &c.ring.lists[level]; l.n > 0 && c.ring.at(l.head).order < c.topOrders[0]; {
+			c.markLost(l.head, lossFast)
+		}
+	}
+}
+
+// detectTimeouts finds the segments lost by time.
+func (c *core) detectTimeouts(now millis) {
+	if c.ring == nil {
+		return
+	}
+	early := !c.canSendNew()
+	rto := c.rto()
+	// From the highest level down, so that what moves up a level is not looked at twice.
+	for used := c.ring.used &^ (1 << lostList); used != 0; {
+		level := uint8(bits.Len32(used) - 1)
+		used &^= 1 << level
+		l := &c.ring.lists[level]
+		wait := backoff(rto, level, c.noDelay)
+		for l.n > 0 {
+			seg := c.ring.at(l.head)
+			if now >= seg.sentAt+wait {
+				seg.level = min(seg.level+1, maxLevel)
+				c.markLost(l.head, lossTimeout)
+			} else if early && seg.order < c.delivered && now >= seg.sentAt+c.rtt.reorderDelay() {
+				c.markLost(l.head, lossEarly)
+			} else {
+				break
+			}
+		}
+	}
+}
+
+// lossEvent returns when detectTimeouts next has something to find.
+func (c *core) lossEvent() millis {
+	at := never
+	early := !c.canSendNew()
+	rto := c.rto()
+	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
+		level := uint8(bits.TrailingZeros32(used))
+		seg := c.ring.at(c.ring.lists[level].head)
+		at = min(at, seg.sentAt+backoff(rto, level, c.noDelay))
+		if early && seg.order < c.delivered {
+			at = min(at, seg.sentAt+c.rtt.reorderDelay())
+		}
+	}
+	return at
+}
+
+// markLost moves sn to the list of what is to be sent again.
+func (c *core) markLost(sn seqNum, cause lossCause) {
+	seg := c.ring.at(sn)
+	c.cc.lost(cause, seg.order, c.order, c.inFlight)
+	seg.cause = cause
+	c.inFlight--
+	c.ring.unlink(sn)
+	c.ring.push(lostList, sn)
+}
+
+// congestionRoom reports whether the congestion window, if it is on, lets another segment out.
+func (c *core) congestionRoom() bool { return c.cc.off || c.inFlight < c.cc.window }
+
+func (c *core) mayRetransmit() bool { return c.congestionRoom() }
+
+// canSendNew reports whether a queued segment may go out as far as the windows are concerned.
+func (c *core) canSendNew() bool {
+	return c.sendNxt != c.sendEnd && c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.congestionRoom() &&
+		(c.fineNow == 0 || !c.guard.holds(c.inFlight))
+}
+
+// updateProbe starts asking for the window when the peer has closed it and nothing in flight will bring news of it.
+func (c *core) updateProbe(now millis) {
+	if c.rmtWnd > 0 || c.sendUna == c.sendEnd || c.sendUna != c.sendNxt {
+		c.probeAt, c.probeWait = never, 0
+		return
+	}
+	if c.probeAt == never {
+		c.probeWait = probeInit
+		c.probeAt = now + c.probeWait
+	}
+}

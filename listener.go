@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// Listener accepts sessions on a packet socket: a net.Listener. All its methods may be called from any goroutine at any
+// time.
+type Listener struct {
+	ep *endpoint
+
+	mu       sync.Mutex // guards what follows
+	cond     sync.Cond
+	deadline deadline
+	backlog  RingBuffer[*UDPSession]
+	limit    int
+	closed   bool
+	failure  error // the socket has been closed under the listener
+	refused  uint64
+}
+
+func newListener(ep *endpoint, backlog int) *Listener {
+	l := &Listener{ep: ep, limit: backlog}
+	l.cond.L = &l.mu
+	return l
+}
+
+// Accept waits for the next session. It implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	s, err := l.AcceptKCP()
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// AcceptKCP waits for the next session, which exists once its first data has arrived. After Close the error matches
+// net.ErrClosed, after the deadline os.ErrDeadlineExceeded.
+func (l *Listener) AcceptKCP() (*UDPSession, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		switch {
+		case l.closed:
+			return nil, errClosed
+		case l.deadline.passed():
+			return nil, errTimeout
+		}
+		if s, ok := l.backlog.Pop(); ok {
+			return s, nil
+		}
+		if l.failure != nil {
+			return nil, l.failure
+		}
+		l.deadline.arm(&l.cond)
+		l.cond.Wait()
+	}
+}
+
+// offer puts a new session into the backlog. It reports false if there is no room or nobody to accept.
+func (l *Listener) offer(s *UDPSession) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.backlog.Len() >= l.limit {
+		l.refused++
+		return false
+	}
+	l.backlog.Push(s)
+	l.cond.Signal()
+	return true
+}
+
+// full reports whether offer would refuse, before work is spent on a session.
+func (l *Listener) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.backlog.Len() >= l.limit {
+		l.refused++
+		return true
+	}
+	return false
+}
+
+// Close stops accepting: blocked calls return, sessions that nobody has accepted are reset. Accepted sessions live on. A
+// socket that the library opened closes with the last of them; one that is the caller's is not read any more once Close
+// has returned and no accepted session is left.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	l.closed = true
+	l.deadline.disarm()
+	l.cond.Broadcast()
+	var waiting []*UDPSession
+	for s, ok := l.backlog.Pop(); ok; s, ok = l.backlog.Pop() {
+		waiting = append(waiting, s)
+	}
+	l.mu.Unlock()
+	for _, s := range waiting {
+		s.SetLinger(0)
+		_ = s.Close()
+	}
+	e := l.ep
+	e.mu.Lock()
+	if e.listener == l {
+		e.listener = nil
+	}
+	e.stopIfUnused()
+	e.mu.Unlock()
+	e.waitStopped()
+	return nil
+}
+
+// socketClosed is called when the socket was closed by somebody else.
+func (l *Listener) socketClosed(err error) {
+	l.mu.Lock()
+	l.failure = err
+	l.cond.Broadcast()
+	l.mu.Unlock()
+}
+
+// Addr returns the address of the socket.
+func (l *Listener) Addr() net.Addr { return l.ep.conn.LocalAddr() }
+
+// SetDeadline sets the deadline of Accept, for calls that are blocked already too. The zero time is none.
+func (l *Listener) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
+
+// SetReadDeadline is SetDeadline.
+func (l *Listener) SetReadDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return errClosed
+	}
+	l.deadline.set(t)
+	l.cond.Broadcast()
+	return nil
+}
+
+// SetWriteDeadline does nothing: a listener writes nothing that could block. It returns an error that matches
+// errors.ErrUnsupported.
+func (l *Listener) SetWriteDeadline(time.Time) error { return errNoOption }
+
+// SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its sessions.
+func (l *Listener) SetDSCP(dscp int) error { return setDSCP(l.ep.conn, dscp) }
+
+// SetReadBuffer sets the size of the socket's receive buffer in bytes.
+func (l *Listener) SetReadBuffer(bytes int) error { return setReadBuffer(l.ep.conn, bytes) }
+
+// SetWriteBuffer sets the size of the socket's send buffer in bytes.
+func (l *Listener) SetWriteBuffer(bytes int) error { return setWriteBuffer(l.ep.conn, bytes) }
+
+// Control calls f with the socket, to set options on it. f must not read, write or close it.
+func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l.ep.conn) }

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+)
+
+// randomUint64 returns an unguessable number. Since Go 1.24 crypto/rand does not fail.
+func randomUint64() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// randomConv returns a conversation id for a new session.
+func randomConv() uint32 { return uint32(randomUint64()) }

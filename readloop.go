@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"time"
+)
+
+// reader is what the goroutine that reads a socket works with.
+type reader struct {
+	ep       *endpoint
+	msgs     []received
+	tx       txScratch
+	bufs     bufferCache
+	now      millis
+	fineNow  int64
+	session  *UDPSession // whose lock is held
+	key      sessionKey  // of session
+	only     bool        // session is its peer's only one, as far as parity is concerned
+	touched  []*UDPSession
+	counters counters
+
+	answers      int // sent in answerSecond without a session behind them
+	answerSecond millis
+}
+
+// readErrorPause is how long the reader waits when a socket that is not closed fails at once again and again; it
+// doubles up to readErrorPauseMax, so that a lasting fault costs no processor time and its end is noticed soon.
+const (
+	readErrorPause    = time.Millisecond
+	readErrorPauseMax = 500 * time.Millisecond
+)
+
+// readLoop takes batches of datagrams, feeds them all, and then flushes each session they touched once.
+func (e *endpoint) readLoop() {
+	defer close(e.done)
+	r := &reader{ep: e}
+	defer r.bufs.drain()
+	count, size := e.io.readBatchSize()
+	r.msgs = make([]received, count)
+	for i := range r.msgs {
+		r.msgs[i].buf = make([]byte, size)
+	}
+	pause := readErrorPause
+	for !e.isStopping() {
+		n, err := e.io.readBatch(r.msgs)
+		switch {
+		case n > 0:
+			r.batch(r.msgs[:n])
+			pause = readErrorPause
+		case errors.Is(err, net.ErrClosed):
+			if !e.isStopping() {
+				e.failed(errSocketClosed)
+			}
+			return
+		case err != nil && !e.isStopping():
+			e.noteError(err)
+			time.Sleep(pause)
+			pause = min(2*pause, readErrorPauseMax)
+		}
+	}
+	if !e.owned {
+		_ = e.conn.SetReadDeadline(time.Time{})
+	}
+}
+
+func (e *endpoint) isStopping() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.stopping
+}
+
+func (r *reader) batch(msgs []received) {
+	r.fineNow = r.ep.sched.now()
+	r.now = millis(r.fineNow / int64(time.Millisecond))
+	for i := range msgs {
+		m := &msgs[i]
+		peer, custom := peerAddr{udp: m.from}, net.Addr(nil)
+		if m.fromAddr != nil {
+			peer, custom = newPeerAddr(m.fromAddr)
+		}
+		for data := m.buf[:m.n]; len(data) > 0; {
+			size := len(data)
+			if m.segment > 0 {
+				size = min(m.segment, size)
+			}
+			r.datagram(data[:size:size], peer, custom)
+			data = data[size:]
+		}
+		m.fromAddr = nil
+	}
+	r.leave()
+	for i, s := range r.touched {
+		r.settle(s)
+		r.touched[i] = nil
+	}
+	r.touched = r.touched[:0]
+	r.tx.finish()
+	r.counters.flush()
+}
+
+// settle ends a session's part in a batch: who waits is woken, and what is due is flushed.
+func (r *reader) settle(s *UDPSession) {
+	s.mu.Lock()
+	s.touched = false
+	ended := s.settle(r.now)
+	due := !ended && !s.ended && s.core.nextEvent(r.now) <= r.now
+	s.core.stats.addTo(&s.counted, &r.counters)
+	logs := s.takeLogs(nil)
+	s.mu.Unlock()
+	s.log.Load().report(logs)
+	if due {
+		r.tx.flush(s)
+	}
+	if ended {
+		s.finish()
+	}
+}
+
+// datagram opens one datagram and feeds it to its session.
+func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
+	r.counters.inPkts++
+	r.counters.inBytes += uint64(len(data))
+	size := len(data)
+	packet, ok := r.ep.sealer.open(data)
+	if !ok {
+		r.counters.inCsumErrors++
+		r.counters.inErrs++
+		return
+	}
+	p := parsePacket(packet)
+	if p.kind == packetBad {
+		r.counters.inErrs++
+		return
+	}
+	s := r.find(&p, peer, custom)
+	if s == nil {
+		return
+	}
+	s.packetsIn++
+	s.bytesIn += uint64(size)
+	s.core.note(logInput, nil, size)
+	s.input(&p, r.now, &r.counters)
+}
+
+// packetKind is what the first bytes of an opened datagram say it is.
+type packetKind uint8
+
+const (
+	packetBad    packetKind = iota
+	packetPlain             // KCP segments
+	packetData              // an FEC data shard: a header, then KCP segments
+	packetParity            // an FEC parity shard
+	packetOOB               // out of band
+)
+
+// packet is an opened datagram.
+type packet struct {
+	kind     packetKind
+	all      []byte // with its FEC header
+	segments []byte // KCP segments, or the payload of an out-of-band packet behind its conv
+	conv     uint32 // of all kinds but parity
+}
+
+// parsePacket tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md
+// section 2), and validates what it needs to.
+func parsePacket(b []byte) packet {
+	if len(b) < fecHeaderSize {
+		return packet{}
+	}
+	p := packet{all: b}
+	switch binary.LittleEndian.Uint16(b[4:]) {
+	case fecTypeData:
+		payload, ok := fecDataPayload(b)
+		if !ok || len(payload) < segmentHeaderSize {
+			return packet{}
+		}
+		p.kind, p.segments, p.conv = packetData, payload, binary.LittleEndian.Uint32(payload)
+	case fecTypeParity:
+		p.kind = packetParity
+	case fecTypeOOB:
+		payload, ok := fecDataPayload(b)
+		if !ok || len(payload) < 4 {
+			return packet{}
+		}
+		p.kind, p.segments, p.conv = packetOOB, payload[4:], binary.LittleEndian.Uint32(payload)
+	default:
+		if len(b) < segmentHeaderSize {
+			return packet{}
+		}
+		p.kind, p.segments, p.conv = packetPlain, b, binary.LittleEndian.Uint32(b)
+	}
+	return p
+}
+
+// find returns the session a packet is for, with its lock held, opening a new one where that is due. Packets of one
+// session mostly come in a row, so the lock is kept until another session's packet comes.
+func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
+	if p.kind == packetParity {
+		return r.findParity(p, peer)
+	}
+	key := sessionKey{peer, p.conv}
+	if r.session != nil && r.key == key && !r.session.ended && !r.session.looksRestarted(p) {
+		return r.session
+	}
+	r.leave()
+	r.ep.mu.RLock()
+	s := r.ep.sessions[key]
+	r.ep.mu.RUnlock()
+	if s != nil && r.enter(s, key) {
+		if !s.looksRestarted(p) {
+			return s
+		}
+		r.leave()
+		s.replaced()
+	}
+	if s = r.admit(p, key, custom); s == nil || !r.enter(s, key) {
+		return nil
+	}
+	return s
+}
+
+// findParity finds the session of a parity packet, which names none: the peer's only one, or among several the one
+// whose newest shard is nearest. A wrong guess costs that session one group at the most.
+func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
+	if r.session != nil && r.key.peer == peer && r.only && !r.session.ended {
+		return r.session
+	}
+	r.leave()
+	seqID := binary.LittleEndian.Uint32(p.all)
+	r.ep.mu.RLock()
+	s := r.ep.peers[peer]
+	only := s != nil && s.nextOfPeer == nil
+	for c := s; c != nil && !only; c = c.nextOfPeer {
+		if c.shardGap(seqID) < s.shardGap(seqID) {
+			s = c
+		}
+	}
+	r.ep.mu.RUnlock()
+	if s == nil || !r.enter(s, sessionKey{peer, s.conv}) {
+		r.counters.inErrs++
+		return nil
+	}
+	r.only = only
+	return s
+}
+
+// enter takes the lock of s. It reports false if s is on the network no more.
+func (r *reader) enter(s *UDPSession, key sessionKey) bool {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return false
+	}
+	r.session, r.key, r.only = s, key, false
+	s.core.cache, s.core.fineNow = &r.bufs, r.fineNow
+	if !s.touched {
+		s.touched = true
+		r.touched = append(r.touched, s)
+	}
+	return true
+}
+
+func (r *reader) leave() {
+	if r.session != nil {
+		r.session.core.cache = nil
+		r.session.mu.Unlock()
+		r.session = nil
+	}
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "encoding/binary"
+
+// The KCP segment (PROTOCOL.md section 1). All integers are little-endian.
+//
+//	0       4   5   6     8       12      16      20      24
+//	| conv  |cmd|frg| wnd |  ts   |  sn   |  una  |  len  | data[len] |
+const segmentHeaderSize = 24
+
+// Segment commands.
+const (
+	cmdPush = 81 // data
+	cmdAck  = 82 // acknowledges one PUSH
+	cmdWask = 83 // asks the peer for its window
+	cmdWins = 84 // tells the window; carries control messages in its data
+)
+
+// seqNum is a segment sequence number, modulo 2^32.
+type seqNum uint32
+
+// before reports whether a comes before b: the one wrap-safe comparison.
+func (a seqNum) before(b seqNum) bool { return int32(a-b) < 0 }
+
+// distance returns how far b lies ahead of a, modulo 2^32.
+func (a seqNum) distance(b seqNum) uint32 { return uint32(b - a) }
+
+// segment is one parsed segment. data aliases the datagram it was parsed from.
+type segment struct {
+	conv uint32
+	cmd  uint8
+	frg  uint8
+	wnd  uint16
+	ts   uint32
+	sn   seqNum
+	una  seqNum
+	data []byte
+}
+
+// parseStatus tells why parsing a datagram stopped.
+type parseStatus uint8
+
+const (
+	parseOK        parseStatus = iota
+	parseShort                 // fewer than 24 bytes are left
+	parseTruncated             // len goes beyond the datagram
+	parseUnknown               // a cmd that does not exist
+)
+
+// parseSegment takes the first segment off b. The length is compared as an unsigned number, so a len of 2^31 and
+// more is truncated on 32-bit systems too.
+func parseSegment(b []byte, s *segment) (rest []byte, status parseStatus) {
+	if len(b) < segmentHeaderSize {
+		return nil, parseShort
+	}
+	_ = b[segmentHeaderSize-1]
+	s.conv = binary.LittleEndian.Uint32(b)
+	s.cmd = b[4]
+	s.frg = b[5]
+	s.wnd = binary.LittleEndian.Uint16(b[6:])
+	s.ts = binary.LittleEndian.Uint32(b[8:])
+	s.sn = seqNum(binary.LittleEndian.Uint32(b[12:]))
+	s.una = seqNum(binary.LittleEndian.Uint32(b[16:]))
+	n := binary.LittleEndian.Uint32(b[20:])
+	b = b[segmentHeaderSize:]
+	if uint64(n) > uint64(len(b)) {
+		return nil, parseTruncated
+	}
+	if s.cmd < cmdPush || s.cmd > cmdWins {
+		return nil, parseUnknown
+	}
+	s.data = b[:n:n]
+	return b[n:], parseOK
+}
+
+// putHeader writes the 24-byte header of s, with dataLen as its len, to b.
+func putHeader(b []byte, s *segment, dataLen int) {
+	_ = b[segmentHeaderSize-1]
+	binary.LittleEndian.PutUint32(b, s.conv)
+	b[4] = s.cmd
+	b[5] = s.frg
+	binary.LittleEndian.PutUint16(b[6:], s.wnd)
+	binary.LittleEndian.PutUint32(b[8:], s.ts)
+	binary.LittleEndian.PutUint32(b[12:], uint32(s.sn))
+	binary.LittleEndian.PutUint32(b[16:], uint32(s.una))
+	binary.LittleEndian.PutUint32(b[20:], uint32(dataLen))
+}
+
+// appendSegment appends s, header and data, to b.
+func appendSegment(b []byte, s *segment) []byte {
+	n := len(b)
+	b = append(b, make([]byte, segmentHeaderSize)...)
+	putHeader(b[n:], s, len(s.data))
+	return append(b, s.data...)
+}

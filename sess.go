@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the same thing. All its
+// methods may be called from any goroutine at any time; concurrent Writes do not mix their bytes.
+type UDPSession struct {
+	ep         *endpoint
+	peer       peerAddr
+	customAddr net.Addr // the peer's address if it is not a UDP one
+	conv       uint32
+	accepted   bool // made by a listener
+
+	nextOfPeer    *UDPSession   // the next session with the same peer, guarded by the endpoint's lock
+	sharesAddress atomic.Bool   // HELLO says that several sessions share the peer's address on purpose
+	newestSeqID   atomic.Uint32 // of the newest FEC shard received
+
+	dup atomic.Int32           // further copies of each datagram
+	log atomic.Pointer[logger] // nil: none
+	oob oobQueue
+
+	timer timerEntry
+
+	mu        sync.Mutex // guards all that follows
+	core      core
+	mtu       int // of the UDP payload
+	readCond  sync.Cond
+	writeCond sync.Cond
+
+	readDeadline  deadline
+	writeDeadline deadline
+	reading       bool   // a Read copies out, others wait
+	writing       bool   // a Write is under way, others wait
+	partial       []byte // pooled: the last segment read
+	partialOff    int    // what of it has been read
+	msgLeft       uint32 // segments of the message being read that are still queued
+	readErr       error  // what Read reports behind the data, once the session has failed
+	writeErr      error
+
+	closed     bool // Close was called
+	readClosed bool // CloseRead was called, or Close
+	ended      bool // off the network; the failure is in readErr
+	finished   bool // taken out of the endpoint
+	linger     time.Duration
+	lingerAt   millis // when a closed session is given up
+	finWaitAt  millis // when it no longer waits for the peer's FIN
+
+	touched      bool // waits for the end of the reader's batch
+	transmitting bool // somebody sends for this session
+	flushAgain   bool // and shall look again when done
+
+	encoder   *fecEncoder // used by whoever transmits
+	decoder   *fecDecoder
+	fecDone   fecStats  // of a decoder that has been released
+	fecWanted fecShards // what SetFEC asked for; applied by whoever transmits
+	fecChange bool
+	fecActive fecShards   // what the encoder has been told last
+	spare     *fecEncoder // keeps its count of shards while FEC is off
+
+	counted     coreStats // what of core.stats has been added to the totals
+	packetsSent uint64
+	bytesOnWire uint64
+	packetsIn   uint64
+	bytesIn     uint64
+	oobSent     uint64
+}
+
+// fecShards is a Reed-Solomon configuration; 0/0 is none.
+type fecShards struct{ data, parity int }
+
+// newSession makes a session over ep. It is not in the endpoint's table yet.
+func newSession(ep *endpoint, conv uint32, peer peerAddr, customAddr net.Addr, o *options) *UDPSession {
+	s := &UDPSession{ep: ep, peer: peer, customAddr: customAddr, conv: conv}
+	s.readCond.L, s.writeCond.L = &s.mu, &s.mu
+	s.oob.session = s
+	s.core.init(conv, s.now())
+	s.core.tsOrigin = uint32(randomUint64())
+	s.core.ctl.incarnation = randomUint64() | 1
+	s.core.ctl.keyed = ep.sealer.authenticates()
+	s.core.stream, s.core.writeDelay, s.core.ackNoDelay = o.stream, o.writeDelay, o.ackNoDelay
+	s.core.setNoDelay(o.noDelay, o.interval, o.resend, o.nc)
+	s.core.setWindows(o.sndWnd, o.rcvWnd)
+	s.core.life.deadTimeout = toMillis(o.deadTimeout)
+	s.core.life.keepAlive = toMillis(o.keepAlive)
+	s.core.life.idleTimeout = toMillis(o.idleTimeout)
+	s.linger = lingerDefault
+	s.lingerAt, s.finWaitAt = never, never
+	s.mtu = o.mtu
+	s.fecWanted = o.fec
+	s.fecChange = o.fec != fecShards{}
+	s.applyFEC()
+	s.applyMTU()
+	ep.sched.bind(&s.timer, s)
+	return s
+}
+
+// now is the time on the scheduler's clock, in milliseconds.
+func (s *UDPSession) now() millis { return millis(s.ep.sched.now() / int64(time.Millisecond)) }
+
+// tick brings the state machine's fine clock up to date and returns the time in milliseconds. The lock is held.
+func (s *UDPSession) tick() millis {
+	s.core.fineNow = s.ep.sched.now()
+	return millis(s.core.fineNow / int64(time.Millisecond))
+}
+
+// toMillis rounds a duration up to whole milliseconds.
+func toMillis(d time.Duration) millis {
+	return millis((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+// applyMTU derives what KCP may fill of a datagram.
+func (s *UDPSession) applyMTU() bool {
+	return s.core.setMTU(s.mtu - s.overhead())
+}
+
+// overhead is what the layers below KCP add to a datagram.
+func (s *UDPSession) overhead() int {
+	n := s.ep.sealer.headroom() + s.ep.sealer.tailroom()
+	if s.encoder != nil || s.fecWanted.data > 0 {
+		n += fecHeaderSize
+	}
+	return n
+}
+
+// applyFEC takes over what SetFEC asked for. Only who transmits, or nobody, may call it: the encoder is in use outside
+// the lock while a packet is on its way.
+func (s *UDPSession) applyFEC() {
+	if !s.fecChange {
+		return
+	}
+	s.fecChange = false
+	want := s.fecWanted
+	s.fecActive = want
+	if s.encoder == nil {
+		s.encoder, s.spare = s.spare, nil
+	}
+	switch {
+	case want.data == 0:
+		if s.encoder != nil {
+			s.encoder.release()
+		}
+		s.encoder, s.spare = nil, s.encoder
+	case s.encoder == nil:
+		s.encoder, _ = newFECEncoder(want.data, want.parity) // the arguments have been checked
+	default:
+		_ = s.encoder.setShards(want.data, want.parity)
+	}
+	if want.data > 0 {
+		s.makeDecoder()
+		s.decoder.hint(want.data, want.parity)
+	}
+}
+
+// runTimed flushes the session when its time has come.
+func (s *UDPSession) runTimed(_ int64, tx *txScratch) { tx.flush(s) }
+
+// flushNow sends what is due, from the caller's goroutine.
+func (s *UDPSession) flushNow() {
+	tx := txPool.Get().(*txScratch)
+	tx.flush(s)
+	tx.finish()
+	txPool.Put(tx)
+}
+
+// settle is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
+// the session has come to its end, gives memory back, and sets the timer. It reports true if the session has ended just
+// now; the caller then calls finish without the lock.
+func (s *UDPSession) settle(now millis) (ended bool) {
+	if s.ended {
+		return false
+	}
+	c := &s.core
+	if s.readClosed {
+		s.discardReceived()
+	}
+	switch {
+	case c.ctl.wasReset:
+		s.fail(errReset)
+	case now >= c.deadAt():
+		s.fail(errPeerDead)
+	case now >= c.idleAt():
+		s.fail(errIdle)
+	case s.closed && (s.doneClosing(now) || now >= s.lingerAt || c.ctl.resetSent):
+		s.fail(errClosed)
+	case c.ctl.resetSent:
+		s.fail(errProtocol)
+	}
+	if c.readable() > 0 || c.ctl.hasPeerFinal || s.ended {
+		s.readCond.Broadcast()
+	}
+	if c.queued() < c.sndWnd || s.ended {
+		s.writeCond.Broadcast()
+	}
+	if s.ended {
+		return true
+	}
+	if c.ctl.shared || c.ctl.peerShared {
+		s.sharesAddress.Store(true)
+	}
+	c.releaseIdle()
+	s.arm(now)
+	return false
+}
+
+// arm sets the timer to the next event. Called with the lock held.
+func (s *UDPSession) arm(now millis) {
+	if s.ended {
+		return
+	}
+	if at := min(s.core.nextEvent(now), s.lingerAt, s.finWaitAt); at != never {
+		s.timer.schedule(int64(at) * int64(time.Millisecond))
+	}
+}
+
+// fail takes the session off the network. What was received stays readable; what was to be sent is given up.
+func (s *UDPSession) fail(err error) {
+	s.ended = true
+	if s.readErr == nil {
+		s.readErr = err
+	}
+	if s.writeErr == nil {
+		s.writeErr = err
+	}
+}
+
+// finish takes an ended session out of its endpoint. It is called without a lock, once.
+func (s *UDPSession) finish() {
+	s.mu.Lock()
+	if s.finished {
+		s.mu.Unlock()
+		return
+	}
+	s.finished = true
+	final := s.timeWaitRecord()
+	s.releaseSending()
+	if s.closed {
+		s.releaseReading()
+	}
+	s.mu.Unlock()
+	s.timer.stop()
+	s.oob.close()
+	s.ep.remove(s, final)
+	DefaultSnmp.connClosed()
+}
+
+// GetConv returns the conversation id.
+func (s *UDPSession) GetConv() uint32 { return s.conv }
+
+// LocalAddr returns the address of the session's socket; for an accepted session that is the listener's.
+func (s *UDPSession) LocalAddr() net.Addr { return s.ep.conn.LocalAddr() }
+
+// RemoteAddr returns the peer's address.
+func (s *UDPSession) RemoteAddr() net.Addr {
+	if s.customAddr != nil {
+		return s.customAddr
+	}
+	return net.UDPAddrFromAddrPort(s.peer.udp)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"io"
+	"testing"
+)
+
+// benchPair returns two ends of a session over loopback with the settings of a fast link.
+func benchPair(b *testing.B) (client, server *UDPSession) {
+	b.Helper()
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err = DialWithOptions(l.Addr().String(), nil, 0, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := client.Write([]byte("x")); err != nil {
+		b.Fatal(err)
+	}
+	server, err = l.AcceptKCP()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, s := range []*UDPSession{client, server} {
+		s.SetStreamMode(true)
+		s.SetWindowSize(1024, 1024)
+		s.SetNoDelay(1, 10, 2, 1)
+		s.SetMtu(1400)
+	}
+	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		for _, s := range []*UDPSession{client, server} {
+			s.SetLinger(0)
+			s.Close()
+		}
+		l.Close()
+	})
+	return client, server
+}
+
+func echoSpeed(b *testing.B, size int) {
+	client, server := benchPair(b)
+	go io.CopyBuffer(struct{ io.Writer }{server}, struct{ io.Reader }{server}, make([]byte, 64<<10))
+	msg, back := make([]byte, size), make([]byte, size)
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		if _, err := client.Write(msg); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(client, back); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func sinkSpeed(b *testing.B, size int) {
+	client, server := benchPair(b)
+	done := make(chan error, 1)
+	got := make(chan int, 1)
+	total := 0
+	go func() {
+		buf := make([]byte, 128<<10)
+		n := 0
+		for {
+			m, err := server.Read(buf)
+			n += m
+			if err != nil {
+				done <- err
+				got <- n
+				return
+			}
+		}
+	}()
+	msg := make([]byte, size)
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		n, err := client.Write(msg)
+		total += n
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	if err := client.CloseWrite(); err != nil {
+		b.Fatal(err)
+	}
+	if err := <-done; err != io.EOF {
+		b.Fatal(err)
+	}
+	if n := <-got; n != total {
+		b.Fatalf("got %d of %d bytes", n, total)
+	}
+	if st := client.Stats(); b.N > 1000 {
+		b.ReportMetric(float64(st.FastRetransmits+st.EarlyRetransmits+st.TimeoutRetransmits)/float64(st.SegmentsSent+1)*100, "%retrans")
+	}
+}
+
+func BenchmarkEchoSpeed4K(b *testing.B)   { echoSpeed(b, 4<<10) }
+func BenchmarkEchoSpeed64K(b *testing.B)  { echoSpeed(b, 64<<10) }
+func BenchmarkEchoSpeed512K(b *testing.B) { echoSpeed(b, 512<<10) }
+func BenchmarkEchoSpeed1M(b *testing.B)   { echoSpeed(b, 1<<20) }
+
+func BenchmarkSinkSpeed4K(b *testing.B)   { sinkSpeed(b, 4<<10) }
+func BenchmarkSinkSpeed64K(b *testing.B)  { sinkSpeed(b, 64<<10) }
+func BenchmarkSinkSpeed256K(b *testing.B) { sinkSpeed(b, 256<<10) }
+func BenchmarkSinkSpeed1M(b *testing.B)   { sinkSpeed(b, 1<<20) }

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "time"
+
+// lingerDefault is how long a closed session goes on delivering what was written.
+const lingerDefault = 10 * time.Second
+
+// Close closes the session and returns at once. What has been written is still delivered in the background, until it is
+// acknowledged or the linger time ends (10 s, SetLinger); then the peer reads io.EOF. Blocked calls return. What has
+// arrived and was not read is dropped. Closing a second time gives an error that matches net.ErrClosed.
+func (s *UDPSession) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	now := s.now()
+	s.closed, s.readClosed = true, true
+	s.readErr, s.writeErr = errClosed, errClosed
+	s.readDeadline.disarm()
+	s.writeDeadline.disarm()
+	s.releaseReading()
+	s.readCond.Broadcast()
+	s.writeCond.Broadcast()
+	ended := s.ended
+	if !ended {
+		if s.linger > 0 {
+			s.core.closeWrite(now)
+			s.core.ctl.closing = true
+			s.lingerAt = now + toMillis(s.linger)
+		} else {
+			s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+			s.lingerAt = now
+		}
+	}
+	s.mu.Unlock()
+	if ended {
+		s.finish()
+	} else {
+		s.flushNow()
+	}
+	s.ep.waitStopped()
+	return nil
+}
+
+// CloseWrite ends the stream that this side writes: the peer reads all that was written and then io.EOF. Reading goes
+// on. A deployed peer without this extension learns nothing of it.
+func (s *UDPSession) CloseWrite() error {
+	s.mu.Lock()
+	if s.closed || s.writeErr != nil || s.core.ctl.finWanted {
+		err := s.writeErr
+		s.mu.Unlock()
+		if err == nil {
+			err = errClosed
+		}
+		return err
+	}
+	s.core.closeWrite(s.now())
+	s.core.flushAt = never
+	s.writeCond.Broadcast()
+	s.mu.Unlock()
+	s.flushNow()
+	return nil
+}
+
+// CloseRead ends reading: blocked and later Reads return io.EOF, and what the peer sends is acknowledged and thrown
+// away, as it is on a *net.TCPConn. Writing goes on.
+func (s *UDPSession) CloseRead() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	s.readClosed = true
+	s.discardReceived()
+	if !s.reading && s.partial != nil {
+		putBuffer(s.partial)
+		s.partial = nil
+	}
+	s.readCond.Broadcast()
+	due := s.core.tellWindow && !s.ended
+	s.mu.Unlock()
+	if due {
+		s.flushNow()
+	}
+	return nil
+}
+
+// SetLinger sets how long Close goes on delivering in the background; 10 s unless set. With 0, Close drops what has not
+// been delivered and resets the session. A negative value restores the default.
+func (s *UDPSession) SetLinger(d time.Duration) {
+	if d < 0 {
+		d = lingerDefault
+	}
+	s.mu.Lock()
+	s.linger = d
+	s.mu.Unlock()
+}
+
+// finWait is how long a closed session that has delivered everything waits for the peer's FIN, to acknowledge it and to
+// answer data with a RESET, where no listener's time-wait record would do it: about what a program takes to see the end
+// of the stream and close its side.
+const finWait millis = 3000
+
+// doneClosing reports whether nothing is left to do for a closed session.
+func (s *UDPSession) doneClosing(now millis) bool {
+	c := &s.core
+	if !c.writeDone() || !c.peerSettled(now) {
+		s.finWaitAt = never
+		return false
+	}
+	if !c.ctl.known() || c.ctl.hasPeerFinal && !c.ctl.finAckDue {
+		return true
+	}
+	if s.finWaitAt == never {
+		s.finWaitAt = now + finWait
+	}
+	return now >= s.finWaitAt
+}
+
+// giveUpClosing turns a linger time that has ended with something undelivered into a RESET.
+func (s *UDPSession) giveUpClosing(now millis) {
+	if s.closed && now >= s.lingerAt && !s.core.writeDone() && !s.core.ctl.resetDue {
+		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+	}
+}
+
+// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none.
+func (s *UDPSession) SetDeadline(t time.Time) error {
+	return s.setDeadlines(t, &s.readDeadline, &s.writeDeadline)
+}
+
+// SetReadDeadline sets the deadline of Read. The zero time is none.
+func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, &s.readDeadline) }
+
+// SetWriteDeadline sets the deadline of Write. The zero time is none.
+func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, &s.writeDeadline) }
+
+func (s *UDPSession) setDeadlines(t time.Time, deadlines ...*deadline) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	for _, d := range deadlines {
+		d.set(t)
+	}
+	s.readCond.Broadcast()
+	s.writeCond.Broadcast()
+	return nil
+}
+
+// releaseSending gives back what can no longer be sent.
+func (s *UDPSession) releaseSending() {
+	s.core.releaseSending()
+	if s.decoder != nil {
+		s.fecDone = s.decoder.stats()
+		s.decoder.release()
+		s.decoder = nil
+	}
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+)
+
+// oobQueueMax is how many out-of-band packets wait for a session's handler. Beyond it new ones are dropped: the oldest
+// are kept.
+const oobQueueMax = 64
+
+// oobQueue hands out-of-band packets to the session's handler on a goroutine that lives only while there are some, so
+// that a slow handler holds up nobody but itself.
+type oobQueue struct {
+	session *UDPSession
+	handler atomic.Pointer[OOBCallBackType]
+	dropped atomic.Uint64
+
+	mu      sync.Mutex // guards what follows; taken with the session's lock held
+	waiting [][]byte   // pooled
+	running bool
+	closed  bool
+}
+
+// push takes a copy of payload for the handler.
+func (q *oobQueue) push(payload []byte) {
+	if q.handler.Load() == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || len(q.waiting) >= oobQueueMax {
+		q.dropped.Add(1)
+		return
+	}
+	q.waiting = append(q.waiting, append(getBuffer(len(payload))[:0], payload...))
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+}
+
+func (q *oobQueue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.running = false
+			q.waiting = nil
+			q.mu.Unlock()
+			return
+		}
+		payload := q.waiting[0]
+		q.waiting[0] = nil
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		if h := q.handler.Load(); h != nil {
+			(*h)(payload)
+		}
+		putBuffer(payload)
+	}
+}
+
+// close drops what waits.
+func (q *oobQueue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for _, b := range q.waiting {
+		putBuffer(b)
+	}
+	q.waiting = nil
+}
+
+// SetOOBHandler sets what is called with the payload of each out-of-band packet; nil ends it. Packets are handed over
+// one at a time, in the order of their arrival, outside all locks; at most 64 wait, further ones are dropped and
+// counted. It is an error on a closed session.
+func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if handler == nil {
+		s.oob.handler.Store(nil)
+	} else {
+		s.oob.handler.Store(&handler)
+	}
+	return nil
+}
+
+// oobHeader is what an out-of-band packet adds to its payload: the FEC header and the conversation id.
+//
+//	| 0xFFFFFFFF u32 | 0x00F3 u16 | size u16 | conv u32 | payload ... |
+const (
+	oobHeader = fecHeaderSize + 4
+	oobSeqID  = 0xFFFFFFFF
+)
+
+// GetOOBMaxSize returns the most bytes that SendOOB takes: what a datagram of the session's MTU holds.
+func (s *UDPSession) GetOOBMaxSize() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.oobMax()
+}
+
+func (s *UDPSession) oobMax() int {
+	return max(0, s.mtu-s.ep.sealer.headroom()-s.ep.sealer.tailroom()-oobHeader)
+}
+
+// SendOOB sends data in a datagram of its own, once: it may be lost, doubled or overtaken, and nothing acknowledges it.
+// It fails for data that is empty or longer than GetOOBMaxSize, and on a session that has ended.
+func (s *UDPSession) SendOOB(data []byte) error {
+	s.mu.Lock()
+	most := s.oobMax()
+	err := s.writeErr
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if len(data) == 0 || len(data) > most {
+		return badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
+	}
+	tx := txPool.Get().(*txScratch)
+	defer txPool.Put(tx)
+	tx.oob(s, data)
+	tx.finish()
+	s.mu.Lock()
+	s.packetsSent++
+	s.bytesOnWire += uint64(len(data))
+	s.oobSent++
+	s.mu.Unlock()
+	return nil
+}
+
+// oob builds the packet of SendOOB.
+func (tx *txScratch) oob(s *UDPSession, data []byte) {
+	sealer := s.ep.sealer
+	head, tail := sealer.headroom(), sealer.tailroom()
+	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
+	b := tx.w.arena[tx.w.start:]
+	p := b[head:]
+	binary.LittleEndian.PutUint32(p, oobSeqID)
+	binary.LittleEndian.PutUint16(p[4:], fecTypeOOB)
+	binary.LittleEndian.PutUint16(p[6:], uint16(2+4+len(data)))
+	binary.LittleEndian.PutUint32(p[8:], s.conv)
+	copy(p[oobHeader:], data)
+	b = b[:head+oobHeader+len(data)+tail]
+	tx.w.start += len(b)
+	if sealer.seal(b) != nil {
+		s.ep.entropyFailures.Add(1)
+		return
+	}
+	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr})
+	tx.counters.outPkts++
+	tx.counters.outBytes += uint64(len(b))
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+)
+
+// mtuMax is the largest UDP payload: what an Ethernet frame carries, and then some.
+const mtuMax = 1500
+
+// SetStreamMode switches between a stream of bytes (true) and messages (false, the default). Both ends should agree:
+// the wire is the same.
+func (s *UDPSession) SetStreamMode(enable bool) {
+	s.configure(func() { s.core.stream = enable })
+}
+
+// SetWriteDelay leaves written data to the interval, so that small writes leave together; false, the default, sends at
+// once.
+func (s *UDPSession) SetWriteDelay(delay bool) {
+	s.configure(func() {
+		s.core.writeDelay = delay
+		if !delay {
+			s.core.flushAt = never
+		}
+	})
+}
+
+// SetACKNoDelay acknowledges after each received batch instead of waiting for the interval.
+func (s *UDPSession) SetACKNoDelay(nodelay bool) {
+	s.configure(func() { s.core.ackNoDelay = nodelay })
+}
+
+// SetWindowSize sets the send and receive windows in segments, clamped to 65535, which is what the wire can say; 0 and
+// less leave one as it is. What is in flight when the send window shrinks stays in flight.
+func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
+	s.configure(func() { s.core.setWindows(sndwnd, rcvwnd) })
+}
+
+// SetMtu sets the size of a datagram, the whole UDP payload in bytes; above 1500 it is taken as 1500. Queued data is cut
+// anew; segments already sent are sent again at their old size, for their numbers are taken. It returns false, and
+// changes nothing, if nothing would be left for data.
+func (s *UDPSession) SetMtu(mtu int) (ok bool) {
+	s.configure(func() {
+		old := s.mtu
+		s.mtu = min(mtu, mtuMax)
+		if ok = s.applyMTU(); !ok {
+			s.mtu = old
+		}
+	})
+	return ok
+}
+
+// SetNoDelay sets the timing; a negative value leaves one as it is. nodelay 1 lowers the least RTO from 100 to 30 ms and
+// the back-off from 2 to 1.5. interval is the most an ACK or a delayed write waits, in milliseconds, 10 to 5000. resend
+// is the count of later ACKs after which a segment is sent again, 0 for off, at most 64. nc 1 switches the congestion
+// window off.
+func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
+	s.configure(func() { s.core.setNoDelay(nodelay, interval, resend, nc) })
+}
+
+// SetDUP sends each datagram dup times more.
+func (s *UDPSession) SetDUP(dup int) { s.dup.Store(int32(min(max(dup, 0), 16))) }
+
+// SetRateLimit limits what the session sends to bytesPerSecond of data segments; 0 is no limit. Acknowledgements are
+// not held back.
+func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
+	s.configure(func() { s.core.rate = tokenBucket{rate: bytesPerSecond, last: s.now()} })
+}
+
+// SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets, 0, 0
+// to send without FEC. A peer finds out by itself. An error names the argument that is out of range.
+func (s *UDPSession) SetFEC(data, parity int) error {
+	if err := checkShards(data, parity); err != nil {
+		return err
+	}
+	s.configure(func() {
+		s.fecWanted = fecShards{data, parity}
+		s.fecChange = true
+		if !s.transmitting {
+			s.applyFEC()
+		}
+		s.applyMTU()
+	})
+	return nil
+}
+
+// checkShards validates a Reed-Solomon configuration; both zero or less is none.
+func checkShards(data, parity int) error {
+	if data <= 0 && parity <= 0 {
+		return nil
+	}
+	_, err := newFECEncoder(data, parity)
+	return err
+}
+
+// configure changes settings under the lock and sends what has become due.
+func (s *UDPSession) configure(set func()) {
+	s.mu.Lock()
+	set()
+	now := s.now()
+	s.writeCond.Broadcast()
+	s.arm(now)
+	due := !s.ended && s.core.nextEvent(now) <= now
+	s.mu.Unlock()
+	if due {
+		s.flushNow()
+	}
+}
+
+// SetLogger reports the events in mask to logger, whose args are key, value pairs as slog takes them. It is called
+// outside all locks. A nil logger ends it.
+func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...any)) {
+	l := newLogger(mask, logger)
+	s.log.Store(l)
+	s.mu.Lock()
+	s.core.logMask = 0
+	if l != nil {
+		s.core.logMask = l.mask
+	}
+	s.mu.Unlock()
+}
+
+// takeLogs hands over the events noted, with one for each packet that leaves.
+func (s *UDPSession) takeLogs(packets []span) []logRecord {
+	if s.core.logMask == 0 {
+		return nil
+	}
+	for _, p := range packets {
+		s.core.note(logOutput, nil, p.end-p.start)
+	}
+	return s.core.takeLogs()
+}
+
+// SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On an accepted session it is an
+// error: the socket is the listener's.
+func (s *UDPSession) SetDSCP(dscp int) error {
+	return s.ownSocket(func(conn net.PacketConn) error { return setDSCP(conn, dscp) })
+}
+
+// SetReadBuffer sets the size of the socket's receive buffer in bytes. On an accepted session it is an error.
+func (s *UDPSession) SetReadBuffer(bytes int) error {
+	return s.ownSocket(func(conn net.PacketConn) error { return setReadBuffer(conn, bytes) })
+}
+
+// SetWriteBuffer sets the size of the socket's send buffer in bytes. On an accepted session it is an error.
+func (s *UDPSession) SetWriteBuffer(bytes int) error {
+	return s.ownSocket(func(conn net.PacketConn) error { return setWriteBuffer(conn, bytes) })
+}
+
+// Control calls f with the socket of a session that owns it, to set options on it; otherwise it is an error. f must not
+// read, write or close it.
+func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
+	if !s.ep.owned {
+		return errNotOwner
+	}
+	return s.ownSocket(f)
+}
+
+func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {
+	if s.accepted {
+		return errNotOwner
+	}
+	return f(s.ep.conn)
+}
+
+func setReadBuffer(conn net.PacketConn, bytes int) error {
+	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		return c.SetReadBuffer(bytes)
+	}
+	return errNoOption
+}
+
+func setWriteBuffer(conn net.PacketConn, bytes int) error {
+	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
+		return c.SetWriteBuffer(bytes)
+	}
+	return errNoOption
+}
+
+// GetRTO returns the retransmission timeout in milliseconds, before any back-off.
+func (s *UDPSession) GetRTO() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint32(s.core.rto())
+}
+
+// GetSRTT returns the smoothed round-trip time in milliseconds, 0 before the first sample.
+func (s *UDPSession) GetSRTT() int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int32(s.core.rtt.srtt())
+}
+
+// GetSRTTVar returns the deviation of the round-trip time in milliseconds.
+func (s *UDPSession) GetSRTTVar() int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int32(s.core.rtt.rttvar())
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "io"
+
+// readBatch is how many segments a Read takes out of the receive queue at a time. They are copied without the lock, so
+// that a large Read does not hold up the reader of the socket.
+const readBatch = 64
+
+// Read reads what has arrived, waiting for the first byte. In message mode it returns at most one message, and what
+// does not fit p stays for the next Read; in stream mode it fills p with all that is there. At the end of the stream it
+// returns io.EOF. A deadline that has passed gives an error that matches os.ErrDeadlineExceeded, a session closed on
+// this side net.ErrClosed and io.ErrClosedPipe, one that the peer aborted syscall.ECONNRESET, a peer that answers no
+// more syscall.ETIMEDOUT.
+func (s *UDPSession) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	if err := s.beginRead(len(p)); err != nil || len(p) == 0 {
+		s.mu.Unlock()
+		return 0, err
+	}
+	s.reading = true
+	if s.partial == nil && s.msgLeft == 0 {
+		s.msgLeft = s.core.peekSegments()
+	}
+	n := 0
+	for more := true; more; {
+		var batch readTake
+		more = s.takeSegments(&batch, len(p)-n)
+		s.mu.Unlock()
+		n += batch.copyTo(p[n:])
+		s.mu.Lock()
+	}
+	s.reading = false
+	s.core.note(logRecv, nil, n)
+	due := s.endRead()
+	logs := s.takeLogs(nil)
+	s.mu.Unlock()
+	if due {
+		s.flushNow()
+	}
+	s.log.Load().report(logs)
+	return n, nil
+}
+
+// beginRead waits, with the lock held, until there is something to read or a reason not to.
+func (s *UDPSession) beginRead(want int) error {
+	for {
+		switch {
+		case s.closed:
+			return errClosed
+		case want == 0:
+			return nil
+		case s.readDeadline.passed():
+			return errTimeout
+		case s.reading:
+		case s.partial != nil || s.hasData():
+			return nil
+		case s.core.endOfStream() || s.readClosed:
+			return io.EOF
+		case s.readErr != nil:
+			return s.readErr
+		}
+		s.readDeadline.arm(&s.readCond)
+		s.readCond.Wait()
+	}
+}
+
+// hasData reports whether a message that is not empty can be read. Empty ones, which no deployed peer sends, are
+// skipped: a Read that returns nothing helps nobody.
+func (s *UDPSession) hasData() bool {
+	for s.msgLeft == 0 {
+		n := s.core.peekSegments()
+		if n == 0 {
+			return false
+		}
+		if s.core.peekSize() > 0 {
+			return true
+		}
+		for range n {
+			putBuffer(s.core.take())
+		}
+	}
+	return true
+}
+
+// readTake is a run of segments taken out of the receive queue, to be copied without the lock.
+type readTake struct {
+	segs  [readBatch][]byte
+	count int
+	first int  // where the first begins
+	keep  bool // the last is not read to its end and stays the session's
+}
+
+func (b *readTake) copyTo(p []byte) (n int) {
+	cache := bufferCaches.Get().(*bufferCache)
+	defer bufferCaches.Put(cache)
+	for i := range b.count {
+		data := b.segs[i]
+		if i == 0 {
+			n += copy(p, data[b.first:])
+		} else {
+			n += copy(p[n:], data)
+		}
+		if i < b.count-1 || !b.keep {
+			cache.put(data)
+		}
+	}
+	return n
+}
+
+// takeSegments takes out of the receive queue what fits room: in message mode the rest of one message, in stream mode
+// all that is there. It reports whether there may be more for the same Read.
+func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
+	for b.count < readBatch && room > 0 {
+		data, from := s.partial, s.partialOff
+		if data == nil {
+			if s.msgLeft == 0 && s.core.stream {
+				s.msgLeft = s.core.peekSegments()
+			}
+			if s.msgLeft == 0 {
+				return false
+			}
+			data, from = s.core.take(), 0
+			s.msgLeft--
+		}
+		s.partial, s.partialOff = nil, 0
+		if b.count == 0 {
+			b.first = from
+		}
+		b.segs[b.count] = data
+		b.count++
+		if left := len(data) - from; left > room {
+			s.partial, s.partialOff = data, from+room
+			b.keep = true
+			return false
+		} else {
+			room -= left
+		}
+	}
+	return room > 0
+}
+
+// endRead lets the next Read in and reports whether the peer is to be told of a window that has opened.
+func (s *UDPSession) endRead() (flush bool) {
+	if s.closed {
+		s.releaseReading()
+	}
+	if s.partial != nil || s.core.readable() > 0 || s.closed {
+		s.readCond.Broadcast()
+	}
+	s.core.afterRead()
+	s.core.releaseIdle()
+	return s.core.tellWindow && !s.ended
+}
+
+// releaseReading gives back what will not be read any more. A Read that is still copying does it when it is done.
+func (s *UDPSession) releaseReading() {
+	if s.reading {
+		return
+	}
+	if s.partial != nil {
+		putBuffer(s.partial)
+		s.partial = nil
+	}
+	s.msgLeft = 0
+	s.core.releaseReceived()
+	s.core.releaseIdle()
+}
+
+// discardReceived throws away what has arrived in order, for a session that nobody reads.
+func (s *UDPSession) discardReceived() {
+	if s.reading {
+		return
+	}
+	for s.core.readable() > 0 {
+		putBuffer(s.core.take())
+	}
+	s.msgLeft = 0
+	s.core.afterRead()
+}

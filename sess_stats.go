@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "time"
+
+// Stats is what one session has done and how it stands. Counts are since its beginning.
+type Stats struct {
+	BytesSent     uint64 // of the application, sent at least once
+	BytesReceived uint64 // of the application, read or ready to be read
+
+	PacketsSent       uint64 // datagrams, those that the socket refused included
+	PacketsReceived   uint64 // datagrams that verified
+	WireBytesSent     uint64 // UDP payload of these datagrams
+	WireBytesReceived uint64
+	SegmentsSent      uint64 // KCP segments: data, acknowledgements and window messages
+	SegmentsReceived  uint64
+
+	FastRetransmits    uint64 // sent again: enough later segments were acknowledged
+	EarlyRetransmits   uint64 // sent again: a later one was acknowledged, and there was nothing new to send
+	TimeoutRetransmits uint64 // sent again: the retransmission timeout ran out
+	DuplicatesReceived uint64 // data segments that were there already
+	OutOfWindow        uint64 // data segments beyond the receive window, dropped
+	InvalidFields      uint64 // numbers that an honest peer cannot have sent, ignored
+	InputErrors        uint64 // datagrams that were, or ended in, no segment
+
+	SRTT    time.Duration // smoothed round-trip time, 0 before the first sample
+	RTTVar  time.Duration // its deviation
+	MinRTT  time.Duration
+	LastRTT time.Duration
+	RTO     time.Duration // retransmission timeout before any back-off
+
+	SendWindow       int // segments
+	ReceiveWindow    int
+	PeerWindow       int // what the peer said it can take
+	CongestionWindow int // segments, 0 if congestion control is off
+	InFlight         int // segments sent and not acknowledged
+	SendQueue        int // segments waiting to be sent
+	ReceiveQueue     int // segments waiting to be read
+	ReceiveHoles     int // segments that wait for one missing before them
+
+	OOBDropped uint64 // out-of-band packets dropped because the handler was too slow
+
+	FECGroupsComplete  uint64 // all data packets arrived by themselves
+	FECGroupsRecovered uint64 // the missing ones were rebuilt
+	FECGroupsFailed    uint64 // given up: too much was lost
+	FECRecovered       uint64 // data packets rebuilt
+	FECParityReceived  uint64
+	FECParityUnused    uint64 // parity packets that were not needed
+	FECErrors          uint64 // shards that were malformed or out of place
+}
+
+// Stats returns the session's figures, also of one that has ended.
+func (s *UDPSession) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.core
+	st := Stats{
+		BytesSent: c.stats.bytesSent, BytesReceived: c.stats.bytesReceived,
+		PacketsSent: s.packetsSent, PacketsReceived: s.packetsIn,
+		WireBytesSent: s.bytesOnWire, WireBytesReceived: s.bytesIn,
+		SegmentsSent: c.stats.segsOut, SegmentsReceived: c.stats.segsIn,
+		FastRetransmits: c.stats.fastRetrans, EarlyRetransmits: c.stats.earlyRetrans,
+		TimeoutRetransmits: c.stats.timeoutRetrans, DuplicatesReceived: c.stats.repeats,
+		OutOfWindow: c.stats.outOfWindow, InvalidFields: c.stats.badFields, InputErrors: c.stats.inputErrors,
+		SRTT: c.rtt.srtt().duration(), RTTVar: c.rtt.rttvar().duration(), MinRTT: c.rtt.least.duration(),
+		LastRTT: c.rtt.latest.duration(), RTO: c.rto().duration(),
+		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
+		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
+		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
+		OOBDropped: s.oob.dropped.Load(),
+	}
+	if !c.cc.off {
+		st.CongestionWindow = int(c.cc.window)
+	}
+	f := s.fecStats()
+	st.FECGroupsComplete, st.FECGroupsRecovered, st.FECGroupsFailed = f.complete, f.recovered, f.failed
+	st.FECRecovered, st.FECErrors = f.packets, f.errors
+	st.FECParityReceived, st.FECParityUnused = f.parity, f.parityUnused
+	return st
+}
+
+func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// addTo adds what has been counted since the last time to the totals of a batch.
+func (s *coreStats) addTo(counted *coreStats, n *counters) {
+	fast, early, timeout := s.fastRetrans-counted.fastRetrans, s.earlyRetrans-counted.earlyRetrans, s.timeoutRetrans-counted.timeoutRetrans
+	n.inSegs += s.segsIn - counted.segsIn
+	n.outSegs += s.segsOut - counted.segsOut
+	n.bytesSent += s.bytesSent - counted.bytesSent
+	n.bytesReceived += s.bytesReceived - counted.bytesReceived
+	n.fastRetransSegs += fast
+	n.earlyRetransSegs += early
+	n.lostSegs += timeout
+	n.retransSegs += fast + early + timeout
+	n.repeatSegs += s.repeats - counted.repeats
+	*counted = *s
+}
+
+// fecStats returns the decoder's figures.
+func (s *UDPSession) fecStats() fecStats {
+	if s.decoder == nil {
+		return s.fecDone
+	}
+	return s.decoder.stats()
+}
+
+// addTo adds what has been counted since before to the totals of a batch.
+func (f *fecStats) addTo(before fecStats, n *counters) {
+	n.fecFullShardSet += f.complete - before.complete
+	n.fecShardSet += f.complete - before.complete + f.recovered - before.recovered + f.failed - before.failed
+	n.fecShardMin += f.failed - before.failed
+	n.fecRecovered += f.packets - before.packets
+	n.fecParityShards += f.parity - before.parity
+	n.fecErrs += f.errors - before.errors
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// writeBatch is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
+const writeBatch = 48
+
+// Write sends p. It returns when all of p is queued inside the send window, and waits for the rest; what is queued is
+// sent at once unless SetWriteDelay. In message mode p is cut into messages of at most one segment's payload each; in
+// stream mode small writes may leave in one segment. After an error n bytes have been queued. Errors are those of Read;
+// after CloseWrite it is the error of a closed session.
+func (s *UDPSession) Write(p []byte) (n int, err error) {
+	return s.writeChunks(p, nil)
+}
+
+// WriteBuffers writes the slices of v one behind the other, as one Write.
+func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
+	if len(v) == 0 {
+		return s.writeChunks(nil, nil)
+	}
+	return s.writeChunks(v[0], v[1:])
+}
+
+func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
+	s.mu.Lock()
+	if err = s.beginWrite(); err != nil {
+		s.mu.Unlock()
+		return 0, err
+	}
+	s.writing = true
+	for {
+		for len(p) == 0 && len(rest) > 0 {
+			p, rest = rest[0], rest[1:]
+		}
+		if len(p) == 0 {
+			break
+		}
+		if err = s.waitWritable(); err != nil {
+			break
+		}
+		took := s.admit(p)
+		n += took
+		p = p[took:]
+		if took > 0 && !s.core.writeDelay {
+			s.sendUnlocked()
+		}
+	}
+	s.writing = false
+	s.core.note(logSend, nil, n)
+	s.arm(s.now())
+	s.writeCond.Broadcast()
+	logs := s.takeLogs(nil)
+	s.mu.Unlock()
+	s.log.Load().report(logs)
+	return n, err
+}
+
+// beginWrite waits, with the lock held, for its turn among concurrent Writes.
+func (s *UDPSession) beginWrite() error {
+	for {
+		if err := s.writeFailure(); err != nil || !s.writing {
+			return err
+		}
+		s.writeDeadline.arm(&s.writeCond)
+		s.writeCond.Wait()
+	}
+}
+
+// waitWritable waits, with the lock held, until the send window has room.
+func (s *UDPSession) waitWritable() error {
+	for {
+		if err := s.writeFailure(); err != nil || s.core.queued() < s.core.sndWnd {
+			return err
+		}
+		s.arm(s.now())
+		s.writeDeadline.arm(&s.writeCond)
+		s.writeCond.Wait()
+	}
+}
+
+func (s *UDPSession) writeFailure() error {
+	switch {
+	case s.closed || s.core.ctl.finWanted:
+		return errClosed
+	case s.writeErr != nil:
+		return s.writeErr
+	case s.writeDeadline.passed():
+		return errTimeout
+	}
+	return nil
+}
+
+// admit queues as much of p as the window takes, at most one batch, and returns how many bytes that was. It lets go of
+// the lock while it copies; the caller being the only Write, nothing else is queued meanwhile.
+func (s *UDPSession) admit(p []byte) (n int) {
+	c := &s.core
+	if c.stream {
+		n = len(p) - len(c.fillLast(p))
+		p = p[n:]
+	}
+	room := min(int(c.sndWnd)-int(c.queued()), writeBatch)
+	if room <= 0 || len(p) == 0 {
+		return n
+	}
+	mss, start := c.mss, n
+	if len(p) <= mss {
+		c.enqueue(append(getBuffer(len(p))[:0], p...), 0)
+		c.delayWrite(s.now())
+		return n + len(p)
+	}
+	s.mu.Unlock()
+	var bufs [writeBatch][]byte
+	count := 0
+	cache := bufferCaches.Get().(*bufferCache)
+	for count < room && len(p) > 0 {
+		m := min(len(p), mss)
+		if m > bufferSmall {
+			bufs[count] = append(cache.get()[:0], p[:m]...)
+		} else {
+			bufs[count] = append(getBuffer(m)[:0], p[:m]...)
+		}
+		p = p[m:]
+		n += m
+		count++
+	}
+	bufferCaches.Put(cache)
+	s.mu.Lock()
+	if s.writeErr != nil || s.closed || c.ctl.finWanted {
+		for _, b := range bufs[:count] {
+			putBuffer(b)
+		}
+		return start
+	}
+	for _, b := range bufs[:count] {
+		c.enqueue(b, 0)
+	}
+	if c.mss < mss {
+		c.recut()
+	}
+	c.delayWrite(s.now())
+	return n
+}
+
+// sendUnlocked flushes with the lock let go.
+func (s *UDPSession) sendUnlocked() {
+	if now := s.now(); s.core.nextEvent(now) > now {
+		return
+	}
+	s.mu.Unlock()
+	s.flushNow()
+	s.mu.Lock()
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"reflect"
+	"strconv"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Snmp holds the counters of all sessions and listeners of a process. While
+// sessions run, read a field with sync/atomic's LoadUint64 or take a Copy;
+// the counts arrive in batches, at the latest when the work at hand is done.
+//
+// An Snmp must be allocated by itself, as DefaultSnmp and what Copy returns
+// are, not as part of another struct: its fields then are aligned as atomic
+// access demands on 32-bit machines too.
+//
+// The declaration is the table of the counters: all fields are uint64, and
+// their names and order are those of Header, ToSlice and counters.
+type Snmp struct {
+	BytesSent           uint64 // bytes that Write took
+	BytesReceived       uint64 // bytes that Read returned
+	MaxConn             uint64 // most sessions that were open at once
+	ActiveOpens         uint64 // sessions dialled
+	PassiveOpens        uint64 // sessions accepted
+	CurrEstab           uint64 // sessions open now
+	InErrs              uint64 // reads of a socket that failed
+	InCsumErrors        uint64 // datagrams with a wrong checksum or tag
+	KCPInErrors         uint64 // datagrams with segments that make no sense
+	InPkts              uint64 // datagrams received
+	OutPkts             uint64 // datagrams sent
+	InSegs              uint64 // segments received
+	OutSegs             uint64 // segments sent
+	InBytes             uint64 // bytes of UDP payload received
+	OutBytes            uint64 // bytes of UDP payload sent
+	RetransSegs         uint64 // segments sent again, for any reason
+	FastRetransSegs     uint64 // of them: later ones were acknowledged
+	EarlyRetransSegs    uint64 // of them: likewise, and nothing new to send
+	LostSegs            uint64 // of them: the retransmission timeout ran out
+	RepeatSegs          uint64 // segments received more than once
+	FECFullShardSet     uint64 // groups whose data arrived without loss
+	FECRecovered        uint64 // packets rebuilt from parity
+	FECErrs             uint64 // packets that could not be rebuilt or made no sense
+	FECParityShards     uint64 // parity packets received
+	FECShardSet         uint64 // groups received
+	FECShardMin         uint64 // groups with too few packets to rebuild the rest
+	RingBufferSndQueue  uint64 // segments waiting for room in the send window
+	RingBufferRcvQueue  uint64 // segments waiting for Read
+	RingBufferSndBuffer uint64 // segments in flight
+	OOBPackets          uint64 // out-of-band packets received
+}
+
+// DefaultSnmp is where every session counts.
+var DefaultSnmp *Snmp = newSnmp()
+
+func newSnmp() *Snmp { return new(Snmp) }
+
+// counterCount is the number of counters.
+const counterCount = int(unsafe.Sizeof(Snmp{}) / unsafe.Sizeof(uint64(0)))
+
+// counterWords are the counters in the order of Snmp's fields. A struct of
+// uint64 fields has the layout of an array of as many.
+type counterWords [counterCount]uint64
+
+func (s *Snmp) words() *counterWords { return (*counterWords)(unsafe.Pointer(s)) }
+
+// Header returns the names of the counters.
+func (s *Snmp) Header() []string {
+	names := make([]string, counterCount)
+	for i := range names {
+		names[i] = reflect.TypeFor[Snmp]().Field(i).Name
+	}
+	return names
+}
+
+// ToSlice returns the counters in decimal, in Header's order.
+func (s *Snmp) ToSlice() []string {
+	values := make([]string, counterCount)
+	for i := range values {
+		values[i] = strconv.FormatUint(atomic.LoadUint64(&s.words()[i]), 10)
+	}
+	return values
+}
+
+// Copy returns the counters as they are now. Each is read atomically, but
+// not all at one instant.
+func (s *Snmp) Copy() *Snmp {
+	c := newSnmp()
+	for i := range c.words() {
+		c.words()[i] = atomic.LoadUint64(&s.words()[i])
+	}
+	return c
+}
+
+// Reset sets all counters to zero. CurrEstab counts on from there, down to
+// zero and no further.
+func (s *Snmp) Reset() {
+	for i := range s.words() {
+		atomic.StoreUint64(&s.words()[i], 0)
+	}
+}
+
+// connOpened counts a new session, dialled or accepted.
+func (s *Snmp) connOpened(dialled bool) {
+	if dialled {
+		atomic.AddUint64(&s.ActiveOpens, 1)
+	} else {
+		atomic.AddUint64(&s.PassiveOpens, 1)
+	}
+	open := atomic.AddUint64(&s.CurrEstab, 1)
+	for {
+		most := atomic.LoadUint64(&s.MaxConn)
+		if open <= most || atomic.CompareAndSwapUint64(&s.MaxConn, most, open) {
+			return
+		}
+	}
+}
+
+// connClosed counts the end of a session.
+func (s *Snmp) connClosed() {
+	for {
+		open := atomic.LoadUint64(&s.CurrEstab)
+		if open == 0 || atomic.CompareAndSwapUint64(&s.CurrEstab, open, open-1) {
+			return
+		}
+	}
+}
+
+// counters is one endpoint's or session's share of DefaultSnmp since its
+// last flush: packets are counted here, without touching memory that other
+// processors write. The fields mean what Snmp's fields of the same name
+// mean; a level that falls is counted by adding the negative difference
+// converted to uint64. Its owner's lock guards it.
+type counters struct {
+	bytesSent           uint64
+	bytesReceived       uint64
+	maxConn             uint64 // see connOpened; not for batches
+	activeOpens         uint64
+	passiveOpens        uint64
+	currEstab           uint64
+	inErrs              uint64
+	inCsumErrors        uint64
+	kcpInErrors         uint64
+	inPkts              uint64
+	outPkts             uint64
+	inSegs              uint64
+	outSegs             uint64
+	inBytes             uint64
+	outBytes            uint64
+	retransSegs         uint64
+	fastRetransSegs     uint64
+	earlyRetransSegs    uint64
+	lostSegs            uint64
+	repeatSegs          uint64
+	fecFullShardSet     uint64
+	fecRecovered        uint64
+	fecErrs             uint64
+	fecParityShards     uint64
+	fecShardSet         uint64
+	fecShardMin         uint64
+	ringBufferSndQueue  uint64
+	ringBufferRcvQueue  uint64
+	ringBufferSndBuffer uint64
+	oobPackets          uint64
+}
+
+func (c *counters) words() *counterWords { return (*counterWords)(unsafe.Pointer(c)) }
+
+// flush adds what c counted to DefaultSnmp and sets c to zero. Counters that
+// did not change cost no memory access outside c.
+func (c *counters) flush() {
+	total := DefaultSnmp.words()
+	for i, n := range c.words() {
+		if n != 0 {
+			atomic.AddUint64(&total[i], n)
+		}
+	}
+	*c = counters{}
+}

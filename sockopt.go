@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+const (
+	// defaultSocketBuffer is what is asked of the kernel for each direction.
+	defaultSocketBuffer = 4 << 20
+	// leastSocketBuffer is not worth asking for: every system gives as much by itself.
+	leastSocketBuffer = 128 << 10
+)
+
+// setDSCP sets the differentiated services code point (RFC 2474), 0 to 63, of what conn sends: the upper six bits of the
+// IPv4 TOS field and of the IPv6 traffic class. On a dual-stack socket it sets both where the system can. Windows takes
+// the call but marks nothing unless its policy says so.
+func setDSCP(conn net.PacketConn, dscp int) error {
+	if dscp < 0 || dscp > 63 {
+		return fmt.Errorf("kcp: DSCP %d is outside 0 to 63", dscp)
+	}
+	return controlSocket(conn, func(fd uintptr) error { return setTrafficClass(fd, dscp<<2) })
+}
+
+// socketBuffers returns the sizes of conn's receive and send buffers in bytes, as the kernel counts them: Linux reports
+// twice what was asked for, because its own bookkeeping counts too.
+func socketBuffers(conn net.PacketConn) (rcv, snd int, err error) {
+	err = controlSocket(conn, func(fd uintptr) error {
+		rcv, snd, err = bufferSizes(fd)
+		return err
+	})
+	return rcv, snd, err
+}
+
+// setDefaultBuffers asks for socket buffers that hold a window of bulk data, for a socket that the library opened. It
+// never makes one smaller. The system may give less (on Linux net.core.rmem_max and wmem_max limit it); socketBuffers
+// tells.
+func setDefaultBuffers(conn net.PacketConn) {
+	rcv, snd, _ := socketBuffers(conn)
+	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		growBuffer(c.SetReadBuffer, rcv)
+	}
+	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
+		growBuffer(c.SetWriteBuffer, snd)
+	}
+}
+
+// growBuffer asks for less until the system agrees: the BSDs refuse what Linux would cut to its limit.
+func growBuffer(set func(bytes int) error, current int) {
+	for size := defaultSocketBuffer; size > max(current, leastSocketBuffer); size /= 2 {
+		if set(size) == nil {
+			return
+		}
+	}
+}
+
+// controlSocket runs f on the socket of conn; a wrapper's too, as long as it lets through SyscallConn.
+func controlSocket(conn net.PacketConn, f func(fd uintptr) error) error {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("kcp: %T gives no access to a socket: %w", conn, errors.ErrUnsupported)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = f(fd) }); err != nil {
+		return err
+	}
+	return failed
+}

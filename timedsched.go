@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// SystemTimedSched is the scheduler of every session that was not given one
+// of its own. Its goroutines, as many as GOMAXPROCS says at the program's
+// start, begin with the first session and stay. Inside a testing/synctest
+// bubble use a scheduler made there.
+var SystemTimedSched *TimedSched = NewTimedSched(0)
+
+// timedTask is what a scheduler calls.
+type timedTask interface {
+	// runTimed does what is due at the time now, in the scheduler's time.
+	// It is called on a worker without any lock of the scheduler, and may
+	// schedule its own entry and others. tx collects what the tasks of one
+	// wake-up want sent. A panic ends the program: the state it leaves
+	// behind could not be trusted.
+	runTimed(now int64, tx *txScratch)
+}
+
+// TimedSched calls functions at given times on a fixed number of
+// goroutines, which start when each is first needed and sleep, without
+// waking, while nothing is scheduled. All methods may be called from any
+// goroutine, and from the scheduled functions.
+type TimedSched struct {
+	epoch   time.Time
+	workers []schedWorker
+	next    atomic.Uint32 // the worker that the next entry is bound to
+}
+
+// NewTimedSched returns a scheduler with parallel goroutines; 0 or less means
+// GOMAXPROCS. Close ends them.
+func NewTimedSched(parallel int) *TimedSched {
+	if parallel <= 0 {
+		parallel = runtime.GOMAXPROCS(0)
+	}
+	s := &TimedSched{epoch: time.Now(), workers: make([]schedWorker, parallel)}
+	for i := range s.workers {
+		s.workers[i].sched = s
+	}
+	return s
+}
+
+// Put calls f once at the deadline, or at once if it has passed. f should be
+// short: what is due later on the same goroutine waits for it. If f panics,
+// the program ends. After Close f is never called.
+func (s *TimedSched) Put(f func(), deadline time.Time) {
+	p := &putTask{f: f}
+	s.bind(&p.entry, p)
+	p.entry.schedule(int64(deadline.Sub(s.epoch)))
+}
+
+// putTask is a function given to Put.
+type putTask struct {
+	entry timerEntry
+	f     func()
+}
+
+func (p *putTask) runTimed(int64, *txScratch) { p.f() }
+
+// Close ends the scheduler and its goroutines: what is not due yet never
+// runs. It does not wait for functions that run, or are about to. Closing
+// again does nothing.
+func (s *TimedSched) Close() {
+	for i := range s.workers {
+		s.workers[i].close()
+	}
+}
+
+// now returns the nanoseconds since the scheduler was made. The clock is
+// monotonic, and virtual inside a synctest bubble.
+func (s *TimedSched) now() int64 { return int64(time.Since(s.epoch)) }
+
+// bind ties an entry to a task and, in turn, to one of the workers. It is
+// called once, before anything else is done with the entry.
+func (s *TimedSched) bind(e *timerEntry, t timedTask) {
+	e.worker = &s.workers[s.next.Add(1)%uint32(len(s.workers))]
+	e.task = t
+}
+
+// timerEntry is a task's place in a scheduler, part of the task itself so
+// that scheduling allocates nothing. The zero value is bound to nothing; it
+// may be stopped, but not scheduled. After bind its methods may be called
+// from any goroutine.
+type timerEntry struct {
+	// pending is the time of the firing to come, 0 if there is none. It is
+	// written under the worker's lock.
+	pending atomic.Int64
+	worker  *schedWorker
+	task    timedTask
+	index   int32 // place in the worker's heap while pending; guarded by its lock
+}
+
+// schedule makes the task run at the time when, in the scheduler's time, or
+// earlier: a firing that is already to come no later serves, which costs one
+// atomic load. After it the entry is no longer scheduled; the task sees for
+// itself what is due and schedules the rest. The entry counts as fired
+// before runTimed is called, so what is scheduled meanwhile is never lost.
+func (e *timerEntry) schedule(when int64) {
+	when = max(when, 1) // 0 stands for none
+	if p := e.pending.Load(); p != 0 && p <= when {
+		return
+	}
+	e.worker.schedule(e, when)
+}
+
+// stop takes back what was scheduled. The task may be about to run all the
+// same, once.
+func (e *timerEntry) stop() {
+	if e.worker != nil && e.pending.Load() != 0 {
+		e.worker.stop(e)
+	}
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const benchEntries = 100_000
+
+type idleTask struct {
+	entry timerEntry
+	_     [152]byte // a session around it: entries share no cache line
+}
+
+func (t *idleTask) runTimed(int64, *txScratch) {}
+
+func benchSched(b *testing.B, workers int) (*TimedSched, []idleTask) {
+	s := NewTimedSched(workers)
+	b.Cleanup(s.Close)
+	tasks := make([]idleTask, benchEntries)
+	for i := range tasks {
+		s.bind(&tasks[i].entry, &tasks[i])
+		tasks[i].entry.schedule(1<<61 + rand.Int64N(int64(time.Hour)))
+	}
+	return s, tasks
+}
+
+// BenchmarkTimedSchedPending is the usual case: the firing to come is early enough.
+func BenchmarkTimedSchedPending(b *testing.B) {
+	_, tasks := benchSched(b, 1)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % benchEntries
+		tasks[i].entry.schedule(1 << 62)
+	}
+}
+
+// BenchmarkTimedSchedReschedule moves random ones of 100,000 entries of one
+// worker earlier, by up to half of the span that they cover.
+func BenchmarkTimedSchedReschedule(b *testing.B) {
+	_, tasks := benchSched(b, 1)
+	b.ReportAllocs()
+	r := rand.New(rand.NewPCG(1, 2))
+	for b.Loop() {
+		e := &tasks[r.IntN(benchEntries)].entry
+		e.schedule(e.pending.Load() - r.Int64N(int64(30*time.Minute)))
+	}
+}
+
+// BenchmarkTimedSchedFire takes the earliest of 100,000 entries out and puts it back.
+func BenchmarkTimedSchedFire(b *testing.B) {
+	_, tasks := benchSched(b, 1)
+	w := tasks[0].entry.worker
+	b.ReportAllocs()
+	r := rand.New(rand.NewPCG(1, 2))
+	for b.Loop() {
+		w.mu.Lock()
+		when := w.heap[0].when
+		e := w.heap.pop()
+		e.pending.Store(0)
+		w.mu.Unlock()
+		e.schedule(when + r.Int64N(int64(time.Hour)))
+	}
+}
+
+type countTask struct {
+	entry timerEntry
+	n     *atomic.Int64
+}
+
+func (t *countTask) runTimed(now int64, _ *txScratch) {
+	t.n.Add(1)
+	t.entry.schedule(now + 1000)
+}
+
+func BenchmarkTimedSchedEndToEnd(b *testing.B) {
+	s := NewTimedSched(1)
+	defer s.Close()
+	var n atomic.Int64
+	tasks := make([]countTask, benchEntries)
+	for i := range tasks {
+		tasks[i].n = &n
+		s.bind(&tasks[i].entry, &tasks[i])
+		tasks[i].entry.schedule(1)
+	}
+	b.ReportAllocs()
+	start := n.Load()
+	t0 := time.Now()
+	for b.Loop() {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportMetric(float64(time.Since(t0))/float64(n.Load()-start), "ns/firing")
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"sync"
+	"time"
+)
+
+// dueBatch is how many due tasks a worker takes out of its heap under one
+// lock. Without a bound, 100,000 tasks due at once would keep everybody who
+// schedules waiting for tens of milliseconds, and what the first of them
+// want sent would wait for the last.
+const dueBatch = 1024
+
+// noWake is later than every time.
+const noWake = 1<<63 - 1
+
+// schedWorker is one goroutine of a scheduler with a heap of its own. It is
+// in one of three states: not started (timer is nil), running, or asleep
+// until wakeAt.
+type schedWorker struct {
+	sched *TimedSched
+
+	mu      sync.Mutex // guards all below, and pending and index of the entries bound here
+	heap    timerHeap
+	timer   *time.Timer
+	wakeAt  int64 // while asleep: when timer fires, or noWake
+	running bool  // the goroutine will look at the heap before it sleeps
+	closed  bool
+	done    chan struct{} // made with the timer; closed by close
+
+	_ [64]byte // keeps two workers' locks out of one cache line
+}
+
+// schedule makes e fire at the time when, or earlier if it does already.
+func (w *schedWorker) schedule(e *timerEntry, when int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	switch p := e.pending.Load(); {
+	case p == 0:
+		w.heap.push(e, when)
+	case when < p:
+		w.heap.advance(e, when)
+	default:
+		return
+	}
+	e.pending.Store(when)
+	switch {
+	case w.timer == nil:
+		w.timer = time.NewTimer(noWake)
+		w.done = make(chan struct{})
+		w.running = true
+		go w.run()
+	case !w.running && when < w.wakeAt:
+		// Moving the timer from here is cheaper than waking the goroutine to
+		// let it do so.
+		w.sleepUntil(when)
+	}
+}
+
+// stop takes e out of the heap.
+func (w *schedWorker) stop(e *timerEntry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.pending.Load() == 0 {
+		return
+	}
+	w.heap.remove(e)
+	e.pending.Store(0)
+	if len(w.heap) == 0 && !w.running {
+		w.sleepUntil(noWake)
+	}
+}
+
+// close empties the heap and ends the goroutine.
+func (w *schedWorker) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.closed = true
+	for _, item := range w.heap {
+		item.entry.pending.Store(0)
+	}
+	w.heap = nil
+	if w.done != nil {
+		close(w.done)
+	}
+}
+
+// sleepUntil sets the timer. The lock is held.
+func (w *schedWorker) sleepUntil(when int64) {
+	w.wakeAt = when
+	if when == noWake {
+		w.timer.Stop()
+		return
+	}
+	w.timer.Reset(time.Duration(when - w.sched.now()))
+}
+
+// run is the goroutine.
+func (w *schedWorker) run() {
+	var (
+		due []*timerEntry
+		tx  txScratch
+	)
+	for {
+		var (
+			now  int64
+			open bool
+		)
+		due, now, open = w.collect(due[:0])
+		if !open {
+			return
+		}
+		if len(due) == 0 {
+			select {
+			case <-w.timer.C:
+			case <-w.done:
+			}
+			continue
+		}
+		for _, e := range due {
+			e.task.runTimed(now, &tx)
+		}
+		tx.finish()
+		clear(due) // keep no ended session alive
+	}
+}
+
+// collect appends to due what is due, at most dueBatch entries, and returns
+// it with the time it took for the present. If nothing is due, it sets the
+// timer, and the caller has to wait for it. It returns false once the
+// scheduler is closed.
+func (w *schedWorker) collect(due []*timerEntry) ([]*timerEntry, int64, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		w.timer.Stop()
+		return due, 0, false
+	}
+	now := w.sched.now()
+	for len(w.heap) > 0 && w.heap[0].when <= now && len(due) < dueBatch {
+		e := w.heap.pop()
+		e.pending.Store(0)
+		due = append(due, e)
+	}
+	w.running = len(due) > 0
+	switch {
+	case w.running:
+	case len(w.heap) == 0:
+		w.sleepUntil(noWake)
+	default:
+		w.sleepUntil(w.heap[0].when)
+	}
+	return due, now, true
+}

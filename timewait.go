@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "time"
+
+// timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
+// answered, and data gets a RESET (docs/protocol.md section 4).
+type timeWait struct {
+	worth    bool // anything was received: there may be more to come
+	peer     uint64
+	rcvNxt   seqNum
+	newestTS uint32
+	born     millis
+	until    millis
+	queuedAt millis // the time it stands at in the sweep order
+}
+
+const (
+	timeWaitPeriod  millis = 10000
+	timeWaitLongest millis = 5 * 60000
+	// timeWaitMax bounds the records of one socket, 100 bytes or so each. Beyond it the oldest goes.
+	timeWaitMax = 1 << 16
+)
+
+// timeWaits are the records of one socket, guarded by its lock. They are swept in the order of their age by one timer
+// for all; a record that has been renewed goes to the end again.
+type timeWaits struct {
+	ep      *endpoint
+	records map[sessionKey]*timeWait
+	order   RingBuffer[sessionKey]
+	timer   timerEntry
+}
+
+func (w *timeWaits) init(e *endpoint) {
+	w.ep = e
+	e.sched.bind(&w.timer, w)
+}
+
+func (w *timeWaits) add(key sessionKey, r timeWait) {
+	if w.records == nil {
+		w.records = make(map[sessionKey]*timeWait)
+	}
+	if w.order.Len() >= timeWaitMax {
+		if oldest, ok := w.order.Pop(); ok {
+			delete(w.records, oldest)
+		}
+	}
+	r.until = r.born + timeWaitPeriod
+	r.queuedAt = r.until
+	w.records[key] = &r
+	w.order.Push(key)
+	w.timer.schedule(int64(r.until) * int64(time.Millisecond))
+}
+
+// get returns the record of key, if there is one that has not run out.
+func (w *timeWaits) get(key sessionKey, now millis) *timeWait {
+	r := w.records[key]
+	if r == nil || now >= r.until {
+		return nil
+	}
+	return r
+}
+
+// renew keeps a record that was hit.
+func (r *timeWait) renew(now millis) {
+	r.until = min(now+timeWaitPeriod, r.born+timeWaitLongest)
+}
+
+// drop forgets the record of key.
+func (w *timeWaits) drop(key sessionKey) { delete(w.records, key) }
+
+func (w *timeWaits) clear() {
+	w.records = nil
+	w.order.Clear()
+	w.timer.stop()
+}
+
+// runTimed sweeps what has run out.
+func (w *timeWaits) runTimed(now int64, _ *txScratch) {
+	at := millis(now / int64(time.Millisecond))
+	w.ep.mu.Lock()
+	defer w.ep.mu.Unlock()
+	for {
+		key, ok := w.order.Peek()
+		if !ok {
+			return
+		}
+		r := w.records[*key]
+		switch {
+		case r == nil:
+			w.order.Pop()
+		case r.until <= at:
+			delete(w.records, *key)
+			w.order.Pop()
+		case r.queuedAt != r.until:
+			// It was renewed since it was queued: it goes to the end.
+			r.queuedAt = r.until
+			w.order.Push(*key)
+			w.order.Pop()
+		default:
+			w.timer.schedule(int64(r.until) * int64(time.Millisecond))
+			return
+		}
+	}
+}
+
+// timeWaitRecord is what is left of s. Called with its lock held.
+func (s *UDPSession) timeWaitRecord() timeWait {
+	c := &s.core
+	return timeWait{
+		worth:    c.stats.segsIn > 0,
+		peer:     c.ctl.peer,
+		rcvNxt:   c.rcvNxt,
+		newestTS: c.newestTS,
+		born:     s.now(),
+	}
+}

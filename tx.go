@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// txScratch is what a goroutine that flushes sessions works with: an arena that packets are built in, the batch that
+// goes to the socket in few system calls, and the sessions whose packets are in it. It belongs to one goroutine at a
+// time.
+type txScratch struct {
+	w        packetWriter
+	ep       *endpoint // the socket of the batch
+	batch    []outgoing
+	senders  []sender
+	again    []*UDPSession // have more to say once the batch is out
+	counters counters
+}
+
+// sender is a session with packets in the batch. Until the batch is out nobody else transmits for it.
+type sender struct {
+	s       *UDPSession
+	packets int
+	bytes   int
+	more    bool
+}
+
+const (
+	// txArena is the size of an arena: several of the largest runs a socket takes at once (64 KiB), and small
+	// enough to stay in a processor's second-level cache.
+	txArena = 256 << 10
+	// txPackets is the most packets one session lays out before another has its turn.
+	txPackets = 128
+)
+
+var txPool = sync.Pool{New: func() any { return new(txScratch) }}
+
+// reserve makes room for packets of s behind what the arena holds already. It sends the batch first if s has another
+// socket or the arena is well filled. No lock may be held.
+func (tx *txScratch) reserve(ep *endpoint, need int) {
+	if tx.ep == ep && len(tx.w.arena)-tx.w.start >= max(need, txArena/4) {
+		return
+	}
+	tx.send()
+	if len(tx.w.arena) < max(2*need, txArena) {
+		tx.w.arena = make([]byte, max(2*need, txArena))
+	}
+	tx.w.start = 0
+	tx.ep = ep
+}
+
+// frame sets up the packet writer for s. It reports how much room s needs at least, 0 if there is enough. Called with
+// the session's lock held.
+func (tx *txScratch) frame(s *UDPSession) (need int) {
+	w := &tx.w
+	w.headroom, w.tailroom, w.limit = s.ep.sealer.headroom(), s.ep.sealer.tailroom(), s.core.mtu
+	w.packets = w.packets[:0]
+	w.maxPackets = txPackets
+	k, p := 0, 0
+	if s.encoder != nil {
+		w.headroom += fecHeaderSize
+		k, p = s.fecActive.data, s.fecActive.parity
+	}
+	perPacket := w.headroom + w.limit + w.tailroom
+	free := (len(w.arena) - w.start) / perPacket
+	if free < 1+p {
+		return (2 + p) * perPacket
+	}
+	if p > 0 {
+		// Parity packets follow in the same arena: leave them their share.
+		w.maxPackets = max(1, min(txPackets, (free-p)*k/(k+p)))
+	}
+	return 0
+}
+
+// flush lays out, seals and queues what s has to send now. Unless the arena fills, nothing is sent before send.
+func (tx *txScratch) flush(s *UDPSession) {
+	tx.reserve(s.ep, 0)
+	s.mu.Lock()
+	if s.transmitting || s.ended {
+		s.flushAgain = true
+		s.mu.Unlock()
+		return
+	}
+	s.applyFEC()
+	if need := tx.frame(s); need > 0 {
+		s.mu.Unlock()
+		tx.reserve(s.ep, need)
+		s.mu.Lock()
+		if s.transmitting || s.ended {
+			s.flushAgain = true
+			s.mu.Unlock()
+			return
+		}
+		tx.frame(s)
+	}
+	now := s.tick()
+	s.giveUpClosing(now)
+	more := s.core.flush(now, &tx.w)
+	ended := s.settle(now)
+	s.core.stats.addTo(&s.counted, &tx.counters)
+	s.transmitting = len(tx.w.packets) > 0
+	logs := s.takeLogs(tx.w.packets)
+	s.mu.Unlock()
+
+	if len(tx.w.packets) > 0 {
+		from := len(tx.batch)
+		n, bytes := tx.seal(s)
+		once, copies := tx.batch[from:], int(s.dup.Load())
+		for range copies {
+			tx.batch = append(tx.batch, once...)
+		}
+		tx.senders = append(tx.senders, sender{s, n * (1 + copies), bytes * (1 + copies), more})
+	}
+	s.log.Load().report(logs)
+	if ended {
+		s.finish()
+	}
+}
+
+// send hands the batch to the socket and gives the sessions in it free to transmit again, until none has more to say.
+func (tx *txScratch) send() {
+	for len(tx.senders) > 0 || len(tx.batch) > 0 {
+		if len(tx.batch) > 0 {
+			sent, lost, err := tx.ep.io.writeBatch(tx.batch)
+			tx.ep.wrote(sent, lost, err)
+		}
+		tx.release()
+		tx.w.start = 0
+		again := tx.again
+		tx.again = nil
+		for _, s := range again {
+			tx.flush(s)
+		}
+		if tx.again == nil {
+			tx.again = again[:0]
+		}
+	}
+}
+
+// finish ends a run of flushes: all is sent and counted.
+func (tx *txScratch) finish() {
+	tx.send()
+	tx.counters.flush()
+	tx.ep = nil
+}
+
+// release ends the turns of the sessions in the batch.
+func (tx *txScratch) release() {
+	for i := range tx.senders {
+		f := &tx.senders[i]
+		tx.counters.outPkts += uint64(f.packets)
+		tx.counters.outBytes += uint64(f.bytes)
+		f.s.mu.Lock()
+		f.s.transmitting = false
+		f.s.packetsSent += uint64(f.packets)
+		f.s.bytesOnWire += uint64(f.bytes)
+		if f.more || f.s.flushAgain {
+			f.s.flushAgain = false
+			tx.again = append(tx.again, f.s)
+		}
+		f.s.mu.Unlock()
+		f.s = nil
+	}
+	clear(tx.batch)
+	tx.senders, tx.batch = tx.senders[:0], tx.batch[:0]
+}
+
+// seal turns the laid-out packets of s into runs for the socket: FEC headers and parity, encryption in place. It runs
+// outside the session's lock; only the transmitting goroutine gets here.
+func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
+	w := &tx.w
+	data := len(w.packets)
+	if s.encoder != nil {
+		head, tail := s.ep.sealer.headroom(), s.ep.sealer.tailroom()
+		now := int64(s.now())
+		for i := range data {
+			p := w.packets[i]
+			ready := s.encoder.encode(w.arena[p.start+head:p.end-tail], now)
+			for j := range ready {
+				tx.addPacket(s.encoder.parity(j), head, tail)
+			}
+		}
+	}
+	r := runBuilder{tx: tx, s: s}
+	sealer := s.ep.sealer
+	for _, p := range w.packets {
+		if sealer.seal(w.arena[p.start:p.end]) != nil {
+			tx.ep.entropyFailures.Add(1)
+			continue
+		}
+		r.add(p)
+		packets++
+		bytes += p.end - p.start
+	}
+	r.end()
+	return packets, bytes
+}
+
+// addPacket copies a payload that was built elsewhere behind the packets laid out.
+func (tx *txScratch) addPacket(payload []byte, head, tail int) {
+	w := &tx.w
+	end := w.start + head + len(payload) + tail
+	if end > len(w.arena) {
+		return // a parity packet less
+	}
+	copy(w.arena[w.start+head:], payload)
+	w.packets = append(w.packets, span{w.start, end})
+	w.start = end
+}
+
+// runBuilder joins neighbouring packets of equal size, the last of which may be shorter, into runs that a socket with
+// segmentation offload sends at once.
+type runBuilder struct {
+	tx    *txScratch
+	s     *UDPSession
+	run   span
+	count int
+	size  int
+}
+
+func (r *runBuilder) add(p span) {
+	size := p.end - p.start
+	maxBytes, maxSegments := r.tx.ep.maxRunBytes, r.tx.ep.maxRunSegments
+	joins := r.count > 0 && p.start == r.run.end && size <= r.size && (r.run.end-r.run.start)%r.size == 0 &&
+		r.count < maxSegments && p.end-r.run.start <= maxBytes
+	if !joins {
+		r.end()
+		r.run, r.size = span{p.start, p.start}, size
+	}
+	r.run.end = p.end
+	r.count++
+}
+
+func (r *runBuilder) end() {
+	if r.count > 0 {
+		r.tx.batch = append(r.tx.batch, outgoing{
+			buf:     r.tx.w.arena[r.run.start:r.run.end],
+			segment: r.size,
+			to:      r.s.peer.udp,
+			toAddr:  r.s.customAddr,
+		})
+	}
+	r.count = 0
+}
+
+// peerAddr names a peer's address; it is comparable. A UDP address is a netip.AddrPort, any other kind of net.Addr a
+// string of its network and its text.
+type peerAddr struct {
+	udp    netip.AddrPort
+	custom string
+}
+
+// newPeerAddr takes an address apart. custom is the address itself if it is not a UDP one.
+func newPeerAddr(addr net.Addr) (p peerAddr, custom net.Addr) {
+	if u, ok := addr.(*net.UDPAddr); ok {
+		ap := u.AddrPort()
+		return peerAddr{udp: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}, nil
+	}
+	return peerAddr{custom: addr.Network() + "|" + addr.String()}, addr
+}
