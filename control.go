@@ -4,7 +4,7 @@ package kcp
 
 import "encoding/binary"
 
-// Control messages ride in the data of a WINS segment, which every deployed KCP receiver skips (PROTOCOL.md
+// Control messages ride in the data of a WINS segment, which every deployed KCP receiver skips (docs/protocol.md
 // section 4):
 //
 //	WINS with sn = 0x5850434B ("KCPX"), ts = 1, data = | type u8 | len u8 | value | type u8 | len u8 | value | ...

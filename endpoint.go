@@ -32,6 +32,7 @@ type endpoint struct {
 	peers    map[peerAddr]*UDPSession // the first of a peer's sessions; they are linked
 	listener *Listener                // nil once closed, or none
 	waits    timeWaits
+	leaving  int // sessions out of the table whose last packets are still to be sent
 	stopping bool
 	done     chan struct{} // closed when the reader has ended
 }
@@ -76,9 +77,13 @@ func (e *endpoint) add(s *UDPSession) bool {
 }
 
 // remove takes s, and no other session of its name, out of the table and leaves a time-wait record. The last one to go
-// ends an endpoint that has no listener.
-func (e *endpoint) remove(s *UDPSession, w timeWait) {
+// ends an endpoint that has no listener, but not before its last packets are out: sending says that somebody is about to
+// send them, who then calls left.
+func (e *endpoint) remove(s *UDPSession, w timeWait, sending bool) {
 	e.mu.Lock()
+	if sending {
+		e.leaving++
+	}
 	key := sessionKey{s.peer, s.conv}
 	if e.sessions[key] == s {
 		delete(e.sessions, key)
@@ -87,6 +92,15 @@ func (e *endpoint) remove(s *UDPSession, w timeWait) {
 		}
 	}
 	e.unlink(s)
+	e.stopIfUnused()
+	e.mu.Unlock()
+}
+
+// left is called when the last packets of a session that was removed while they were being sent are out. It may come
+// before remove.
+func (e *endpoint) left() {
+	e.mu.Lock()
+	e.leaving--
 	e.stopIfUnused()
 	e.mu.Unlock()
 }
@@ -114,7 +128,7 @@ func (e *endpoint) unlink(s *UDPSession) {
 
 // stopIfUnused ends the reader once nobody needs it. Called with the lock held.
 func (e *endpoint) stopIfUnused() {
-	if e.stopping || e.listener != nil || len(e.sessions) > 0 {
+	if e.stopping || e.listener != nil || len(e.sessions) > 0 || e.leaving != 0 {
 		return
 	}
 	e.stopping = true

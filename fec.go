@@ -8,7 +8,7 @@ import (
 	"math"
 )
 
-// Forward error correction (PROTOCOL.md section 2): k data packets with consecutive seqids make a group, its p parity
+// Forward error correction (docs/protocol.md section 2): k data packets with consecutive seqids make a group, its p parity
 // packets take the next p seqids, and any k of the k+p bring the group back.
 //
 //	0               4       6       8

@@ -4,7 +4,7 @@ package kcp
 
 // congestion is KCP's classic congestion window, in segments: slow start from one segment, additive increase above
 // the threshold, halved on a fast loss, back to one on a timeout. One loss event counts once a round trip.
-// (PROTOCOL.md section 1; the recovery period is that of RFC 6582.)
+// (docs/protocol.md section 1; the recovery period is that of RFC 6582.)
 type congestion struct {
 	off      bool // nc = 1: the send and receive windows alone limit
 	window   uint32

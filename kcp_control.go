@@ -2,7 +2,7 @@
 
 package kcp
 
-// controlState is a session's part of the control messages (PROTOCOL.md section 4). With an incarnation of zero the
+// controlState is a session's part of the control messages (docs/protocol.md section 4). With an incarnation of zero the
 // extension is off and nothing of it is sent or heeded.
 type controlState struct {
 	incarnation uint64 // this side's, random
@@ -110,14 +110,13 @@ func (c *core) askHello(now millis) {
 }
 
 // refuse reports whether a PUSH is for a session that nobody reads any more. A peer that knows the extension is told by
-// a RESET, but not before it has all that was written here.
+// a RESET, but not before it has all that was written here. Until then its data is taken and thrown away: a peer that
+// reads nothing before it has written would wait for this side, and this side for it.
 func (c *core) refuse(s *segment) bool {
-	if !c.ctl.closing || !c.ctl.known() || s.sn.before(c.rcvNxt) {
+	if !c.ctl.closing || !c.ctl.known() || s.sn.before(c.rcvNxt) || !c.writeDone() {
 		return false
 	}
-	if c.writeDone() {
-		c.ctl.resetDue, c.ctl.resetCode = true, resetClosed
-	}
+	c.ctl.resetDue, c.ctl.resetCode = true, resetClosed
 	return true
 }
 
@@ -173,7 +172,7 @@ func (c *core) inputHello(m *controlSet) {
 	}
 }
 
-// resetValid applies PROTOCOL.md's rule: una within what is in flight, and the right incarnation, or none if a key
+// resetValid applies docs/protocol.md's rule: una within what is in flight, and the right incarnation, or none if a key
 // vouches for the packet.
 func (c *core) resetValid(s *segment, m *controlSet) bool {
 	inWindow := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una)

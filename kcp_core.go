@@ -87,7 +87,7 @@ type coreStats struct {
 	probes                   uint64
 }
 
-// Bounds of the protocol (PROTOCOL.md section 1).
+// Bounds of the protocol (docs/protocol.md section 1).
 const (
 	rtoNoDelay  millis = 30
 	rtoMin      millis = 100

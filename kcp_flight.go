@@ -8,7 +8,8 @@ package kcp
 // windows alone decide.
 //
 // Once a round trip it looks at the time that one transmission took to be acknowledged, on a clock finer than the
-// milliseconds of the wire. Without such a clock it does nothing.
+// milliseconds of the wire. Without such a clock it does nothing, nor towards a peer that does not know the extension: a
+// deployed one lets its ACKs wait for its interval, so that its round trips tell nothing of the path.
 type flightGuard struct {
 	limit  uint32 // segments in flight
 	least  int64  // shortest round trip, ns
@@ -20,9 +21,8 @@ type flightGuard struct {
 const (
 	// flightStart is the limit before the first sample, and the least: 256 segments are more than a round trip of
 	// 0.2 ms holds at 10 Gbit/s.
-	flightStart = 256
-	// flightPath: a longer round trip is not a path that memory speed matters on. Deployed peers that let an ACK wait
-	// for their interval, 10 ms and more, are beyond it too.
+	flightStart = 512
+	// flightPath: a path whose shortest round trip is longer is not one that memory speed matters on.
 	flightPath = int64(8e6)
 	// flightQueue is how much longer than the shortest a round trip may become by queueing.
 	flightQueue = int64(400e3)
@@ -46,7 +46,7 @@ func (g *flightGuard) acked(order uint64, now int64) {
 		g.least = rtt
 	}
 	switch {
-	case rtt >= flightPath:
+	case g.least >= flightPath:
 		g.limit = min(g.limit*4, wndMax)
 	case rtt > 2*g.least+flightQueue:
 		g.limit = max(g.limit-g.limit/4, flightStart)

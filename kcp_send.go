@@ -301,7 +301,7 @@ func (c *core) mayRetransmit() bool { return c.congestionRoom() }
 // canSendNew reports whether a queued segment may go out as far as the windows are concerned.
 func (c *core) canSendNew() bool {
 	return c.sendNxt != c.sendEnd && c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.congestionRoom() &&
-		(c.fineNow == 0 || !c.guard.holds(c.inFlight))
+		(c.fineNow == 0 || !c.ctl.known() || !c.guard.holds(c.inFlight))
 }
 
 // updateProbe starts asking for the window when the peer has closed it and nothing in flight will bring news of it.

@@ -4,7 +4,7 @@ package kcp
 
 import "encoding/binary"
 
-// The KCP segment (PROTOCOL.md section 1). All integers are little-endian.
+// The KCP segment (docs/protocol.md section 1). All integers are little-endian.
 //
 //	0       4   5   6     8       12      16      20      24
 //	| conv  |cmd|frg| wnd |  ts   |  sn   |  una  |  len  | data[len] |

@@ -238,6 +238,7 @@ func (s *UDPSession) finish() {
 		return
 	}
 	s.finished = true
+	sending := s.transmitting
 	final := s.timeWaitRecord()
 	s.releaseSending()
 	if s.closed {
@@ -246,7 +247,7 @@ func (s *UDPSession) finish() {
 	s.mu.Unlock()
 	s.timer.stop()
 	s.oob.close()
-	s.ep.remove(s, final)
+	s.ep.remove(s, final, sending)
 	DefaultSnmp.connClosed()
 }
 

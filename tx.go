@@ -162,7 +162,11 @@ func (tx *txScratch) release() {
 			f.s.flushAgain = false
 			tx.again = append(tx.again, f.s)
 		}
+		gone := f.s.finished
 		f.s.mu.Unlock()
+		if gone {
+			f.s.ep.left()
+		}
 		f.s = nil
 	}
 	clear(tx.batch)

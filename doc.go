@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+
+// Package kcp carries reliable, ordered connections over UDP: the KCP protocol with forward error correction and packet
+// encryption, behind net.Conn and net.Listener. It speaks with every deployed KCP peer.
+//
+// A server and a client:
+//
+//	l, err := kcp.Listen(":4000")
+//	...
+//	conn, err := l.Accept() // returns with the first data of a peer
+//
+//	conn, err := kcp.Dial("192.0.2.1:4000") // sends nothing yet
+//	conn.Write([]byte("hello"))
+//
+// Dial, Listen and their variants take the settings of deployed peers: windows of 32 segments, an interval of 100 ms,
+// message mode. A [Config] has better ones and names everything that can be set.
+//
+// # Parts
+//
+//   - [Config], [Dial], [DialWithOptions], [NewConn] and its variants make a [UDPSession]; [Listen],
+//     [ListenWithOptions], [ServeConn] a [Listener].
+//   - [BlockCrypt] and the New...Crypt functions protect packets.
+//   - [UDPSession.SetFEC] and Config.DataShards send parity; a peer's is understood by itself.
+//   - [UDPSession.SendOOB] sends a datagram past the stream.
+//   - [UDPSession.Stats] tells of one session, [DefaultSnmp] of all.
+//   - [KCP] is the state machine alone, [TimedSched] and [RingBuffer] are tools.
+//
+// # End of a session
+//
+// Close delivers in the background what has been written, for up to 10 s (SetLinger); the peer then reads io.EOF.
+// CloseWrite ends one direction. A peer that has gone, died or been restarted shows as an error that matches
+// syscall.ECONNRESET or syscall.ETIMEDOUT. This rides in control messages that deployed peers skip; towards them Close
+// delivers too, but they learn nothing of it, as ever.
+//
+// # Concurrency
+//
+// All methods of UDPSession and Listener may be called from any goroutine at any time. The library runs one goroutine a
+// socket and a fixed number of scheduler workers, none a session. Loggers and handlers are called outside all locks; one
+// that blocks holds up its own socket's reader (loggers) or its own packets (SetOOBHandler).
+//
+// # Limits
+//
+// A window has at most 65535 segments of at most 1476 bytes. A message written in message mode is cut to segments. The
+// conversation id is 32 bits; Dial's is random.
+//
+// # Security
+//
+// Without a cipher everything on the path can be read and forged. The block and stream ciphers hide the content but do
+// not authenticate it: whoever can change packets can change what they say. Use [NewAESGCMCrypt] or [NewAEADCrypt] where
+// that matters. Keys are shared beforehand: whoever learns one reads recorded traffic too (no forward secrecy), and a
+// packet can be replayed within a session's life. Where more is needed, run crypto/tls over the session.
+package kcp
