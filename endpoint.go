@@ -92,8 +92,11 @@ func (e *endpoint) remove(s *UDPSession, w timeWait, sending bool) {
 		}
 	}
 	e.unlink(s)
-	e.stopIfUnused()
+	stop := e.unused()
 	e.mu.Unlock()
+	if stop {
+		e.stop()
+	}
 }
 
 // left is called when the last packets of a session that was removed while they were being sent are out. It may come
@@ -101,8 +104,11 @@ func (e *endpoint) remove(s *UDPSession, w timeWait, sending bool) {
 func (e *endpoint) left() {
 	e.mu.Lock()
 	e.leaving--
-	e.stopIfUnused()
+	stop := e.unused()
 	e.mu.Unlock()
+	if stop {
+		e.stop()
+	}
 }
 
 // unlink takes s out of its peer's list.
@@ -126,13 +132,19 @@ func (e *endpoint) unlink(s *UDPSession) {
 	}
 }
 
-// stopIfUnused ends the reader once nobody needs it. Called with the lock held.
-func (e *endpoint) stopIfUnused() {
+// unused reports whether nobody needs the reader any more, and marks the endpoint as stopping: the caller then calls stop
+// without the lock.
+func (e *endpoint) unused() bool {
 	if e.stopping || e.listener != nil || len(e.sessions) > 0 || e.leaving != 0 {
-		return
+		return false
 	}
 	e.stopping = true
 	e.waits.clear()
+	return true
+}
+
+// stop ends the reader.
+func (e *endpoint) stop() {
 	if e.owned {
 		e.conn.Close()
 		return

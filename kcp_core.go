@@ -230,8 +230,14 @@ func (c *core) sendEvent(now millis) millis {
 	return min(at, c.lossEvent())
 }
 
+// idleAcks is the room for pending ACKs that an idle session keeps.
+const idleAcks = 16
+
 // releaseIdle gives the rings back once they are empty.
 func (c *core) releaseIdle() {
+	if len(c.acks) == 0 && cap(c.acks) > idleAcks && c.ring == nil && c.in == nil {
+		c.acks = nil
+	}
 	if c.ring != nil && c.sendUna == c.sendEnd {
 		putSendRing(c.ring)
 		c.ring = nil

@@ -111,8 +111,11 @@ func (l *Listener) Close() error {
 	if e.listener == l {
 		e.listener = nil
 	}
-	e.stopIfUnused()
+	stop := e.unused()
 	e.mu.Unlock()
+	if stop {
+		e.stop()
+	}
 	e.waitStopped()
 	return nil
 }

@@ -158,10 +158,12 @@ func (tx *txScratch) release() {
 		f.s.transmitting = false
 		f.s.packetsSent += uint64(f.packets)
 		f.s.bytesOnWire += uint64(f.bytes)
-		if f.more || f.s.flushAgain {
-			f.s.flushAgain = false
+		if f.s.finished {
+			f.s.releaseEncoder()
+		} else if f.more || f.s.flushAgain {
 			tx.again = append(tx.again, f.s)
 		}
+		f.s.flushAgain = false
 		gone := f.s.finished
 		f.s.mu.Unlock()
 		if gone {
