@@ -29,7 +29,7 @@ type controlState struct {
 	closing    bool  // Close was called: all that is left to do is to deliver
 	askedHello uint8 // how often a closing side has asked who the peer is
 	askHelloAt millis
-	answered   bool // a datagram has come since the first question
+	answered   bool // the window has been told since the first question
 
 	pingDue, pongDue bool
 	pong             uint64
@@ -58,7 +58,7 @@ func (c *core) controlEvent() millis {
 	if c.finReady() {
 		return c.ctl.finAt
 	}
-	if c.ctl.closing && !c.ctl.known() && c.sendUna == c.sendEnd && c.spoken() {
+	if c.asksHello() {
 		return c.ctl.askHelloAt
 	}
 	return never
@@ -84,10 +84,18 @@ func (c *core) writeDone() bool {
 	return c.sendUna == c.sendEnd && (!c.ctl.finWanted || c.ctl.finAcked || !c.ctl.known())
 }
 
-// A peer whose HELLO was lost would never learn of the end of the stream. So a closing side that has not seen one asks
-// for the window: the answer of a peer that knows the extension carries its HELLO, any other answer settles that it does
-// not know it. helloAsks bounds the questions, one an RTO.
-const helloAsks = 3
+// A peer whose HELLO was lost would never learn of the end of the stream. So a side that has closed its stream and has
+// not seen one asks for the window: the answer of a peer that knows the extension carries its HELLO, an answer without
+// settles that it does not know it. helloAsks bounds the questions: with their back-off they take the linger time.
+const helloAsks = 12
+
+// patience bounds the back-off at the end of a stream, where little is said and there is little time to say it in.
+const patience millis = 1000
+
+// shortBackoff is the wait after so many tries at the end of a stream.
+func (c *core) shortBackoff(tries uint8) millis {
+	return min(backoff(c.rto(), tries, c.noDelay), max(c.rto(), patience))
+}
 
 // peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
 func (c *core) peerSettled(now millis) bool {
@@ -98,14 +106,20 @@ func (c *core) peerSettled(now millis) bool {
 	return ctl.askedHello >= helloAsks && now >= ctl.askHelloAt
 }
 
-// askHello asks who the peer is, once all has been delivered to it.
+// asksHello reports whether the peer is to be asked who it is: all has been delivered to it but the end of the stream.
+func (c *core) asksHello() bool {
+	ctl := &c.ctl
+	return ctl.finWanted && !ctl.known() && !ctl.answered && c.sendUna == c.sendEnd && c.spoken() && ctl.askedHello < helloAsks
+}
+
+// askHello asks who the peer is.
 func (c *core) askHello(now millis) {
 	ctl := &c.ctl
-	if !ctl.closing || c.sendUna != c.sendEnd || c.peerSettled(now) || now < ctl.askHelloAt || ctl.askedHello >= helloAsks {
+	if !c.asksHello() || now < ctl.askHelloAt {
 		return
 	}
+	ctl.askHelloAt = now + c.shortBackoff(ctl.askedHello)
 	ctl.askedHello++
-	ctl.askHelloAt = now + c.rto()
 	c.askWindow = true
 }
 
@@ -240,16 +254,17 @@ func (f *flusher) control() bool {
 // helloDue reports whether a HELLO goes along with a datagram that leaves now.
 func (c *core) helloDue(now millis) bool {
 	ctl := &c.ctl
-	if ctl.helloSent >= helloLimit || now < ctl.helloAt && (ctl.helloHeard || !ctl.known()) {
-		return false
+	if !ctl.known() {
+		return ctl.helloSent < helloLimit && now >= ctl.helloAt
 	}
-	return !ctl.confirmed || !ctl.helloHeard || ctl.peerAsks
+	// A peer that still asks is answered, however soon: it asks once an RTO of its own.
+	return !ctl.helloHeard || ctl.peerAsks || !ctl.confirmed && now >= ctl.helloAt
 }
 
 func (c *core) controlSent(m *controlSet, now millis) {
 	ctl := &c.ctl
 	if m.has[ctlHello] {
-		ctl.helloSent++
+		ctl.helloSent = min(ctl.helloSent+1, helloLimit)
 		ctl.helloAt = now + c.rto()
 		ctl.helloHeard = ctl.known()
 		ctl.peerAsks = false
@@ -258,7 +273,7 @@ func (c *core) controlSent(m *controlSet, now millis) {
 		if ctl.finSent == 0 && c.sendUna == c.sendNxt {
 			c.life.expect(now)
 		}
-		ctl.finAt = now + backoff(c.rto(), ctl.finSent, c.noDelay)
+		ctl.finAt = now + c.shortBackoff(ctl.finSent)
 		ctl.finSent = min(ctl.finSent+1, maxLevel)
 	}
 	ctl.resetSent = ctl.resetSent || m.has[ctlReset]

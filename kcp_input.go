@@ -107,6 +107,7 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		if isControl(s) {
 			c.inputControl(s, now)
 		}
+		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 0
 	}
 }
 
@@ -132,7 +133,6 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()
 	}
-	c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 0
 	c.life.heard(now, in.acked > 0, c.sendUna != c.sendNxt)
 	c.updateProbe(now)
 }

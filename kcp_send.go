@@ -240,19 +240,27 @@ func (c *core) detectOvertaken() {
 	}
 }
 
+// backoff is how long a segment waits for its acknowledgement after level timeouts. Once the session is being closed it
+// has the linger time and no longer, so the waits stay short.
+func (c *core) backoff(level uint8) millis {
+	if c.ctl.closing {
+		return c.shortBackoff(level)
+	}
+	return backoff(c.rto(), level, c.noDelay)
+}
+
 // detectTimeouts finds the segments lost by time.
 func (c *core) detectTimeouts(now millis) {
 	if c.ring == nil {
 		return
 	}
 	early := !c.canSendNew()
-	rto := c.rto()
 	// From the highest level down, so that what moves up a level is not looked at twice.
 	for used := c.ring.used &^ (1 << lostList); used != 0; {
 		level := uint8(bits.Len32(used) - 1)
 		used &^= 1 << level
 		l := &c.ring.lists[level]
-		wait := backoff(rto, level, c.noDelay)
+		wait := c.backoff(level)
 		for l.n > 0 {
 			seg := c.ring.at(l.head)
 			if now >= seg.sentAt+wait {
@@ -271,11 +279,10 @@ func (c *core) detectTimeouts(now millis) {
 func (c *core) lossEvent() millis {
 	at := never
 	early := !c.canSendNew()
-	rto := c.rto()
 	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
 		level := uint8(bits.TrailingZeros32(used))
 		seg := c.ring.at(c.ring.lists[level].head)
-		at = min(at, seg.sentAt+backoff(rto, level, c.noDelay))
+		at = min(at, seg.sentAt+c.backoff(level))
 		if early && seg.order < c.delivered {
 			at = min(at, seg.sentAt+c.rtt.reorderDelay())
 		}
