@@ -187,7 +187,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 		s.fail(errPeerDead)
 	case now >= c.idleAt():
 		s.fail(errIdle)
-	case s.closed && (s.doneClosing(now) || now >= s.lingerAt || c.ctl.resetSent):
+	case s.closed && (s.doneClosing(now) || now >= s.lingerAt && !c.ctl.resetDue || c.ctl.resetSent):
 		s.fail(errClosed)
 	case c.ctl.resetSent:
 		s.fail(errProtocol)

@@ -117,13 +117,19 @@ func (s *UDPSession) doneClosing(now millis) bool {
 	if s.finWaitAt == never {
 		s.finWaitAt = now + finWait
 	}
-	return now >= s.finWaitAt
+	return false
 }
 
-// giveUpClosing turns a linger time that has ended with something undelivered into a RESET.
+// giveUpClosing makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
+// that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on.
 func (s *UDPSession) giveUpClosing(now millis) {
-	if s.closed && now >= s.lingerAt && !s.core.writeDone() && !s.core.ctl.resetDue {
-		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+	ctl := &s.core.ctl
+	switch {
+	case !s.closed || ctl.resetDue || ctl.resetSent || !ctl.known():
+	case now >= s.lingerAt && !s.core.writeDone():
+		ctl.resetDue, ctl.resetCode = true, resetAborted
+	case now >= min(s.finWaitAt, s.lingerAt):
+		ctl.resetDue, ctl.resetCode = true, resetClosed
 	}
 }
 

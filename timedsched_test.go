@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestTimedSchedRunsEachFunctionAtItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewTimedSched(2)
+		defer s.Close()
+		start := time.Now()
+		var mu sync.Mutex
+		ran := make(map[int]time.Duration)
+		for i := 50; i >= -1; i-- {
+			s.Put(func() {
+				mu.Lock()
+				defer mu.Unlock()
+				ran[i] = time.Since(start)
+			}, start.Add(time.Duration(i)*time.Second))
+		}
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		for i := -1; i <= 50; i++ {
+			want := time.Duration(max(i, 0)) * time.Second
+			if got, ok := ran[i]; !ok || got != want {
+				t.Errorf("function for second %d ran %v at %v, want %v", i, ok, got, want)
+			}
+		}
+	})
+}
+
+func TestTimedSchedFunctionMayPut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewTimedSched(1)
+		defer s.Close()
+		done := make(chan time.Duration)
+		start := time.Now()
+		s.Put(func() {
+			s.Put(func() { done <- time.Since(start) }, start.Add(3*time.Second))
+		}, start.Add(time.Second))
+		if got := <-done; got != 3*time.Second {
+			t.Errorf("ran at %v, want 3s", got)
+		}
+	})
+}
+
+func TestTimedSchedAfterCloseRunsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewTimedSched(2)
+		ran := false
+		s.Put(func() { ran = true }, time.Now().Add(time.Second))
+		s.Close()
+		s.Close()
+		s.Put(func() { ran = true }, time.Now().Add(time.Second))
+		time.Sleep(time.Minute)
+		if ran {
+			t.Error("a function ran after Close")
+		}
+	})
+}
+
+func TestTimedSchedHasNoGoroutineBeforeItsFirstUse(t *testing.T) {
+	before := runtime.NumGoroutine()
+	s := NewTimedSched(64)
+	if n := runtime.NumGoroutine(); n != before {
+		t.Errorf("%d goroutines, want %d", n, before)
+	}
+	s.Close()
+}
+
+// countingTask counts its runs and notes the last time.
+type countingTask struct {
+	entry timerEntry
+	runs  int
+	at    int64
+}
+
+func (c *countingTask) runTimed(now int64, _ *txScratch) { c.runs, c.at = c.runs+1, now }
+
+func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
+	const second = int64(time.Second)
+	tests := []struct {
+		name      string
+		schedules []int64
+		runs      int
+		at        int64
+	}{
+		{"once", []int64{5 * second}, 1, 5 * second},
+		{"moved earlier", []int64{5 * second, 2 * second}, 1, 2 * second},
+		{"a later one changes nothing", []int64{2 * second, 5 * second}, 1, 2 * second},
+		{"in the past", []int64{-second}, 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := NewTimedSched(1)
+				defer s.Close()
+				var c countingTask
+				s.bind(&c.entry, &c)
+				for _, when := range tt.schedules {
+					c.entry.schedule(when)
+				}
+				time.Sleep(time.Minute)
+				if c.runs != tt.runs || c.at != tt.at {
+					t.Errorf("ran %d times, the last at %d; want %d at %d", c.runs, c.at, tt.runs, tt.at)
+				}
+			})
+		})
+	}
+}
+
+func TestTimerEntryStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewTimedSched(1)
+		defer s.Close()
+		var c, other countingTask
+		s.bind(&c.entry, &c)
+		s.bind(&other.entry, &other)
+		c.entry.schedule(int64(time.Second))
+		other.entry.schedule(int64(2 * time.Second))
+		c.entry.stop()
+		c.entry.stop()
+		time.Sleep(time.Minute)
+		if c.runs != 0 || other.runs != 1 {
+			t.Errorf("the stopped entry ran %d times and the other %d, want 0 and 1", c.runs, other.runs)
+		}
+		c.entry.schedule(s.now() + int64(time.Second))
+		time.Sleep(time.Minute)
+		if c.runs != 1 {
+			t.Errorf("scheduled again it ran %d times, want 1", c.runs)
+		}
+	})
+}
