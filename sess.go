@@ -180,6 +180,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 	if s.readClosed {
 		s.discardReceived()
 	}
+	s.giveUpClosing(now)
 	switch {
 	case c.ctl.wasReset:
 		s.fail(errReset)

@@ -128,7 +128,7 @@ func (s *UDPSession) giveUpClosing(now millis) {
 	case !s.closed || ctl.resetDue || ctl.resetSent || !ctl.known():
 	case now >= s.lingerAt && !s.core.writeDone():
 		ctl.resetDue, ctl.resetCode = true, resetAborted
-	case now >= min(s.finWaitAt, s.lingerAt):
+	case now >= min(s.finWaitAt, s.lingerAt) && !ctl.hasPeerFinal:
 		ctl.resetDue, ctl.resetCode = true, resetClosed
 	}
 }

@@ -170,8 +170,10 @@ func (c *counters) words() *counterWords { return (*counterWords)(unsafe.Pointer
 
 // flush adds what c counted to DefaultSnmp and sets c to zero. Counters that
 // did not change cost no memory access outside c.
-func (c *counters) flush() {
-	total := DefaultSnmp.words()
+func (c *counters) flush() { c.flushTo(DefaultSnmp) }
+
+func (c *counters) flushTo(s *Snmp) {
+	total := s.words()
 	for i, n := range c.words() {
 		if n != 0 {
 			atomic.AddUint64(&total[i], n)
