@@ -174,6 +174,8 @@ func TestDeadlineMovedLaterLeavesTheTimerAlone(t *testing.T) {
 			t.Errorf("the timer fires at %v, want %v", got, want)
 		}
 		time.Sleep(time.Hour)
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		if !o.d.firesAt.IsZero() {
 			t.Error("the timer goes on although nobody waits")
 		}
