@@ -170,9 +170,11 @@ func TestDeadlineMovedLaterLeavesTheTimerAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		o.mu.Lock()
 		if got, want := o.d.firesAt, start.Add(30*time.Second); !got.Equal(want) {
 			t.Errorf("the timer fires at %v, want %v", got, want)
 		}
+		o.mu.Unlock()
 		time.Sleep(time.Hour)
 		o.mu.Lock()
 		defer o.mu.Unlock()

@@ -27,6 +27,7 @@ type controlState struct {
 	finAckDue    bool
 
 	closing    bool  // Close was called: all that is left to do is to deliver
+	unread     bool  // data has come since
 	askedHello uint8 // how often a closing side has asked who the peer is
 	askHelloAt millis
 	answered   bool // the window has been told since the first question
@@ -127,12 +128,15 @@ func (c *core) askHello(now millis) {
 // a RESET, but not before it has all that was written here. Until then its data is taken and thrown away: a peer that
 // reads nothing before it has written would wait for this side, and this side for it.
 func (c *core) refuse(s *segment) bool {
-	if !c.ctl.closing || !c.ctl.known() || s.sn.before(c.rcvNxt) || !c.writeDone() {
+	if !c.ctl.closing || !c.ctl.known() || s.sn.before(c.rcvNxt) {
 		return false
 	}
-	c.ctl.resetDue, c.ctl.resetCode = true, resetClosed
-	return true
+	c.ctl.unread = true
+	return c.writeDone()
 }
+
+// peerDone reports whether the peer has closed its write side and all before that has arrived.
+func (c *core) peerDone() bool { return c.ctl.hasPeerFinal && c.rcvNxt == c.ctl.peerFinal }
 
 // endOfStream reports whether the peer has closed its write side and all before that has been read.
 func (c *core) endOfStream() bool {

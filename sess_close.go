@@ -111,7 +111,7 @@ func (s *UDPSession) doneClosing(now millis) bool {
 		s.finWaitAt = never
 		return false
 	}
-	if !c.ctl.known() || c.ctl.hasPeerFinal && !c.ctl.finAckDue {
+	if !c.ctl.known() || c.peerDone() && !c.ctl.finAckDue {
 		return true
 	}
 	if s.finWaitAt == never {
@@ -121,14 +121,15 @@ func (s *UDPSession) doneClosing(now millis) bool {
 }
 
 // giveUpClosing makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
-// that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on.
+// that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on. A peer
+// that goes on sending is told as soon as it has all.
 func (s *UDPSession) giveUpClosing(now millis) {
 	ctl := &s.core.ctl
 	switch {
 	case !s.closed || ctl.resetDue || ctl.resetSent || !ctl.known():
 	case now >= s.lingerAt && !s.core.writeDone():
 		ctl.resetDue, ctl.resetCode = true, resetAborted
-	case now >= min(s.finWaitAt, s.lingerAt) && !ctl.hasPeerFinal:
+	case (ctl.unread && s.core.writeDone() || now >= min(s.finWaitAt, s.lingerAt)) && !s.core.peerDone():
 		ctl.resetDue, ctl.resetCode = true, resetClosed
 	}
 }
