@@ -25,6 +25,7 @@ func TestTimedSchedRunsEachFunctionAtItsTime(t *testing.T) {
 			}, start.Add(time.Duration(i)*time.Second))
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		mu.Lock()
 		defer mu.Unlock()
 		for i := -1; i <= 50; i++ {
@@ -60,6 +61,7 @@ func TestTimedSchedAfterCloseRunsNothing(t *testing.T) {
 		s.Close()
 		s.Put(func() { ran = true }, time.Now().Add(time.Second))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if ran {
 			t.Error("a function ran after Close")
 		}
@@ -108,6 +110,7 @@ func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
 					c.entry.schedule(when)
 				}
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if c.runs != tt.runs || c.at != tt.at {
 					t.Errorf("ran %d times, the last at %d; want %d at %d", c.runs, c.at, tt.runs, tt.at)
 				}
@@ -128,11 +131,13 @@ func TestTimerEntryStopped(t *testing.T) {
 		c.entry.stop()
 		c.entry.stop()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if c.runs != 0 || other.runs != 1 {
 			t.Errorf("the stopped entry ran %d times and the other %d, want 0 and 1", c.runs, other.runs)
 		}
 		c.entry.schedule(s.now() + int64(time.Second))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if c.runs != 1 {
 			t.Errorf("scheduled again it ran %d times, want 1", c.runs)
 		}
