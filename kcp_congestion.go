@@ -9,8 +9,9 @@ type congestion struct {
 	off      bool // nc = 1: the send and receive windows alone limit
 	window   uint32
 	ssthresh uint32
-	credit   uint32 // acknowledged segments towards the next increase
-	recovery uint64 // transmissions up to this one belong to a loss already answered
+	credit   uint32                            // acknowledged segments towards the next increase
+	recovery uint64                            // transmissions up to this one belong to a loss already answered
+	before   struct{ window, ssthresh uint32 } // the last timeout
 }
 
 const (
@@ -49,6 +50,7 @@ func (c *congestion) lost(cause lossCause, order, newest uint64, inFlight uint32
 		return
 	}
 	if order > c.recovery {
+		c.before.window, c.before.ssthresh = c.window, c.ssthresh
 		c.ssthresh = max(min(inFlight, c.window)/2, ssthreshMin)
 	}
 	if cause == lossTimeout {
@@ -58,4 +60,13 @@ func (c *congestion) lost(cause lossCause, order, newest uint64, inFlight uint32
 	}
 	c.credit = 0
 	c.recovery = newest
+}
+
+// undo takes back what the last timeout did, when a segment it gave up for lost turns out to have arrived (RFC 3522's
+// response, without its detection: the echoed ts tells).
+func (c *congestion) undo() {
+	if c.before.window > c.window {
+		c.window, c.ssthresh = c.before.window, c.before.ssthresh
+	}
+	c.before.window = 0
 }

@@ -44,7 +44,7 @@ type core struct {
 	rtt        rttEstimator
 	cc         congestion
 	rate       tokenBucket
-	guard      flightGuard
+	flight     flightLimit
 	fineNow    int64 // the owner's clock in nanoseconds, set before input and flush; 0: it has none
 
 	// Receiving: [readNxt, rcvNxt) is readable, present slots beyond wait for a hole to fill.
@@ -114,7 +114,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.sndWnd, c.rmtWnd, c.rcvWnd = wndInitial, wndInitial, wndInitial
 	c.flushAt, c.probeAt, c.ackAt = never, never, never
 	c.cc.init()
-	c.guard.limit = flightStart
+	c.flight.init()
 	c.ctl.init()
 	c.life.init(now)
 }
@@ -221,7 +221,7 @@ func (c *core) sendEvent(now millis) millis {
 	ready := c.canSendNew()
 	if !ready {
 		l := &c.ring.lists[lostList]
-		ready = l.n > 0 && c.mayRetransmit()
+		ready = l.n > 0 && c.flightRoom()
 	}
 	at := never
 	if ready && (!c.writeDelay || c.flushAt == never) {

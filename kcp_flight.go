@@ -2,65 +2,96 @@
 
 package kcp
 
-// flightGuard keeps what is in flight on a very short path near what the path holds. A window of tens of thousands of
-// segments, sent at memory speed, would only fill the peer's socket buffer until it overflows, and its bytes would leave
-// the processor's caches before they are read. On paths with a round trip of flightPath and more it opens and lets the
-// windows alone decide.
+// flightLimit bounds what is in flight by what the path has shown to carry, whether or not the congestion window is on.
+// Without it a large window would be sent at once: a short queue on the way drops nearly all of it, and on a path at
+// memory speed it fills the peer's socket buffer and leaves the processor's caches before it is read.
 //
-// Once a round trip it looks at the time that one transmission took to be acknowledged, on a clock finer than the
-// milliseconds of the wire. Without such a clock it does nothing, nor towards a peer that does not know the extension: a
-// deployed one lets its ACKs wait for its interval, so that its round trips tell nothing of the path.
-type flightGuard struct {
+// It counts rounds, from a transmission to its acknowledgement. Twice what the best of the recent rounds delivered may be
+// in flight, so that it doubles each round until the path gives no more, and random loss of up to a half does not hold it
+// back. On very short paths a round that takes longer than it could shows a queue, and the limit goes down.
+type flightLimit struct {
 	limit  uint32 // segments in flight
-	least  int64  // shortest round trip, ns
-	probe  uint64 // the transmission that is being timed, 0 for none
-	sentAt int64  // when it was made
-	bound  bool   // the limit has held something back since
+	best   uint32 // segments delivered in a round, the most of late
+	fast   uint32 // the limit of a short path
+	probe  uint64 // the transmission whose acknowledgement ends the round, 0 between rounds
+	count  uint32 // segments delivered in this round
+	bound  bool   // the limit has held something back in this round
+	sentAt int64  // when the round began, ns; 0 if the owner has no such clock
+	least  int64  // the shortest round, ns
 }
 
 const (
-	// flightStart is the limit before the first sample, and the least: 256 segments are more than a round trip of
-	// 0.2 ms holds at 10 Gbit/s.
-	flightStart = 512
-	// flightPath: a path whose shortest round trip is longer is not one that memory speed matters on.
+	// flightStart is the limit to begin with and the least: as much as deployed peers with their usual settings send
+	// at once.
+	flightStart = 128
+	// flightFast is the least limit of a short path: twice what 10 Gbit/s hold in 0.2 ms, so that one half is
+	// prepared while the other is on its way.
+	flightFast = 512
+	// flightPath: on a path whose shortest round is longer no limit comes from the time of a round.
 	flightPath = int64(8e6)
-	// flightQueue is how much longer than the shortest a round trip may become by queueing.
+	// flightQueue is how much longer than twice the shortest a round may take by queueing.
 	flightQueue = int64(400e3)
 )
 
-// sent begins to time a transmission, if none is being timed.
-func (g *flightGuard) sent(order uint64, now int64) {
-	if g.probe == 0 {
-		g.probe, g.sentAt = order, now
+func (f *flightLimit) init() { f.limit, f.fast = flightStart, wndMax }
+
+// sent begins a round with a transmission, unless one is under way.
+func (f *flightLimit) sent(order uint64, now int64) {
+	if f.probe == 0 {
+		f.probe, f.sentAt, f.count = order, now, 0
 	}
 }
 
-// acked notes that the transmission number order, or a later one, has been acknowledged.
-func (g *flightGuard) acked(order uint64, now int64) {
-	if g.probe == 0 || order < g.probe {
+// acked notes n segments newly acknowledged, the highest transmission among all so far being order. timed is false for a
+// peer whose acknowledgements wait for its interval, so that their time tells nothing of the path.
+func (f *flightLimit) acked(n uint32, order uint64, now int64, timed bool) {
+	f.count += n
+	if f.probe == 0 || order < f.probe {
 		return
 	}
-	rtt := now - g.sentAt
-	g.probe = 0
-	if g.least == 0 || rtt < g.least {
-		g.least = rtt
+	if timed && f.sentAt != 0 {
+		f.round(now - f.sentAt)
+	}
+	f.end()
+}
+
+// lost ends the round early if the transmission that measures it was lost.
+func (f *flightLimit) lost(order uint64) {
+	if f.probe == order {
+		f.bound = true
+		f.end()
+	}
+}
+
+func (f *flightLimit) end() {
+	if f.bound {
+		f.best -= f.best / 8
+	}
+	f.best = max(f.best, f.count)
+	f.limit = min(max(2*f.best, flightStart), f.fast)
+	f.probe, f.bound = 0, false
+}
+
+// round looks at the time of a round on a short path.
+func (f *flightLimit) round(took int64) {
+	if f.least == 0 || took < f.least {
+		f.least = took
 	}
 	switch {
-	case g.least >= flightPath:
-		g.limit = min(g.limit*4, wndMax)
-	case rtt > 2*g.least+flightQueue:
-		g.limit = max(g.limit-g.limit/4, flightStart)
-	case g.bound:
-		g.limit = min(g.limit+g.limit/8, wndMax)
+	case f.least >= flightPath:
+		f.fast = wndMax
+	case took > 2*f.least+flightQueue:
+		f.fast = max(min(f.fast, f.limit)*3/4, flightFast)
+	case f.bound:
+		f.fast = min(f.fast+f.fast/8, wndMax)
 	}
-	g.bound = false
 }
 
 // holds reports whether another segment has to wait.
-func (g *flightGuard) holds(inFlight uint32) bool {
-	if inFlight < g.limit {
+func (f *flightLimit) holds(inFlight uint32) bool {
+	if inFlight < f.limit {
 		return false
 	}
-	g.bound = true
+	f.bound = true
 	return true
 }

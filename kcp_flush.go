@@ -107,7 +107,7 @@ func (f *flusher) data() bool {
 	if c.ring == nil {
 		return true
 	}
-	for l := &c.ring.lists[lostList]; l.n > 0 && c.congestionRoom() && c.rate.allow(f.now); {
+	for l := &c.ring.lists[lostList]; l.n > 0 && c.flightRoom() && c.rate.allow(f.now); {
 		sn := l.head
 		cause := c.ring.at(sn).cause
 		if !f.transmit(sn) {
@@ -159,6 +159,6 @@ func (f *flusher) transmit(sn seqNum) bool {
 	seg.xmits++
 	c.ring.push(seg.level, sn)
 	c.inFlight++
-	c.guard.sent(c.order, c.fineNow)
+	c.flight.sent(c.order, c.fineNow)
 	return true
 }

@@ -74,7 +74,8 @@ type inputState struct {
 	hasWnd   bool
 	clocked  bool // wndTS is the peer's clock, not an echo of ours
 	acked    uint32
-	rtt      millis
+	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
+	longest  millis
 }
 
 func (c *core) inputSegment(s *segment, in *inputState, now millis) {
@@ -93,10 +94,11 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 	case cmdAck:
 		before := c.queuedOutstanding()
 		if rtt := c.acknowledged(s.sn, s.ts, now); rtt >= 0 {
-			// The newest transmission among them waited the least at the peer.
+			// The newest transmission among them waited the least at the peer, the oldest the most.
 			if in.rtt < 0 || rtt < in.rtt {
 				in.rtt = rtt
 			}
+			in.longest = max(in.longest, rtt)
 		}
 		in.acked += before - c.queuedOutstanding()
 	case cmdPush:
@@ -121,15 +123,20 @@ func (c *core) queuedOutstanding() uint32 {
 
 // finishInput applies what a datagram said as a whole.
 func (c *core) finishInput(in *inputState, trusted bool, now millis) {
+	if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
+		if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
+			in.longest = max(in.longest, now-seg.sentAt)
+		}
+	}
 	in.acked += c.acknowledgedBelow(in.una)
 	if trusted {
 		if in.rtt >= 0 {
-			c.rtt.sample(in.rtt)
+			c.rtt.sample(in.rtt, in.longest)
 		}
 		c.updateWindow(in)
 	}
 	if in.acked > 0 {
-		c.guard.acked(c.delivered, c.fineNow)
+		c.flight.acked(in.acked, c.delivered, c.fineNow, c.ctl.known())
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()
 	}

@@ -23,7 +23,7 @@ func (c *core) receive(s *segment, now millis) {
 	if c.stats.segsIn == 0 || int32(s.ts-c.newestTS) > 0 {
 		c.newestTS = s.ts
 	}
-	c.addAck(s.sn, s.ts, now)
+	c.addAck(s, now)
 	if s.sn.before(c.rcvNxt) {
 		c.stats.repeats++
 		c.ackNow(now)
@@ -158,13 +158,17 @@ func (c *core) releaseReceived() {
 	c.beyond, c.readNxt = 0, c.rcvNxt
 }
 
-// addAck notes a PUSH to acknowledge within the interval.
-func (c *core) addAck(sn seqNum, ts uint32, now millis) {
-	c.acks = append(c.acks, ackItem{sn, ts})
+// addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
+// sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
+// from a stream, which is told of every second one (RFC 9293 section 3.8.6.3).
+func (c *core) addAck(s *segment, now millis) {
+	c.acks = append(c.acks, ackItem{s.sn, s.ts})
+	share := max(1, min(c.rcvWnd, wndInitial)/4)
 	c.unacked++
-	// Waiting longer than for a share of the window would hold up a sender that has filled it, and deployed
-	// senders start with a window of 32.
-	if c.ackNoDelay || c.unacked >= max(1, min(c.rcvWnd, wndInitial)/4) {
+	if 2*len(s.data) >= c.mss {
+		c.unacked += share/2 - min(share/2, 1)
+	}
+	if c.ackNoDelay || c.unacked >= share {
 		c.ackAt = now
 	} else if c.ackAt == never {
 		c.ackAt = now + c.interval

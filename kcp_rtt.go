@@ -20,32 +20,38 @@ type rttEstimator struct {
 	valid   bool
 }
 
-func (r *rttEstimator) sample(rtt millis) {
+// sample takes in the round-trip time of the newest transmission that a datagram acknowledged, and the longest among
+// them: the older ones waited for the acknowledgement to be sent, which the timeout has to allow for.
+func (r *rttEstimator) sample(rtt, longest millis) {
 	rtt = max(0, min(rtt, rtoMax))
+	longest = max(rtt, min(longest, rtoMax))
 	r.latest = rtt
 	if !r.valid {
 		r.valid = true
-		r.srtt8, r.rttvar4, r.least = rtt*8, rtt*2, rtt
+		r.srtt8, r.rttvar4, r.least = rtt*8, max(rtt*2, (longest-rtt)*4), rtt
 		return
 	}
 	r.least = min(r.least, rtt)
+	spread := longest - r.srtt8/8
 	delta := rtt - r.srtt8/8
 	r.srtt8 += delta
 	if delta < 0 {
 		delta = -delta
 	}
+	delta = max(delta, spread)
 	r.rttvar4 += delta - r.rttvar4/4
 }
 
 func (r *rttEstimator) srtt() millis   { return r.srtt8 / 8 }
 func (r *rttEstimator) rttvar() millis { return r.rttvar4 / 4 }
 
-// rto is the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar), within bounds.
+// rto is the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar), within bounds. The variance of a
+// long and steady path goes to nothing; an eighth of srtt keeps a delayed acknowledgement from being taken for a loss.
 func (r *rttEstimator) rto(interval, least millis) millis {
 	if !r.valid {
 		return rtoDefault
 	}
-	return min(max(r.srtt()+max(interval, r.rttvar4), least), rtoMax)
+	return min(max(r.srtt()+max(interval, r.rttvar4, r.srtt()/8), least), rtoMax)
 }
 
 // reorderDelay is how long after a segment was sent its acknowledgement is waited for once later ones have been

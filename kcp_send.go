@@ -169,8 +169,14 @@ func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
 	if ts == lastTS {
 		rtt = now - seg.sentAt
 		c.noteDelivered(seg.order)
+		if seg.list == lostList && seg.cause == lossTimeout {
+			c.cc.undo()
+		}
 	} else if ts == seg.firstTS {
 		rtt = millis(c.ts(now) - ts)
+		if seg.cause == lossTimeout {
+			c.cc.undo()
+		}
 	}
 	c.drop(sn)
 	if sn == c.sendUna {
@@ -197,9 +203,13 @@ func (c *core) acknowledgedBelow(una seqNum) (n uint32) {
 	for c.sendUna != una {
 		if c.ring.isOutstanding(c.sendUna) {
 			n++
-			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
+			seg := c.ring.at(c.sendUna)
+			if seg.xmits == 1 {
 				// Of several transmissions it would be unknown which one arrived.
 				c.noteDelivered(seg.order)
+			}
+			if seg.list == lostList && seg.cause == lossTimeout {
+				c.cc.undo()
 			}
 			c.drop(c.sendUna)
 		}
@@ -294,21 +304,22 @@ func (c *core) lossEvent() millis {
 func (c *core) markLost(sn seqNum, cause lossCause) {
 	seg := c.ring.at(sn)
 	c.cc.lost(cause, seg.order, c.order, c.inFlight)
+	c.flight.lost(seg.order)
 	seg.cause = cause
 	c.inFlight--
 	c.ring.unlink(sn)
 	c.ring.push(lostList, sn)
 }
 
-// congestionRoom reports whether the congestion window, if it is on, lets another segment out.
-func (c *core) congestionRoom() bool { return c.cc.off || c.inFlight < c.cc.window }
+// flightRoom reports whether another segment may be in flight, as far as the path and the congestion window, if it is
+// on, are concerned.
+func (c *core) flightRoom() bool {
+	return (c.cc.off || c.inFlight < c.cc.window) && !c.flight.holds(c.inFlight)
+}
 
-func (c *core) mayRetransmit() bool { return c.congestionRoom() }
-
-// canSendNew reports whether a queued segment may go out as far as the windows are concerned.
+// canSendNew reports whether a queued segment may go out.
 func (c *core) canSendNew() bool {
-	return c.sendNxt != c.sendEnd && c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.congestionRoom() &&
-		(c.fineNow == 0 || !c.ctl.known() || !c.guard.holds(c.inFlight))
+	return c.sendNxt != c.sendEnd && c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.flightRoom()
 }
 
 // updateProbe starts asking for the window when the peer has closed it and nothing in flight will bring news of it.

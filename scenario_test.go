@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seedkcp/kcp/internal/simnet"
+)
+
+// simPair is a dialled and an accepted session over a simulated network, in the bubble of the caller.
+type simPair struct {
+	net            *simnet.Network
+	sched          *TimedSched
+	listener       *Listener
+	client, server *UDPSession
+}
+
+// scenarioConfig is what a user of a long or lossy path sets.
+func scenarioConfig(noCongestionControl bool) Config {
+	return Config{
+		StreamMode: true, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
+		NoCongestionControl: noCongestionControl, SendWindow: 1024, ReceiveWindow: 1024,
+		DeadTimeout: 2 * time.Minute,
+	}
+}
+
+// newSimPair makes a pair whose session the client has opened with one byte.
+func newSimPair(t testing.TB, seed uint64, p simnet.Profile, c Config) *simPair {
+	t.Helper()
+	n := &simPair{net: simnet.New(seed), sched: NewTimedSched(2)}
+	n.net.SetDefault(p)
+	c.Scheduler = n.sched
+	at, err := n.net.Listen("10.0.0.1:4000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := n.net.Listen("10.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.listener, err = c.Serve(at); err != nil {
+		t.Fatal(err)
+	}
+	if n.client, err = c.Client(from, at.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.client.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if n.server, err = n.listener.AcceptKCP(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(n.server, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// close ends both sessions and the network, and waits until nothing runs any more.
+func (n *simPair) close() {
+	for _, s := range []*UDPSession{n.client, n.server} {
+		s.SetLinger(0)
+		_ = s.Close()
+	}
+	_ = n.listener.Close()
+	time.Sleep(time.Second)
+	n.sched.Close()
+	_ = n.net.Close()
+	synctest.Wait()
+}
+
+// move sends data from the client to the server, which reads it to the end of the stream, and returns how long it took.
+func (n *simPair) move(t testing.TB, data []byte) time.Duration {
+	t.Helper()
+	start := time.Now()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := n.client.Write(data)
+		if err == nil {
+			err = n.client.CloseWrite()
+		}
+		sent <- err
+	}()
+	got, err := io.ReadAll(n.server)
+	took := time.Since(start)
+	if err != nil {
+		t.Fatalf("after %d of %d bytes and %v: %v", len(got), len(data), took, err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, data) {
+		t.Fatalf("%d bytes arrived changed, want %d", len(got), len(data))
+	}
+	return took
+}
+
+// TestScenarios runs transfers over the paths on which the QUIC interop runner tries implementations.
+func TestScenarios(t *testing.T) {
+	tests := []struct {
+		name    string
+		profile simnet.Profile
+		size    int
+		most    [2]time.Duration // of virtual time, without and with congestion control
+	}{
+		{"30 % loss in bursts of 3", simnet.Profile{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 25, Burst: simnet.BurstLoss(0.3, 3)}, 2 << 20, [2]time.Duration{10 * time.Second, 240 * time.Second}},
+		{"30 % corruption", simnet.Profile{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 25, Corrupt: 0.3}, 2 << 20, [2]time.Duration{10 * time.Second, 120 * time.Second}},
+		{"blackhole 2 s of every 7 s", simnet.Profile{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 25,
+			Outage: simnet.Outage{After: 5 * time.Second, Down: 2 * time.Second, Up: 5 * time.Second}}, 10 << 20, [2]time.Duration{20 * time.Second, 25 * time.Second}},
+		{"750 ms delay", simnet.Profile{Delay: 750 * time.Millisecond, Rate: 10e6, Queue: 1000}, 10 << 20, [2]time.Duration{30 * time.Second, 240 * time.Second}},
+	}
+	for _, tt := range tests {
+		for i, nc := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, congestion control %v", tt.name, !nc), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := scenarioConfig(nc)
+					key, err := NewAESGCMCrypt(make([]byte, 16))
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.BlockCrypt = key // corruption has to be noticed
+					n := newSimPair(t, 1, tt.profile, c)
+					defer n.close()
+					took := n.move(t, pattern(tt.size, 5))
+					st := n.client.Stats()
+					t.Logf("%d bytes in %v: %.2f Mbit/s, %d packets, retransmitted %d fast, %d early, %d timeout, %d duplicates",
+						tt.size, took, float64(tt.size)*8/took.Seconds()/1e6, st.PacketsSent, st.FastRetransmits,
+						st.EarlyRetransmits, st.TimeoutRetransmits, n.server.Stats().DuplicatesReceived)
+					if took > tt.most[i] {
+						t.Errorf("took %v, want %v at most", took, tt.most[i])
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestScenarioGoodput measures what of a line's rate becomes goodput through a short queue.
+func TestScenarioGoodput(t *testing.T) {
+	const (
+		rate = 10e6
+		size = 10 << 20
+	)
+	for _, nc := range []bool{false, true} {
+		t.Run(fmt.Sprintf("congestion control %v", !nc), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSimPair(t, 1, simnet.Profile{Delay: 15 * time.Millisecond, Rate: rate, Queue: 25}, scenarioConfig(nc))
+				defer n.close()
+				took := n.move(t, pattern(size, 6))
+				goodput := size * 8 / took.Seconds() / rate
+				st := n.client.Stats()
+				t.Logf("goodput %.1f %% of the line, %d packets, retransmitted %d fast, %d early, %d timeout, %d duplicates",
+					goodput*100, st.PacketsSent, st.FastRetransmits, st.EarlyRetransmits, st.TimeoutRetransmits, n.server.Stats().DuplicatesReceived)
+				if goodput < 0.9 {
+					t.Errorf("goodput is %.1f %% of the line, want 90 %%", goodput*100)
+				}
+			})
+		})
+	}
+}
+
+// TestScenarioHandshakes opens 50 sessions over a path that loses 30 %, each with a request and its answer.
+func TestScenarioHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := scenarioConfig(true)
+		n := newSimPair(t, 3, simnet.Profile{Delay: 15 * time.Millisecond, Loss: 0.3}, c)
+		defer n.close()
+		c.Scheduler = n.sched
+		go func() {
+			for {
+				s, err := n.listener.AcceptKCP()
+				if err != nil {
+					return
+				}
+				go func() { _, _ = io.Copy(s, s); s.Close() }()
+			}
+		}()
+		done := make(chan error)
+		for i := range 50 {
+			go func() { done <- handshake(n, c, i) }()
+		}
+		for range 50 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(20 * time.Second)
+	})
+}
+
+func handshake(n *simPair, c Config, i int) error {
+	conn, err := n.net.Listen(fmt.Sprintf("10.0.1.%d:0", i+1))
+	if err != nil {
+		return err
+	}
+	s, err := c.Client(conn, n.listener.Addr())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	_ = s.SetDeadline(deadline)
+	if _, err := s.Write([]byte("request")); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(s, make([]byte, len("request")))
+	return err
+}
