@@ -53,9 +53,8 @@ func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, in
 	h.SetControllen(space)
 }
 
-// encodeSource writes the address without an interface: the route, or the destination's zone, chooses that.
+// encodeSource writes the address, and leaves the interface 0: the route, or the destination's zone, chooses that.
 func (w *writeControl) encodeSource(source netip.Addr, inet6 bool) (space int) {
-	clear(w.source.info[:])
 	size := unix.SizeofInet6Pktinfo
 	if inet6 {
 		w.source.hdr.Level, w.source.hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO

@@ -298,9 +298,11 @@ func TestBatchConnWritersDoNotMixUpTheirBatches(t *testing.T) {
 				})
 			}
 			next := [writers]int{}
-			for read, batches := 0, 0; read < writers*rounds*run; {
+			read, batches := 0, 0
+			for read < writers*rounds*run {
 				got, _ := batchTestRead(t, reader, 1)
-				for read += len(got); read >= (batches+1)*run; batches++ {
+				read += len(got)
+				for ; batches < read/run; batches++ {
 					turns <- struct{}{}
 				}
 				for _, d := range got {

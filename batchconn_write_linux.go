@@ -42,8 +42,9 @@ type linuxWriter struct {
 	index      int // with offset: where the next piece of batch begins
 	offset     int
 	refusal    writeRefusal
-	retried    bool // the message at hand was offered before
-	waited     time.Duration
+	retried    bool      // the message at hand was offered before
+	full       time.Time // when the socket's buffer was first found full
+	pause      time.Duration
 	sent, lost int
 	err        error
 }
@@ -74,7 +75,7 @@ func newLinuxWriter(c *linuxConn) *linuxWriter {
 
 func (w *linuxWriter) write(p []outgoing) (sent, lost int, err error) {
 	w.batch, w.index, w.offset = p, 0, 0
-	w.refusal, w.retried, w.waited = writeRefusal{}, false, 0
+	w.refusal, w.retried, w.pause = writeRefusal{}, false, 0
 	w.sent, w.lost, w.err = 0, 0, nil
 	for w.fill() && w.flush() {
 	}
@@ -172,7 +173,7 @@ func (w *linuxWriter) flush() bool {
 			w.accepted(w.n)
 		case w.errno == unix.EINTR:
 		case w.errno == unix.EAGAIN || w.errno == 0:
-			if !w.pause() {
+			if !w.wait() {
 				return w.abandon(unix.EAGAIN)
 			}
 		case w.errno == unix.ENOSYS:
@@ -185,14 +186,15 @@ func (w *linuxWriter) flush() bool {
 	return true
 }
 
-// pause waits for room in the socket's buffer; false when the batch has waited enough.
-func (w *linuxWriter) pause() bool {
-	if w.waited >= writeWait {
+// wait gives the socket's buffer time to drain; false when the batch has waited enough.
+func (w *linuxWriter) wait() bool {
+	if w.pause == 0 {
+		w.full, w.pause = time.Now(), writeFirstPause
+	} else if time.Since(w.full) >= writeWait {
 		return false
 	}
-	pause := min(max(w.waited, writeFirstPause), writePause)
-	w.waited += pause
-	time.Sleep(pause)
+	time.Sleep(w.pause)
+	w.pause = min(2*w.pause, writePause)
 	return true
 }
 

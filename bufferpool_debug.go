@@ -98,3 +98,7 @@ func buffersOutstanding() int64 {
 	defer trackedBuffers.mu.Unlock()
 	return trackedBuffers.count
 }
+
+// DebugBuffersOutstanding returns how many pooled buffers are in use. It exists with the tag kcpdebug alone, for tests
+// that look for leaks.
+func DebugBuffersOutstanding() int64 { return buffersOutstanding() }

@@ -26,10 +26,10 @@ type OOBCallBackType func([]byte)
 
 // Constants of the protocol. Times are in milliseconds, windows in segments, sizes in bytes.
 const (
-	IKCP_RTO_NDL     = int(rtoNoDelay) // least RTO in no-delay mode
-	IKCP_RTO_MIN     = int(rtoMin)     // least RTO
-	IKCP_RTO_DEF     = int(rtoDefault) // RTO before the first sample
-	IKCP_RTO_MAX     = int(rtoMax)
+	IKCP_RTO_NDL     = 30  // least RTO in no-delay mode
+	IKCP_RTO_MIN     = 100 // least RTO
+	IKCP_RTO_DEF     = 200 // RTO before the first sample
+	IKCP_RTO_MAX     = 60000
 	IKCP_CMD_PUSH    = cmdPush
 	IKCP_CMD_ACK     = cmdAck
 	IKCP_CMD_WASK    = cmdWask
@@ -40,12 +40,18 @@ const (
 	IKCP_WND_RCV     = wndInitial
 	IKCP_MTU_DEF     = mtuDefault
 	IKCP_ACK_FAST    = 3
-	IKCP_INTERVAL    = int(intervalDefault)
+	IKCP_INTERVAL    = 100
 	IKCP_OVERHEAD    = segmentHeaderSize
 	IKCP_DEADLINK    = 20 // transmissions of one segment after which deployed peers give up
 	IKCP_THRESH_INIT = ssthreshInit
 	IKCP_THRESH_MIN  = ssthreshMin
-	IKCP_PROBE_INIT  = int(probeInit)  // first window probe
-	IKCP_PROBE_LIMIT = int(probeLimit) // longest wait between window probes
-	IKCP_SN_OFFSET   = 12              // of sn in a segment
+	IKCP_PROBE_INIT  = 500    // first window probe
+	IKCP_PROBE_LIMIT = 120000 // longest wait between window probes
+	IKCP_SN_OFFSET   = 12     // of sn in a segment
+)
+
+// Sizes of RingBuffer, in elements.
+const (
+	RINGBUFFER_MIN = ringBufferMin      // least capacity allocated
+	RINGBUFFER_EXP = ringBufferDoubling // capacity up to which it doubles when full
 )

@@ -41,6 +41,7 @@ func TestFECEncoderOutputIsWhatDeployedPeersSend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer e.release()
 		var got [][]byte
 		for _, payload := range v.Payloads {
 			packet := append(make([]byte, fecHeaderSize), payload...)

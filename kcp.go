@@ -23,8 +23,8 @@ var processStart = time.Now()
 const shellPackets = 8
 
 // NewKCP returns a state machine for the conversation conv, the same number at both ends. output is called with each
-// datagram to send, from within Input, Update and the like; buf is its to use until it returns, and its first size
-// bytes are the datagram. Defaults are those of deployed peers: windows of 32 segments, an MTU of 1400 bytes, an
+// datagram to send, from within Input and Update; buf is its to use until it returns, its first size bytes are the
+// datagram, and it must not call the KCP. Defaults are those of deployed peers: windows of 32 segments, an MTU of 1400 bytes, an
 // interval of 100 ms, message mode, congestion control on.
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
@@ -115,10 +115,10 @@ func (k *KCP) Check() uint32 {
 	return uint32(min(k.core.nextEvent(now), now+rtoMax))
 }
 
-// SetMtu sets the size of a datagram in bytes, 1400 unless set. It returns 0, or -1 if nothing would be left for data
-// (24 bytes or less).
+// SetMtu sets the size of a datagram in bytes, 1400 unless set; above 65535 it is taken as 65535. It returns 0, or -1 if
+// nothing would be left for data (24 bytes or less).
 func (k *KCP) SetMtu(mtu int) int {
-	if !k.core.setMTU(mtu) {
+	if !k.core.setMTU(min(mtu, maxDatagram)) {
 		return -1
 	}
 	return 0

@@ -11,11 +11,12 @@ type controlState struct {
 	peerShared  bool
 	keyed       bool // every packet that comes in was authenticated by a key
 
-	helloSent  uint8
-	helloAt    millis // not repeated before
-	helloHeard bool   // a HELLO with the peer's incarnation in it has been sent
-	confirmed  bool   // the peer has named this side's incarnation: it receives at its address
-	peerAsks   bool   // the peer has repeated its HELLO without naming this side
+	helloSent   uint8
+	helloAt     millis // not repeated before
+	helloSentAt millis
+	helloHeard  bool // a HELLO with the peer's incarnation in it has been sent
+	confirmed   bool // the peer has named this side's incarnation: it receives at its address
+	peerAsks    bool // the peer has repeated its HELLO without naming this side
 
 	finWanted bool // the write side is closed, at sendEnd
 	finAcked  bool
@@ -30,7 +31,7 @@ type controlState struct {
 	unread     bool  // data has come since
 	askedHello uint8 // how often a closing side has asked who the peer is
 	askHelloAt millis
-	answered   bool // the window has been told since the first question
+	answered   bool // the window has been told since the second question
 
 	pingDue, pongDue bool
 	pong             uint64
@@ -43,6 +44,9 @@ type controlState struct {
 
 // helloLimit bounds what a peer that does not know the extension sees of it.
 const helloLimit = 5
+
+// helloBlind is how many of them go out without a word from the peer in between: an outage shall not take them all.
+const helloBlind = 2
 
 func (s *controlState) init() { s.finAt = never }
 
@@ -119,6 +123,7 @@ func (c *core) askHello(now millis) {
 	if !c.asksHello() || now < ctl.askHelloAt {
 		return
 	}
+	ctl.helloAt = min(ctl.helloAt, now)
 	ctl.askHelloAt = now + c.shortBackoff(ctl.askedHello)
 	ctl.askedHello++
 	c.askWindow = true
@@ -259,7 +264,7 @@ func (f *flusher) control() bool {
 func (c *core) helloDue(now millis) bool {
 	ctl := &c.ctl
 	if !ctl.known() {
-		return ctl.helloSent < helloLimit && now >= ctl.helloAt
+		return ctl.helloSent < helloLimit && now >= ctl.helloAt && (ctl.helloSent < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.askedHello > 0)
 	}
 	// A peer that still asks is answered, however soon: it asks once an RTO of its own.
 	return !ctl.helloHeard || ctl.peerAsks || !ctl.confirmed && now >= ctl.helloAt
@@ -269,7 +274,7 @@ func (c *core) controlSent(m *controlSet, now millis) {
 	ctl := &c.ctl
 	if m.has[ctlHello] {
 		ctl.helloSent = min(ctl.helloSent+1, helloLimit)
-		ctl.helloAt = now + c.rto()
+		ctl.helloAt, ctl.helloSentAt = now+c.rto(), now
 		ctl.helloHeard = ctl.known()
 		ctl.peerAsks = false
 	}

@@ -26,6 +26,7 @@ type core struct {
 	rmtWnd     uint32
 	wndUna     seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with
 	wndTS      uint32
+	hasWnd     bool
 	hasWndTS   bool
 	inFlight   uint32 // sent, neither acknowledged nor found lost
 	lastFrg    uint8  // frg of the newest segment sent for the first time
@@ -202,10 +203,11 @@ func (c *core) window() uint16 {
 
 // nextEvent returns when the state machine next needs a flush: exactly, or never.
 func (c *core) nextEvent(now millis) millis {
-	at := min(c.ackAt, c.flushAt, c.probeAt)
 	if c.askWindow || c.tellWindow || c.ctl.urgent() {
 		return now
 	}
+	c.updateProbe(now)
+	at := min(c.ackAt, c.flushAt, c.probeAt)
 	if c.connecting {
 		at = min(at, c.connectAt)
 	}
@@ -218,13 +220,9 @@ func (c *core) sendEvent(now millis) millis {
 	if c.ring == nil {
 		return never
 	}
-	ready := c.canSendNew()
-	if !ready {
-		l := &c.ring.lists[lostList]
-		ready = l.n > 0 && c.flightRoom()
-	}
+	lost := c.ring.lists[lostList].n > 0 && c.flightRoom()
 	at := never
-	if ready && (!c.writeDelay || c.flushAt == never) {
+	if lost || (c.flushAt == never || c.flushAt <= now) && c.canSendNew() {
 		at = c.rate.readyAt(now)
 	}
 	return min(at, c.lossEvent())

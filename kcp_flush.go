@@ -82,6 +82,7 @@ func (f *flusher) windowMessages() bool {
 	c := f.c
 	if c.probeAt <= f.now {
 		c.askWindow = true
+		c.ask(f.now)
 		c.probeWait = min(c.probeWait+c.probeWait/2, probeLimit)
 		c.probeAt = f.now + c.probeWait
 	}

@@ -25,7 +25,6 @@ func (c *core) input(data []byte, trusted bool, now millis) inputResult {
 		s      segment
 		result = inputOK
 	)
-	in.una = c.sendUna
 	in.rtt = -1
 	for len(data) > 0 && result == inputOK {
 		var status parseStatus
@@ -79,9 +78,12 @@ type inputState struct {
 }
 
 func (c *core) inputSegment(s *segment, in *inputState, now millis) {
-	if c.sendNxt.before(s.una) {
+	switch {
+	case c.sendNxt.before(s.una):
 		c.stats.badFields++
-	} else if !s.una.before(in.una) {
+	case s.una.before(c.sendUna - wndMax):
+		// More than a window late: it says nothing any more.
+	case !in.hasWnd || !s.una.before(in.una):
 		in.una, in.wnd, in.hasWnd = s.una, s.wnd, true
 		if s.cmd != cmdAck && !isControl(s) {
 			in.wndTS, in.clocked = s.ts, true
@@ -105,11 +107,14 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		c.receive(s, now)
 	case cmdWask:
 		c.tellWindow = true
+		// It may ask in order to learn who this side is.
+		c.ctl.helloAt = min(c.ctl.helloAt, now)
 	case cmdWins:
 		if isControl(s) {
 			c.inputControl(s, now)
 		}
-		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 0
+		// The first answer may come without a HELLO because one was sent shortly before.
+		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 1
 	}
 }
 
@@ -123,12 +128,15 @@ func (c *core) queuedOutstanding() uint32 {
 
 // finishInput applies what a datagram said as a whole.
 func (c *core) finishInput(in *inputState, trusted bool, now millis) {
-	if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
-		if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
-			in.longest = max(in.longest, now-seg.sentAt)
+	if in.hasWnd {
+		if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
+			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
+				in.longest = max(in.longest, now-seg.sentAt)
+			}
 		}
+		in.acked += c.acknowledgedBelow(in.una)
 	}
-	in.acked += c.acknowledgedBelow(in.una)
+	closed := c.rmtWnd == 0
 	if trusted {
 		if in.rtt >= 0 {
 			c.rtt.sample(in.rtt, in.longest)
@@ -140,7 +148,8 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()
 	}
-	c.life.heard(now, in.acked > 0, c.sendUna != c.sendNxt)
+	// A peer whose window is closed may be unable to take what is in flight: any word of it counts.
+	c.life.heard(now, in.acked > 0 || closed || c.rmtWnd == 0, c.sendUna != c.sendNxt)
 	c.updateProbe(now)
 }
 
@@ -148,16 +157,24 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 // on the way. A larger step back is a clock that jumped, or a forgery that must not stop updates for long.
 const staleWindow = 10000
 
-// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one.
+// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one: by its una, and at
+// one una by the peer's clock. An ACK bears no clock of the peer's, but without more data a window only opens.
 func (c *core) updateWindow(in *inputState) {
-	if !in.hasWnd || in.una.before(c.sendUna) {
+	if !in.hasWnd {
 		return
 	}
-	if in.clocked {
-		if d := int32(in.wndTS - c.wndTS); c.hasWndTS && in.una == c.wndUna && d < 0 && d > -staleWindow {
+	if c.hasWnd {
+		d := int32(in.wndTS - c.wndTS)
+		switch {
+		case in.una.before(c.wndUna):
+			return
+		case in.una != c.wndUna:
+		case !in.clocked && uint32(in.wnd) < c.rmtWnd, in.clocked && c.hasWndTS && d < 0 && d > -staleWindow:
 			return
 		}
-		c.wndTS, c.wndUna, c.hasWndTS = in.wndTS, in.una, true
 	}
-	c.rmtWnd = uint32(in.wnd)
+	if in.clocked {
+		c.wndTS, c.hasWndTS = in.wndTS, true
+	}
+	c.rmtWnd, c.wndUna, c.hasWnd = uint32(in.wnd), in.una, true
 }

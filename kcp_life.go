@@ -12,7 +12,7 @@ type liveness struct {
 	heardAt    millis // the last valid datagram from the peer
 	expectedAt millis // since when the peer has owed an answer
 	askedAt    millis // the last keepalive probe
-	asking     bool   // a keepalive probe is unanswered
+	asking     bool   // a probe is unanswered
 }
 
 func (l *liveness) init(now millis) { l.heardAt, l.expectedAt, l.askedAt = now, now, now }
@@ -29,10 +29,18 @@ func (l *liveness) heard(now millis, progress, inFlight bool) {
 	}
 }
 
-// deadline of the peer: when what it owes is overdue, never if it owes nothing.
+// ask notes that the peer is asked for an answer.
+func (c *core) ask(now millis) {
+	if !c.life.asking && (c.sendUna == c.sendNxt || c.rmtWnd == 0) {
+		c.life.expect(now)
+	}
+	c.life.asking = true
+}
+
+// deadAt returns when what the peer owes is overdue, never if it owes nothing. While its window is closed it owes no
+// acknowledgement, only answers to probes.
 func (c *core) deadAt() millis {
-	owes := c.sendUna != c.sendNxt || c.probeAt != never || c.life.asking ||
-		c.ctl.finSent > 0 && !c.ctl.finAcked
+	owes := c.sendUna != c.sendNxt && c.rmtWnd > 0 || c.life.asking || c.ctl.finSent > 0 && !c.ctl.finAcked
 	if c.life.deadTimeout == 0 || !owes {
 		return never
 	}
@@ -79,10 +87,8 @@ func (c *core) lifeTick(now millis) {
 	if l.keepAlive == 0 || !c.spoken() || now < max(l.heardAt, l.askedAt)+l.keepAlive {
 		return
 	}
-	if !l.asking && c.sendUna == c.sendNxt {
-		l.expectedAt = now
-	}
-	l.asking, l.askedAt = true, now
+	c.ask(now)
+	l.askedAt = now
 	if c.ctl.known() {
 		c.ctl.pingDue = true
 	} else {

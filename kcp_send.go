@@ -322,9 +322,10 @@ func (c *core) canSendNew() bool {
 	return c.sendNxt != c.sendEnd && c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.flightRoom()
 }
 
-// updateProbe starts asking for the window when the peer has closed it and nothing in flight will bring news of it.
+// updateProbe starts asking for the window when the peer has closed it: its own word that it has opened again may be
+// lost, and what is in flight may lie beyond what it takes.
 func (c *core) updateProbe(now millis) {
-	if c.rmtWnd > 0 || c.sendUna == c.sendEnd || c.sendUna != c.sendNxt {
+	if c.rmtWnd > 0 || c.sendUna == c.sendEnd {
 		c.probeAt, c.probeWait = never, 0
 		return
 	}

@@ -23,6 +23,10 @@ func pattern(n int, seed uint64) []byte {
 // transfer moves data from end 0 to end 1 and an answer of the same bytes back, and returns the virtual time it took.
 func transfer(t *testing.T, l *coreLink, data []byte) millis {
 	t.Helper()
+	t.Cleanup(func() {
+		releaseCore(l.ends[0])
+		releaseCore(l.ends[1])
+	})
 	start := l.now
 	var got [2][]byte
 	pending := [2][]byte{data, nil}

@@ -193,7 +193,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 	case c.ctl.resetSent:
 		s.fail(errProtocol)
 	}
-	if c.readable() > 0 || c.ctl.hasPeerFinal || s.ended {
+	if c.readable() > 0 || c.ctl.hasPeerFinal || c.connecting || s.ended {
 		s.readCond.Broadcast()
 	}
 	if c.queued() < c.sndWnd || s.ended {

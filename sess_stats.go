@@ -39,6 +39,10 @@ type Stats struct {
 	ReceiveQueue     int // segments waiting to be read
 	ReceiveHoles     int // segments that wait for one missing before them
 
+	// PeerExtended says that the peer is known to speak the control messages: it is told of the end of the stream, of a
+	// reset and of keepalive. A deployed peer does not.
+	PeerExtended bool
+
 	OOBDropped uint64 // out-of-band packets dropped because the handler was too slow
 
 	FECGroupsComplete  uint64 // all data packets arrived by themselves
@@ -68,7 +72,7 @@ func (s *UDPSession) Stats() Stats {
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
-		OOBDropped: s.oob.dropped.Load(),
+		PeerExtended: c.ctl.known(), OOBDropped: s.oob.dropped.Load(),
 	}
 	if !c.cc.off {
 		st.CongestionWindow = int(c.cc.window)

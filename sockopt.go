@@ -10,7 +10,9 @@ import (
 )
 
 const (
-	// defaultSocketBuffer is what is asked of the kernel for each direction.
+	// defaultSocketBuffer is what is asked of the kernel for each direction. On Linux a receive buffer of this size holds
+	// 3,640 datagrams of 1400 bytes, or 5,888 that arrive in runs, while nobody reads; the 208 KiB that it gives unasked
+	// hold 92, far below a window of 1024.
 	defaultSocketBuffer = 4 << 20
 	// leastSocketBuffer is not worth asking for: every system gives as much by itself.
 	leastSocketBuffer = 128 << 10

@@ -1,40 +1,52 @@
 // SPDX-License-Identifier: MIT
 
-package kcp
+package chaos
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seedkcp/kcp"
 	"github.com/seedkcp/kcp/internal/simnet"
 )
 
 // simPair is a dialled and an accepted session over a simulated network, in the bubble of the caller.
 type simPair struct {
 	net            *simnet.Network
-	sched          *TimedSched
-	listener       *Listener
-	client, server *UDPSession
+	sched          *kcp.TimedSched
+	listener       *kcp.Listener
+	client, server *kcp.UDPSession
 }
 
 // scenarioConfig is what a user of a long or lossy path sets.
-func scenarioConfig(noCongestionControl bool) Config {
-	return Config{
+func scenarioConfig(noCongestionControl bool) kcp.Config {
+	return kcp.Config{
 		StreamMode: true, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
 		NoCongestionControl: noCongestionControl, SendWindow: 1024, ReceiveWindow: 1024,
 		DeadTimeout: 2 * time.Minute,
 	}
 }
 
+// pattern fills a slice with bytes that depend on their position in the stream, so that a shift shows.
+func pattern(n int, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
 // newSimPair makes a pair whose session the client has opened with one byte.
-func newSimPair(t testing.TB, seed uint64, p simnet.Profile, c Config) *simPair {
+func newSimPair(t testing.TB, seed uint64, p simnet.Profile, c kcp.Config) *simPair {
 	t.Helper()
-	n := &simPair{net: simnet.New(seed), sched: NewTimedSched(2)}
+	n := &simPair{net: simnet.New(seed), sched: kcp.NewTimedSched(2)}
 	n.net.SetDefault(p)
 	c.Scheduler = n.sched
 	at, err := n.net.Listen("10.0.0.1:4000")
@@ -65,7 +77,7 @@ func newSimPair(t testing.TB, seed uint64, p simnet.Profile, c Config) *simPair 
 
 // close ends both sessions and the network, and waits until nothing runs any more.
 func (n *simPair) close() {
-	for _, s := range []*UDPSession{n.client, n.server} {
+	for _, s := range []*kcp.UDPSession{n.client, n.server} {
 		s.SetLinger(0)
 		_ = s.Close()
 	}
@@ -121,7 +133,7 @@ func TestScenarios(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, congestion control %v", tt.name, !nc), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c := scenarioConfig(nc)
-					key, err := NewAESGCMCrypt(make([]byte, 16))
+					key, err := kcp.NewAESGCMCrypt(make([]byte, 16))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -195,7 +207,7 @@ func TestScenarioHandshakes(t *testing.T) {
 	})
 }
 
-func handshake(n *simPair, c Config, i int) error {
+func handshake(n *simPair, c kcp.Config, i int) error {
 	conn, err := n.net.Listen(fmt.Sprintf("10.0.1.%d:0", i+1))
 	if err != nil {
 		return err

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// leakPatience is how long what the tests have closed may take to end: longer than the linger time of a session whose
+// peer went away first.
+const leakPatience = lingerDefault + 5*time.Second
+
+// TestMain fails a run that leaves goroutines of the package behind, and with the tag kcpdebug pooled buffers.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if err := awaitNoLeaks(leakPatience); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// awaitNoLeaks returns what is still there after a while.
+func awaitNoLeaks(patience time.Duration) (err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if err = findLeaks(); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+func findLeaks() error {
+	buf := make([]byte, 1<<20)
+	for n := runtime.Stack(buf, true); ; n = runtime.Stack(buf, true) {
+		if n < len(buf) {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+	var leaked []string
+	workers := 0
+	for _, g := range strings.Split(string(buf), "\n\n")[1:] { // the first is this one
+		switch {
+		case strings.Contains(g, ".(*schedWorker).run("):
+			workers++
+		case strings.Contains(g, "seedkcp/kcp."):
+			leaked = append(leaked, g)
+		}
+	}
+	if most := len(SystemTimedSched.workers); workers > most {
+		return fmt.Errorf("%d scheduler workers are left, want at most the system scheduler's %d", workers, most)
+	}
+	if len(leaked) > 0 {
+		return fmt.Errorf("%d goroutines leaked:\n\n%s", len(leaked), strings.Join(leaked, "\n\n"))
+	}
+	if n := buffersOutstanding(); n > 0 {
+		return fmt.Errorf("%d pooled buffers leaked", n)
+	}
+	return nil
+}
