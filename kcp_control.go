@@ -105,7 +105,7 @@ func (c *core) shortBackoff(tries uint8) millis {
 // peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
 func (c *core) peerSettled(now millis) bool {
 	ctl := &c.ctl
-	if ctl.known() || !c.spoken() || ctl.answered {
+	if ctl.known() || !c.spoken() || ctl.answered && !ctl.hasPeerFinal {
 		return true
 	}
 	return ctl.askedHello >= helloAsks && now >= ctl.askHelloAt
@@ -114,7 +114,7 @@ func (c *core) peerSettled(now millis) bool {
 // asksHello reports whether the peer is to be asked who it is: all has been delivered to it but the end of the stream.
 func (c *core) asksHello() bool {
 	ctl := &c.ctl
-	return ctl.finWanted && !ctl.known() && !ctl.answered && c.sendUna == c.sendEnd && c.spoken() && ctl.askedHello < helloAsks
+	return ctl.finWanted && !ctl.known() && (!ctl.answered || ctl.hasPeerFinal) && c.sendUna == c.sendEnd && c.spoken() && ctl.askedHello < helloAsks
 }
 
 // askHello asks who the peer is.
@@ -242,7 +242,7 @@ func (f *flusher) control() bool {
 	}
 	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue && ctl.known(), ctl.resetCode, ctl.peer
 	if sending || !m.empty() {
-		m.has[ctlHello] = c.helloDue(f.now)
+		m.has[ctlHello] = c.helloDue(f.now, m.has[ctlFin])
 		m.incarnation, m.heard = ctl.incarnation, ctl.peer
 		if ctl.shared {
 			m.flags = helloShared
@@ -261,13 +261,14 @@ func (f *flusher) control() bool {
 }
 
 // helloDue reports whether a HELLO goes along with a datagram that leaves now.
-func (c *core) helloDue(now millis) bool {
+func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
 	if !ctl.known() {
 		return ctl.helloSent < helloLimit && now >= ctl.helloAt && (ctl.helloSent < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.askedHello > 0)
 	}
-	// A peer that still asks is answered, however soon: it asks once an RTO of its own.
-	return !ctl.helloHeard || ctl.peerAsks || !ctl.confirmed && now >= ctl.helloAt
+	// A peer that still asks is answered, however soon: it asks once an RTO of its own. One that has not named this
+	// side cannot answer a FIN, so it is told again along with it.
+	return !ctl.helloHeard || ctl.peerAsks || !ctl.confirmed && (withFin || now >= ctl.helloAt)
 }
 
 func (c *core) controlSent(m *controlSet, now millis) {

@@ -159,7 +159,7 @@ func (w *chaosWork) read() {
 			return
 		default:
 			if sure || !chaosAllowed(err) {
-				w.c.t.Errorf("conv %d side %d: read after %d of %d bytes: %v", w.s.GetConv(), w.side, got, len(want), err)
+				w.c.t.Errorf("conv %d side %d: read after %d of %d bytes: %v\n%+v", w.s.GetConv(), w.side, got, len(want), err, w.s.Stats())
 			}
 			return
 		}
