@@ -21,21 +21,29 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	l := e.listener
 	if w := e.waits.get(key, r.now); w != nil {
 		if !w.yields(&first, &m) {
-			w.renew(r.now)
+			stray := w.stray(&first, r.now)
+			if !stray {
+				w.renew(r.now)
+			}
 			record := *w
 			e.mu.Unlock()
-			r.answerEnded(&record, &first, &m, key, custom)
+			if stray {
+				r.answerStray(key, custom)
+			} else {
+				r.answerEnded(&record, &first, &m, key, custom)
+			}
 			return nil
 		}
 		e.waits.drop(key)
 	}
 	rivals, ok := e.rivals(key.peer, &first, &m)
 	e.mu.Unlock()
-	opens := first.cmd == cmdPush && uint32(first.sn) < wndInitial
+	// Who begins a session has received nothing of it yet: an una says that this one has another end somewhere.
+	opens := first.cmd == cmdPush && uint32(first.sn) < wndInitial && first.una == 0
 	if l == nil || !opens || !ok || l.full() {
 		if l != nil && first.cmd == cmdWask {
 			// Somebody who waits for a listener to be there. No session opens for it.
-			r.answer(&segment{conv: key.conv, cmd: cmdWins, wnd: wndInitial}, key, custom)
+			r.answerStray(key, custom)
 		} else if !opens {
 			r.answerUnknown(&first, &m, key, custom)
 		}
@@ -72,16 +80,25 @@ func (e *endpoint) rivals(peer peerAddr, first *segment, m *controlSet) (rivals 
 	return rivals, len(rivals) == 0 || first.sn == 0
 }
 
+// lateTS is how much older than the newest segment one that is only late can be, in milliseconds: what begins with an
+// older clock comes from a peer that was restarted.
+const lateTS = 10000
+
 // yields reports whether a time-wait record makes way for the datagram: a restarted peer has another incarnation, or,
 // being an old one, begins a stream with a clock that has begun anew.
 func (w *timeWait) yields(first *segment, m *controlSet) bool {
 	if first.cmd != cmdPush {
 		return false
 	}
-	if m.has[ctlHello] {
+	if m.has[ctlHello] && w.peer != 0 {
 		return m.incarnation != w.peer
 	}
-	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(first.ts-w.newestTS) < 0
+	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(w.newestTS-first.ts) > lateTS
+}
+
+// stray reports whether a datagram looks like a restarted peer's, whose HELLO was lost.
+func (w *timeWait) stray(first *segment, now millis) bool {
+	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
 
 // answerEnded answers a datagram for a session that has ended: FINACK for a FIN, RESET for data, where the peer knows
@@ -120,6 +137,12 @@ func (r *reader) answerUnknown(first *segment, m *controlSet, key sessionKey, cu
 		una = first.una
 	}
 	r.answerControl(&controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown}, una, key, custom)
+}
+
+// answerStray tells somebody that there is a listener, and nothing else: it acknowledges nothing. A restarted peer whose
+// HELLO was lost repeats it then.
+func (r *reader) answerStray(key sessionKey, custom net.Addr) {
+	r.answer(&segment{conv: key.conv, cmd: cmdWins, wnd: wndInitial}, key, custom)
 }
 
 // answersPerSecond bounds the answers that belong to no session, of one socket.

@@ -30,6 +30,9 @@ const (
 	resetLen = 10
 	pingLen  = 8
 
+	// helloSegment is a segment with a HELLO alone.
+	helloSegment = segmentHeaderSize + 2 + helloLen
+
 	// maxControl is the longest run of messages that one control segment of this side carries:
 	// HELLO, FIN, FINACK, RESET, PING and PONG once each.
 	maxControl = 6*2 + helloLen + 2*finLen + resetLen + 2*pingLen

@@ -121,6 +121,7 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	e := newEndpoint(conn, owned, o)
 	peer, custom := newPeerAddr(raddr)
 	s := newSession(e, conv, peer, custom, o)
+	s.core.ctl.dialled = true
 	e.add(s)
 	DefaultSnmp.connOpened(true)
 	e.start()

@@ -130,6 +130,9 @@ func (s fecShape) align(seqid uint32) uint32 {
 // groupsBetween is the signed number of groups from a to b, both group numbers below wrap/total, the shorter way round.
 // It is antisymmetric: there and back again is zero.
 func (s fecShape) groupsBetween(a, b uint32) int64 {
+	if a == b { // nearly always
+		return 0
+	}
 	groups := int64(s.wrap() / uint32(s.total))
 	d := int64(b) - int64(a)
 	switch {

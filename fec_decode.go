@@ -12,12 +12,14 @@ const (
 	// packets; groups of 10+3 have 300 KiB in use when none of the ring's twenty is complete.
 	fecMemoryLimit = 1 << 20
 
-	// A ring reaches over this many seqids, or this many groups: a packet that is overtaken by more is lost to its group.
+	// A ring reaches over this many seqids, or this many groups: a quarter of it ahead of the middle of the stream, for
+	// packets that overtake, and the rest behind.
 	fecRingSeqids    = 256
 	fecRingMinGroups = 4
 	fecRingMaxGroups = 64
 
-	fecMaxDistrusted = 4
+	// fecMaxWaits is how often a group is looked at that waits for certainty: a look takes some 10 us.
+	fecMaxWaits = 8
 
 	// fecFirstNumber keeps unwrapped group numbers from ever being negative.
 	fecFirstNumber = 1 << 62
@@ -38,7 +40,7 @@ type fecStats struct {
 // fecDecoder brings lost data packets of one peer back. It keeps the packets of incomplete groups in a ring by group
 // number and finds out by itself how the peer groups them. Nothing that a packet says is believed beyond its own group:
 // where the stream is takes two packets out of three, how it is grouped takes two groups' worth. Owned by one session's
-// reader under its lock, no lock inside. The zero value is not ready, see newFECDecoder.
+// reader under its lock, no lock inside.
 type fecDecoder struct {
 	shape    fecShape
 	heard    bool // the peer's parity has been seen where shape wants it, or shape was detected
@@ -51,6 +53,7 @@ type fecDecoder struct {
 	number  int64      // the same number unwrapped: it never jumps where seqids start again
 	clock   uint32     // packets, for the age of groups
 	credit  int        // allowance for recovering again, see fecTryEarned
+	waiting int        // groups that wait, see wait
 	held    int        // bytes of pooled buffers in groups and in recovered
 	adder   fecAdder
 	results [][]byte // what the last input returned
@@ -78,7 +81,7 @@ func (d *fecDecoder) expectConv(conv uint32) { d.conv, d.convSet = conv, true }
 // are recovered with it. They are valid until the next input, hint or release. The packet's own payload is not among
 // them; see fecDataPayload.
 func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
-	d.dropResults()
+	d.dropResults(0)
 	h, ok := d.admit(packet)
 	if !ok {
 		d.counts.errors++
@@ -91,27 +94,48 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	if d.detector == nil {
 		d.detector = new(fecDetector)
 	}
-	if shape := d.detector.track(h.seqid, parity, d.shape); shape != d.shape {
+	was, known := d.detector.head, d.detector.span > 0
+	shape := d.detector.track(h.seqid, parity, d.shape)
+	jump := d.detector.head - was
+	if !known && !d.heard {
+		jump = h.seqid // a stream that changed its groups before its first packet
+	}
+	if jump >= fecShapeJump-fecShapeJump/4 && jump < 2*fecShapeJump {
+		// A sender jumps that far when its groups change; what they are now has to be proven.
+		shape = fecShape{}
+	}
+	if shape != d.shape {
 		d.counts.shapesDetected++
 		d.heard = true
 		d.adopt(shape)
 	}
-	kept, g := false, (*fecGroup)(nil)
-	if d.shape.fits(h.seqid, parity) {
-		d.heard = d.heard || parity
-		if g = d.group(h.seqid); g != nil {
-			kept = d.keep(g, uint8(h.seqid%uint32(d.shape.total)), packet[fecShardOffset:])
-		}
-	} else if d.shape.known() {
-		d.counts.errors++
+	if g := d.place(h.seqid, parity); g != nil && d.keep(g, uint8(h.seqid-g.base), packet[fecShardOffset:]) {
+		d.settle(g)
+	} else if parity {
+		d.counts.parityUnused++
 	}
-	if !kept {
-		if parity {
-			d.counts.parityUnused++
-		}
+	if d.waiting > 0 && len(d.results) == 0 {
+		d.settleWaiting()
+	}
+	return d.results
+}
+
+// place returns the group that a packet belongs to; nil if there is none for it.
+func (d *fecDecoder) place(seqid uint32, parity bool) *fecGroup {
+	if !d.shape.known() {
 		return nil
 	}
-	return d.settle(g, h.seqid-h.seqid%uint32(d.shape.total))
+	d.clock++
+	d.credit = min(d.credit+fecTryEarned, fecTrySaved)
+	if d.shape.fits(seqid, parity) {
+		if g := d.group(seqid); g != nil {
+			d.heard = d.heard || parity
+			g.touched = d.clock
+			return g
+		}
+	}
+	d.counts.errors++
+	return nil
 }
 
 // admit checks all that one packet shows by itself.
@@ -147,7 +171,6 @@ func (d *fecDecoder) group(seqid uint32) *fecGroup {
 	total := uint32(d.shape.total)
 	middle := d.detector.middle
 	if middle >= d.shape.wrap() {
-		d.counts.errors++
 		return nil
 	}
 	if d.groups == nil {
@@ -160,15 +183,11 @@ func (d *fecDecoder) group(seqid uint32) *fecGroup {
 	size := int64(len(d.groups))
 	ahead := d.shape.groupsBetween(d.anchor, seqid/total)
 	if ahead > size/4 || ahead <= size/4-size {
-		d.counts.errors++
 		return nil
 	}
-	d.clock++
-	d.credit = min(d.credit+fecTryEarned, fecTrySaved)
 	number := d.number + ahead
 	g := &d.groups[uint64(number)%uint64(size)]
 	if g.state != fecGroupFree && g.number == number {
-		g.touched = d.clock
 		return g
 	}
 	// Only packets that were far off a moment ago can meet a group in its prime here: two outliers in a row, or the
@@ -177,40 +196,51 @@ func (d *fecDecoder) group(seqid uint32) *fecGroup {
 		return nil
 	}
 	d.giveUp(g)
-	g.open(number)
-	g.touched = d.clock
+	g.open(number, seqid-seqid%total)
 	return g
 }
 
-// settle looks whether the group that begins at base can be finished with what it has.
-func (d *fecDecoder) settle(g *fecGroup, base uint32) [][]byte {
+// settle finishes a group if what it has is enough.
+func (d *fecDecoder) settle(g *fecGroup) {
+	before := len(d.results)
 	switch {
 	case g.data == d.shape.data:
 		d.counts.complete++
-		d.counts.parityUnused += uint64(g.parities(d.shape))
-		d.finish(g)
-	case g.data+g.parity < d.shape.data || !d.trusts(g, base):
-	case d.recover(g):
-		d.counts.recovered++
-		d.counts.packets += uint64(len(d.results))
-		d.counts.parityUnused += uint64(g.parities(d.shape) - len(d.results))
-		d.finish(g)
-	default:
+	case g.data+g.parity < d.shape.data, g.waits > 0 && int32(d.clock-g.retry) < 0, g.waits == fecMaxWaits:
+		return
+	case !d.detector.trusts(d.shape, g.base):
+		d.wait(g)
+		return
+	case !d.recover(g):
 		d.counts.errors++
+		return
+	default:
+		d.counts.recovered++
+		d.counts.packets += uint64(len(d.results) - before)
 	}
-	return d.results
+	d.counts.parityUnused += uint64(g.parities(d.shape) - (len(d.results) - before))
+	d.finish(g)
 }
 
-// trusts asks the detector about a group, not too often: it takes some 10 us while there is doubt.
-func (d *fecDecoder) trusts(g *fecGroup, base uint32) bool {
-	if g.distrusted == fecMaxDistrusted {
-		return false
+// wait puts a group off that has enough packets while it is not certain that they belong together: half a group later
+// more is known.
+func (d *fecDecoder) wait(g *fecGroup) {
+	if g.waits == 0 {
+		d.waiting++
 	}
-	if d.detector.trusts(d.shape, base) {
-		return true
+	g.waits++
+	g.retry = d.clock + uint32(d.shape.total+1)/2
+}
+
+// settleWaiting looks at the groups that were put off, up to the first that is recovered.
+func (d *fecDecoder) settleWaiting() {
+	for i := range d.groups {
+		if g := &d.groups[i]; g.waits > 0 {
+			if d.settle(g); len(d.results) > 0 {
+				return
+			}
+		}
 	}
-	g.distrusted++
-	return false
 }
 
 // finish gives a group's packets back and remembers that nothing more is wanted of it.
@@ -221,6 +251,10 @@ func (d *fecDecoder) finish(g *fecGroup) {
 	clear(g.shards)
 	g.shards = g.shards[:0]
 	g.state = fecGroupDone
+	if g.waits > 0 {
+		d.waiting--
+		g.waits = 0
+	}
 }
 
 // giveUp ends a group that did not get what it needs, if it is one.
@@ -244,18 +278,19 @@ func (d *fecDecoder) put(b []byte) {
 	putBuffer(b)
 }
 
-func (d *fecDecoder) dropResults() {
-	for _, b := range d.buffers {
+// dropResults takes back what was recovered after the first n packets.
+func (d *fecDecoder) dropResults(n int) {
+	for _, b := range d.buffers[n:] {
 		d.put(b)
 	}
-	clear(d.buffers)
-	clear(d.results)
-	d.buffers, d.results = d.buffers[:0], d.results[:0]
+	clear(d.buffers[n:])
+	clear(d.results[n:])
+	d.buffers, d.results = d.buffers[:n], d.results[:n]
 }
 
 // discard gives all groups back without a verdict on them.
 func (d *fecDecoder) discard() {
-	d.dropResults()
+	d.dropResults(0)
 	for i := range d.groups {
 		d.counts.parityUnused += uint64(d.groups[i].parities(d.shape))
 		d.finish(&d.groups[i])

@@ -40,9 +40,14 @@ func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 	return &fecEncoder{shape: shape}, nil
 }
 
-// setShards changes the group from the next one on, the open one is finished as it was begun. Seqids go on upwards, to
-// the next boundary of the new groups: a seqid's remainder is its index for ever, also to a receiver that has not
-// noticed the change yet. An error names the argument and changes nothing.
+// fecShapeJump is how far ahead the seqids of changed groups begin. A receiver that went on grouping them as before could
+// make packets up that look like ours, because header bytes that are the same in all packets come out right whatever is
+// mixed; a jump that no loss explains tells it to begin anew.
+const fecShapeJump = 3 << 20
+
+// setShards changes the group from the next one on, the open one is finished as it was begun. Seqids go on upwards,
+// fecShapeJump and more ahead, at a boundary of the new groups: a seqid's remainder is its index for ever, also to a
+// receiver that has not noticed the change yet. An error names the argument and changes nothing.
 func (e *fecEncoder) setShards(k, p int) error {
 	shape, err := newFECShape(k, p)
 	if err != nil {
@@ -59,13 +64,13 @@ func (e *fecEncoder) setShards(k, p int) error {
 // If the last data packet of the group comes 500 ms or more after the one before it (or is the encoder's first), there
 // is no parity for the group and its seqids are skipped, as deployed peers do.
 func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
+	if len(packet) < fecHeaderSize || len(packet)-fecShardOffset > math.MaxUint16 {
+		panic("kcp: FEC packet of impossible size")
+	}
 	if e.filled == 0 {
 		e.begin()
 	}
 	shard := packet[fecShardOffset:]
-	if len(packet) < fecHeaderSize || len(shard) > math.MaxUint16 {
-		panic("kcp: FEC packet of impossible size")
-	}
 	fecHeader{seqid: e.next, kind: fecTypeData, size: uint16(len(shard))}.append(packet[:0])
 	e.fold(shard)
 	e.next++
@@ -85,7 +90,7 @@ func (e *fecEncoder) begin() {
 	if e.pending.known() && e.pending != e.shape {
 		e.release()
 		e.shape, e.weights = e.pending, nil
-		e.next = e.shape.align(e.next)
+		e.next = e.shape.align((e.next + fecShapeJump) % e.shape.wrap())
 	}
 	e.pending = fecShape{}
 	if e.weights == nil {

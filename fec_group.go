@@ -24,15 +24,17 @@ const (
 
 // fecGroup is one place of the ring.
 type fecGroup struct {
-	number     int64 // unwrapped
-	state      fecGroupState
-	have       [4]uint64 // by index
-	data       int       // different data shards
-	parity     int       // different parity shards
-	tried      bool      // recovering has been tried: from then on it is paid for
-	distrusted uint8     // times the shape was not trusted enough to recover with
-	touched    uint32    // the decoder's clock at the newest packet
-	shards     []fecShard
+	number  int64  // unwrapped
+	base    uint32 // seqid of its first shard
+	state   fecGroupState
+	have    [4]uint64 // by index
+	data    int       // different data shards
+	parity  int       // different parity shards
+	tried   bool      // recovering has been tried: from then on it is paid for
+	waits   uint8     // looks at a group that has enough packets but no trustworthy shape
+	retry   uint32    // the decoder's clock at the next look
+	touched uint32    // the decoder's clock at the newest packet
+	shards  []fecShard
 }
 
 // newFECRing returns a ring of free groups.
@@ -47,8 +49,8 @@ func newFECRing(shape fecShape) []fecGroup {
 }
 
 // open takes a place that holds no packets into use.
-func (g *fecGroup) open(number int64) {
-	*g = fecGroup{number: number, state: fecGroupOpen, shards: g.shards[:0]}
+func (g *fecGroup) open(number int64, base uint32) {
+	*g = fecGroup{number: number, base: base, state: fecGroupOpen, shards: g.shards[:0]}
 }
 
 // parities counts the parity packets in the group.
@@ -68,7 +70,7 @@ func (d *fecDecoder) keep(g *fecGroup, index uint8, shard []byte) bool {
 	}
 	word, bit := index/64, uint64(1)<<(index%64)
 	again := g.have[word]&bit != 0
-	if again && (len(g.shards) == cap(g.shards) || g.holds(index, shard)) {
+	if again && (len(g.shards)-g.data-g.parity == fecSpareShards || g.holds(index, shard)) {
 		return false
 	}
 	b := d.get(len(shard))

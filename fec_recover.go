@@ -109,6 +109,7 @@ func (d *fecDecoder) restore(g *fecGroup, c *fecChoice) bool {
 	if !free {
 		d.credit -= c.n * c.n / 32 // for the weights
 	}
+	before := len(d.results)
 	points := c.points[:c.n]
 	var weights [fecMaxTotal]uint8
 	for i, m := range points {
@@ -122,7 +123,7 @@ func (d *fecDecoder) restore(g *fecGroup, c *fecChoice) bool {
 			d.credit -= c.n
 		}
 		if !free && d.credit < 0 || !d.restoreShard(g, c, y, &weights) {
-			d.dropResults()
+			d.dropResults(before)
 			return false
 		}
 	}
@@ -132,6 +133,8 @@ func (d *fecDecoder) restore(g *fecGroup, c *fecChoice) bool {
 // restoreShard computes the data shard at y.
 func (d *fecDecoder) restoreShard(g *fecGroup, c *fecChoice, y uint8, weights *[fecMaxTotal]uint8) bool {
 	out := d.get(c.length)
+	for d.held > fecMemoryLimit && d.evictOldest(g) {
+	}
 	d.buffers = append(d.buffers, out)
 	clear(out)
 	points := c.points[:c.n]

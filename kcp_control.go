@@ -6,7 +6,9 @@ package kcp
 // extension is off and nothing of it is sent or heeded.
 type controlState struct {
 	incarnation uint64 // this side's, random
+	dialled     bool   // the peer is a listener, which this side has found
 	peer        uint64 // the peer's, 0 until its HELLO comes
+	stranger    uint64 // whom a dialled session has found in its peer's place
 	shared      bool   // told in HELLO: several sessions share this address on purpose
 	peerShared  bool
 	keyed       bool // every packet that comes in was authenticated by a key
@@ -179,8 +181,13 @@ func (c *core) inputControl(s *segment, now millis) {
 func (c *core) inputHello(m *controlSet) {
 	ctl := &c.ctl
 	if m.incarnation == 0 || ctl.known() && m.incarnation != ctl.peer {
-		// Another incarnation is another session's business: the owner looks before it feeds the datagram.
 		c.stats.badFields++
+		if ctl.dialled && m.incarnation != 0 {
+			// The listener has another session under this name, because it was restarted or this side's address has
+			// changed on the way: that session has no beginning, and this one no end.
+			ctl.stranger = m.incarnation
+			ctl.resetDue, ctl.resetCode = true, resetUnknown
+		}
 		return
 	}
 	if !ctl.known() {
@@ -241,12 +248,11 @@ func (f *flusher) control() bool {
 		m.has[ctlPong], m.pong = ctl.pongDue, ctl.pong
 	}
 	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue && ctl.known(), ctl.resetCode, ctl.peer
-	if sending || !m.empty() {
-		m.has[ctlHello] = c.helloDue(f.now, m.has[ctlFin])
-		m.incarnation, m.heard = ctl.incarnation, ctl.peer
-		if ctl.shared {
-			m.flags = helloShared
-		}
+	if ctl.stranger != 0 {
+		m.resetFor, f.hdr.una = ctl.stranger, 0 // nothing of it was acknowledged
+	}
+	if (sending || !m.empty()) && c.helloDue(f.now, m.has[ctlFin]) {
+		ctl.sayHello(&m)
 	}
 	if m.empty() {
 		ctl.resetDue = false
@@ -260,6 +266,28 @@ func (f *flusher) control() bool {
 	return true
 }
 
+// hello puts a HELLO that is due into the open packet, which has no room for what comes next: it belongs into the first
+// datagram of several, so that a peer with another session in its table sees at once that this is a new one.
+func (f *flusher) hello() {
+	c := f.c
+	if c.ctl.incarnation == 0 || f.w.room() < helloSegment || !c.helloDue(f.now, false) {
+		return
+	}
+	var m controlSet
+	var buf [helloSegment]byte
+	c.ctl.sayHello(&m)
+	f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m))
+	c.helloSaid(f.now)
+}
+
+// sayHello fills in a HELLO.
+func (s *controlState) sayHello(m *controlSet) {
+	m.has[ctlHello], m.incarnation, m.heard = true, s.incarnation, s.peer
+	if s.shared {
+		m.flags = helloShared
+	}
+}
+
 // helloDue reports whether a HELLO goes along with a datagram that leaves now.
 func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
@@ -271,13 +299,18 @@ func (c *core) helloDue(now millis, withFin bool) bool {
 	return !ctl.helloHeard || ctl.peerAsks || !ctl.confirmed && (withFin || now >= ctl.helloAt)
 }
 
+func (c *core) helloSaid(now millis) {
+	ctl := &c.ctl
+	ctl.helloSent = min(ctl.helloSent+1, helloLimit)
+	ctl.helloAt, ctl.helloSentAt = now+c.rto(), now
+	ctl.helloHeard = ctl.known()
+	ctl.peerAsks = false
+}
+
 func (c *core) controlSent(m *controlSet, now millis) {
 	ctl := &c.ctl
 	if m.has[ctlHello] {
-		ctl.helloSent = min(ctl.helloSent+1, helloLimit)
-		ctl.helloAt, ctl.helloSentAt = now+c.rto(), now
-		ctl.helloHeard = ctl.known()
-		ctl.peerAsks = false
+		c.helloSaid(now)
 	}
 	if m.has[ctlFin] {
 		if ctl.finSent == 0 && c.sendUna == c.sendNxt {

@@ -57,6 +57,7 @@ type core struct {
 	acks     []ackItem
 	ackAt    millis // the pending ACKs leave at this time at the latest
 	newestTS uint32 // newest ts among the PUSH segments
+	newestAt millis // when it came, negative for not at all
 	unacked  uint32 // PUSH segments since the last flush of ACKs
 
 	ctl   controlState
@@ -114,6 +115,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.interval, c.minRTO = intervalDefault, rtoMin
 	c.sndWnd, c.rmtWnd, c.rcvWnd = wndInitial, wndInitial, wndInitial
 	c.flushAt, c.probeAt, c.ackAt = never, never, never
+	c.newestAt = -1
 	c.cc.init()
 	c.flight.init()
 	c.ctl.init()

@@ -43,6 +43,9 @@ type flusher struct {
 }
 
 func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
+	if f.w.open && f.w.room() < segmentHeaderSize+len(data) {
+		f.hello()
+	}
 	b := f.w.next(segmentHeaderSize + len(data))
 	if b == nil {
 		return false

@@ -20,8 +20,8 @@ func (c *core) receive(s *segment, now millis) {
 	if c.refuse(s) {
 		return
 	}
-	if c.stats.segsIn == 0 || int32(s.ts-c.newestTS) > 0 {
-		c.newestTS = s.ts
+	if c.newestAt < 0 || int32(s.ts-c.newestTS) > 0 {
+		c.newestTS, c.newestAt = s.ts, now
 	}
 	c.addAck(s, now)
 	if s.sn.before(c.rcvNxt) {

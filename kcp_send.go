@@ -48,7 +48,7 @@ func (c *core) fillLast(p []byte) []byte {
 		return p
 	}
 	seg := c.ring.at(c.sendEnd - 1)
-	n := min(c.mss-len(seg.data), len(p))
+	n := min(c.cut(c.sendEnd-1)-len(seg.data), len(p))
 	if n <= 0 {
 		return p
 	}
@@ -59,6 +59,15 @@ func (c *core) fillLast(p []byte) []byte {
 	}
 	seg.data = append(seg.data, p[:n]...)
 	return p[n:]
+}
+
+// cut is how many bytes the segment sn may hold. The first of a session leaves room for the HELLO that goes along with
+// it.
+func (c *core) cut(sn seqNum) int {
+	if sn == 0 && c.order == 0 && c.ctl.incarnation != 0 && c.mss > helloSegment {
+		return c.mss - helloSegment
+	}
+	return c.mss
 }
 
 // enqueue takes over a pooled buffer as the next segment's data.

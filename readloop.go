@@ -203,24 +203,32 @@ func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
 		return r.findParity(p, peer)
 	}
 	key := sessionKey{peer, p.conv}
-	if r.session != nil && r.key == key && !r.session.ended && !r.session.looksRestarted(p) {
-		return r.session
-	}
-	r.leave()
-	r.ep.mu.RLock()
-	s := r.ep.sessions[key]
-	r.ep.mu.RUnlock()
-	if s != nil && r.enter(s, key) {
-		if !s.looksRestarted(p) {
+	if r.session != nil && r.key == key && !r.session.ended || r.lookup(key) {
+		s := r.session
+		switch s.origin(p, r.now) {
+		case originPeer:
 			return s
+		case originStray:
+			r.counters.inErrs++
+			r.answerStray(key, custom)
+			return nil
 		}
 		r.leave()
 		s.replaced()
 	}
-	if s = r.admit(p, key, custom); s == nil || !r.enter(s, key) {
+	if s := r.admit(p, key, custom); s == nil || !r.enter(s, key) {
 		return nil
 	}
-	return s
+	return r.session
+}
+
+// lookup enters the session of that name, if there is one.
+func (r *reader) lookup(key sessionKey) bool {
+	r.leave()
+	r.ep.mu.RLock()
+	s := r.ep.sessions[key]
+	r.ep.mu.RUnlock()
+	return s != nil && r.enter(s, key)
 }
 
 // findParity finds the session of a parity packet, which names none: the peer's only one, or among several the one

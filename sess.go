@@ -93,9 +93,13 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, customAddr net.Addr, o
 	s.linger = lingerDefault
 	s.lingerAt, s.finWaitAt = never, never
 	s.mtu = o.mtu
-	s.fecWanted = o.fec
-	s.fecChange = o.fec != fecShards{}
-	s.applyFEC()
+	s.fecWanted, s.fecActive = o.fec, o.fec
+	if o.fec.data > 0 {
+		// The peer most likely has the same configuration.
+		s.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity) // the arguments have been checked
+		s.makeDecoder()
+		s.decoder.hint(o.fec.data, o.fec.parity)
+	}
 	s.applyMTU()
 	ep.sched.bind(&s.timer, s)
 	return s
@@ -148,13 +152,11 @@ func (s *UDPSession) applyFEC() {
 		}
 		s.encoder, s.spare = nil, s.encoder
 	case s.encoder == nil:
-		s.encoder, _ = newFECEncoder(want.data, want.parity) // the arguments have been checked
+		// Made for other shards first, so that it counts as a change to what the peer may have been configured with.
+		s.encoder, _ = newFECEncoder(1, 1)
+		_ = s.encoder.setShards(want.data, want.parity)
 	default:
 		_ = s.encoder.setShards(want.data, want.parity)
-	}
-	if want.data > 0 {
-		s.makeDecoder()
-		s.decoder.hint(want.data, want.parity)
 	}
 }
 
@@ -182,7 +184,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 	}
 	s.giveUpClosing(now)
 	switch {
-	case c.ctl.wasReset:
+	case c.ctl.wasReset, c.ctl.stranger != 0 && c.ctl.resetSent:
 		s.fail(errReset)
 	case now >= c.deadAt():
 		s.fail(errPeerDead)

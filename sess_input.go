@@ -54,19 +54,45 @@ func (s *UDPSession) shardGap(seqID uint32) uint32 {
 	return uint32(gap)
 }
 
-// looksRestarted reports whether a datagram comes from another incarnation of the peer. Only a first segment that has
-// been received before, as a stream begun anew has, is worth the look for a HELLO.
-func (s *UDPSession) looksRestarted(p *packet) bool {
+// origin tells whose a datagram is that comes under a session's address and conversation id.
+type origin uint8
+
+const (
+	originPeer      origin = iota
+	originRestarted        // the peer's that was started anew: it says so
+	originStray            // it looks like a restarted peer's, whose word of it was lost
+)
+
+// origin looks at datagrams that may be of another incarnation of the peer: those whose first segment is among the first
+// of a stream, or has been received before.
+func (s *UDPSession) origin(p *packet, now millis) origin {
 	c := &s.core
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
-		return false
+		return originPeer
 	}
 	var first segment
-	if _, status := parseSegment(p.segments, &first); status != parseOK || first.cmd != cmdPush || !first.sn.before(c.rcvNxt) {
-		return false
+	if _, status := parseSegment(p.segments, &first); status != parseOK || first.cmd != cmdPush ||
+		first.sn >= wndInitial && !first.sn.before(c.rcvNxt) {
+		return originPeer
 	}
-	m := findControl(p.segments)
-	return m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer
+	switch m := findControl(p.segments); {
+	case m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer:
+		return originRestarted
+	case c.newestAt >= 0 && !clockFits(first.ts, c.newestTS, now-c.newestAt):
+		return originStray
+	}
+	return originPeer
+}
+
+// clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
+// slept. Sessions begin at a random point of 2^32 ms, so one in 7000 restarts is taken for the peer of before.
+const clockSlack millis = 5 * 60000
+
+// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
+// clock stood still.
+func clockFits(ts, newest uint32, ago millis) bool {
+	ahead := millis(int32(ts - newest))
+	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
 }
 
 // replaced ends a session whose peer has begun another one.

@@ -66,22 +66,25 @@ func (s *UDPSession) beginRead(want int) error {
 	}
 }
 
-// hasData reports whether a message that is not empty can be read. Empty ones, which no deployed peer sends, are
+// hasData reports whether a message that is not empty can be read. Empty ones, which the C implementation can send, are
 // skipped: a Read that returns nothing helps nobody.
 func (s *UDPSession) hasData() bool {
-	for s.msgLeft == 0 {
-		n := s.core.peekSegments()
-		if n == 0 {
-			return false
-		}
-		if s.core.peekSize() > 0 {
-			return true
-		}
+	if s.msgLeft > 0 {
+		return true
+	}
+	skipped := false
+	for n := s.core.peekSegments(); n > 0 && s.core.peekSize() == 0; n = s.core.peekSegments() {
 		for range n {
 			putBuffer(s.core.take())
 		}
+		skipped = true
 	}
-	return true
+	if skipped && s.core.peekSegments() == 0 {
+		s.core.afterRead()
+		s.core.releaseIdle()
+		s.arm(s.now())
+	}
+	return s.core.peekSegments() > 0
 }
 
 // readTake is a run of segments taken out of the receive queue, to be copied without the lock.

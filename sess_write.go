@@ -103,6 +103,9 @@ func (s *UDPSession) admit(p []byte) (n int) {
 		return n
 	}
 	mss, start := c.mss, n
+	if cut := c.cut(c.sendEnd); cut < min(len(p), mss) && room > 1 {
+		return n + s.admitFirst(p[:min(len(p), mss)], cut)
+	}
 	if len(p) <= mss {
 		c.enqueue(append(getBuffer(len(p))[:0], p...), 0)
 		c.delayWrite(s.now())
@@ -139,6 +142,20 @@ func (s *UDPSession) admit(p []byte) (n int) {
 	}
 	c.delayWrite(s.now())
 	return n
+}
+
+// admitFirst queues the first segment of a session, which is cut shorter than others. The rest of p follows as another
+// segment of the same stream, or as the second fragment of the same message.
+func (s *UDPSession) admitFirst(p []byte, cut int) int {
+	c := &s.core
+	frg := uint8(1)
+	if c.stream {
+		frg = 0
+	}
+	c.enqueue(append(getBuffer(cut)[:0], p[:cut]...), frg)
+	c.enqueue(append(getBuffer(len(p) - cut)[:0], p[cut:]...), 0)
+	c.delayWrite(s.now())
+	return len(p)
 }
 
 // sendUnlocked flushes with the lock let go.

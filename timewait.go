@@ -11,6 +11,7 @@ type timeWait struct {
 	peer     uint64
 	rcvNxt   seqNum
 	newestTS uint32
+	newestAt millis
 	born     millis
 	until    millis
 	queuedAt millis // the time it stands at in the sweep order
@@ -113,6 +114,7 @@ func (s *UDPSession) timeWaitRecord() timeWait {
 		peer:     c.ctl.peer,
 		rcvNxt:   c.rcvNxt,
 		newestTS: c.newestTS,
+		newestAt: c.newestAt,
 		born:     s.now(),
 	}
 }

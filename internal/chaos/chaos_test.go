@@ -177,7 +177,11 @@ func (c *chaos) client(i int, p *chaosPlan) {
 			}()
 		}
 		c.work(s, p, 0)
-		if !p.restart {
+		if p.restart {
+			// Packets of the crashed process that came later than the first of its successor would be taken for
+			// another new session: nothing in them tells which is newer.
+			time.Sleep(chaosOldest)
+		} else {
 			time.Sleep(chaosLinger + time.Minute) // what is delivered in the background
 		}
 		_ = conn.Close()

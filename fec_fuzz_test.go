@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+)
+
+// FuzzFECDecoder feeds a decoder packets of any content, and then an honest stream, which it must serve again.
+// Each input is a list of packets: length u16, bytes.
+func FuzzFECDecoder(f *testing.F) {
+	for _, v := range fecVectors(f) {
+		var seed []byte
+		for i, p := range v.Packets {
+			if i%4 != 2 {
+				seed = append(binary.LittleEndian.AppendUint16(seed, uint16(len(p))), p...)
+			}
+		}
+		f.Add(uint8(v.DataShards), uint8(v.ParityShards), true, seed)
+		f.Add(uint8(3), uint8(2), false, seed)
+	}
+	f.Fuzz(func(t *testing.T, k, p uint8, conv bool, stream []byte) {
+		d := newFECDecoder()
+		d.hint(int(k), int(p))
+		if conv && len(stream) >= 14 {
+			d.expectConv(binary.LittleEndian.Uint32(stream[10:]))
+		}
+		for range 2000 {
+			if len(stream) < 2 {
+				break
+			}
+			n := min(int(binary.LittleEndian.Uint16(stream)), len(stream)-2)
+			packet := bytes.Clone(stream[2 : 2+n])
+			stream = stream[2+n:]
+			for _, payload := range d.input(packet) {
+				if len(payload) > fecMaxPacket {
+					t.Fatalf("recovered %d bytes", len(payload))
+				}
+			}
+			if got := d.memory(); got > fecMemoryLimit+48<<10 {
+				t.Fatalf("memory: got %d", got)
+			}
+		}
+		d.convSet = false
+		fecCheckServesHonestStream(t, d)
+		d.release()
+		if got := d.memory(); got != 0 {
+			t.Fatalf("memory after release: got %d", got)
+		}
+	})
+}
+
+// fecCheckServesHonestStream sends a stream without losses for long enough to be recognised, and then with one loss in
+// each group.
+func fecCheckServesHonestStream(t *testing.T, d *fecDecoder) {
+	t.Helper()
+	e, err := newFECEncoder(4, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.release()
+	e.next, e.sent = 600, true
+	payload := bytes.Repeat([]byte{7}, 50)
+	for range 2 * fecHistorySpan / 6 {
+		for more := true; more; more = !e.idle() {
+			for _, packet := range fecSend(e, payload, 0) {
+				d.input(packet)
+			}
+		}
+	}
+	want := fecShape{4, 6}
+	for g := range 10 {
+		returned := 0
+		for more := true; more; more = !e.idle() {
+			for _, packet := range fecSend(e, payload, 0) {
+				if int(fecSeqid(packet)%6) == g%4 {
+					continue
+				}
+				returned += len(d.input(packet))
+			}
+		}
+		if returned != 1 {
+			t.Fatalf("group %d: got %d payloads, want 1; shape %v, want %v", g, returned, d.shape, want)
+		}
+	}
+}
+
+// FuzzFECDetector feeds a detector packets at any positions and then a stream that it must recognise. Each byte is a
+// packet: its low bit the type, the others the step from the packet before, the largest a far jump.
+func FuzzFECDetector(f *testing.F) {
+	f.Add(uint32(0), uint8(10), uint8(3), []byte{2, 2, 3, 3, 2, 2, 3, 3, 2})
+	f.Add(uint32(1<<32-5), uint8(1), uint8(1), []byte{2, 3, 2, 3, 254, 0, 1, 0, 1, 7, 9})
+	f.Add(uint32(1<<31), uint8(0), uint8(0), bytes.Repeat([]byte{2, 2, 2, 3}, 100))
+	f.Fuzz(func(t *testing.T, seqid uint32, k, p uint8, steps []byte) {
+		shape, _ := newFECShape(int(k), int(p))
+		var d fecDetector
+		for i, s := range steps[:min(len(steps), 2000)] {
+			switch step := uint32(s >> 1); step {
+			case 127:
+				seqid += 1 << 29
+			case 126:
+				seqid -= 40
+			default:
+				seqid += step
+			}
+			next := d.track(seqid, s&1 != 0, shape)
+			if next != shape {
+				if _, err := newFECShape(next.data, next.parity()); err != nil {
+					t.Fatalf("found %v: %v", next, err)
+				}
+			}
+			shape = next
+			if shape.known() && i%8 == 0 {
+				d.trusts(shape, seqid-seqid%uint32(shape.total))
+			}
+		}
+		want := fecShape{5, 7}
+		for _, s := range fecStream(want, 7000, 2*fecHistorySpan) {
+			shape = d.track(s.seqid, s.parity, shape)
+		}
+		if shape != want {
+			t.Fatalf("got %v, want %v", shape, want)
+		}
+	})
+}
+
+// FuzzFECHeader checks that what parses is what was sent.
+func FuzzFECHeader(f *testing.F) {
+	f.Add(fecHeader{seqid: 7, kind: fecTypeData, size: 2}.append(nil))
+	f.Add([]byte{1, 2, 3})
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		h, ok := parseFECHeader(packet)
+		if ok != (len(packet) >= fecHeaderSize) {
+			t.Fatalf("%d bytes: got %v", len(packet), ok)
+		}
+		if ok && !bytes.Equal(h.append(nil), packet[:fecHeaderSize]) {
+			t.Fatalf("%+v is not %x", h, packet[:fecHeaderSize])
+		}
+		if payload, ok := fecDataPayload(packet); ok && len(payload) != int(h.size)-fecSizeBytes {
+			t.Fatalf("payload of %d bytes with size %d", len(payload), h.size)
+		}
+	})
+}
