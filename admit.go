@@ -173,5 +173,5 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 		return
 	}
 	tx.w.start = end
-	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: key.peer.udp, toAddr: custom})
+	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: key.peer.udp, toAddr: custom, local: r.local})
 }

@@ -176,5 +176,9 @@ func (c *core) updateWindow(in *inputState) {
 	if in.clocked {
 		c.wndTS, c.hasWndTS = in.wndTS, true
 	}
+	opened := c.rmtWnd == 0 && in.wnd > 0
 	c.rmtWnd, c.wndUna, c.hasWnd = uint32(in.wnd), in.una, true
+	if opened {
+		c.windowOpened()
+	}
 }

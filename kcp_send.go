@@ -320,6 +320,25 @@ func (c *core) markLost(sn seqNum, cause lossCause) {
 	c.ring.push(lostList, sn)
 }
 
+// windowOpened sends again, without the back-off gathered meanwhile, what has timed out while the peer's window was
+// closed: the peer had no room for it.
+func (c *core) windowOpened() {
+	if c.ring == nil {
+		return
+	}
+	for used := c.ring.used &^ (1<<lostList | 1); used != 0; used &= used - 1 {
+		for l := &c.ring.lists[bits.TrailingZeros32(used)]; l.n > 0; {
+			c.markLost(l.head, lossTimeout)
+		}
+	}
+	lost := &c.ring.lists[lostList]
+	for sn, n := lost.head, lost.n; n > 0; n-- {
+		seg := c.ring.at(sn)
+		seg.level = 0
+		sn = seg.next
+	}
+}
+
 // flightRoom reports whether another segment may be in flight, as far as the path and the congestion window, if it is
 // on, are concerned.
 func (c *core) flightRoom() bool {

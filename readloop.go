@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type reader struct {
 	msgs     []received
 	tx       txScratch
 	bufs     bufferCache
+	local    netip.Addr // that the datagram at hand was sent to
 	now      millis
 	fineNow  int64
 	session  *UDPSession // whose lock is held
@@ -63,6 +65,7 @@ func (e *endpoint) readLoop() {
 		}
 	}
 	if !e.owned {
+		e.io.release()
 		_ = e.conn.SetReadDeadline(time.Time{})
 	}
 }
@@ -82,6 +85,7 @@ func (r *reader) batch(msgs []received) {
 		if m.fromAddr != nil {
 			peer, custom = newPeerAddr(m.fromAddr)
 		}
+		r.local = m.local
 		for data := m.buf[:m.n]; len(data) > 0; {
 			size := len(data)
 			if m.segment > 0 {
@@ -139,6 +143,9 @@ func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
 	s := r.find(&p, peer, custom)
 	if s == nil {
 		return
+	}
+	if s.accepted {
+		s.local = r.local
 	}
 	s.packetsIn++
 	s.bytesIn += uint64(size)

@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,9 +53,10 @@ type UDPSession struct {
 	lingerAt   millis // when a closed session is given up
 	finWaitAt  millis // when it no longer waits for the peer's FIN
 
-	touched      bool // waits for the end of the reader's batch
-	transmitting bool // somebody sends for this session
-	flushAgain   bool // and shall look again when done
+	local        netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
+	touched      bool       // waits for the end of the reader's batch
+	transmitting bool       // somebody sends for this session
+	flushAgain   bool       // and shall look again when done
 
 	encoder   *fecEncoder // used by whoever transmits
 	decoder   *fecDecoder

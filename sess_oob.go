@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -114,7 +115,7 @@ func (s *UDPSession) oobMax() int {
 // It fails for data that is empty or longer than GetOOBMaxSize, and on a session that has ended.
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
-	most := s.oobMax()
+	most, local := s.oobMax(), s.local
 	err := s.writeErr
 	s.mu.Unlock()
 	if err != nil {
@@ -125,7 +126,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	}
 	tx := txPool.Get().(*txScratch)
 	defer txPool.Put(tx)
-	tx.oob(s, data)
+	tx.oob(s, data, local)
 	tx.finish()
 	s.mu.Lock()
 	s.packetsSent++
@@ -136,7 +137,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 }
 
 // oob builds the packet of SendOOB.
-func (tx *txScratch) oob(s *UDPSession, data []byte) {
+func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) {
 	sealer := s.ep.sealer
 	head, tail := sealer.headroom(), sealer.tailroom()
 	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
@@ -153,7 +154,7 @@ func (tx *txScratch) oob(s *UDPSession, data []byte) {
 		s.ep.entropyFailures.Add(1)
 		return
 	}
-	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr})
+	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr, local: local})
 	tx.counters.outPkts++
 	tx.counters.outBytes += uint64(len(b))
 }

@@ -99,4 +99,3 @@ func (n *simPair) move(t testing.TB, data []byte) time.Duration {
 	}
 	return took
 }
-

@@ -13,7 +13,8 @@ import (
 // time.
 type txScratch struct {
 	w        packetWriter
-	ep       *endpoint // the socket of the batch
+	ep       *endpoint  // the socket of the batch
+	local    netip.Addr // of the session being flushed
 	batch    []outgoing
 	senders  []sender
 	again    []*UDPSession // have more to say once the batch is out
@@ -104,6 +105,7 @@ func (tx *txScratch) flush(s *UDPSession) {
 	s.core.stats.addTo(&s.counted, &tx.counters)
 	s.transmitting = len(tx.w.packets) > 0
 	logs := s.takeLogs(tx.w.packets)
+	tx.local = s.local
 	s.mu.Unlock()
 
 	if len(tx.w.packets) > 0 {
@@ -248,6 +250,7 @@ func (r *runBuilder) end() {
 			segment: r.size,
 			to:      r.s.peer.udp,
 			toAddr:  r.s.customAddr,
+			local:   r.tx.local,
 		})
 	}
 	r.count = 0
@@ -263,8 +266,7 @@ type peerAddr struct {
 // newPeerAddr takes an address apart. custom is the address itself if it is not a UDP one.
 func newPeerAddr(addr net.Addr) (p peerAddr, custom net.Addr) {
 	if u, ok := addr.(*net.UDPAddr); ok {
-		ap := u.AddrPort()
-		return peerAddr{udp: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}, nil
+		return peerAddr{udp: canonicalPeer(u.AddrPort())}, nil
 	}
 	return peerAddr{custom: addr.Network() + "|" + addr.String()}, addr
 }
