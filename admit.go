@@ -9,6 +9,7 @@ import "net"
 func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	var first segment
 	if p.kind != packetPlain && p.kind != packetData {
+		r.counters.inErrs++
 		return nil
 	}
 	if _, status := parseSegment(p.segments, &first); status != parseOK {
@@ -44,7 +45,10 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		if l != nil && first.cmd == cmdWask {
 			// Somebody who waits for a listener to be there. No session opens for it.
 			r.answerStray(key, custom)
-		} else if !opens {
+			return nil
+		}
+		r.counters.inErrs++
+		if !opens {
 			r.answerUnknown(&first, &m, key, custom)
 		}
 		return nil

@@ -244,8 +244,8 @@ func (c *Config) Serve(conn net.PacketConn) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if conn == nil {
-		return nil, badArgument("conn", conn, "a packet connection")
+	if isNil(conn) {
+		return nil, badArgument("conn", nil, "a packet connection")
 	}
 	return serveOver(conn, false, o), nil
 }

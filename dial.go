@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"reflect"
 
 	"github.com/pkg/errors"
 )
@@ -97,8 +98,8 @@ func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketCo
 	if err != nil {
 		return nil, err
 	}
-	if conn == nil {
-		return nil, badArgument("conn", conn, "a packet connection")
+	if isNil(conn) {
+		return nil, badArgument("conn", nil, "a packet connection")
 	}
 	return serveOver(conn, false, o), nil
 }
@@ -112,11 +113,11 @@ func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 }
 
 func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options) (*UDPSession, error) {
-	if conn == nil {
-		return nil, badArgument("conn", conn, "a packet connection")
+	if isNil(conn) {
+		return nil, badArgument("conn", nil, "a packet connection")
 	}
-	if raddr == nil {
-		return nil, badArgument("raddr", raddr, "an address")
+	if isNil(raddr) {
+		return nil, badArgument("raddr", nil, "an address")
 	}
 	e := newEndpoint(conn, owned, o)
 	peer, custom := newPeerAddr(raddr)
@@ -126,6 +127,12 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	DefaultSnmp.connOpened(true)
 	e.start()
 	return s, nil
+}
+
+// isNil reports whether v is nil, or a nil pointer in an interface.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // resolve finds the UDP address of a peer. A name with addresses of both families is taken at its first, IPv4 before

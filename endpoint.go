@@ -34,7 +34,9 @@ type endpoint struct {
 	waits    timeWaits
 	leaving  int // sessions out of the table whose last packets are still to be sent
 	stopping bool
+	woken    chan struct{} // closed by stop
 	done     chan struct{} // closed when the reader has ended
+	deaf     atomic.Bool   // the connection knows no deadlines: nobody can wake the reader
 }
 
 // sessionKey names a session on a socket.
@@ -48,6 +50,7 @@ func newEndpoint(conn net.PacketConn, owned bool, o *options) *endpoint {
 		conn: conn, owned: owned, sealer: newSealer(o.block), sched: o.sched, opts: *o,
 		sessions: make(map[sessionKey]*UDPSession),
 		peers:    make(map[peerAddr]*UDPSession),
+		woken:    make(chan struct{}),
 		done:     make(chan struct{}),
 	}
 	if owned {
@@ -145,21 +148,33 @@ func (e *endpoint) unused() bool {
 
 // stop ends the reader.
 func (e *endpoint) stop() {
+	defer close(e.woken)
 	if e.owned {
 		e.conn.Close()
 		return
 	}
 	// The socket is the caller's: the reader is woken by a deadline in the past, which it takes away as it leaves.
-	_ = e.conn.SetReadDeadline(time.Unix(1, 0))
+	if e.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+		e.deaf.Store(true)
+	}
 }
 
-// waitStopped returns once an endpoint that is stopping reads no more.
+// stopPatience bounds the wait for a reader. Only a connection that takes a deadline and does not heed it lets it pass.
+const stopPatience = time.Second
+
+// waitStopped returns once an endpoint that is stopping reads no more, if it can be stopped.
 func (e *endpoint) waitStopped() {
 	e.mu.RLock()
 	stopping := e.stopping
 	e.mu.RUnlock()
-	if stopping && !e.owned {
-		<-e.done
+	if !stopping || e.owned || e.deaf.Load() {
+		return
+	}
+	patience := time.NewTimer(stopPatience)
+	defer patience.Stop()
+	select {
+	case <-e.done:
+	case <-patience.C:
 	}
 }
 

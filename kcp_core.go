@@ -41,7 +41,8 @@ type core struct {
 	connectAt  millis // when it asks next
 	connects   uint8
 	tellWindow bool
-	wasFull    bool // the peer has been told a window of 0
+	wasFull    bool   // the peer has been told a window of 0
+	toldWnd    uint32 // the window in the newest segment sent
 	rtt        rttEstimator
 	cc         congestion
 	rate       tokenBucket
@@ -78,7 +79,7 @@ type ackItem struct {
 // coreStats counts what the state machine did. The owner adds it up.
 type coreStats struct {
 	segsIn, segsOut          uint64
-	bytesSent, bytesReceived uint64 // of the application's, first transmissions and deliveries in order
+	bytesSent, bytesReceived uint64 // of the application's, each counted once
 	fastRetrans              uint64
 	earlyRetrans             uint64
 	timeoutRetrans           uint64

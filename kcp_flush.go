@@ -10,7 +10,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 	c.askHello(now)
 	c.connectTick(now)
 	f := flusher{c: c, w: w, now: now}
-	f.hdr = segment{conv: c.conv, wnd: c.window(), una: c.rcvNxt}
+	f.begin()
 	c.detectTimeouts(now)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
@@ -28,7 +28,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 // flushAcks writes the pending acknowledgements and nothing else.
 func (c *core) flushAcks(now millis, w *packetWriter) (more bool) {
 	f := flusher{c: c, w: w, now: now}
-	f.hdr = segment{conv: c.conv, wnd: c.window(), una: c.rcvNxt}
+	f.begin()
 	more = !f.acks(true)
 	w.finish()
 	return more
@@ -40,6 +40,11 @@ type flusher struct {
 	w   *packetWriter
 	now millis
 	hdr segment // conv, wnd and una of every segment of this flush
+}
+
+func (f *flusher) begin() {
+	c := f.c
+	f.hdr = segment{conv: c.conv, wnd: c.window(), una: c.rcvNxt}
 }
 
 func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
@@ -57,6 +62,7 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 		f.c.note(outputLog[cmd-cmdPush], &f.hdr, len(data))
 	}
 	f.c.stats.segsOut++
+	f.c.toldWnd = uint32(f.hdr.wnd)
 	return true
 }
 

@@ -45,6 +45,7 @@ func (c *core) receive(s *segment, now millis) {
 	c.in.present.set(slot)
 	*c.in.at(s.sn) = recvSegment{data: append(c.getBuffer(len(s.data))[:0], s.data...), frg: s.frg}
 	c.beyond++
+	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.beyond > 1
 	c.advance()
 	if gap {
@@ -106,20 +107,23 @@ func (c *core) take() []byte {
 	seg.data = nil
 	c.in.present.clear(c.in.slot(c.readNxt))
 	c.readNxt++
-	c.stats.bytesReceived += uint64(len(data))
 	return data
 }
 
-// afterRead lets waiting segments in and tells the peer of a window that has opened again: when a quarter of it is
-// free, or at the latest when there is nothing more to read, so that a slow reader does not send an update for each
-// segment.
+// afterRead lets waiting segments in and tells the peer of a window that has opened again: of a closed one when a quarter
+// of it is free, or at the latest when there is nothing more to read, so that a slow reader does not send an update for
+// each segment; of one that the peer believes to be half closed or more when it has opened by a half.
 func (c *core) afterRead() {
 	c.advance()
-	if !c.wasFull {
+	free := uint32(c.window())
+	if c.wasFull {
+		if free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
+			c.wasFull = false
+			c.tellWindow = true
+		}
 		return
 	}
-	if free := uint32(c.window()); free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
-		c.wasFull = false
+	if c.toldWnd < c.rcvWnd/2 && free >= c.toldWnd+c.rcvWnd/2 && c.stats.segsOut > 0 {
 		c.tellWindow = true
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 )
 
@@ -53,6 +54,10 @@ func (e *endpoint) readLoop() {
 		case n > 0:
 			r.batch(r.msgs[:n])
 			pause = readErrorPause
+			if n == 1 {
+				// The socket is most likely empty now: whoever was woken runs before the next look at it.
+				runtime.Gosched()
+			}
 		case errors.Is(err, net.ErrClosed):
 			if !e.isStopping() {
 				e.failed(errSocketClosed)
@@ -66,6 +71,7 @@ func (e *endpoint) readLoop() {
 	}
 	if !e.owned {
 		e.io.release()
+		<-e.woken
 		_ = e.conn.SetReadDeadline(time.Time{})
 	}
 }
@@ -112,7 +118,7 @@ func (r *reader) settle(s *UDPSession) {
 	s.touched = false
 	ended := s.settle(r.now)
 	due := !ended && !s.ended && s.core.nextEvent(r.now) <= r.now
-	s.core.stats.addTo(&s.counted, &r.counters)
+	s.count(&r.counters)
 	logs := s.takeLogs(nil)
 	s.mu.Unlock()
 	s.log.Load().report(logs)

@@ -71,7 +71,6 @@ type UDPSession struct {
 	bytesOnWire uint64
 	packetsIn   uint64
 	bytesIn     uint64
-	oobSent     uint64
 }
 
 // fecShards is a Reed-Solomon configuration; 0/0 is none.
@@ -200,7 +199,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 	if c.readable() > 0 || c.ctl.hasPeerFinal || c.connecting || s.ended {
 		s.readCond.Broadcast()
 	}
-	if c.queued() < c.sndWnd || s.ended {
+	if c.queued() <= c.sndWnd-c.sndWnd/writeShare || s.ended {
 		s.writeCond.Broadcast()
 	}
 	if s.ended {
@@ -213,6 +212,10 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 	s.arm(now)
 	return false
 }
+
+// writeShare: a Write that waits for the window goes on once this share of it is free, so that it is not woken for each
+// ACK (the kernel's sk_stream_write_space does likewise for TCP).
+const writeShare = 4
 
 // arm sets the timer to the next event. Called with the lock held.
 func (s *UDPSession) arm(now millis) {

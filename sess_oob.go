@@ -112,7 +112,7 @@ func (s *UDPSession) oobMax() int {
 }
 
 // SendOOB sends data in a datagram of its own, once: it may be lost, doubled or overtaken, and nothing acknowledges it.
-// It fails for data that is empty or longer than GetOOBMaxSize, and on a session that has ended.
+// It fails for data that is empty or longer than GetOOBMaxSize, on a session that has ended, and without a nonce.
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
 	most, local := s.oobMax(), s.local
@@ -126,18 +126,20 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	}
 	tx := txPool.Get().(*txScratch)
 	defer txPool.Put(tx)
-	tx.oob(s, data, local)
+	size, err := tx.oob(s, data, local)
 	tx.finish()
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.packetsSent++
-	s.bytesOnWire += uint64(len(data))
-	s.oobSent++
+	s.bytesOnWire += uint64(size)
 	s.mu.Unlock()
 	return nil
 }
 
-// oob builds the packet of SendOOB.
-func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) {
+// oob builds the packet of SendOOB and returns its size.
+func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) (size int, err error) {
 	sealer := s.ep.sealer
 	head, tail := sealer.headroom(), sealer.tailroom()
 	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
@@ -150,11 +152,12 @@ func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) {
 	copy(p[oobHeader:], data)
 	b = b[:head+oobHeader+len(data)+tail]
 	tx.w.start += len(b)
-	if sealer.seal(b) != nil {
+	if err := sealer.seal(b); err != nil {
 		s.ep.entropyFailures.Add(1)
-		return
+		return 0, err
 	}
 	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr, local: local})
 	tx.counters.outPkts++
 	tx.counters.outBytes += uint64(len(b))
+	return len(b), nil
 }

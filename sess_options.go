@@ -109,7 +109,7 @@ func (s *UDPSession) configure(set func()) {
 }
 
 // SetLogger reports the events in mask to logger, whose args are key, value pairs as slog takes them. It is called
-// outside all locks. A nil logger ends it.
+// outside all locks, by several goroutines at once. A nil logger ends it.
 func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...any)) {
 	l := newLogger(mask, logger)
 	s.log.Store(l)

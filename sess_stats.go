@@ -7,7 +7,7 @@ import "time"
 // Stats is what one session has done and how it stands. Counts are since its beginning.
 type Stats struct {
 	BytesSent     uint64 // of the application, sent at least once
-	BytesReceived uint64 // of the application, read or ready to be read
+	BytesReceived uint64 // of the application, arrived at least once
 
 	PacketsSent       uint64 // datagrams, those that the socket refused included
 	PacketsReceived   uint64 // datagrams that verified
@@ -85,6 +85,13 @@ func (s *UDPSession) Stats() Stats {
 }
 
 func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// count adds what has been counted since the last time to the totals of a batch. The lock is held.
+func (s *UDPSession) count(n *counters) {
+	c := &s.core
+	c.stats.addTo(&s.counted, n)
+	DefaultSnmp.queues(c.sendNxt.distance(c.sendEnd), c.queuedOutstanding(), c.readable())
+}
 
 // addTo adds what has been counted since the last time to the totals of a batch.
 func (s *coreStats) addTo(counted *coreStats, n *counters) {

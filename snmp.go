@@ -20,13 +20,13 @@ import (
 // The declaration is the table of the counters: all fields are uint64, and
 // their names and order are those of Header, ToSlice and counters.
 type Snmp struct {
-	BytesSent           uint64 // bytes that Write took
-	BytesReceived       uint64 // bytes that Read returned
+	BytesSent           uint64 // bytes of data sent, each counted once
+	BytesReceived       uint64 // bytes of data that arrived, each counted once
 	MaxConn             uint64 // most sessions that were open at once
 	ActiveOpens         uint64 // sessions dialled
 	PassiveOpens        uint64 // sessions accepted
 	CurrEstab           uint64 // sessions open now
-	InErrs              uint64 // reads of a socket that failed
+	InErrs              uint64 // datagrams dropped, for any reason
 	InCsumErrors        uint64 // datagrams with a wrong checksum or tag
 	KCPInErrors         uint64 // datagrams with segments that make no sense
 	InPkts              uint64 // datagrams received
@@ -46,9 +46,9 @@ type Snmp struct {
 	FECParityShards     uint64 // parity packets received
 	FECShardSet         uint64 // groups received
 	FECShardMin         uint64 // groups with too few packets to rebuild the rest
-	RingBufferSndQueue  uint64 // segments waiting for room in the send window
-	RingBufferRcvQueue  uint64 // segments waiting for Read
-	RingBufferSndBuffer uint64 // segments in flight
+	RingBufferSndQueue  uint64 // most segments of one session that waited to be sent
+	RingBufferRcvQueue  uint64 // most segments of one session that waited for Read
+	RingBufferSndBuffer uint64 // most segments of one session in flight
 	OOBPackets          uint64 // out-of-band packets received
 }
 
@@ -109,10 +109,21 @@ func (s *Snmp) connOpened(dialled bool) {
 	} else {
 		atomic.AddUint64(&s.PassiveOpens, 1)
 	}
-	open := atomic.AddUint64(&s.CurrEstab, 1)
+	raise(&s.MaxConn, atomic.AddUint64(&s.CurrEstab, 1))
+}
+
+// queues notes how many segments of a session wait to be sent, are in flight, and wait for Read.
+func (s *Snmp) queues(sndQueue, sndBuffer, rcvQueue uint32) {
+	raise(&s.RingBufferSndQueue, uint64(sndQueue))
+	raise(&s.RingBufferSndBuffer, uint64(sndBuffer))
+	raise(&s.RingBufferRcvQueue, uint64(rcvQueue))
+}
+
+// raise makes a counter at least v.
+func raise(counter *uint64, v uint64) {
 	for {
-		most := atomic.LoadUint64(&s.MaxConn)
-		if open <= most || atomic.CompareAndSwapUint64(&s.MaxConn, most, open) {
+		most := atomic.LoadUint64(counter)
+		if v <= most || atomic.CompareAndSwapUint64(counter, most, v) {
 			return
 		}
 	}

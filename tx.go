@@ -102,7 +102,7 @@ func (tx *txScratch) flush(s *UDPSession) {
 	s.giveUpClosing(now)
 	more := s.core.flush(now, &tx.w)
 	ended := s.settle(now)
-	s.core.stats.addTo(&s.counted, &tx.counters)
+	s.count(&tx.counters)
 	s.transmitting = len(tx.w.packets) > 0
 	logs := s.takeLogs(tx.w.packets)
 	tx.local = s.local
@@ -266,7 +266,19 @@ type peerAddr struct {
 // newPeerAddr takes an address apart. custom is the address itself if it is not a UDP one.
 func newPeerAddr(addr net.Addr) (p peerAddr, custom net.Addr) {
 	if u, ok := addr.(*net.UDPAddr); ok {
-		return peerAddr{udp: canonicalPeer(u.AddrPort())}, nil
+		return peerAddr{udp: canonicalPeer(thisHost(u.AddrPort()))}, nil
 	}
 	return peerAddr{custom: addr.Network() + "|" + addr.String()}, addr
+}
+
+// thisHost makes the unspecified address the loopback one of its family, as package net does for a dialled socket: that
+// is where the kernel sends to, and what its answers come from.
+func thisHost(a netip.AddrPort) netip.AddrPort {
+	switch ip := a.Addr().Unmap(); {
+	case !ip.IsValid(), ip == netip.IPv4Unspecified():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
+	case ip.IsUnspecified():
+		return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
+	}
+	return a
 }

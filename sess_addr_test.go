@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// echoListener accepts sessions and sends back what they send, until the test ends.
+func echoListener(t *testing.T, l *Listener) *Listener {
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			s, err := l.AcceptKCP()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(struct{ io.Writer }{s}, struct{ io.Reader }{s})
+				s.SetLinger(0)
+				_ = s.Close()
+			}()
+		}
+	}()
+	return l
+}
+
+// echoOnce sends a few messages through a session and closes it.
+func echoOnce(t *testing.T, s *UDPSession) {
+	t.Helper()
+	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+	for i := range 3 {
+		want := fmt.Sprintf("message %d", i)
+		mustWrite(t, s, []byte(want))
+		if got := string(mustRead(t, s, 100)); got != want {
+			t.Fatalf("got %q back, want %q", got, want)
+		}
+	}
+	s.SetLinger(0)
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// linkLocal returns a link-local IPv6 address of this machine, without its zone, and the interface.
+func linkLocal(t *testing.T) (netip.Addr, net.Interface) {
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+				return p.Addr().WithZone(""), i
+			}
+		}
+	}
+	t.Skip("no interface has a link-local IPv6 address")
+	panic("unreachable")
+}
+
+func needIPv6(t *testing.T) {
+	c, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 on this machine")
+	}
+	c.Close()
+}
+
+func TestDialAndListenAddresses(t *testing.T) {
+	zoned := func(t *testing.T, byIndex bool) string {
+		ip, i := linkLocal(t)
+		if byIndex {
+			return ip.WithZone(strconv.Itoa(i.Index)).String()
+		}
+		return ip.WithZone(i.Name).String()
+	}
+	host := func(h string) func(*testing.T) string { return func(*testing.T) string { return h } }
+	v6 := func(h string) func(*testing.T) string {
+		return func(t *testing.T) string {
+			needIPv6(t)
+			return h
+		}
+	}
+	tests := []struct {
+		name         string
+		listen, dial func(t *testing.T) string // hosts
+		peer         string                    // what the dialled session's RemoteAddr begins with; "": not looked at
+	}{
+		{"IPv4", host("127.0.0.1"), host("127.0.0.1"), "127.0.0.1:"},
+		{"IPv6", v6("::1"), v6("::1"), "[::1]:"},
+		{"localhost", host("localhost"), host("localhost"), ""},
+		{"all addresses, reached by IPv4", host(""), host("127.0.0.1"), "127.0.0.1:"},
+		{"all addresses, reached by IPv6", v6(""), v6("::1"), "[::1]:"},
+		{"all of IPv6, reached by IPv4", v6("::"), host("127.0.0.1"), "127.0.0.1:"},
+		{"all of IPv4", host("0.0.0.0"), host("127.0.0.1"), "127.0.0.1:"},
+		{"IPv4 in IPv6", host("127.0.0.1"), host("::ffff:127.0.0.1"), "127.0.0.1:"},
+		{"no host is this machine", host(""), host(""), "127.0.0.1:"},
+		{"unspecified IPv4 is this machine", host(""), host("0.0.0.0"), "127.0.0.1:"},
+		{"unspecified IPv6 is this machine", v6("::"), v6("::"), "[::1]:"},
+		{"zone by name", func(t *testing.T) string { return zoned(t, false) }, func(t *testing.T) string { return zoned(t, false) }, "[fe80:"},
+		{"zone by number", func(t *testing.T) string { return zoned(t, true) }, func(t *testing.T) string { return zoned(t, true) }, "[fe80:"},
+		{"zone on the dialling side alone", v6("::"), func(t *testing.T) string { return zoned(t, true) }, "[fe80:"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			laddr := net.JoinHostPort(tt.listen(t), "0")
+			dialHost := tt.dial(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			for name, dial := range map[string]func(addr string) (*UDPSession, error){
+				"DialWithOptions": func(addr string) (*UDPSession, error) { return DialWithOptions(addr, nil, 0, 0) },
+				"Config.Dial":     func(addr string) (*UDPSession, error) { return new(Config).Dial(ctx, addr) },
+				"WaitPeer":        func(addr string) (*UDPSession, error) { return (&Config{WaitPeer: true}).Dial(ctx, addr) },
+			} {
+				l, err := ListenWithOptions(laddr, nil, 0, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				echoListener(t, l)
+				port := l.Addr().(*net.UDPAddr).Port
+				if port == 0 {
+					t.Fatal("Addr says port 0")
+				}
+				s, err := dial(net.JoinHostPort(dialHost, strconv.Itoa(port)))
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if got := s.RemoteAddr().String(); !strings.HasPrefix(got, tt.peer) || !strings.HasSuffix(got, ":"+strconv.Itoa(port)) {
+					t.Errorf("%s: RemoteAddr is %s, want %s...:%d", name, got, tt.peer, port)
+				}
+				if got := s.LocalAddr().(*net.UDPAddr); got.Port == 0 {
+					t.Errorf("%s: LocalAddr is %v", name, got)
+				}
+				echoOnce(t, s)
+			}
+		})
+	}
+}
+
+func TestAcceptedSessionKnowsItsAddresses(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, s, []byte("x"))
+	a, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := a.(*UDPSession)
+	if got, want := accepted.LocalAddr().String(), l.Addr().String(); got != want {
+		t.Errorf("LocalAddr is %s, want the listener's %s", got, want)
+	}
+	if got, want := accepted.RemoteAddr().(*net.UDPAddr).Port, s.LocalAddr().(*net.UDPAddr).Port; got != want {
+		t.Errorf("RemoteAddr has port %d, want the dialler's %d", got, want)
+	}
+	if accepted.GetConv() != s.GetConv() {
+		t.Errorf("conv is %d, want %d", accepted.GetConv(), s.GetConv())
+	}
+	for _, c := range []*UDPSession{accepted, s} {
+		c.SetLinger(0)
+		_ = c.Close()
+	}
+}
+
+// The same conv id may be used by many sessions from different addresses.
+func TestOneConvFromManyAddresses(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoListener(t, l)
+	for range 5 {
+		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewConn4(77, l.Addr(), nil, 0, 0, true, conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			echoOnce(t, s)
+			if _, err := conn.WriteTo([]byte("x"), l.Addr()); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the session was given its socket and closed, but a write to it gives %v", err)
+			}
+		}()
+	}
+}
+
+func TestCustomPacketConnOnBothSides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sched := NewTimedSched(1)
+		defer sched.Close()
+		near, far := newMemPipe()
+		c := Config{Scheduler: sched}
+		l, err := c.Serve(far)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.Client(near, memAddr("b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, s, []byte("hello"))
+		a, err := l.AcceptKCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(mustRead(t, a, 100)); got != "hello" {
+			t.Errorf("read %q", got)
+		}
+		mustWrite(t, a, []byte("welcome"))
+		if got := string(mustRead(t, s, 100)); got != "welcome" {
+			t.Errorf("read %q", got)
+		}
+		for _, tt := range []struct{ got, want net.Addr }{
+			{s.RemoteAddr(), memAddr("b")}, {s.LocalAddr(), memAddr("a")},
+			{a.RemoteAddr(), memAddr("a")}, {a.LocalAddr(), memAddr("b")}, {l.Addr(), memAddr("b")},
+		} {
+			if tt.got != tt.want {
+				t.Errorf("address %v, want %v, of the connection's own type", tt.got, tt.want)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = a.Close()
+		_ = l.Close()
+		time.Sleep(time.Minute)
+		// The connections are still the caller's.
+		if _, err := near.WriteTo([]byte("still open"), memAddr("b")); err != nil {
+			t.Error(err)
+		}
+		buf := make([]byte, 2000)
+		for {
+			n, _, err := far.ReadFrom(buf)
+			if err != nil {
+				t.Fatalf("the caller's connection cannot be read any more: %v", err)
+			}
+			if string(buf[:n]) == "still open" {
+				break
+			}
+		}
+	})
+}
+
+// noDeadlines is a net.PacketConn that cannot end a read before something comes.
+type noDeadlines struct {
+	*memConn
+	err error
+}
+
+func (c noDeadlines) SetReadDeadline(time.Time) error { return c.err }
+func (c noDeadlines) SetDeadline(time.Time) error     { return c.err }
+
+// A connection without deadlines keeps its reader until something arrives. Close does not wait for that.
+func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
+	for _, refusal := range []error{nil, errors.ErrUnsupported} {
+		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sched := NewTimedSched(1)
+				defer sched.Close()
+				near, far := newMemPipe()
+				c := Config{Scheduler: sched}
+				l, err := c.Serve(noDeadlines{far, refusal})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := c.Client(noDeadlines{near, refusal}, memAddr("b"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				s.SetLinger(0)
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(start); d > 5*time.Second {
+					t.Errorf("Close took %v", d)
+				}
+				near.Close()
+				far.Close()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// redirected is a connected socket whose WriteTo goes where it is connected to, whatever the address: what programs wrap
+// around a socket that another has opened for them.
+type redirected struct {
+	*net.UDPConn
+	writes int
+}
+
+func (c *redirected) WriteTo(p []byte, _ net.Addr) (int, error) {
+	c.writes++
+	return c.Write(p)
+}
+
+func TestWrapperOfAConnectedSocketKeepsItsWriteTo(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoListener(t, l)
+	udp, err := net.DialUDP("udp", nil, l.Addr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper := &redirected{UDPConn: udp}
+	s, err := NewConn4(5, l.Addr(), nil, 0, 0, true, wrapper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoOnce(t, s)
+	if wrapper.writes == 0 {
+		t.Error("the wrapper's WriteTo was not used")
+	}
+}
+
+func TestConnectedSocketItself(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoListener(t, l)
+	udp, err := net.DialUDP("udp", nil, l.Addr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewConn4(5, l.Addr(), nil, 0, 0, true, udp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoOnce(t, s)
+}
+
+func TestBadArgumentsAreNamed(t *testing.T) {
+	conn := newMemConn(memAddr("a"), nil)
+	defer conn.Close()
+	raddr := memAddr("b")
+	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	ctx := t.Context()
+	dial := func(c Config) error { _, err := c.Dial(ctx, "127.0.0.1:9"); return err }
+	session := func(_ *UDPSession, err error) error { return err }
+	listener := func(_ *Listener, err error) error { return err }
+	var (
+		noUDPConn *net.UDPConn
+		noUDPAddr *net.UDPAddr
+	)
+	tests := []struct {
+		name string
+		err  error
+		want []string // in the text
+	}{
+		{"an address without a port", session(DialWithOptions("127.0.0.1", nil, 0, 0)), []string{"dial", "127.0.0.1", "port"}},
+		{"a port that is none", session(DialWithOptions("127.0.0.1:70000", nil, 0, 0)), []string{"dial", "70000"}},
+		{"a port that is none, Config", dialErr(ctx, "127.0.0.1:nosuchport"), []string{"dial", "nosuchport"}},
+		{"listen on what is no address", listener(ListenWithOptions("nonsense", nil, 0, 0)), []string{"listen", "nonsense"}},
+		{"listen on a port that is taken", listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0)), []string{"listen", taken.LocalAddr().String(), "in use"}},
+		{"listen on an address of others", listener(ListenWithOptions("192.0.2.1:0", nil, 0, 0)), []string{"listen", "192.0.2.1"}},
+		{"no connection", session(NewConn2(raddr, nil, 0, 0, nil)), []string{"conn"}},
+		{"a nil connection of a type", session(NewConn2(raddr, nil, 0, 0, noUDPConn)), []string{"conn"}},
+		{"no connection to serve", listener(ServeConn(nil, 0, 0, nil)), []string{"conn"}},
+		{"a nil connection of a type to serve", listener(ServeConn(nil, 0, 0, noUDPConn)), []string{"conn"}},
+		{"no connection, Config", listener(new(Config).Serve(nil)), []string{"conn"}},
+		{"no connection, Client", session(new(Config).Client(nil, raddr)), []string{"conn"}},
+		{"no address", session(NewConn2(nil, nil, 0, 0, conn)), []string{"raddr"}},
+		{"a nil address of a type", session(NewConn2(noUDPAddr, nil, 0, 0, conn)), []string{"raddr"}},
+		{"an address to resolve", session(NewConn("::::", nil, 0, 0, conn)), []string{"::::"}},
+		{"too many shards", session(NewConn2(raddr, nil, 200, 56, conn)), []string{"parityShards", "56"}},
+		{"parity for nothing", session(NewConn2(raddr, nil, 0, 3, conn)), []string{"dataShards", "0"}},
+		{"no parity", session(NewConn2(raddr, nil, 10, 0, conn)), []string{"parityShards", "0"}},
+		{"MTU too small", dial(Config{MTU: 30}), []string{"Config.MTU", "30"}},
+		{"MTU negative", dial(Config{MTU: -1}), []string{"Config.MTU", "-1"}},
+		{"send window", dial(Config{SendWindow: 65536}), []string{"Config.SendWindow", "65536"}},
+		{"receive window", dial(Config{ReceiveWindow: -1}), []string{"Config.ReceiveWindow", "-1"}},
+		{"interval", dial(Config{Interval: time.Millisecond}), []string{"Config.Interval", "1ms"}},
+		{"interval too long", dial(Config{Interval: time.Hour}), []string{"Config.Interval", "1h"}},
+		{"fast resend", dial(Config{FastResend: 65}), []string{"Config.FastResend", "65"}},
+		{"keepalive", dial(Config{KeepAlive: -1}), []string{"Config.KeepAlive"}},
+		{"idle timeout", dial(Config{IdleTimeout: -1}), []string{"Config.IdleTimeout"}},
+		{"backlog", dial(Config{AcceptBacklog: -1}), []string{"Config.AcceptBacklog", "-1"}},
+		{"shards in a Config", dial(Config{DataShards: 255, ParityShards: 1}), []string{"Shards", "255"}},
+	}
+	for _, tt := range tests {
+		if tt.err == nil {
+			t.Errorf("%s: no error", tt.name)
+			continue
+		}
+		for _, want := range append(tt.want, "kcp") {
+			if !strings.Contains(tt.err.Error(), want) {
+				t.Errorf("%s: %q does not name %q", tt.name, tt.err, want)
+			}
+		}
+	}
+	if err := listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0)); !errors.As(err, new(*net.OpError)) || !errors.As(err, new(*os.SyscallError)) {
+		t.Errorf("a taken port gives %#v, want a *net.OpError of the system's error", err)
+	}
+}
+
+func dialErr(ctx context.Context, addr string) error {
+	_, err := new(Config).Dial(ctx, addr)
+	return err
+}
+
+func TestDialHeedsItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := dialErr(ctx, "localhost:9"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Dial with a cancelled context: %v, want context.Canceled", err)
+	}
+	if _, err := new(Config).Listen(ctx, "localhost:0"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Listen with a cancelled context: %v, want context.Canceled", err)
+	}
+}
+
+// A socket that was lent comes back as it was: no deadline, and each datagram by itself.
+func TestLentSocketComesBackAsItWas(t *testing.T) {
+	for range 20 {
+		var lent [2]*net.UDPConn
+		for i := range lent {
+			c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			lent[i] = c
+		}
+		l, err := ServeConn(nil, 0, 0, lent[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewConn(lent[0].LocalAddr().String(), nil, 0, 0, lent[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, s, []byte("x"))
+		a, err := l.AcceptKCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*UDPSession{s, a} {
+			c.SetLinger(0)
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		for i, to := range lent {
+			from := newBatchConn(lent[1-i])
+			run := outgoing{buf: make([]byte, 5*100), segment: 100, to: to.LocalAddr().(*net.UDPAddr).AddrPort()}
+			if sent, _, err := from.writeBatch([]outgoing{run}); sent != 5 {
+				t.Fatalf("%d of 5 datagrams left: %v", sent, err)
+			}
+			from.release()
+			buf := make([]byte, 2000)
+			for got := 0; got < 5; {
+				n, _, err := to.ReadFrom(buf)
+				if err != nil {
+					t.Fatalf("reading the socket that came back: %v", err)
+				}
+				switch n {
+				case 100:
+					got++
+				case 500:
+					t.Fatal("five datagrams came in one read")
+				}
+			}
+		}
+	}
+}
