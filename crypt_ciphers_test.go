@@ -4,7 +4,6 @@ package kcp
 
 import (
 	"bytes"
-	"crypto/cipher"
 	"fmt"
 	"strings"
 	"sync"
@@ -34,7 +33,7 @@ func TestFeedbackEqualsTheTextbookForEveryLength(t *testing.T) {
 		if !ok {
 			continue
 		}
-		cipherBlock := crypt.block.(cipher.Block)
+		cipherBlock := crypt.block
 		for n := range 2*crypt.chunk + 40 {
 			// Around the block and the chunk size each one, else a few.
 			if near := (n + 20) % crypt.chunk; near > 40 && n%307 != 0 {

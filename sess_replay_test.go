@@ -131,15 +131,9 @@ func (r *recording) replay(t *testing.T, server bool, drop func(i int, packet []
 		if s, err = dialOver(conn, false, peer, r.Conv, o); err != nil {
 			t.Fatal(err)
 		}
-		defer feed()
-		feed = func() {}
 		go func() {
-			time.Sleep(time.Millisecond)
-			for i, p := range packets {
-				if b := unhex(t, p); drop == nil || !drop(i, b) {
-					conn.put(b, peer)
-				}
-			}
+			time.Sleep(time.Millisecond) // what the packets acknowledge has to be written first
+			feed()
 		}()
 	}
 	r.exchange(t, s, write, read)

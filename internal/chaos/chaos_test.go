@@ -73,8 +73,6 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	return c
 }
 
-func (c *chaos) chance(p float64) bool { return c.rng.Float64() < p }
-
 func (c *chaos) run() {
 	t := c.t
 	c.net.SetDefault(chaosProfile(c.rng, c.config.BlockCrypt != nil))
