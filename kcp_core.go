@@ -144,7 +144,7 @@ func (c *core) setWindows(snd, rcv int) {
 	}
 	if rcv > 0 {
 		c.rcvWnd = uint32(min(rcv, wndMax))
-		c.advance()
+		c.afterRead()
 	}
 }
 

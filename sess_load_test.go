@@ -16,8 +16,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/seedkcp/kcp/internal/simnet"
 )
 
 func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
@@ -271,7 +269,7 @@ func checkEndError(t *testing.T, call string, err error) {
 func TestSettingsUnderTrafficLoseNothing(t *testing.T) {
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
-			p := simnet.Profile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.05, Duplicate: 0.02}
+			p := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.05, Duplicate: 0.02}
 			n := newSimPair(t, seed, p, Config{StreamMode: true})
 			defer n.close()
 			stop := make(chan struct{})

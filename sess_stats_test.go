@@ -10,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/seedkcp/kcp/internal/simnet"
 )
 
 // snmpSince returns what the process has counted since before, field by field.
@@ -162,7 +160,7 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 func TestStatsAndSnmpAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := DefaultSnmp.Copy()
-		p := simnet.Profile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05, Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
+		p := simProfile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05, Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
 		n := newSimPair(t, 3, p, Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 64, DataShards: 5, ParityShards: 2})
 		defer n.close()
 		if d := snmpSince(before); d.ActiveOpens != 1 || d.PassiveOpens != 1 || d.CurrEstab != 2 {

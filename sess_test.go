@@ -12,15 +12,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/seedkcp/kcp/internal/simnet"
 )
 
 // inSession runs f in virtual time with a dialled and an accepted session over a perfect link.
 func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPSession)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simnet.Profile{Delay: 5 * time.Millisecond}, c)
+		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, c)
 		defer n.close()
 		f(t, n.client, n.server)
 	})

@@ -8,31 +8,20 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/seedkcp/kcp/internal/simnet"
 )
 
 // simPair is a dialled and an accepted session over a simulated network, in the bubble of the caller.
 type simPair struct {
-	net            *simnet.Network
+	net            *simNetwork
 	sched          *TimedSched
 	listener       *Listener
 	client, server *UDPSession
 }
 
-// scenarioConfig is what a user of a long or lossy path sets.
-func scenarioConfig(noCongestionControl bool) Config {
-	return Config{
-		StreamMode: true, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
-		NoCongestionControl: noCongestionControl, SendWindow: 1024, ReceiveWindow: 1024,
-		DeadTimeout: 2 * time.Minute,
-	}
-}
-
 // newSimPair makes a pair whose session the client has opened with one byte.
-func newSimPair(t testing.TB, seed uint64, p simnet.Profile, c Config) *simPair {
+func newSimPair(t testing.TB, seed uint64, p simProfile, c Config) *simPair {
 	t.Helper()
-	n := &simPair{net: simnet.New(seed), sched: NewTimedSched(2)}
+	n := &simPair{net: newSimNetwork(seed), sched: NewTimedSched(2)}
 	n.net.SetDefault(p)
 	c.Scheduler = n.sched
 	at, err := n.net.Listen("10.0.0.1:4000")

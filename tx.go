@@ -208,12 +208,13 @@ func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
 	return packets, bytes
 }
 
-// addPacket copies a payload that was built elsewhere behind the packets laid out.
+// addPacket copies a parity packet behind the packets laid out. One that does not fit the MTU any more, because its group
+// began before the MTU was lowered, is left out.
 func (tx *txScratch) addPacket(payload []byte, head, tail int) {
 	w := &tx.w
 	end := w.start + head + len(payload) + tail
-	if end > len(w.arena) {
-		return // a parity packet less
+	if end > len(w.arena) || len(payload) > fecHeaderSize+w.limit {
+		return
 	}
 	copy(w.arena[w.start+head:], payload)
 	w.packets = append(w.packets, span{w.start, end})

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The tests in this directory see the library's inside and must not import the simulator below it: a program that
+// replaces another module by this one would have to resolve that path. What they need of a network is here.
+
+// simProfile says what all links of a simNetwork do to packets.
+type simProfile struct {
+	Delay          time.Duration
+	Jitter         time.Duration // an even share of it is added
+	JitterReorders bool          // without, packets keep their order
+	Loss           float64
+	Duplicate      float64
+	Reorder        float64 // held back by ReorderDelay
+	ReorderDelay   time.Duration
+}
+
+// simAction is what a simTap wants done with a packet.
+type simAction struct{ Drop bool }
+
+// simTap sees each packet that is sent.
+type simTap func(at time.Time, from, to net.Addr, payload []byte) simAction
+
+// simStats counts packets.
+type simStats struct{ Sent, Delivered uint64 }
+
+// simNetwork carries packets between its endpoints, in the virtual time of a synctest bubble.
+type simNetwork struct {
+	mu      sync.Mutex // guards what follows
+	rng     *rand.Rand
+	profile simProfile
+	tap     simTap
+	ends    map[string]*simEndpoint
+	last    map[string]time.Time // the newest arrival on each link
+	port    int
+
+	onWire          atomic.Int64
+	sent, delivered atomic.Uint64
+}
+
+// simEndpoint is a socket of the network.
+type simEndpoint struct {
+	*memConn
+	n    *simNetwork
+	home string
+}
+
+func newSimNetwork(seed uint64) *simNetwork {
+	return &simNetwork{
+		rng: rand.New(rand.NewPCG(seed, 5)), ends: make(map[string]*simEndpoint), last: make(map[string]time.Time), port: 49152,
+	}
+}
+
+func (n *simNetwork) SetDefault(p simProfile) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.profile = p
+}
+
+func (n *simNetwork) SetTap(t simTap) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tap = t
+}
+
+// Listen opens an endpoint; port 0 picks one.
+func (n *simNetwork) Listen(address string) (*simEndpoint, error) {
+	a, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if a.Port == 0 {
+		a.Port = n.port
+		n.port++
+	}
+	e := &simEndpoint{n: n, home: a.String()}
+	if old := n.ends[e.home]; old != nil && !old.isClosed() {
+		return nil, fmt.Errorf("address %v is in use", a)
+	}
+	e.memConn = newMemConn(a, func(data []byte, to net.Addr) { n.carry(e, data, to) })
+	n.ends[e.home] = e
+	return e, nil
+}
+
+func (c *memConn) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// Rebind makes the endpoint's packets come from another address; what is sent to the old one is lost.
+func (e *simEndpoint) Rebind(to *net.UDPAddr, _ bool) error {
+	e.n.mu.Lock()
+	defer e.n.mu.Unlock()
+	delete(e.n.ends, e.home)
+	e.home = to.String()
+	e.n.ends[e.home] = e
+	return nil
+}
+
+func (n *simNetwork) carry(e *simEndpoint, data []byte, to net.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	from, err := net.ResolveUDPAddr("udp", e.home)
+	if err != nil {
+		panic(err)
+	}
+	n.sent.Add(1)
+	p := n.profile
+	if n.tap != nil && n.tap(time.Now(), from, to, data).Drop {
+		return
+	}
+	copies := 1
+	if n.rng.Float64() < p.Duplicate {
+		copies = 2
+	}
+	for range copies {
+		if n.rng.Float64() < p.Loss {
+			continue
+		}
+		n.deliver(from, to.String(), data)
+	}
+}
+
+func (n *simNetwork) deliver(from *net.UDPAddr, to string, data []byte) {
+	p := n.profile
+	at := time.Now().Add(max(p.Delay, time.Nanosecond))
+	if p.Jitter > 0 {
+		at = at.Add(time.Duration(n.rng.Int64N(int64(p.Jitter))))
+	}
+	held := n.rng.Float64() < p.Reorder
+	if held {
+		at = at.Add(p.ReorderDelay)
+	}
+	link := from.String() + ">" + to
+	if !p.JitterReorders && !held {
+		if last := n.last[link]; !at.After(last) {
+			at = last.Add(time.Nanosecond)
+		}
+		n.last[link] = at
+	}
+	n.onWire.Add(1)
+	time.AfterFunc(time.Until(at), func() {
+		n.onWire.Add(-1)
+		n.mu.Lock()
+		e := n.ends[to]
+		n.mu.Unlock()
+		if e != nil && !e.isClosed() {
+			n.delivered.Add(1)
+			e.put(data, from)
+		}
+	})
+}
+
+// Stats counts the packets of all links.
+func (n *simNetwork) Stats() simStats { return simStats{n.sent.Load(), n.delivered.Load()} }
+
+// Leases returns the packets that are under way.
+func (n *simNetwork) Leases() int { return int(n.onWire.Load()) }
+
+// Close closes all endpoints.
+func (n *simNetwork) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.ends {
+		_ = e.Close()
+	}
+	return nil
+}
