@@ -90,25 +90,14 @@ func (c *cfbCrypt) Encrypt(dst, src []byte) {
 		return
 	}
 	subtle.XORBytes(data, data, c.first[:size])
-	// The keystream is made where it is needed; the bytes that it displaces
-	// wait on the stack.
-	var saved [cfbMaxBlock]byte
-	for len(data) >= 2*size {
-		prev, cur := data[:size], data[size:2*size]
-		copy(saved[:], cur)
-		c.block.Encrypt(cur, prev)
-		subtle.XORBytes(cur, cur, saved[:size])
+	scratch := cfbScratch.Get().(*[cfbMaxBlock + cfbMaxChunk]byte)
+	keystream := scratch[:size]
+	for len(data) > size {
+		c.block.Encrypt(keystream, data)
 		data = data[size:]
+		subtle.XORBytes(data, data, keystream)
 	}
-	if len(data) > size {
-		// No room for a whole block of keystream there: make it one block
-		// earlier.
-		prev, short := data[:size], data[size:]
-		copy(saved[:], prev)
-		c.block.Encrypt(prev, prev)
-		subtle.XORBytes(short, short, prev)
-		copy(prev, saved[:])
-	}
+	cfbScratch.Put(scratch)
 }
 
 // Decrypt implements BlockCrypt. The keystream depends on ciphertext alone, so

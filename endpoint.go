@@ -162,12 +162,25 @@ func (e *endpoint) stop() {
 // stopPatience bounds the wait for a reader. Only a connection that takes a deadline and does not heed it lets it pass.
 const stopPatience = time.Second
 
-// waitStopped returns once an endpoint that is stopping reads no more, if it can be stopped.
-func (e *endpoint) waitStopped() {
+// waitStopped returns once an endpoint that is stopping reads no more, if it can be stopped. One that is used by nobody
+// but aborted, which may be nil, stops as soon as the last packet of that session is out.
+func (e *endpoint) waitStopped(aborted *UDPSession) {
 	e.mu.RLock()
 	stopping := e.stopping
+	if aborted != nil && e.listener == nil && len(e.sessions) < 2 {
+		for _, s := range e.sessions {
+			stopping = s == aborted
+		}
+	}
 	e.mu.RUnlock()
-	if !stopping || e.owned || e.deaf.Load() {
+	if stopping {
+		e.awaitReader()
+	}
+}
+
+// awaitReader waits for the reader of a socket that is the caller's to end.
+func (e *endpoint) awaitReader() {
+	if e.owned || e.deaf.Load() {
 		return
 	}
 	patience := time.NewTimer(stopPatience)

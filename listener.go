@@ -51,6 +51,7 @@ func (l *Listener) AcceptKCP() (*UDPSession, error) {
 			return nil, errTimeout
 		}
 		if s, ok := l.backlog.Pop(); ok {
+			s.handedOut.Store(true)
 			return s, nil
 		}
 		if l.failure != nil {
@@ -111,12 +112,18 @@ func (l *Listener) Close() error {
 	if e.listener == l {
 		e.listener = nil
 	}
-	stop := e.unused()
+	stop, inUse := e.unused(), false
+	for _, s := range e.sessions {
+		inUse = inUse || s.handedOut.Load()
+	}
 	e.mu.Unlock()
 	if stop {
 		e.stop()
 	}
-	e.waitStopped()
+	if !inUse {
+		// Those that were not accepted are about to go: the endpoint stops when their last packets are out.
+		e.awaitReader()
+	}
 	return nil
 }
 

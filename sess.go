@@ -22,6 +22,7 @@ type UDPSession struct {
 	nextOfPeer    *UDPSession   // the next session with the same peer, guarded by the endpoint's lock
 	sharesAddress atomic.Bool   // HELLO says that several sessions share the peer's address on purpose
 	newestSeqID   atomic.Uint32 // of the newest FEC shard received
+	handedOut     atomic.Bool   // Accept has returned it
 
 	dup atomic.Int32           // further copies of each datagram
 	log atomic.Pointer[logger] // nil: none
@@ -159,6 +160,7 @@ func (s *UDPSession) applyFEC() {
 	default:
 		_ = s.encoder.setShards(want.data, want.parity)
 	}
+	s.applyMTU()
 }
 
 // runTimed flushes the session when its time has come.

@@ -25,6 +25,7 @@ func (s *UDPSession) Close() error {
 	s.readCond.Broadcast()
 	s.writeCond.Broadcast()
 	ended := s.ended
+	var aborted *UDPSession
 	if !ended {
 		if s.linger > 0 {
 			s.core.closeWrite(now)
@@ -33,6 +34,7 @@ func (s *UDPSession) Close() error {
 		} else {
 			s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
 			s.lingerAt = now
+			aborted = s
 		}
 	}
 	s.mu.Unlock()
@@ -41,7 +43,7 @@ func (s *UDPSession) Close() error {
 	} else {
 		s.flushNow()
 	}
-	s.ep.waitStopped()
+	s.ep.waitStopped(aborted)
 	return nil
 }
 

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"fmt"
 	"net"
 )
 
@@ -69,20 +70,31 @@ func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 }
 
 // SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets, 0, 0
-// to send without FEC. A peer finds out by itself. An error names the argument that is out of range.
+// to send without FEC. A peer finds out by itself. An error names the argument that is out of range, or an MTU that leaves
+// no room.
 func (s *UDPSession) SetFEC(data, parity int) error {
 	if err := checkShards(data, parity); err != nil {
 		return err
 	}
+	want := fecShards{data, parity}
+	if data <= 0 {
+		want = fecShards{}
+	}
+	var err error
 	s.configure(func() {
-		s.fecWanted = fecShards{data, parity}
+		old := s.fecWanted
+		s.fecWanted = want
+		if !s.applyMTU() {
+			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", s.overhead()+segmentHeaderSize+1))
+			s.fecWanted = old
+			return
+		}
 		s.fecChange = true
 		if !s.transmitting {
 			s.applyFEC()
 		}
-		s.applyMTU()
 	})
-	return nil
+	return err
 }
 
 // checkShards validates a Reed-Solomon configuration; both zero or less is none.

@@ -21,9 +21,15 @@ type simPair struct {
 // newSimPair makes a pair whose session the client has opened with one byte.
 func newSimPair(t testing.TB, seed uint64, p simProfile, c Config) *simPair {
 	t.Helper()
+	return newUnlikeSimPair(t, seed, p, c, c)
+}
+
+// newUnlikeSimPair is newSimPair with settings of its own for each side.
+func newUnlikeSimPair(t testing.TB, seed uint64, p simProfile, client, server Config) *simPair {
+	t.Helper()
 	n := &simPair{net: newSimNetwork(seed), sched: NewTimedSched(2)}
 	n.net.SetDefault(p)
-	c.Scheduler = n.sched
+	client.Scheduler, server.Scheduler = n.sched, n.sched
 	at, err := n.net.Listen("10.0.0.1:4000")
 	if err != nil {
 		t.Fatal(err)
@@ -32,10 +38,10 @@ func newSimPair(t testing.TB, seed uint64, p simProfile, c Config) *simPair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.listener, err = c.Serve(at); err != nil {
+	if n.listener, err = server.Serve(at); err != nil {
 		t.Fatal(err)
 	}
-	if n.client, err = c.Client(from, at.LocalAddr()); err != nil {
+	if n.client, err = client.Client(from, at.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := n.client.Write([]byte{1}); err != nil {

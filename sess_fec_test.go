@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fecRecording is what one side of a recording sent, as far as FEC is concerned.
+type fecRecording struct {
+	r      recording
+	server bool // whether it is replayed into a listener
+	groups [][]int
+	opens  []bool // by packet: whether it can open a session
+}
+
+// fecRecordings returns both sides of each recording with FEC.
+func fecRecordings(t *testing.T) (all []fecRecording) {
+	for _, r := range recordings(t) {
+		if r.DataShards == 0 {
+			continue
+		}
+		for _, server := range []bool{true, false} {
+			packets := r.ServerPackets
+			if server {
+				packets = r.ClientPackets
+			}
+			f := fecRecording{r: r, server: server, opens: make([]bool, len(packets))}
+			sealer := newSealer(r.block(t))
+			groups := make(map[uint32][]int)
+			parity := make(map[uint32]bool)
+			for i, hex := range packets {
+				opened, ok := sealer.open(unhex(t, hex))
+				if !ok {
+					t.Fatal("a recorded packet does not open")
+				}
+				h, ok := parseFECHeader(opened)
+				if !ok || h.kind != fecTypeData && h.kind != fecTypeParity {
+					t.Fatalf("a recorded packet of kind %#x", h.kind)
+				}
+				group := h.seqid / uint32(r.DataShards+r.ParityShards)
+				groups[group] = append(groups[group], i)
+				parity[group] = parity[group] || h.kind == fecTypeParity
+				if h.kind == fecTypeData {
+					s := segmentsOf(opened[fecHeaderSize:])[0]
+					f.opens[i] = s.cmd == cmdPush && s.sn < wndInitial && s.una == 0
+				}
+			}
+			for _, group := range slices.Sorted(maps.Keys(groups)) {
+				if members := groups[group]; parity[group] && len(members) == r.DataShards+r.ParityShards {
+					f.groups = append(f.groups, members)
+				}
+			}
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// lost returns what does not reach a session if the given packets are lost: into a listener, also what comes before one
+// that opens it. ok is false if a group loses more than it can.
+func (f *fecRecording) lost(dropped map[int]bool) (lost map[int]bool, ok bool) {
+	lost = maps.Clone(dropped)
+	if f.server {
+		for i := 0; i < len(f.opens) && (!f.opens[i] || dropped[i]); i++ {
+			lost[i] = true
+		}
+	}
+	inGroups := 0
+	for _, members := range f.groups {
+		n := 0
+		for _, i := range members {
+			if lost[i] {
+				n++
+			}
+		}
+		inGroups += n
+		if n > f.r.ParityShards {
+			return nil, false
+		}
+	}
+	return lost, inGroups == len(lost)
+}
+
+// replayWithout replays the recording without the given packets and checks that nothing was waited for.
+func (f *fecRecording) replayWithout(t *testing.T, dropped map[int]bool) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		f.r.replay(t, f.server, func(i int, _ []byte) bool { return dropped[i] })
+		// A replay ends with a second in which nothing more may come.
+		if d := time.Since(start); d > 1050*time.Millisecond {
+			t.Fatalf("without packets %v it took %v, want what is lost back at once", slices.Sorted(maps.Keys(dropped)), d)
+		}
+	})
+}
+
+func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
+	for _, f := range fecRecordings(t) {
+		name := fmt.Sprintf("cipher %q fec %d,%d stream %v server %v", f.r.Cipher, f.r.DataShards, f.r.ParityShards, f.r.Stream, f.server)
+		t.Run(name, func(t *testing.T) {
+			if len(f.groups) == 0 {
+				t.Skip("no group of this recording has its parity")
+			}
+			patterns := 0
+			try := func(dropped map[int]bool) {
+				if lost, ok := f.lost(dropped); ok && len(lost) > 0 {
+					f.replayWithout(t, dropped)
+					patterns++
+				}
+			}
+			for _, members := range f.groups {
+				// Each packet alone, and each run of as many as the parity makes up for.
+				for at := range members {
+					try(map[int]bool{members[at]: true})
+					run := make(map[int]bool)
+					for _, i := range members[at:min(at+f.r.ParityShards, len(members))] {
+						run[i] = true
+					}
+					try(run)
+				}
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			for range 30 {
+				// In all groups at once, at random.
+				dropped := make(map[int]bool)
+				for _, members := range f.groups {
+					for _, at := range rng.Perm(len(members))[:rng.IntN(f.r.ParityShards+1)] {
+						dropped[members[at]] = true
+					}
+				}
+				try(dropped)
+			}
+			if patterns < 20 {
+				t.Errorf("only %d patterns of loss were tried", patterns)
+			}
+		})
+	}
+}
+
+// fastConfig is what a program sets that wants its messages soon.
+func fastConfig(data, parity int) Config {
+	return Config{
+		DataShards: data, ParityShards: parity, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
+		NoCongestionControl: true, ACKNoDelay: true,
+	}
+}
+
+// chatter sends messages both ways, one each 10 ms, until count have been sent, and checks that they arrive in order.
+func chatter(t *testing.T, n *simPair, count int) {
+	t.Helper()
+	done := make(chan struct{}, 2)
+	for _, ends := range [2][2]*UDPSession{{n.client, n.server}, {n.server, n.client}} {
+		go func() {
+			for i := range count {
+				if _, err := ends[0].Write(fmt.Appendf(nil, "message %d", i)); err != nil {
+					t.Errorf("Write: %v", err)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		go func() {
+			defer func() { done <- struct{}{} }()
+			buf := make([]byte, 100)
+			for i := range count {
+				m, err := ends[1].Read(buf)
+				if got, want := string(buf[:m]), fmt.Sprintf("message %d", i); got != want || err != nil {
+					t.Errorf("got %q, %v, want %q", got, err, want)
+					return
+				}
+			}
+		}()
+	}
+	<-done
+	<-done
+}
+
+func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
+	tests := []struct{ client, server fecShards }{
+		{fecShards{10, 3}, fecShards{10, 3}},
+		{fecShards{10, 3}, fecShards{}},
+		{fecShards{}, fecShards{5, 2}},
+		{fecShards{3, 1}, fecShards{10, 3}},
+		{fecShards{1, 1}, fecShards{20, 5}},
+		{fecShards{2, 2}, fecShards{4, 4}},
+	}
+	for i, tt := range tests {
+		t.Run(fmt.Sprint(tt.client, tt.server), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}
+				n := newUnlikeSimPair(t, uint64(i), p, fastConfig(tt.client.data, tt.client.parity), fastConfig(tt.server.data, tt.server.parity))
+				defer n.close()
+				chatter(t, n, 1000)
+				for name, check := range map[string]struct {
+					peer fecShards
+					st   Stats
+				}{"client": {tt.server, n.client.Stats()}, "server": {tt.client, n.server.Stats()}} {
+					if got := check.st.FECRecovered; check.peer.data > 0 && got < 30 || check.peer.data == 0 && got > 0 {
+						t.Errorf("the %s recovered %d packets of a peer with shards %v", name, got, check.peer)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestSetFECAtRunTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newUnlikeSimPair(t, 9, simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}, fastConfig(0, 0), fastConfig(10, 3))
+		defer n.close()
+		local := n.client.LocalAddr().String()
+		newest, outOfOrder, plain, shards := uint32(0), 0, 0, 0
+		n.net.SetTap(func(_ time.Time, from, _ net.Addr, payload []byte) simAction {
+			if h, ok := parseFECHeader(payload); ok && from.String() == local {
+				switch h.kind {
+				case fecTypeData, fecTypeParity:
+					if shards++; h.seqid <= newest && newest > 0 {
+						outOfOrder++
+					}
+					newest = h.seqid
+				default:
+					plain++
+				}
+			}
+			return simAction{}
+		})
+		for _, step := range []fecShards{{10, 3}, {3, 1}, {0, 0}, {5, 2}, {1, 1}, {0, 0}, {0, 0}, {10, 3}, {30, 10}} {
+			if err := n.client.SetFEC(step.data, step.parity); err != nil {
+				t.Fatalf("SetFEC(%d, %d): %v", step.data, step.parity, err)
+			}
+			plain, shards = 0, 0
+			before := n.server.Stats()
+			chatter(t, n, 500)
+			recovered := n.server.Stats().FECRecovered - before.FECRecovered
+			if step.data > 0 && (recovered < 10 || plain > 3 || shards < 500) {
+				t.Errorf("with %v the peer recovered %d packets of %d shards and %d plain ones", step, recovered, shards, plain)
+			}
+			if step.data == 0 && (shards > 3 || plain < 500) {
+				t.Errorf("without FEC %d shards and %d plain packets left", shards, plain)
+			}
+		}
+		if outOfOrder > 0 {
+			t.Errorf("%d seqids went backwards", outOfOrder)
+		}
+	})
+}
+
+func TestSetFECUnderTraffic(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			c := fastConfig(0, 0)
+			c.StreamMode = true
+			p := simProfile{Delay: 10 * time.Millisecond, Loss: 0.1, Jitter: 5 * time.Millisecond, JitterReorders: true, Duplicate: 0.05}
+			n := newSimPair(t, seed, p, c)
+			defer n.close()
+			stop := make(chan struct{})
+			go func() {
+				rng := rand.New(rand.NewPCG(seed, 7))
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Duration(rng.IntN(40)) * time.Millisecond):
+						k := rng.IntN(12)
+						if err := n.client.SetFEC(k, min(k, 1+rng.IntN(4))); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			}()
+			n.move(t, pattern(1<<20, seed))
+			close(stop)
+		})
+	}
+}
+
+func TestSetFECNamesWhatIsWrong(t *testing.T) {
+	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
+		for _, tt := range []struct {
+			data, parity int
+			want         string // part of the error; "": none
+		}{
+			{10, 3, ""}, {0, 0, ""}, {-1, -1, ""}, {254, 1, ""}, {1, 254, ""},
+			{0, 3, "dataShards"}, {3, 0, "parityShards"}, {-1, 3, "dataShards"}, {3, -1, "parityShards"},
+			{255, 1, "dataShards"}, {200, 56, "parityShards"}, {1 << 40 >> 8, 1 << 30, "dataShards"},
+		} {
+			switch err := client.SetFEC(tt.data, tt.parity); {
+			case tt.want == "" && err != nil:
+				t.Errorf("SetFEC(%d, %d): %v", tt.data, tt.parity, err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("SetFEC(%d, %d): %v, want an error that names %s", tt.data, tt.parity, err, tt.want)
+			}
+		}
+		if err := client.SetFEC(-1, 0); err != nil || client.encoder != nil {
+			t.Errorf("SetFEC(-1, 0) leaves an encoder, or %v", err)
+		}
+		if !client.SetMtu(32) {
+			t.Fatal("SetMtu(32) = false")
+		}
+		if err := client.SetFEC(10, 3); err == nil || !strings.Contains(err.Error(), "MTU 32") || client.core.mtu != 32 {
+			t.Errorf("SetFEC without room: %v, and an MTU of %d inside, want an error that names it and 32", err, client.core.mtu)
+		}
+		client.SetMtu(1400)
+		if err := client.SetFEC(10, 3); err != nil || client.core.mtu != 1392 {
+			t.Errorf("SetFEC: %v, an MTU of %d inside, want 1392", err, client.core.mtu)
+		}
+		if err := client.SetFEC(0, 0); err != nil || client.core.mtu != 1400 {
+			t.Errorf("SetFEC off: %v, an MTU of %d inside, want 1400", err, client.core.mtu)
+		}
+	})
+}
+
+// Several sessions from one address, each with FEC: parity names no session, and still nothing gets mixed up.
+func TestSessionsOfOneAddressWithFEC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sched := NewTimedSched(1)
+		defer sched.Close()
+		const sessions = 3
+		var packets atomic.Uint64
+		var near [sessions]*memConn
+		server := newMemConn(memAddr("server"), nil)
+		defer server.Close()
+		server.send = func(data []byte, _ net.Addr) {
+			for _, c := range near {
+				c.put(data, memAddr("server"))
+			}
+		}
+		c := fastConfig(5, 2)
+		c.Scheduler = sched
+		l, err := c.Serve(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dialled, accepted [sessions]*UDPSession
+		for i := range near {
+			near[i] = newMemConn(memAddr("address of all"), func(data []byte, _ net.Addr) {
+				if packets.Add(1)*0x9E3779B97F4A7C15>>32%20 > 0 { // as good as random
+					server.put(data, memAddr("address of all"))
+				}
+			})
+			defer near[i].Close()
+		}
+		for i := range near {
+			o, err := c.options()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if dialled[i], err = dialOver(near[i], false, memAddr("server"), uint32(100+i), o); err != nil {
+				t.Fatal(err)
+			}
+			dialled[i].core.ctl.shared = true
+			mustWrite(t, dialled[i], []byte{byte(i)})
+			if accepted[i], err = l.AcceptKCP(); err != nil {
+				t.Fatal(err)
+			}
+			if got := mustRead(t, accepted[i], 10); got[0] != byte(i) {
+				t.Fatalf("session %d read %d", i, got[0])
+			}
+		}
+		recovered := uint64(0)
+		for i := range sessions {
+			// They send at paces of their own, so that their seqids part.
+			go func() {
+				for m := range 600 {
+					_, _ = dialled[i].Write(fmt.Appendf(nil, "session %d message %d", i, m))
+					time.Sleep(time.Duration(5+3*i) * time.Millisecond)
+				}
+			}()
+		}
+		for i, s := range accepted {
+			for m := range 600 {
+				if got, want := string(mustRead(t, s, 100)), fmt.Sprintf("session %d message %d", i, m); got != want {
+					t.Fatalf("got %q, want %q", got, want)
+				}
+			}
+		}
+		for i, s := range accepted {
+			st := s.Stats()
+			recovered += st.FECRecovered
+			if st.InvalidFields+st.InputErrors > 0 {
+				t.Errorf("session %d: %+v", i, st)
+			}
+		}
+		if recovered < 20 {
+			t.Errorf("%d packets were recovered, want more", recovered)
+		}
+		for i := range sessions {
+			for _, s := range []*UDPSession{dialled[i], accepted[i]} {
+				s.SetLinger(0)
+				_ = s.Close()
+			}
+		}
+		_ = l.Close()
+		time.Sleep(time.Second)
+	})
+}
+
+// latencies sends messages of 64 bytes each 10 ms over a link with 50 ms of delay and 5 % loss, and returns how long each
+// took from Write to Read, in order of length.
+func latencies(t testing.TB, seed uint64, shards fecShards, count int) []time.Duration {
+	p := simProfile{Delay: 50 * time.Millisecond, Loss: 0.05}
+	n := newSimPair(t, seed, p, fastConfig(shards.data, shards.parity))
+	defer n.close()
+	go func() {
+		for range count {
+			var message [64]byte
+			binary.LittleEndian.PutUint64(message[:], uint64(time.Now().UnixNano()))
+			if _, err := n.client.Write(message[:]); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	took := make([]time.Duration, 0, count)
+	for range count {
+		var message [64]byte
+		if _, err := io.ReadFull(n.server, message[:]); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(time.Unix(0, int64(binary.LittleEndian.Uint64(message[:])))))
+	}
+	slices.Sort(took)
+	return took
+}
+
+// What parity can do is bounded by its group: a loss waits for the group's end, 90 ms with 10 packets at this pace, and
+// two losses are too many for one parity packet. At a low rate small groups with two parity packets serve best.
+func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
+	tests := []struct {
+		shards fecShards
+		most   float64 // share of what loss adds to the 99th percentile without FEC
+	}{{fecShards{}, 1}, {fecShards{10, 3}, 0.6}, {fecShards{3, 1}, 0.8}, {fecShards{5, 2}, 0.7}, {fecShards{3, 2}, 0.4}}
+	const link = 50 * time.Millisecond
+	var without time.Duration
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			var took []time.Duration
+			for seed := range uint64(3) {
+				took = append(took, latencies(t, seed, tt.shards, 2000)...)
+			}
+			slices.Sort(took)
+			at := func(share float64) time.Duration {
+				return took[int(share*float64(len(took)))].Round(time.Millisecond)
+			}
+			if tt.shards.data == 0 {
+				without = at(0.99)
+			}
+			t.Logf("FEC %2d/%d: p50 %v, p90 %v, p99 %v, p99.9 %v", tt.shards.data, tt.shards.parity, at(0.5), at(0.9), at(0.99), at(0.999))
+			if got, most := at(0.99)-link, time.Duration(tt.most*float64(without-link)); got > most {
+				t.Errorf("FEC %d/%d: loss adds %v to the 99th percentile, want at most %v of the %v without", tt.shards.data,
+					tt.shards.parity, got, most, without-link)
+			}
+		})
+	}
+}
