@@ -227,6 +227,9 @@ func (c *core) inputFin(final seqNum) {
 		}
 		return
 	}
+	if !ctl.hasPeerFinal {
+		c.discardFrom(final)
+	}
 	ctl.hasPeerFinal, ctl.peerFinal = true, final
 	ctl.finAckDue = true
 }

@@ -162,6 +162,20 @@ func (c *core) releaseReceived() {
 	c.beyond, c.readNxt = 0, c.rcvNxt
 }
 
+// discardFrom throws away what waits at or beyond the end of the peer's stream: an honest peer has sent nothing there, and
+// data that went past the end would hide it.
+func (c *core) discardFrom(final seqNum) {
+	for sn := c.rcvNxt; c.beyond > 0 && c.readNxt.distance(sn) < c.in.size(); sn++ {
+		if slot := c.in.slot(sn); !sn.before(final) && c.in.present.has(slot) {
+			c.in.present.clear(slot)
+			c.putBuffer(c.in.slots[slot].data)
+			c.in.slots[slot].data = nil
+			c.beyond--
+			c.stats.badFields++
+		}
+	}
+}
+
 // addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
 // sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
 // from a stream, which is told of every second one (RFC 9293 section 3.8.6.3).

@@ -9,7 +9,8 @@ const lingerDefault = 10 * time.Second
 
 // Close closes the session and returns at once. What has been written is still delivered in the background, until it is
 // acknowledged or the linger time ends (10 s, SetLinger); then the peer reads io.EOF. Blocked calls return. What has
-// arrived and was not read is dropped. Closing a second time gives an error that matches net.ErrClosed.
+// arrived and was not read is dropped, and the handler of out-of-band packets is called no more. Closing a second time
+// gives an error that matches net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -22,6 +23,7 @@ func (s *UDPSession) Close() error {
 	s.readDeadline.disarm()
 	s.writeDeadline.disarm()
 	s.releaseReading()
+	s.oob.close()
 	s.readCond.Broadcast()
 	s.writeCond.Broadcast()
 	ended := s.ended

@@ -292,7 +292,7 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 		}{
 			{10, 3, ""}, {0, 0, ""}, {-1, -1, ""}, {254, 1, ""}, {1, 254, ""},
 			{0, 3, "dataShards"}, {3, 0, "parityShards"}, {-1, 3, "dataShards"}, {3, -1, "parityShards"},
-			{255, 1, "dataShards"}, {200, 56, "parityShards"}, {1 << 40 >> 8, 1 << 30, "dataShards"},
+			{255, 1, "dataShards"}, {200, 56, "parityShards"}, {1 << 30, 1 << 30, "dataShards"},
 		} {
 			switch err := client.SetFEC(tt.data, tt.parity); {
 			case tt.want == "" && err != nil:

@@ -64,7 +64,7 @@ func (q *oobQueue) run() {
 	}
 }
 
-// close drops what waits.
+// close drops what waits and what still comes.
 func (q *oobQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// connLeakPatience is how long what a test started may take to go away in real time: a closed session waits up to
+// finWait for its peer.
+const connLeakPatience = 8 * time.Second
+
+// connCheckLeaks fails the test if, at its end, goroutines of this package or pooled buffers are left that were not
+// there before. It is called first in a test that runs in real time; in virtual time synctest sees to goroutines.
+func connCheckLeaks(t *testing.T) {
+	t.Helper()
+	goroutines, buffers := len(connGoroutines()), buffersOutstanding()
+	t.Cleanup(func() {
+		deadline := time.Now().Add(connLeakPatience)
+		for len(connGoroutines()) > goroutines || buffersOutstanding() != buffers {
+			if time.Now().After(deadline) {
+				t.Errorf("%d goroutines and %d buffers at the end, %d and %d before; running:\n%s", len(connGoroutines()),
+					buffersOutstanding(), goroutines, buffers, strings.Join(connGoroutines(), "\n\n"))
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+// connGoroutines returns the stacks of the goroutines that belong to a session or a socket. Workers of the common
+// scheduler stay for the life of the program.
+func connGoroutines() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for _, g := range strings.Split(string(buf), "\n\n") {
+		if strings.Contains(g, "kcp.(*") && !strings.Contains(g, "schedWorker).run") && !strings.Contains(g, "connGoroutines") {
+			stacks = append(stacks, g)
+		}
+	}
+	return stacks
+}

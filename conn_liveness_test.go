@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// liveCut loses everything.
+func liveCut(_, _ string, _ []byte) bool { return true }
+
+// liveEnd waits in Read until the session fails and returns the error and when that was.
+func liveEnd(s *UDPSession) (err error, after time.Duration) {
+	began := time.Now()
+	for err == nil {
+		_, err = s.Read(make([]byte, 100))
+	}
+	return err, time.Since(began)
+}
+
+func TestDeadPeerEndsTheSession(t *testing.T) {
+	tests := []struct {
+		config time.Duration
+		want   time.Duration
+	}{
+		{0, deadTimeoutDefault},
+		{5 * time.Second, 5 * time.Second},
+		{10 * time.Minute, 10 * time.Minute},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.config), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				client, _, _ := w.pair(Config{DeadTimeout: tt.config})
+				w.setDrop(liveCut)
+				connWrite(t, client, "hello?")
+				err, after := liveEnd(client)
+				if !errors.Is(err, syscall.ETIMEDOUT) || after < tt.want || after > tt.want+10*time.Millisecond {
+					t.Errorf("Read gave %v after %v, want ETIMEDOUT after %v", err, after, tt.want)
+				}
+				if e, ok := err.(interface{ Timeout() bool }); !ok || e.Timeout() {
+					t.Errorf("%v says that it is a timeout, which programs take for a deadline", err)
+				}
+				if _, err := client.Write([]byte{1}); !errors.Is(err, syscall.ETIMEDOUT) {
+					t.Errorf("Write gave %v, want ETIMEDOUT", err)
+				}
+			})
+		})
+	}
+	t.Run("never", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			client, server, _ := w.pair(Config{DeadTimeout: -1})
+			w.setDrop(liveCut)
+			connWrite(t, client, "hello?")
+			time.Sleep(time.Hour)
+			w.setDrop(nil)
+			_ = server.SetReadDeadline(time.Now().Add(2 * time.Minute))
+			connWantRead(t, server, "hello?")
+		})
+	})
+	t.Run("not while nothing is outstanding", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			client, server, _ := w.pair(Config{})
+			w.setDrop(liveCut)
+			time.Sleep(24 * time.Hour)
+			w.setDrop(nil)
+			connWrite(t, client, "good morning")
+			connWantRead(t, server, "good morning")
+		})
+	})
+}
+
+// A peer whose program does not read closes its window; it is slow, not dead.
+func TestSlowReaderIsNotDead(t *testing.T) {
+	for _, window := range []int{4, 32, 512} {
+		t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{ReceiveWindow: window, StreamMode: true})
+				client := w.dial(Config{StreamMode: true, NoCongestionControl: true})
+				want := pattern(2<<20, 5)
+				failed := make(chan error, 1)
+				go func() {
+					_, err := client.Write(want)
+					failed <- err
+				}()
+				server := w.accept(l)
+				time.Sleep(10 * time.Minute)
+				got := make([]byte, 0, len(want))
+				buf := make([]byte, 4096)
+				for len(got) < len(want) {
+					_ = server.SetReadDeadline(time.Now().Add(3 * time.Minute))
+					n, err := server.Read(buf)
+					if err != nil {
+						select {
+						case err := <-failed:
+							t.Errorf("Write: %v", err)
+						default:
+						}
+						t.Fatalf("after %d bytes: %v", len(got), err)
+					}
+					got = append(got, buf[:n]...)
+				}
+				if err := <-failed; err != nil {
+					t.Errorf("Write: %v", err)
+				}
+				if string(got) != string(want) {
+					t.Error("the bytes differ")
+				}
+			})
+		})
+	}
+}
+
+func TestKeepAlive(t *testing.T) {
+	c := Config{KeepAlive: 10 * time.Second}
+	t.Run("a peer that is there stays", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			l := w.serve(Config{})
+			client := w.dial(c)
+			server := w.join(client, l)
+			var pings, pongs, others atomic.Int32
+			w.setDrop(func(_, _ string, payload []byte) bool {
+				switch m := connControl(payload); {
+				case m.has[ctlPing]:
+					pings.Add(1)
+				case m.has[ctlPong]:
+					pongs.Add(1)
+				default:
+					others.Add(1)
+				}
+				return false
+			})
+			time.Sleep(time.Hour)
+			if p, q, o := pings.Load(), pongs.Load(), others.Load(); p < 350 || p > 361 || p-q > 1 || o > 0 {
+				t.Errorf("in an hour %d PINGs, %d PONGs and %d other datagrams; want 360, 360 and none", p, q, o)
+			}
+			connWrite(t, server, "still there")
+			connWantRead(t, client, "still there")
+		})
+	})
+	t.Run("one that is gone ends the session", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			client, _, _ := w.pair(c)
+			w.setDrop(liveCut)
+			err, after := liveEnd(client)
+			if !errors.Is(err, syscall.ETIMEDOUT) || after < 35*time.Second || after > 41*time.Second {
+				t.Errorf("%v after %v, want ETIMEDOUT after 40s or a little less", err, after)
+			}
+		})
+	})
+	t.Run("off, nothing is sent", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			w.pair(Config{})
+			time.Sleep(time.Minute)
+			var sent atomic.Int32
+			w.setDrop(func(_, _ string, _ []byte) bool { sent.Add(1); return false })
+			time.Sleep(24 * time.Hour)
+			if n := sent.Load(); n > 0 {
+				t.Errorf("%d datagrams in a silent day", n)
+			}
+		})
+	})
+	t.Run("an old peer is asked for its window", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			old := w.oldPeer(connServerAddr, nil, 0)
+			client := w.dial(c)
+			connWrite(t, client, "hello")
+			old.wait(5, time.Minute)
+			time.Sleep(time.Second)
+			var asked, told, others atomic.Int32
+			w.setDrop(func(_, _ string, payload []byte) bool {
+				switch {
+				case connHas(payload, cmdWask):
+					asked.Add(1)
+				case connHas(payload, cmdWins):
+					told.Add(1)
+				default:
+					others.Add(1)
+				}
+				return false
+			})
+			time.Sleep(time.Hour)
+			if a, b, o := asked.Load(), told.Load(), others.Load(); a < 350 || a > 361 || a-b > 1 || o > 0 {
+				t.Errorf("in an hour %d questions, %d answers and %d other datagrams; want 360, 360 and none", a, b, o)
+			}
+			old.write([]byte("still there"))
+			connWantRead(t, client, "still there")
+			w.setDrop(liveCut)
+			if err, after := liveEnd(client); !errors.Is(err, syscall.ETIMEDOUT) || after > 41*time.Second {
+				t.Errorf("%v after %v, want ETIMEDOUT after 40s", err, after)
+			}
+		})
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	c := Config{IdleTimeout: time.Minute}
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{})
+		client := w.dial(c)
+		server := w.join(client, l)
+		for range 10 {
+			time.Sleep(50 * time.Second)
+			connWrite(t, server, "x")
+			connWantRead(t, client, "x")
+		}
+		err, after := liveEnd(client)
+		if !errors.Is(err, syscall.ETIMEDOUT) || after < 59*time.Second || after > 61*time.Second {
+			t.Errorf("%v after %v of silence, want ETIMEDOUT after a minute", err, after)
+		}
+	})
+	t.Run("a peer that keeps alive is not idle", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			l := w.serve(Config{KeepAlive: 20 * time.Second})
+			client := w.dial(c)
+			server := w.join(client, l)
+			time.Sleep(time.Hour)
+			connWrite(t, server, "x")
+			connWantRead(t, client, "x")
+		})
+	})
+}
+
+func TestWaitPeer(t *testing.T) {
+	c := Config{WaitPeer: true}
+	dial := func(w *connWorld, ctx context.Context) (*UDPSession, error) {
+		s := w.dial(c)
+		return s, s.awaitPeer(ctx, w.options(c))
+	}
+	t.Run("new", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			l := w.serve(Config{})
+			began := time.Now()
+			client, err := dial(w, t.Context())
+			if d := time.Since(began); err != nil || d > 41*time.Millisecond {
+				t.Fatalf("%v after %v, want nil after a round trip", err, d)
+			}
+			w.join(client, l)
+		})
+	})
+	t.Run("old", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			old := w.oldPeer(connServerAddr, nil, 0)
+			began := time.Now()
+			client, err := dial(w, t.Context())
+			if d := time.Since(began); err != nil || d > 41*time.Millisecond {
+				t.Fatalf("%v after %v, want nil after a round trip", err, d)
+			}
+			connWrite(t, client, "hello")
+			if got := old.wait(5, time.Minute); string(got) != "hello" {
+				t.Errorf("the old peer got %q", got)
+			}
+		})
+	})
+	t.Run("comes later", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			come := make(chan *Listener, 1)
+			time.AfterFunc(time.Minute, func() { come <- w.serve(Config{}) })
+			began := time.Now()
+			client, err := dial(w, t.Context())
+			if d := time.Since(began); err != nil || d < time.Minute || d > 62*time.Second {
+				t.Fatalf("%v after %v, want nil a second after the peer came", err, d)
+			}
+			w.join(client, <-come)
+		})
+	})
+	t.Run("absent", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			for _, patience := range []time.Duration{0, time.Millisecond, time.Minute} {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				began := time.Now()
+				client, err := dial(w, ctx)
+				if d := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || d != patience {
+					t.Errorf("%v after %v, want the error of the context after %v", err, d, patience)
+				}
+				if !connEnded(client) {
+					t.Error("the session that was not made is still on the network")
+				}
+				cancel()
+			}
+		})
+	})
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pkg/errors"
+)
+
+// connOldPeer is a peer that knows nothing of the control messages: a bare state machine over a packet connection. It
+// holds what it receives to what a deployed peer takes without a word.
+type connOldPeer struct {
+	t     *testing.T
+	conn  net.PacketConn
+	start time.Time
+	done  chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	cond   sync.Cond
+	core   core
+	conv   uint32   // 0: not known yet
+	peer   net.Addr // nil: who sends first
+	out    packetWriter
+	got    []byte
+	hellos int
+	closed bool
+	mute   bool // takes nothing in
+}
+
+// oldPeer starts a peer at addr that speaks to whoever speaks to it first, or to peer with conv.
+func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPeer {
+	w.t.Helper()
+	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}), peer: peer, conv: conv}
+	p.cond.L = &p.mu
+	p.out.arena = make([]byte, 1<<16)
+	p.out.maxPackets = 16
+	p.begin(conv)
+	w.peers = append(w.peers, p)
+	go p.run()
+	return p
+}
+
+// begin starts a conversation. A deployed peer's clock on the wire counts from its own start.
+func (p *connOldPeer) begin(conv uint32) {
+	p.core = core{}
+	p.core.init(conv, p.now())
+	p.core.stream = true
+	p.core.setWindows(128, 128)
+	p.core.setNoDelay(1, 20, 2, 1)
+	p.core.life.deadTimeout = 0
+	p.conv = conv
+}
+
+// restart is begin for a peer that has run before. The lock is held.
+func (p *connOldPeer) restart(conv uint32) {
+	p.core.releaseSending()
+	p.core.releaseReceived()
+	p.core.releaseIdle()
+	p.got, p.hellos = nil, 0
+	p.begin(conv)
+}
+
+func (p *connOldPeer) now() millis { return millis(time.Since(p.start)/time.Millisecond) + 5000 }
+
+func (p *connOldPeer) run() {
+	defer close(p.done)
+	buf := make([]byte, 2000)
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return
+		}
+		p.flush()
+		wait := time.Time{}
+		if at := p.core.nextEvent(p.now()); at != never {
+			wait = time.Now().Add(time.Duration(max(at-p.now(), 1)) * time.Millisecond)
+		}
+		_ = p.conn.SetReadDeadline(wait)
+		p.mu.Unlock()
+		n, from, err := p.conn.ReadFrom(buf)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err == nil {
+			p.take(buf[:n], from)
+		}
+	}
+}
+
+// take checks a datagram and feeds it.
+func (p *connOldPeer) take(data []byte, from net.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mute {
+		return
+	}
+	if p.peer == nil {
+		p.peer = from
+	}
+	if err := p.check(data); err != nil {
+		p.t.Errorf("an old peer was sent something it could take amiss: %v\n%x", err, data)
+	}
+	if p.core.input(data, true, p.now()) != inputOK {
+		p.t.Errorf("an old peer could not read %x", data)
+	}
+	for {
+		n := p.core.peekSize()
+		if n < 0 {
+			break
+		}
+		at := len(p.got)
+		p.got = append(p.got, make([]byte, n)...)
+		p.core.recv(p.got[at:])
+	}
+	p.cond.Broadcast()
+}
+
+// check holds a datagram to what deployed receivers expect.
+func (p *connOldPeer) check(data []byte) error {
+	var s segment
+	for i := 0; len(data) > 0; i++ {
+		rest, status := parseSegment(data, &s)
+		if status != parseOK {
+			return fmt.Errorf("segment %d: status %d", i, status)
+		}
+		if p.conv == 0 {
+			p.begin(s.conv)
+		}
+		switch {
+		case s.conv != p.conv:
+			return fmt.Errorf("segment %d: conv %#x, want %#x", i, s.conv, p.conv)
+		case s.cmd != cmdPush && s.frg != 0:
+			return fmt.Errorf("segment %d: command %d with frg %d", i, s.cmd, s.frg)
+		case (s.cmd == cmdAck || s.cmd == cmdWask) && len(s.data) > 0:
+			return fmt.Errorf("segment %d: command %d with %d bytes of data", i, s.cmd, len(s.data))
+		case p.core.sendNxt.before(s.una):
+			return fmt.Errorf("segment %d: una %d, sent up to %d", i, s.una, p.core.sendNxt)
+		case s.cmd == cmdWins && len(s.data) > 0:
+			if i == 0 && len(rest) > 0 {
+				return fmt.Errorf("a control segment leads a datagram")
+			}
+			m, ok := parseControl(s.data)
+			if !ok || !isControl(&s) || m.has != [ctlPong + 1]bool{ctlHello: true} {
+				return fmt.Errorf("segment %d: control messages %v", i, m.has)
+			}
+			if p.hellos++; p.hellos > helloLimit {
+				return fmt.Errorf("HELLO number %d", p.hellos)
+			}
+		}
+		data = rest
+	}
+	return nil
+}
+
+// flush sends what is due. The lock is held.
+func (p *connOldPeer) flush() {
+	if p.peer == nil {
+		return
+	}
+	for more := true; more; {
+		p.out.reset(0, 0, p.core.mtu)
+		more = p.core.flush(p.now(), &p.out)
+		for _, s := range p.out.packets {
+			_, _ = p.conn.WriteTo(p.out.arena[s.start:s.end], p.peer)
+		}
+	}
+	p.core.releaseIdle()
+}
+
+// write queues data and sends what may leave.
+func (p *connOldPeer) write(data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.core.send(data)
+	_ = p.conn.SetReadDeadline(time.Now())
+}
+
+// wait waits until n bytes have come and returns all that have.
+func (p *connOldPeer) wait(n int, patience time.Duration) []byte {
+	timer := time.AfterFunc(patience, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.cond.Broadcast()
+	})
+	defer timer.Stop()
+	end := time.Now().Add(patience)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.got) < n && time.Now().Before(end) {
+		p.cond.Wait()
+	}
+	return append([]byte(nil), p.got...)
+}
+
+// set changes the peer under its lock.
+func (p *connOldPeer) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+func (p *connOldPeer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.core.releaseSending()
+	p.core.releaseReceived()
+	p.core.releaseIdle()
+	p.mu.Unlock()
+	p.conn.Close()
+	<-p.done
+}

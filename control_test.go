@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/hex"
+	"reflect"
+	"testing"
+)
+
+// controlAll says everything at once.
+func controlAll() controlSet {
+	c := controlSet{
+		incarnation: 0x0807060504030201, heard: 0x100f0e0d0c0b0a09, flags: 0x14131211, final: 0x18171615,
+		finalAcked: 0x1c1b1a19, resetCode: 0x1e1d, resetFor: 0x262524232221201f,
+		ping: 0x2e2d2c2b2a292827, pong: 0x363534333231302f,
+	}
+	for kind := ctlHello; kind <= ctlPong; kind++ {
+		c.has[kind] = true
+	}
+	return c
+}
+
+// Each message stands on the wire as its rule says.
+func TestControlLayout(t *testing.T) {
+	c := controlAll()
+	const want = "0114" + "0102030405060708" + "090a0b0c0d0e0f10" + "11121314" +
+		"0204" + "15161718" +
+		"0304" + "191a1b1c" +
+		"040a" + "1d1e" + "1f20212223242526" +
+		"0508" + "2728292a2b2c2d2e" +
+		"0608" + "2f30313233343536"
+	got := appendControl(nil, &c)
+	if hex.EncodeToString(got) != want {
+		t.Errorf("got  %x\nwant %s", got, want)
+	}
+	if len(got) != maxControl {
+		t.Errorf("all messages take %d bytes, maxControl is %d", len(got), maxControl)
+	}
+	if n := segmentHeaderSize + 2 + helloLen; n != helloSegment {
+		t.Errorf("a HELLO takes %d bytes, helloSegment is %d", n, helloSegment)
+	}
+}
+
+func TestControlRoundTrip(t *testing.T) {
+	all := controlAll()
+	for mask := range 1 << ctlPong {
+		var c controlSet
+		for kind := ctlHello; kind <= ctlPong; kind++ {
+			if mask>>(kind-1)&1 == 0 {
+				continue
+			}
+			c.has[kind] = true
+			switch kind {
+			case ctlHello:
+				c.incarnation, c.heard, c.flags = all.incarnation, all.heard, all.flags
+			case ctlFin:
+				c.final = all.final
+			case ctlFinAck:
+				c.finalAcked = all.finalAcked
+			case ctlReset:
+				c.resetCode, c.resetFor = all.resetCode, all.resetFor
+			case ctlPing:
+				c.ping = all.ping
+			case ctlPong:
+				c.pong = all.pong
+			}
+		}
+		if got, ok := parseControl(appendControl(nil, &c)); !ok || got != c {
+			t.Errorf("messages %06b: got %+v, %v; want %+v", mask, got, ok, c)
+		}
+		if c.empty() != (mask == 0) {
+			t.Errorf("messages %06b: empty is %v", mask, c.empty())
+		}
+	}
+}
+
+func TestParseControl(t *testing.T) {
+	fin := controlSet{has: [ctlPong + 1]bool{ctlFin: true}, final: 9}
+	tests := []struct {
+		name string
+		in   string
+		want controlSet
+		ok   bool
+	}{
+		{"nothing", "", controlSet{}, true},
+		{"an unknown type before", "0700" + "020409000000", fin, true},
+		{"an unknown type behind", "020409000000" + "ff02aabb", fin, true},
+		{"type 0", "0001aa" + "020409000000", fin, true},
+		{"a longer value", "020609000000aabb", fin, true},
+		{"a shorter value is skipped", "020309000000"[:10], controlSet{}, true},
+		{"the last of two counts", "020401000000" + "020409000000", fin, true},
+		{"a type without a length", "02", controlSet{}, false},
+		{"a length beyond the end", "020509000000", controlSet{}, false},
+		{"a lie behind a truth", "020409000000" + "03ff", controlSet{}, false},
+	}
+	for _, tt := range tests {
+		b, err := hex.DecodeString(tt.in)
+		if err != nil {
+			t.Fatal(tt.name, err)
+		}
+		if got, ok := parseControl(b); ok != tt.ok || got != tt.want {
+			t.Errorf("%s: %+v, %v; want %+v, %v", tt.name, got, ok, tt.want, tt.ok)
+		}
+	}
+}
+
+func TestIsControl(t *testing.T) {
+	data := []byte{ctlPing, 0}
+	tests := []struct {
+		name string
+		s    segment
+		want bool
+	}{
+		{"control", segment{cmd: cmdWins, sn: controlMagic, ts: controlVersion, data: data}, true},
+		{"a plain window update", segment{cmd: cmdWins, ts: controlVersion}, false},
+		{"without data", segment{cmd: cmdWins, sn: controlMagic, ts: controlVersion}, false},
+		{"another version", segment{cmd: cmdWins, sn: controlMagic, ts: 2, data: data}, false},
+		{"another number", segment{cmd: cmdWins, sn: controlMagic + 1, ts: controlVersion, data: data}, false},
+		{"another command", segment{cmd: cmdPush, sn: controlMagic, ts: controlVersion, data: data}, false},
+	}
+	for _, tt := range tests {
+		if got := isControl(&tt.s); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestFindControl(t *testing.T) {
+	hello := controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 5}
+	control := segment{cmd: cmdWins, sn: controlMagic, ts: controlVersion, data: appendControl(nil, &hello)}
+	push := segment{cmd: cmdPush, data: []byte("data")}
+	join := func(all ...segment) (b []byte) {
+		for i := range all {
+			b = appendSegment(b, &all[i])
+		}
+		return b
+	}
+	lie := control
+	lie.data = []byte{ctlHello, 255}
+	tests := []struct {
+		name string
+		in   []byte
+		want controlSet
+	}{
+		{"nothing", nil, controlSet{}},
+		{"data alone", join(push), controlSet{}},
+		{"behind data", join(push, push, control), hello},
+		{"before data", join(control, push), hello},
+		{"behind a segment that is cut off", join(push, control)[:segmentHeaderSize+3], controlSet{}},
+		{"with a length that lies", join(push, lie), controlSet{}},
+	}
+	for _, tt := range tests {
+		if got := findControl(tt.in); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// FuzzControl parses whatever a peer writes into its control messages: what is read is written again as it was read,
+// and a session takes it without harm.
+func FuzzControl(f *testing.F) {
+	all := controlAll()
+	f.Add([]byte{})
+	f.Add(appendControl(nil, &all))
+	f.Add([]byte{7, 3, 1, 2, 3, ctlFin, 4, 0, 0, 0, 0})
+	f.Add([]byte{ctlReset, 10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, ok := parseControl(b)
+		if !ok && c != (controlSet{}) {
+			t.Fatalf("%x lies, and yet it says %+v", b, c)
+		}
+		if again, ok := parseControl(appendControl(nil, &c)); !ok || again != c {
+			t.Fatalf("%+v became %+v", c, again)
+		}
+		if len(b) > 1300 {
+			return
+		}
+		for una := range seqNum(3) {
+			segmentFeed(t, appendSegment(nil, &segment{conv: 7, cmd: cmdWins, sn: controlMagic, ts: controlVersion, una: una, data: b}))
+		}
+	})
+}

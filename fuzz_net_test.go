@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"cmp"
+	"net"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+)
+
+// fuzzNet joins endpoints that have no goroutines, in a time that moves by hand alone: what a datagram causes has
+// happened when the call that brought it returns, so that a fuzzer runs thousands of sessions a second.
+type fuzzNet struct {
+	t       testing.TB
+	sched   *TimedSched
+	hosts   []*fuzzHost
+	buffers int64 // in use when it was made
+	// tap, if set, sees every datagram that leaves; false drops it.
+	tap func(from *fuzzHost, p memPacket) bool
+}
+
+// fuzzHost is an endpoint of a fuzzNet.
+type fuzzHost struct {
+	addr memAddr
+	ep   *endpoint
+	r    reader
+	tx   txScratch
+	sent []memPacket // not delivered yet; from is where they go
+}
+
+// fuzzPatience bounds what may happen at one point of time.
+const fuzzPatience = 2000
+
+func newFuzzNet(t testing.TB) *fuzzNet {
+	n := &fuzzNet{t: t, sched: NewTimedSched(1), buffers: buffersOutstanding()}
+	n.sched.Close() // its clock is used and nothing else
+	n.pass(time.Hour)
+	return n
+}
+
+// pass moves the time on.
+func (n *fuzzNet) pass(d time.Duration) { n.sched.epoch = n.sched.epoch.Add(-d) }
+
+func (n *fuzzNet) now() millis { return millis(n.sched.now() / int64(time.Millisecond)) }
+
+func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
+	c.Scheduler = n.sched
+	o, err := c.options()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	h := &fuzzHost{addr: addr}
+	conn := newMemConn(addr, func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
+	h.ep = newEndpoint(conn, false, o)
+	close(h.ep.done) // nobody waits for a reader that is not there
+	h.r.ep = h.ep
+	n.hosts = append(n.hosts, h)
+	return h
+}
+
+func (h *fuzzHost) dial(conv uint32, to memAddr) *UDPSession {
+	peer, custom := newPeerAddr(to)
+	s := newSession(h.ep, conv, peer, custom, &h.ep.opts)
+	s.core.ctl.dialled = true
+	h.ep.add(s)
+	DefaultSnmp.connOpened(true)
+	return s
+}
+
+func (h *fuzzHost) listen() *Listener {
+	h.ep.listener = newListener(h.ep, h.ep.opts.backlog)
+	return h.ep.listener
+}
+
+// accept returns the next session of a listener, nil if none waits.
+func (h *fuzzHost) accept() *UDPSession {
+	s, _ := h.ep.listener.backlog.Pop()
+	return s
+}
+
+// receive takes datagrams as one batch.
+func (h *fuzzHost) receive(from memAddr, datagrams ...[]byte) {
+	msgs := make([]received, len(datagrams))
+	for i, d := range datagrams {
+		msgs[i] = received{buf: d, n: len(d), fromAddr: from}
+	}
+	h.r.batch(msgs)
+}
+
+// sessions lists the sessions in the same order each time.
+func (h *fuzzHost) sessions() []*UDPSession {
+	all := make([]*UDPSession, 0, len(h.ep.sessions))
+	for _, s := range h.ep.sessions {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *UDPSession) int {
+		return cmp.Or(cmp.Compare(a.peer.custom, b.peer.custom), cmp.Compare(a.conv, b.conv))
+	})
+	return all
+}
+
+// fuzzNextEvent is when a session's timer is due.
+func fuzzNextEvent(s *UDPSession, now millis) millis {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return never
+	}
+	return min(s.core.nextEvent(now), s.lingerAt, s.finWaitAt)
+}
+
+// settle delivers what is on the way and runs what is due, until nothing is left to do before the time moves on.
+func (n *fuzzNet) settle() {
+	for round := 0; ; round++ {
+		if round > fuzzPatience {
+			n.t.Fatalf("something is due again and again, and the time stands still")
+		}
+		busy := false
+		for _, h := range n.hosts {
+			for _, s := range h.sessions() {
+				if fuzzNextEvent(s, n.now()) <= n.now() {
+					busy = true
+					h.tx.flush(s)
+					h.tx.finish()
+				}
+			}
+			packets := h.sent
+			h.sent = nil
+			for _, p := range packets {
+				busy = true
+				if n.tap != nil && !n.tap(h, p) {
+					continue
+				}
+				if i := slices.IndexFunc(n.hosts, func(h *fuzzHost) bool { return net.Addr(h.addr) == p.from }); i >= 0 {
+					n.hosts[i].receive(h.addr, p.data)
+				}
+			}
+		}
+		if !busy {
+			return
+		}
+	}
+}
+
+// run lets time pass, from one event to the next.
+func (n *fuzzNet) run(d time.Duration) {
+	end := n.now() + toMillis(d)
+	for n.settle(); n.now() < end; n.settle() {
+		at := end
+		for _, h := range n.hosts {
+			h.ep.waits.runTimed(n.sched.now(), nil)
+			for _, s := range h.sessions() {
+				at = min(at, fuzzNextEvent(s, n.now()))
+			}
+		}
+		n.pass(time.Duration(max(at-n.now(), 1)) * time.Millisecond)
+	}
+}
+
+// close ends all and checks that nothing is left. extra sessions are those that are in no table any more.
+func (n *fuzzNet) close(extra ...*UDPSession) {
+	for _, h := range n.hosts {
+		if l := h.ep.listener; l != nil {
+			_ = l.Close()
+		}
+		for _, s := range append(h.sessions(), extra...) {
+			s.SetLinger(0)
+			_ = s.Close() // again for one that the fuzzer has closed
+		}
+	}
+	n.run(2 * lingerDefault)
+	for _, h := range n.hosts {
+		if len(h.ep.sessions) != 0 || len(h.ep.peers) != 0 || !h.ep.stopping || h.ep.leaving != 0 {
+			n.t.Fatalf("%s: %d sessions of %d peers are left, %d leaving, stopping %v", h.addr, len(h.ep.sessions), len(h.ep.peers), h.ep.leaving, h.ep.stopping)
+		}
+		h.r.bufs.drain()
+	}
+	for _, s := range extra {
+		for fuzzHandsOut(s) {
+			runtime.Gosched()
+		}
+	}
+	if got := buffersOutstanding(); got != n.buffers {
+		n.t.Fatalf("%d pooled buffers leaked", got-n.buffers)
+	}
+}
+
+// fuzzHandsOut reports whether the goroutine that calls a session's handler of out-of-band packets is still at work.
+func fuzzHandsOut(s *UDPSession) bool {
+	s.oob.mu.Lock()
+	defer s.oob.mu.Unlock()
+	return s.oob.running
+}
+
+// fuzzReadable reports whether a Read returns at once.
+func fuzzReadable(s *UDPSession) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.partial != nil || s.hasData() || s.core.endOfStream() || s.readErr != nil || s.closed || s.readClosed
+}
+
+// fuzzWrite writes p, of at most a segment, if that does not block.
+func fuzzWrite(s *UDPSession, p []byte) (int, error) {
+	s.mu.Lock()
+	p = p[:min(len(p), s.core.mss)]
+	room := s.core.queued()+1 < s.core.sndWnd || s.writeFailure() != nil
+	s.mu.Unlock()
+	if !room {
+		return 0, nil
+	}
+	return s.Write(p)
+}
+
+// fuzzBytes are the fuzzer's decisions; behind their end all are zero.
+type fuzzBytes []byte
+
+func (b *fuzzBytes) u8() uint8 {
+	if len(*b) == 0 {
+		return 0
+	}
+	v := (*b)[0]
+	*b = (*b)[1:]
+	return v
+}
+
+func (b *fuzzBytes) u16() uint16 { return uint16(b.u8()) | uint16(b.u8())<<8 }
+func (b *fuzzBytes) u32() uint32 { return uint32(b.u16()) | uint32(b.u16())<<16 }
+
+func (b *fuzzBytes) take(n int) []byte {
+	n = min(n, len(*b))
+	v := (*b)[:n:n]
+	*b = (*b)[n:]
+	return slices.Clone(v)
+}
+
+// near returns a number close to base, or any.
+func (b *fuzzBytes) near(base uint32) uint32 {
+	if d := int8(b.u8()); d != -128 {
+		return base + uint32(int32(d))
+	}
+	return b.u32()
+}

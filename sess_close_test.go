@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// closeLink is the link of most tests here: a round trip takes 40 ms.
+var closeLink = simProfile{Delay: 20 * time.Millisecond}
+
+// closeWantEOF checks that the stream has ended, now and for good.
+func closeWantEOF(t *testing.T, s net.Conn) {
+	t.Helper()
+	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
+	for range 3 {
+		if n, err := s.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+			t.Fatalf("Read at the end gave %d, %v; want 0 and io.EOF itself", n, err)
+		}
+	}
+	_ = s.SetReadDeadline(time.Time{})
+}
+
+// closeWantClosed checks that s fails as a session that was closed on this side does.
+func closeWantClosed(t *testing.T, s net.Conn) {
+	t.Helper()
+	_, readErr := s.Read(make([]byte, 1))
+	_, writeErr := s.Write([]byte{1})
+	for name, err := range map[string]error{
+		"Read": readErr, "Write": writeErr, "Close": s.Close(), "SetDeadline": s.SetDeadline(time.Now()),
+	} {
+		if !errors.Is(err, net.ErrClosed) || !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s after Close: %v; want an error that matches net.ErrClosed and io.ErrClosedPipe", name, err)
+		}
+	}
+}
+
+func TestCloseDeliversAllThatWasWritten(t *testing.T) {
+	sizes := []int{1, 2, 1000, 1329, 1330, 1331, 1375, 1376, 1377, 10_000, 65_536, 200_000, 1 << 20}
+	for _, loss := range []float64{0, 0.3} {
+		for _, old := range []bool{false, true} {
+			for _, n := range sizes {
+				t.Run(fmt.Sprintf("loss %v old %v %d bytes", loss, old, n), func(t *testing.T) {
+					link := simProfile{Delay: 20 * time.Millisecond, Loss: loss}
+					c := Config{StreamMode: true}
+					for seed := range uint64(4) {
+						connRunSeed(t, seed, link, func(_ *testing.T, w *connWorld) { closeDelivers(w, c, n, old) })
+					}
+				})
+			}
+		}
+	}
+}
+
+// closeDelivers writes n bytes and closes at once. On a lossy path a full window under congestion control takes longer
+// than the default linger time.
+func closeDelivers(w *connWorld, c Config, n int, old bool) {
+	want := pattern(n, 7)
+	var peer *connOldPeer
+	var l *Listener
+	if old {
+		peer = w.oldPeer(connServerAddr, nil, 0)
+	} else {
+		l = w.serve(c)
+	}
+	client := w.dial(c)
+	client.SetLinger(closePatience)
+	if m, err := client.Write(want); m != n || err != nil {
+		w.t.Fatalf("Write: %d, %v; want %d", m, err, n)
+	}
+	began := time.Now()
+	if err := client.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	if d := time.Since(began); d != 0 {
+		w.t.Errorf("Close took %v", d)
+	}
+	closeWantClosed(w.t, client)
+	var got []byte
+	if old {
+		got = peer.wait(n, closePatience)
+	} else {
+		s := w.accept(l)
+		_ = s.SetReadDeadline(time.Now().Add(closePatience))
+		var err error
+		if got, err = io.ReadAll(s); err != nil {
+			w.t.Fatalf("after %d of %d bytes: %v", len(got), n, err)
+		}
+		closeWantEOF(w.t, s)
+		s.Close()
+	}
+	if !bytes.Equal(got, want) {
+		w.t.Fatalf("%d bytes arrived that differ, or fewer than the %d written", len(got), n)
+	}
+	time.Sleep(closePatience)
+	if !connEnded(client) {
+		w.t.Error("the closed session is still on the network after the linger time")
+	}
+}
+
+// closePatience is a linger time that is long enough for everything.
+const closePatience = 10 * time.Minute
+
+// Also with the default linger time and every third datagram lost, what was written arrives, and its end with it.
+func TestDefaultLingerTimeOutlastsLoss(t *testing.T) {
+	const runs = 200
+	data, ends := 0, 0
+	for seed := range uint64(runs) {
+		connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: 0.3}, func(t *testing.T, w *connWorld) {
+			l := w.serve(Config{})
+			client := w.dial(Config{})
+			connWrite(t, client, "last words")
+			client.Close()
+			s := w.accept(l)
+			_ = s.SetReadDeadline(time.Now().Add(20 * time.Second))
+			got, err := io.ReadAll(s)
+			if string(got) == "last words" {
+				data++
+			}
+			if err == nil {
+				ends++
+			}
+		})
+	}
+	// Ten rounds of question and answer, each of which fails in half of the cases, all fail once in a thousand.
+	if data < runs-1 || ends < runs-2 {
+		t.Errorf("of %d sessions %d delivered their data and %d its end", runs, data, ends)
+	}
+}
+
+// closeWantReset writes to s, whose peer is gone, and expects an error within one round trip of closeLink.
+func closeWantReset(t *testing.T, s *UDPSession) {
+	t.Helper()
+	began := time.Now()
+	_, err := s.Write([]byte("is anybody there?"))
+	for err == nil && time.Since(began) < time.Minute {
+		time.Sleep(time.Millisecond)
+		_, err = s.Write([]byte("and now?"))
+	}
+	if d := time.Since(began); !errors.Is(err, syscall.ECONNRESET) || d > 45*time.Millisecond {
+		t.Fatalf("writing to a peer that is gone gave %v after %v, want ECONNRESET within a round trip", err, d)
+	}
+}
+
+func TestWritingToAGonePeerIsReset(t *testing.T) {
+	for _, later := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 10 * time.Minute} {
+		for _, gone := range []string{"client", "server"} {
+			t.Run(fmt.Sprintf("%s gone for %v", gone, later), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					leaves, stays, _ := w.pair(Config{})
+					if gone == "server" {
+						leaves, stays = stays, leaves
+					}
+					leaves.Close()
+					time.Sleep(later)
+					closeWantReset(t, stays)
+					closeWantEOF(t, stays) // the end of the stream came before
+				})
+			})
+		}
+	}
+}
+
+// A peer that has never read, and so does not see the end of the stream either, learns of it by writing.
+func TestPeerThatOnlyWritesLearnsOfTheClose(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{})
+		client := w.dial(Config{})
+		connWrite(t, client, "first")
+		server := w.accept(l)
+		time.Sleep(time.Second)
+		server.Close()
+		var err error
+		began := time.Now()
+		for err == nil && time.Since(began) < time.Minute {
+			time.Sleep(10 * time.Millisecond)
+			_, err = client.Write(make([]byte, 100))
+		}
+		if d := time.Since(began); !errors.Is(err, syscall.ECONNRESET) || d > 100*time.Millisecond {
+			t.Fatalf("after %v: %v, want ECONNRESET", d, err)
+		}
+	})
+}
+
+// A writer that the window holds up is woken by the reset.
+func TestBlockedWriteIsWokenByReset(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		client, server, _ := w.pair(Config{})
+		done := make(chan error)
+		go func() {
+			_, err := client.Write(make([]byte, 10<<20))
+			done <- err
+		}()
+		time.Sleep(5 * time.Second)
+		server.Close()
+		began := time.Now()
+		if err := <-done; !errors.Is(err, syscall.ECONNRESET) || time.Since(began) > 2*time.Second {
+			t.Fatalf("%v after %v, want ECONNRESET soon", err, time.Since(began))
+		}
+	})
+}
+
+func TestLingerTime(t *testing.T) {
+	t.Run("zero aborts", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			client, server, _ := w.pair(Config{})
+			client.SetLinger(0)
+			client.Close()
+			if !connEnded(client) {
+				t.Error("the session lives on")
+			}
+			_, err := server.Read(make([]byte, 1))
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the peer reads %v, want ECONNRESET", err)
+			}
+			if _, err = server.Write([]byte{1}); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the peer writes: %v, want ECONNRESET", err)
+			}
+		})
+	})
+	t.Run("what was received before a reset is read first", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			client, server, _ := w.pair(Config{})
+			connWrite(t, client, "last")
+			time.Sleep(time.Second)
+			client.SetLinger(0)
+			client.Close()
+			time.Sleep(time.Second)
+			connWantRead(t, server, "last")
+			if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("behind it %v, want ECONNRESET", err)
+			}
+		})
+	})
+	for _, linger := range []time.Duration{time.Second, lingerDefault} {
+		t.Run(fmt.Sprintf("ends after %v", linger), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				client, server, _ := w.pair(Config{})
+				if linger != lingerDefault {
+					client.SetLinger(linger)
+				}
+				// Data is lost for ever, control messages are not.
+				w.setDrop(func(_, _ string, payload []byte) bool { return connHas(payload, cmdPush) })
+				connWrite(t, client, "never heard")
+				client.Close()
+				time.Sleep(linger - time.Millisecond)
+				if connEnded(client) {
+					t.Error("given up before the linger time")
+				}
+				time.Sleep(2 * time.Millisecond)
+				if !connEnded(client) {
+					t.Error("not given up after the linger time")
+				}
+				began := time.Now()
+				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) || time.Since(began) > time.Second {
+					t.Errorf("the peer reads %v after %v, want ECONNRESET", err, time.Since(began))
+				}
+			})
+		})
+	}
+	t.Run("negative is the default", func(t *testing.T) {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			client, server, _ := w.pair(Config{})
+			client.SetLinger(-1)
+			connWrite(t, client, "bye")
+			client.Close()
+			connWantRead(t, server, "bye")
+			closeWantEOF(t, server)
+		})
+	})
+}
+
+func TestCloseWriteLeavesReadingOpen(t *testing.T) {
+	for _, first := range []string{"client", "server"} {
+		t.Run(first, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				a, b, _ := w.pair(Config{StreamMode: true})
+				if first == "server" {
+					a, b = b, a
+				}
+				connWrite(t, a, "question")
+				if err := a.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := a.Write([]byte{1}); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Write after CloseWrite: %v", err)
+				}
+				if err := a.CloseWrite(); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("a second CloseWrite: %v", err)
+				}
+				connWantRead(t, b, "question")
+				closeWantEOF(t, b)
+				// The other direction lives on for as long as it likes.
+				time.Sleep(10 * time.Minute)
+				answer := pattern(300_000, 3)
+				go func() {
+					_, _ = b.Write(answer)
+					_ = b.CloseWrite()
+				}()
+				got, err := io.ReadAll(a)
+				if err != nil || !bytes.Equal(got, answer) {
+					t.Fatalf("%d bytes of the answer, %v; want %d", len(got), err, len(answer))
+				}
+				closeWantEOF(t, a)
+				a.Close()
+				b.Close()
+				time.Sleep(time.Second)
+				if !connEnded(a) || !connEnded(b) {
+					t.Error("a session whose two streams have ended is still on the network after Close")
+				}
+			})
+		})
+	}
+}
+
+func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		client, server, _ := w.pair(Config{StreamMode: true})
+		connWrite(t, client, "unread")
+		time.Sleep(time.Second)
+		blocked := make(chan error)
+		if err := server.CloseRead(); err != nil {
+			t.Fatal(err)
+		}
+		closeWantEOF(t, server)
+		go func() {
+			_, err := client.Write(make([]byte, 4<<20))
+			blocked <- err
+		}()
+		if err := <-blocked; err != nil {
+			t.Fatalf("the peer's Write: %v; want it to go on", err)
+		}
+		connWrite(t, server, "still here")
+		connWantRead(t, client, "still here")
+	})
+}
+
+func TestCloseReadWakesARead(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		_, server, _ := w.pair(Config{})
+		got := make(chan error)
+		go func() {
+			_, err := server.Read(make([]byte, 1))
+			got <- err
+		}()
+		time.Sleep(time.Second)
+		server.CloseRead()
+		if err := <-got; err != io.EOF {
+			t.Fatalf("Read gave %v, want io.EOF", err)
+		}
+	})
+}
+
+// closeEnds is how a session between two sides ends well: both read all that the other wrote, and then the end.
+func closeEnds(t *testing.T, a, b *UDPSession, patience time.Duration) {
+	t.Helper()
+	connWantRead(t, b, "from a")
+	closeWantEOF(t, b)
+	connWantRead(t, a, "from b")
+	closeWantEOF(t, a)
+	a.Close()
+	b.Close()
+	time.Sleep(patience)
+	if !connEnded(a) || !connEnded(b) {
+		t.Errorf("still on the network: a %v, b %v", !connEnded(a), !connEnded(b))
+	}
+}
+
+func TestHalfClosedBothWays(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		a, b, _ := w.pair(Config{StreamMode: true})
+		connWrite(t, a, "from a")
+		connWrite(t, b, "from b")
+		if err := errors.Join(a.CloseWrite(), b.CloseWrite()); err != nil {
+			t.Fatal(err)
+		}
+		closeEnds(t, a, b, time.Second)
+	})
+}
+
+func TestBothClosingAtOnce(t *testing.T) {
+	for _, n := range []int{0, 1, 100_000} {
+		t.Run(fmt.Sprint(n, " bytes under way"), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				a, b, _ := w.pair(Config{StreamMode: true})
+				_, errA := a.Write(make([]byte, n))
+				_, errB := b.Write(make([]byte, n))
+				if err := errors.Join(errA, errB, a.Close(), b.Close()); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				for !connEnded(a) || !connEnded(b) {
+					if time.Since(began) > 2*time.Second {
+						t.Fatalf("not off the network after %v: a %v, b %v", time.Since(began), !connEnded(a), !connEnded(b))
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		})
+	}
+}
+
+// Each message of the end of a stream is lost a few times, in each direction.
+func TestLostMessagesOfTheEnd(t *testing.T) {
+	for name, kind := range map[string]int{"FIN": ctlFin, "FINACK": ctlFinAck} {
+		for _, times := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s lost %d times", name, times), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					a, b, _ := w.pair(Config{StreamMode: true})
+					lost := map[string]*atomic.Int32{a.LocalAddr().String(): new(atomic.Int32), b.LocalAddr().String(): new(atomic.Int32)}
+					w.setDrop(func(from, _ string, payload []byte) bool {
+						return connControl(payload).has[kind] && lost[from].Add(1) <= int32(times)
+					})
+					connWrite(t, a, "from a")
+					connWrite(t, b, "from b")
+					if err := errors.Join(a.CloseWrite(), b.CloseWrite()); err != nil {
+						t.Fatal(err)
+					}
+					// Who has lost the other's last word does not hear it again, and has its linger time.
+					closeEnds(t, a, b, lingerDefault+time.Second)
+					for addr, n := range lost {
+						if n.Load() < int32(times) {
+							t.Errorf("%s lost %d of %d: the test shows nothing", addr, n.Load(), times)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A lost RESET is made up for: what the peer writes is answered by another.
+func TestLostReset(t *testing.T) {
+	for _, gone := range []string{"client", "server"} {
+		t.Run(gone+" aborts", func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				leaves, stays, _ := w.pair(Config{})
+				if gone == "server" {
+					leaves, stays = stays, leaves
+				}
+				var lost atomic.Int32
+				w.setDrop(func(_, _ string, payload []byte) bool {
+					return connControl(payload).has[ctlReset] && lost.CompareAndSwap(0, 1)
+				})
+				leaves.SetLinger(0)
+				leaves.Close()
+				time.Sleep(time.Second)
+				if lost.Load() != 1 {
+					t.Fatal("no RESET was lost")
+				}
+				began := time.Now()
+				_, err := stays.Write([]byte("is anybody there?"))
+				for err == nil && time.Since(began) < 2*time.Minute {
+					time.Sleep(time.Millisecond)
+					_, err = stays.Write([]byte("x"))
+				}
+				switch d := time.Since(began); {
+				case gone == "server" && errors.Is(err, syscall.ECONNRESET) && d < 45*time.Millisecond:
+				case gone == "client" && errors.Is(err, syscall.ETIMEDOUT) && d < 31*time.Second:
+					// Nobody is left at the client's address to answer.
+				default:
+					t.Errorf("%v after %v", err, d)
+				}
+			})
+		})
+	}
+}
+
+func TestCloseTwice(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		client, server, l := w.pair(Config{})
+		for name, c := range map[string]io.Closer{"client": client, "server": server, "listener": l} {
+			if err := c.Close(); err != nil {
+				t.Errorf("closing the %s: %v", name, err)
+			}
+			if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("closing the %s again: %v, want net.ErrClosed", name, err)
+			}
+		}
+		closeWantClosed(t, client)
+		closeWantClosed(t, server)
+	})
+}
+
+// A session that has said nothing needs no farewell.
+func TestCloseOfASilentSessionSendsNothing(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		var sent atomic.Int32
+		w.setDrop(func(_, _ string, _ []byte) bool { sent.Add(1); return false })
+		client := w.dial(Config{})
+		time.Sleep(time.Hour)
+		client.Close()
+		if !connEnded(client) {
+			t.Error("the session lives on")
+		}
+		time.Sleep(time.Minute)
+		if n := sent.Load(); n != 0 {
+			t.Errorf("%d datagrams were sent", n)
+		}
+	})
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// wrapDelay is how long a packet takes on a lossy pipe.
+const wrapDelay = 10 * time.Millisecond
+
+// newLossyPipe returns two connections that reach each other, with a delay and a loss of one packet in twenty.
+func newLossyPipe(seed uint64) (a, b *memConn) {
+	a, b = newMemConn(memAddr("a"), nil), newMemConn(memAddr("b"), nil)
+	carry := func(from, to *memConn) func([]byte, net.Addr) {
+		var (
+			mu  sync.Mutex
+			way [][]byte // all take as long, so that the oldest is always the next to arrive
+		)
+		seed++
+		rng := rand.New(rand.NewPCG(seed, 3))
+		return func(data []byte, _ net.Addr) {
+			mu.Lock()
+			defer mu.Unlock()
+			if rng.IntN(20) == 0 {
+				return
+			}
+			way = append(way, data)
+			time.AfterFunc(wrapDelay, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				to.put(way[0], from.addr)
+				way = way[1:]
+			})
+		}
+	}
+	a.send, b.send = carry(a, b), carry(b, a)
+	return a, b
+}
+
+// wrapNumbers are what a session counts in 32 bits, as distances from the wrap; 0 leaves one at its usual start.
+type wrapNumbers struct {
+	sn    uint32        // segments
+	ts    time.Duration // the clock
+	seqID uint32        // FEC groups
+}
+
+// newWrapPair makes two sessions that are to talk with each other and whose numbers are about to wrap.
+func newWrapPair(t *testing.T, c Config, start wrapNumbers) (a, b *UDPSession) {
+	t.Helper()
+	o, err := c.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	connA, connB := newLossyPipe(uint64(start.sn) + uint64(start.seqID))
+	if a, err = dialOver(connA, true, connB.addr, 7, o); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = dialOver(connB, true, connA.addr, 7, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*UDPSession{a, b} {
+		s.mu.Lock()
+		core, sn := &s.core, -seqNum(start.sn)
+		core.sendUna, core.sendNxt, core.sendEnd, core.readNxt, core.rcvNxt = sn, sn, sn, sn, sn
+		if start.ts > 0 {
+			core.tsOrigin = -uint32(s.now() + toMillis(start.ts))
+		}
+		if s.encoder != nil && start.seqID > 0 {
+			shape := s.encoder.shape
+			s.encoder.next = shape.wrap() - start.seqID*uint32(shape.total)
+		}
+		s.mu.Unlock()
+	}
+	return a, b
+}
+
+// wrapSend writes data and then the end of the stream.
+func wrapSend(s *UDPSession, data []byte, done chan<- error) {
+	_, err := s.Write(data)
+	if err == nil {
+		err = s.CloseWrite()
+	}
+	done <- err
+}
+
+func TestSessionNumbersWrapDuringALossyTransfer(t *testing.T) {
+	tests := []struct {
+		name  string
+		start wrapNumbers
+		fec   bool
+	}{
+		{"sn at the first segment", wrapNumbers{sn: 1}, false},
+		{"sn inside the first window", wrapNumbers{sn: 40}, false},
+		{"sn in mid-transfer", wrapNumbers{sn: 400}, false},
+		{"ts", wrapNumbers{ts: 50 * time.Millisecond}, false},
+		{"ts later", wrapNumbers{ts: 150 * time.Millisecond}, false},
+		{"seqid", wrapNumbers{seqID: 20}, true},
+		{"all", wrapNumbers{sn: 100, ts: 100 * time.Millisecond, seqID: 10}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { wrapTransfer(t, tt.start, tt.fec) })
+		})
+	}
+}
+
+func wrapTransfer(t *testing.T, start wrapNumbers, fec bool) {
+	sched := NewTimedSched(2)
+	config := Config{
+		StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true,
+		SendWindow: 128, ReceiveWindow: 128, Scheduler: sched,
+	}
+	if fec {
+		config.DataShards, config.ParityShards = 10, 3
+	}
+	a, b := newWrapPair(t, config, start)
+	firstTS := a.core.ts(a.now())
+
+	const size = 1 << 20
+	up, down := pattern(size, 1), pattern(size, 2)
+	sent := make(chan error, 2)
+	go wrapSend(a, up, sent)
+	go wrapSend(b, down, sent)
+	var (
+		gotUp, gotDown []byte
+		errUp, errDown error
+		reads          sync.WaitGroup
+	)
+	began := time.Now()
+	reads.Go(func() { gotUp, errUp = io.ReadAll(b) })
+	reads.Go(func() { gotDown, errDown = io.ReadAll(a) })
+	reads.Wait()
+	took := time.Since(began)
+	for range 2 {
+		if err := <-sent; err != nil {
+			t.Errorf("send: %v", err)
+		}
+	}
+	if errUp != nil || errDown != nil || !bytes.Equal(gotUp, up) || !bytes.Equal(gotDown, down) {
+		t.Fatalf("%d (%v) and %d (%v) bytes arrived, want %d each, unchanged", len(gotUp), errUp, len(gotDown), errDown, size)
+	}
+	if took > 5*time.Second {
+		t.Errorf("the transfer took %v, want less than 5 s", took)
+	}
+	for _, s := range []*UDPSession{a, b} {
+		wrapCheck(t, s, start, firstTS)
+	}
+	for _, s := range []*UDPSession{a, b} {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	time.Sleep(2 * lingerDefault)
+	sched.Close()
+	synctest.Wait()
+}
+
+// wrapCheck checks that the numbers that were to wrap have done so.
+func wrapCheck(t *testing.T, s *UDPSession, start wrapNumbers, firstTS uint32) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.core
+	if start.sn > 0 && uint32(c.sendNxt) > 1<<31 {
+		t.Errorf("sn has not wrapped: %d", c.sendNxt)
+	}
+	if now := c.ts(s.now()); start.ts > 0 && now >= firstTS {
+		t.Errorf("ts has not wrapped: it was %d, now it is %d", firstTS, now)
+	}
+	if c.stats.timeoutRetrans+c.stats.fastRetrans+c.stats.earlyRetrans == 0 {
+		t.Error("nothing was lost")
+	}
+	if start.seqID == 0 {
+		return
+	}
+	if s.encoder.next > 1<<31 {
+		t.Errorf("seqid has not wrapped: %d", s.encoder.next)
+	}
+	if d := s.decoder.stats(); d.packets == 0 || d.errors > 0 || d.failed > d.recovered {
+		t.Errorf("FEC recovered %d packets, gave up %d groups and recovered %d, with %d errors", d.packets, d.failed, d.recovered, d.errors)
+	}
+}
