@@ -15,13 +15,13 @@ import (
 // liveCut loses everything.
 func liveCut(_, _ string, _ []byte) bool { return true }
 
-// liveEnd waits in Read until the session fails and returns the error and when that was.
-func liveEnd(s *UDPSession) (err error, after time.Duration) {
+// liveEnd waits in Read until the session fails and returns when that was and the error.
+func liveEnd(s *UDPSession) (after time.Duration, err error) {
 	began := time.Now()
 	for err == nil {
 		_, err = s.Read(make([]byte, 100))
 	}
-	return err, time.Since(began)
+	return time.Since(began), err
 }
 
 func TestDeadPeerEndsTheSession(t *testing.T) {
@@ -39,7 +39,7 @@ func TestDeadPeerEndsTheSession(t *testing.T) {
 				client, _, _ := w.pair(Config{DeadTimeout: tt.config})
 				w.setDrop(liveCut)
 				connWrite(t, client, "hello?")
-				err, after := liveEnd(client)
+				after, err := liveEnd(client)
 				if !errors.Is(err, syscall.ETIMEDOUT) || after < tt.want || after > tt.want+10*time.Millisecond {
 					t.Errorf("Read gave %v after %v, want ETIMEDOUT after %v", err, after, tt.want)
 				}
@@ -147,7 +147,7 @@ func TestKeepAlive(t *testing.T) {
 		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 			client, _, _ := w.pair(c)
 			w.setDrop(liveCut)
-			err, after := liveEnd(client)
+			after, err := liveEnd(client)
 			if !errors.Is(err, syscall.ETIMEDOUT) || after < 35*time.Second || after > 41*time.Second {
 				t.Errorf("%v after %v, want ETIMEDOUT after 40s or a little less", err, after)
 			}
@@ -191,7 +191,7 @@ func TestKeepAlive(t *testing.T) {
 			old.write([]byte("still there"))
 			connWantRead(t, client, "still there")
 			w.setDrop(liveCut)
-			if err, after := liveEnd(client); !errors.Is(err, syscall.ETIMEDOUT) || after > 41*time.Second {
+			if after, err := liveEnd(client); !errors.Is(err, syscall.ETIMEDOUT) || after > 41*time.Second {
 				t.Errorf("%v after %v, want ETIMEDOUT after 40s", err, after)
 			}
 		})
@@ -209,7 +209,7 @@ func TestIdleTimeout(t *testing.T) {
 			connWrite(t, server, "x")
 			connWantRead(t, client, "x")
 		}
-		err, after := liveEnd(client)
+		after, err := liveEnd(client)
 		if !errors.Is(err, syscall.ETIMEDOUT) || after < 59*time.Second || after > 61*time.Second {
 			t.Errorf("%v after %v of silence, want ETIMEDOUT after a minute", err, after)
 		}

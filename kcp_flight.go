@@ -11,6 +11,7 @@ package kcp
 // back. On very short paths a round that takes longer than it could shows a queue, and the limit goes down.
 type flightLimit struct {
 	limit  uint32 // segments in flight
+	floor  uint32 // the least limit
 	best   uint32 // segments delivered in a round, the most of late
 	fast   uint32 // the limit of a short path
 	probe  uint64 // the transmission whose acknowledgement ends the round, 0 between rounds
@@ -21,9 +22,12 @@ type flightLimit struct {
 }
 
 const (
-	// flightStart is the limit to begin with and the least: as much as deployed peers with their usual settings send
-	// at once.
+	// flightStart is the limit to begin with, and the least on a path that loses nothing: as much as deployed peers
+	// with their usual settings send at once.
 	flightStart = 128
+	// flightLossy is the least limit once something was lost. With 128, 10 Mbit/s with a queue of 25 packets gave
+	// 88 % of goodput, with 32 it gives 95 %.
+	flightLossy = 32
 	// flightFast is the least limit of a short path: twice what 10 Gbit/s hold in 0.2 ms, so that one half is
 	// prepared while the other is on its way.
 	flightFast = 512
@@ -33,7 +37,7 @@ const (
 	flightQueue = int64(400e3)
 )
 
-func (f *flightLimit) init() { f.limit, f.fast = flightStart, wndMax }
+func (f *flightLimit) init() { f.limit, f.floor, f.fast = flightStart, flightStart, wndMax }
 
 // sent begins a round with a transmission, unless one is under way.
 func (f *flightLimit) sent(order uint64, now int64) {
@@ -55,8 +59,9 @@ func (f *flightLimit) acked(n uint32, order uint64, now int64, timed bool) {
 	f.end()
 }
 
-// lost ends the round early if the transmission that measures it was lost.
+// lost notes a loss. It ends the round early if the transmission that measures it was lost.
 func (f *flightLimit) lost(order uint64) {
+	f.floor = flightLossy
 	if f.probe == order {
 		f.bound = true
 		f.end()
@@ -68,7 +73,7 @@ func (f *flightLimit) end() {
 		f.best -= f.best / 8
 	}
 	f.best = max(f.best, f.count)
-	f.limit = min(max(2*f.best, flightStart), f.fast)
+	f.limit = min(max(2*f.best, f.floor), f.fast)
 	f.probe, f.bound = 0, false
 }
 
