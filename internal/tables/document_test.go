@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+
+package tables
+
+import (
+	"encoding/xml"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// introduction says how the document was made and what to take from it. It is followed by the tables.
+const introduction = `# Which settings serve which network
+
+Made by ` + "`go test ./internal/tables -write`" + ` in a simulated network and virtual time, so that the figures are the
+protocol's and no machine's. Two hosts are joined by a line of 20 Mbit/s each way whose queue holds one bandwidth-delay
+product in full datagrams; packets are lost at random, the same share in each direction, acknowledgements as well as data.
+Latency: a message of 100 bytes every 33 ms for ten minutes after a warm-up of ten seconds, from the moment it is due to
+be written until it has been read, in order. Goodput: what a bulk transfer delivers in its first 30 seconds, its start
+included. Both ends have the settings of the column; what it does not name is at its default.
+
+Without loss every setting delivers a message in half a round trip. With loss the settings differ in what a lost packet
+costs: with congestion control it costs window, so that on long or lossy paths even a slow stream comes to wait for it;
+without congestion control it costs one timeout, a round trip and a little; with FEC of small groups it mostly costs
+nothing. For goodput it is the reverse question: the classic congestion window grows by one segment a round trip and
+halves at a loss, so it fills a short clean line and no other, while without it the sender uses the line whatever is
+lost, and sends much in vain into a full queue unless its window suits the path. [tuning.md](tuning.md) draws the
+conclusions.
+
+![p50 to p99 of message latency and goodput, by network and settings](tables.svg)
+`
+
+// document returns docs/tables.md.
+func (r *results) document() string {
+	var b strings.Builder
+	b.WriteString(introduction)
+	b.WriteString("\n| column | settings |\n|---|---|\n")
+	for _, m := range bulkModes() {
+		fmt.Fprintf(&b, "| %s | %s |\n", m.name, m.meaning)
+	}
+	b.WriteString("\n## Latency of a message\n\np50 / p99 in milliseconds. A dash: the settings do not carry 30 messages a second" +
+		" over this path, and the wait grows.\n\n")
+	writeTable(&b, modes(), func(i, j int) string { return r.latency[i][j].String() })
+	b.WriteString("\n## Goodput of a bulk transfer\n\nMbit/s, of 20 on the line; headers take 4 % of it.\n\n")
+	writeTable(&b, bulkModes(), func(i, j int) string { return megabits(r.goodput[i][j]) })
+	fmt.Fprintf(&b, "\n## FEC groups for a slow stream\n\nThe messages of the first table at an RTT of %d ms and %g %% loss, "+
+		"in no-delay mode without\ncongestion control. Datagrams are those sent for each message, repetitions included.\n\n",
+		groupPath.rtt.Milliseconds(), groupPath.loss*100)
+	b.WriteString("| FEC | p50 ms | p99 ms | datagrams |\n|---|--:|--:|--:|\n")
+	for j, m := range groupModes() {
+		l := r.groups[j]
+		fmt.Fprintf(&b, "| %s | %s | %s | %.2f |\n", strings.TrimPrefix(m.name, "FEC "), millis(l.p50), millis(l.p99), l.sent)
+	}
+	return b.String()
+}
+
+// writeTable writes a table with a row for each path.
+func writeTable(b *strings.Builder, columns []mode, cell func(i, j int) string) {
+	b.WriteString(tableHead(columns))
+	for i, p := range paths() {
+		fmt.Fprintf(b, "| %d ms | %g %% |", p.rtt.Milliseconds(), p.loss*100)
+		for j := range columns {
+			fmt.Fprintf(b, " %s |", cell(i, j))
+		}
+		b.WriteString("\n")
+	}
+}
+
+func tableHead(columns []mode) string {
+	head, rule := "| RTT | loss |", "|--:|--:|"
+	for _, m := range columns {
+		head += " " + m.name + " |"
+		rule += "--:|"
+	}
+	return head + "\n" + rule + "\n"
+}
+
+func (l latency) String() string {
+	if l.overload {
+		return "–"
+	}
+	return millis(l.p50) + " / " + millis(l.p99)
+}
+
+func millis(d time.Duration) string { return fmt.Sprint(d.Round(time.Millisecond).Milliseconds()) }
+
+// megabits prints a rate with two digits that count.
+func megabits(bits float64) string {
+	if bits < 1e6 {
+		return fmt.Sprintf("%.2f", bits/1e6)
+	}
+	return fmt.Sprintf("%.1f", bits/1e6)
+}
+
+// sampleResults are figures that nobody measured.
+func sampleResults() *results {
+	r := newResults()
+	for i, p := range paths() {
+		for j := range r.latency[i] {
+			r.latency[i][j] = latency{p50: p.rtt / 2, p99: p.rtt, overload: i == 0 && j == 0}
+		}
+		for j := range r.goodput[i] {
+			r.goodput[i][j] = 12.34e6
+		}
+	}
+	return r
+}
+
+// TestDocumentsAreThoseOfThisCode compares what does not depend on measurements with the documents that are there.
+func TestDocumentsAreThoseOfThisCode(t *testing.T) {
+	text, err := os.ReadFile(tablesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{introduction, tableHead(modes()), tableHead(bulkModes())} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks this; run go test ./internal/tables -write\n%s", tablesFile, want)
+		}
+	}
+	plot, err := os.ReadFile(plotFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, svg := range map[string]string{plotFile: string(plot), "sample": sampleResults().plot()} {
+		marks := countMarks(t, svg)
+		if want := len(paths()) * (len(modes()) + len(bulkModes())); marks != want {
+			t.Errorf("%s has %d marks, want %d", name, marks, want)
+		}
+	}
+}
+
+// countMarks parses an SVG and returns how many cells it shows.
+func countMarks(t *testing.T, svg string) (marks int) {
+	t.Helper()
+	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
+		token, err := d.Token()
+		if token == nil {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			for _, a := range e.Attr {
+				if a.Name.Local == "class" && strings.HasPrefix(a.Value, "cell") {
+					marks++
+				}
+			}
+		}
+	}
+	return marks
+}
+
+func TestCellsAreReadable(t *testing.T) {
+	text := sampleResults().document()
+	for _, want := range []string{
+		"| 20 ms | 0 % | – | 10 / 20 | 10 / 20 |",
+		"| 300 ms | 20 % | 150 / 300 |",
+		"| 20 ms | 0 % | 12.3 |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the document lacks %q", want)
+		}
+	}
+	for bits, want := range map[float64]string{80e3: "0.08", 999e3: "1.00", 19.26e6: "19.3"} {
+		if got := megabits(bits); got != want {
+			t.Errorf("megabits(%v) = %q, want %q", bits, got, want)
+		}
+	}
+}
