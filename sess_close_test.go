@@ -106,6 +106,53 @@ func closeDelivers(w *connWorld, c Config, n int, old bool) {
 	}
 }
 
+// The same in messages, sealed, and with parity; the peer on its way to closing as well or not.
+func TestCloseDeliversWhateverTheSettings(t *testing.T) {
+	for name, c := range restartConfigs(t) {
+		for _, n := range []int{1, 1376, 50_000} {
+			t.Run(fmt.Sprintf("%s %d bytes", name, n), func(t *testing.T) {
+				for seed := range uint64(4) {
+					connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: 0.3}, func(_ *testing.T, w *connWorld) {
+						closeDelivers(w, c, n, false)
+					})
+				}
+			})
+		}
+	}
+}
+
+// An accepted session that is closed delivers to an old client, which learns nothing more of it.
+func TestServerCloseDeliversToAnOldClient(t *testing.T) {
+	for _, loss := range []float64{0, 0.3} {
+		for _, n := range []int{1, 1376, 100_000} {
+			t.Run(fmt.Sprintf("loss %v %d bytes", loss, n), func(t *testing.T) {
+				for seed := range uint64(4) {
+					connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: loss}, func(t *testing.T, w *connWorld) {
+						l := w.serve(Config{StreamMode: true})
+						old := w.oldPeer(restartAddr, l.Addr(), 9)
+						old.write([]byte("send me all"))
+						s := w.accept(l)
+						connWantRead(t, s, "send me all")
+						s.SetLinger(closePatience)
+						want := pattern(n, 8)
+						if _, err := s.Write(want); err != nil {
+							t.Fatal(err)
+						}
+						s.Close()
+						if got := old.wait(n, closePatience); !bytes.Equal(got, want) {
+							t.Errorf("%d of %d bytes arrived, or others", len(got), n)
+						}
+						time.Sleep(closePatience)
+						if !connEnded(s) {
+							t.Error("the closed session is still on the network")
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
 // closePatience is a linger time that is long enough for everything.
 const closePatience = 10 * time.Minute
 

@@ -28,6 +28,7 @@ type schedWorker struct {
 	wakeAt  int64 // while asleep: when timer fires, or noWake
 	running bool  // the goroutine will look at the heap before it sleeps
 	closed  bool
+	wake    chan struct{} // made with the timer; holds a wake-up that is due at once
 	done    chan struct{} // made with the timer; closed by close
 
 	_ [64]byte // keeps two workers' locks out of one cache line
@@ -52,7 +53,7 @@ func (w *schedWorker) schedule(e *timerEntry, when int64) {
 	switch {
 	case w.timer == nil:
 		w.timer = time.NewTimer(noWake)
-		w.done = make(chan struct{})
+		w.wake, w.done = make(chan struct{}, 1), make(chan struct{})
 		w.running = true
 		go w.run()
 	case !w.running && when < w.wakeAt:
@@ -93,14 +94,22 @@ func (w *schedWorker) close() {
 	}
 }
 
-// sleepUntil sets the timer. The lock is held.
+// sleepUntil sets the timer, or wakes the goroutine if the time has come: a timer that is reset to the past would run in
+// the caller's goroutine in a synctest bubble, which the race detector of Go 1.26 does not survive. The lock is held.
 func (w *schedWorker) sleepUntil(when int64) {
 	w.wakeAt = when
 	if when == noWake {
 		w.timer.Stop()
 		return
 	}
-	w.timer.Reset(time.Duration(when - w.sched.now()))
+	if wait := time.Duration(when - w.sched.now()); wait > 0 {
+		w.timer.Reset(wait)
+		return
+	}
+	select {
+	case w.wake <- struct{}{}:
+	default: // it has been woken already
+	}
 }
 
 // run is the goroutine.
@@ -121,6 +130,7 @@ func (w *schedWorker) run() {
 		if len(due) == 0 {
 			select {
 			case <-w.timer.C:
+			case <-w.wake:
 			case <-w.done:
 			}
 			continue

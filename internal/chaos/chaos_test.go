@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	chaosSeeds = flag.Int("seeds", 60, "how many seeds TestChaos runs")
+	chaosSeeds = flag.Int("seeds", 20, "how many seeds TestChaos runs")
 	chaosSeed  = flag.Int64("seed", -1, "the one seed that TestChaos replays")
 )
 
