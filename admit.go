@@ -22,7 +22,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	l := e.listener
 	if w := e.waits.get(key, r.now); w != nil {
 		if !w.yields(&first, &m) {
-			stray := w.stray(&first, r.now)
+			stray := w.stray(&first, &m, r.now)
 			if !stray {
 				w.renew(r.now)
 			}
@@ -100,8 +100,12 @@ func (w *timeWait) yields(first *segment, m *controlSet) bool {
 	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(w.newestTS-first.ts) > lateTS
 }
 
-// stray reports whether a datagram looks like a restarted peer's, whose HELLO was lost.
-func (w *timeWait) stray(first *segment, now millis) bool {
+// stray reports whether a datagram looks like a restarted peer's, which asks whether there is a listener, or whose HELLO
+// was lost.
+func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
+	if first.cmd == cmdWask {
+		return m.has[ctlHello] && m.incarnation != w.peer
+	}
 	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
 

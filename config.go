@@ -208,7 +208,10 @@ func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 		conn.Close()
 		return nil, err
 	}
-	return s, s.awaitPeer(ctx, o)
+	if err := s.awaitPeer(ctx, o); err != nil {
+		return nil, errors.Wrap(err, "kcp: dial")
+	}
+	return s, nil
 }
 
 // Client makes a session to raddr over conn, which stays the caller's: nobody else may read it while the session lives.
@@ -221,7 +224,10 @@ func (c *Config) Client(conn net.PacketConn, raddr net.Addr) (*UDPSession, error
 	if err != nil {
 		return nil, err
 	}
-	return s, s.awaitPeer(context.Background(), o)
+	if err := s.awaitPeer(context.Background(), o); err != nil {
+		return nil, errors.Wrap(err, "kcp: client")
+	}
+	return s, nil
 }
 
 // Listen accepts sessions on the local UDP address addr, as in ":4000" or "[::1]:0".

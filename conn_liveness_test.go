@@ -286,3 +286,26 @@ func TestWaitPeer(t *testing.T) {
 		})
 	})
 }
+
+// Over a real socket, through the exported call: there is a session, or an error that says why not.
+func TestDialWaitsForItsPeer(t *testing.T) {
+	connCheckLeaks(t)
+	c := Config{WaitPeer: true}
+	l, err := c.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	s, err := c.Dial(ctx, l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	l.Close()
+	brief, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if s, err = c.Dial(brief, l.Addr().String()); s != nil || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nobody is there: %v, %v; want no session and context.DeadlineExceeded", s, err)
+	}
+}

@@ -107,7 +107,7 @@ func (c *core) shortBackoff(tries uint8) millis {
 // peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
 func (c *core) peerSettled(now millis) bool {
 	ctl := &c.ctl
-	if ctl.known() || !c.spoken() || ctl.answered && !ctl.hasPeerFinal {
+	if ctl.known() || !c.begun() || ctl.answered && !ctl.hasPeerFinal {
 		return true
 	}
 	return ctl.askedHello >= helloAsks && now >= ctl.askHelloAt
@@ -116,7 +116,7 @@ func (c *core) peerSettled(now millis) bool {
 // asksHello reports whether the peer is to be asked who it is: all has been delivered to it but the end of the stream.
 func (c *core) asksHello() bool {
 	ctl := &c.ctl
-	return ctl.finWanted && !ctl.known() && (!ctl.answered || ctl.hasPeerFinal) && c.sendUna == c.sendEnd && c.spoken() && ctl.askedHello < helloAsks
+	return ctl.finWanted && !ctl.known() && (!ctl.answered || ctl.hasPeerFinal) && c.sendUna == c.sendEnd && c.begun() && ctl.askedHello < helloAsks
 }
 
 // askHello asks who the peer is.

@@ -337,6 +337,59 @@ func TestEmptyPushIsAMessageOfNoBytes(t *testing.T) {
 	releaseCore(c)
 }
 
+// Whoever knows a conversation's number can make a receiver hold memory only in proportion to what it sends.
+func TestReceiverHoldsMemoryInProportion(t *testing.T) {
+	receiver := func() *core {
+		c := new(core)
+		c.init(7, 1000)
+		c.setWindows(wndMax, wndMax)
+		t.Cleanup(func() { releaseCore(c) })
+		return c
+	}
+	t.Run("far ahead", func(t *testing.T) {
+		c := receiver()
+		for _, sn := range []seqNum{wndMax - 1, wndMax / 2, reachLeast} {
+			c.input(pushData(5, sn), true, 1000)
+			if c.in != nil || len(c.acks) > 0 || c.stats.outOfWindow == 0 {
+				t.Fatalf("segment %d of a peer that has sent nothing was taken", sn)
+			}
+		}
+		c.input(pushData(5, reachLeast-1), true, 1000)
+		if c.beyond != 1 {
+			t.Fatalf("segment %d was not taken", reachLeast-1)
+		}
+		for sn := range seqNum(wndMax / reachShare) {
+			c.input(pushData(5, sn), true, 1000)
+		}
+		c.input(pushData(5, wndMax-1), true, 1000)
+		if c.beyond != 1 {
+			t.Errorf("after %d segments the last of the window was not taken", c.stats.segsIn)
+		}
+	})
+	t.Run("larger than a packet", func(t *testing.T) {
+		c := receiver()
+		data := pattern(2000, 1)
+		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: data}), true, 1000)
+		if got := cap(c.in.at(0).data); got > 3000 {
+			t.Errorf("2000 bytes take %d", got)
+		}
+		buf := make([]byte, 3000)
+		if n := c.recv(buf); !bytes.Equal(buf[:max(n, 0)], data) {
+			t.Errorf("recv = %d, or other bytes", n)
+		}
+	})
+	t.Run("duplicates while nothing can be sent", func(t *testing.T) {
+		c := receiver()
+		c.setWindows(0, 32)
+		for range 10_000 {
+			c.input(pushData(5, 0, 0, 0), true, 1000)
+		}
+		if len(c.acks) > acksLeast {
+			t.Errorf("%d ACKs are kept", len(c.acks))
+		}
+	})
+}
+
 // FuzzInput feeds forged datagrams to both ends of a lossless exchange, through the state machine and through the shell.
 // Neither may panic or lose itself. A forger who knows neither conv nor sequence numbers changes nothing that is
 // delivered: what is read is a prefix of what was written.

@@ -68,6 +68,9 @@ func (c *core) lifeEvent() millis {
 // its peer, so there is nothing to keep alive.
 func (c *core) spoken() bool { return c.order > 0 || c.stats.segsIn > 0 }
 
+// begun reports whether data has gone either way: before, the peer has no session that could be ended.
+func (c *core) begun() bool { return c.order > 0 || c.newestAt >= 0 }
+
 // connect begins to ask for the peer's window, which any peer that is there answers.
 func (c *core) connect(now millis) { c.connecting, c.connectAt = true, now }
 

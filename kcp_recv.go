@@ -23,13 +23,17 @@ func (c *core) receive(s *segment, now millis) {
 	if c.newestAt < 0 || int32(s.ts-c.newestTS) > 0 {
 		c.newestTS, c.newestAt = s.ts, now
 	}
+	at := c.readNxt.distance(s.sn) + 1
+	if !s.sn.before(c.rcvNxt) && uint64(at) > reachLeast && uint64(at) > reachShare*c.stats.segsIn {
+		c.stats.outOfWindow++
+		return
+	}
 	c.addAck(s, now)
 	if s.sn.before(c.rcvNxt) {
 		c.stats.repeats++
 		c.ackNow(now)
 		return
 	}
-	at := c.readNxt.distance(s.sn) + 1
 	switch {
 	case c.in == nil:
 		c.in = getRecvRing(at)
@@ -43,7 +47,7 @@ func (c *core) receive(s *segment, now millis) {
 		return
 	}
 	c.in.present.set(slot)
-	*c.in.at(s.sn) = recvSegment{data: append(c.getBuffer(len(s.data))[:0], s.data...), frg: s.frg}
+	*c.in.at(s.sn) = recvSegment{data: c.keep(s.data), frg: s.frg}
 	c.beyond++
 	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.beyond > 1
@@ -52,6 +56,23 @@ func (c *core) receive(s *segment, now millis) {
 		// A hole has opened or closed: the sender is told at once.
 		c.ackNow(now)
 	}
+}
+
+// A ring takes memory for all segments up to the farthest. What that costs is bounded by what the peer has sent so far:
+// beyond reachLeast a segment counts as lost if it lies farther ahead than reachShare times as many segments. Loss and
+// reordering do not come near that.
+const (
+	reachLeast = 1024
+	reachShare = 16
+)
+
+// keep copies received data. No deployed peer sends segments larger than a packet: such a one gets memory of its own size,
+// not a buffer of the next class, which is 40 times as large.
+func (c *core) keep(data []byte) []byte {
+	if len(data) > bufferPacket {
+		return append([]byte(nil), data...)
+	}
+	return append(c.getBuffer(len(data))[:0], data...)
 }
 
 // advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. A message at the head
@@ -176,11 +197,17 @@ func (c *core) discardFrom(final seqNum) {
 	}
 }
 
+// acksLeast is how many ACKs are kept while the socket takes none, whatever the window. Beyond it, and beyond four times
+// the window, it can only be duplicates that came.
+const acksLeast = 1024
+
 // addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
 // sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
 // from a stream, which is told of every second one (RFC 9293 section 3.8.6.3).
 func (c *core) addAck(s *segment, now millis) {
-	c.acks = append(c.acks, ackItem{s.sn, s.ts})
+	if uint32(len(c.acks)) < max(acksLeast, 4*c.rcvWnd) {
+		c.acks = append(c.acks, ackItem{s.sn, s.ts})
+	}
 	share := max(1, min(c.rcvWnd, wndInitial)/4)
 	c.unacked++
 	if 2*len(s.data) >= c.mss {

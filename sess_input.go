@@ -85,8 +85,9 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 }
 
 // clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
-// slept. Sessions begin at a random point of 2^32 ms, so one in 7000 restarts is taken for the peer of before.
-const clockSlack millis = 5 * 60000
+// slept, for as long as the peer waits. Sessions begin at a random point of 2^32 ms, so one restart in 36000, or a few
+// more after a long silence, looks like the peer of before.
+const clockSlack millis = 60000
 
 // clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
 // clock stood still.

@@ -37,7 +37,7 @@ func (q *oobQueue) push(payload []byte) {
 		q.dropped.Add(1)
 		return
 	}
-	q.waiting = append(q.waiting, append(getBuffer(len(payload))[:0], payload...))
+	q.waiting = append(q.waiting, q.session.core.keep(payload))
 	if !q.running {
 		q.running = true
 		go q.run()

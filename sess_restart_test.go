@@ -95,6 +95,16 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 	restartWantEnd(t, server, "", syscall.ECONNRESET)
 }
 
+// restartClock keeps chance out: the new session's clock starts far from the old one's, as nearly always.
+func restartClock(again, before *UDPSession) {
+	before.mu.Lock()
+	origin := before.core.tsOrigin
+	before.mu.Unlock()
+	again.mu.Lock()
+	again.core.tsOrigin = origin + 1<<31
+	again.mu.Unlock()
+}
+
 // On a lossy path any part of the new session's first flight may be missing: nothing of it is taken for the old one's.
 func TestRestartedClientOnALossyPath(t *testing.T) {
 	for name, c := range restartConfigs(t) {
@@ -115,6 +125,7 @@ func TestRestartedClientOnALossyPath(t *testing.T) {
 						}
 						restartCrash(client)
 						again := w.dialFrom(restartAddr, 77, c)
+						restartClock(again, client)
 						fresh := string(pattern(20_000, 2))
 						go func() { _, _ = again.Write([]byte(fresh)) }()
 						connWantRead(t, w.accept(l), fresh)
@@ -155,6 +166,32 @@ func TestRestartedClientOfAClosedSession(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A restarted client that asks for its peer first is answered too, whatever is left of its old session.
+func TestRestartedClientFindsItsPeer(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprint("closed ", closed), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{})
+				client := w.dialFrom(restartAddr, 77, Config{})
+				server := w.join(client, l)
+				if closed {
+					client.Close()
+					server.Close()
+					time.Sleep(time.Second)
+				}
+				restartCrash(client)
+				c := Config{WaitPeer: true}
+				again := w.dialFrom(restartAddr, 77, c)
+				began := time.Now()
+				if err := again.awaitPeer(t.Context(), w.options(c)); err != nil || time.Since(began) > 45*time.Millisecond {
+					t.Fatalf("%v after %v, want nil after a round trip", err, time.Since(began))
+				}
+				w.join(again, l)
+			})
+		})
 	}
 }
 
@@ -311,7 +348,7 @@ func TestLatePacketsOpenNoGhost(t *testing.T) {
 	}
 }
 
-// Records of ended sessions go by themselves, in memory too, and their number has a bound.
+// Records of ended sessions go by themselves, in memory too.
 func TestTimeWaitRecordsGo(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -695,4 +732,27 @@ func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever makes sessions as fast as they can be ended fills no more memory than that of a fixed number of records.
+func TestTimeWaitRecordsAreBounded(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{})
+		waits := &l.ep.waits
+		l.ep.mu.Lock()
+		defer l.ep.mu.Unlock()
+		for i := range uint32(timeWaitMax + 1000) {
+			waits.add(sessionKey{conv: i}, timeWait{})
+			if i%3 == 0 { // one that gave way to a restarted peer, whose session has ended too
+				waits.drop(sessionKey{conv: i})
+				waits.add(sessionKey{conv: i}, timeWait{})
+			}
+		}
+		if n, m := len(waits.records), waits.order.Len(); n > timeWaitMax || m > timeWaitMax {
+			t.Errorf("%d records in an order of %d, want at most %d", n, m, timeWaitMax)
+		}
+		if waits.get(sessionKey{conv: timeWaitMax + 999}, 0) == nil {
+			t.Error("the newest record is not there")
+		}
+	})
 }
