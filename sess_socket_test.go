@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// restartReads counts the calls that read a socket.
+type restartReads struct {
+	net.PacketConn
+	reads   atomic.Int32
+	inside  atomic.Int32
+	stopped atomic.Bool
+	broken  atomic.Bool
+}
+
+func (c *restartReads) ReadFrom(p []byte) (int, net.Addr, error) {
+	if c.stopped.Load() {
+		c.broken.Store(true)
+	}
+	c.reads.Add(1)
+	c.inside.Add(1)
+	defer c.inside.Add(-1)
+	return c.PacketConn.ReadFrom(p)
+}
+
+// A socket that is the caller's is the caller's again once what was opened over it has been closed: nobody reads it, it
+// has no deadline, and what arrives is the caller's.
+func TestCallersSocketIsLeftAlone(t *testing.T) {
+	tests := map[string]func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer{
+		"listener without sessions": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
+			l := serveOver(conn, false, w.options(Config{}))
+			return l
+		},
+		"listener with a session that waits": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
+			l := serveOver(conn, false, w.options(Config{}))
+			connWrite(t, w.dial(Config{}), "let me in")
+			time.Sleep(time.Second)
+			return l
+		},
+		"listener whose sessions have ended": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
+			l := serveOver(conn, false, w.options(Config{}))
+			client := w.dial(Config{})
+			server := w.join(client, l)
+			client.Close()
+			server.Close()
+			time.Sleep(time.Second)
+			return l
+		},
+		"session that said nothing": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
+			s, err := dialOver(conn, false, peer, 7, w.options(Config{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+		"session that is aborted": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
+			s, err := dialOver(conn, false, peer, 7, w.options(Config{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			connWrite(t, s, "never to be answered")
+			time.Sleep(time.Second)
+			s.SetLinger(0)
+			return s
+		},
+	}
+	for name, open := range tests {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				conn := &restartReads{PacketConn: w.endpoint(connServerAddr)}
+				other := w.endpoint("10.0.0.7:7")
+				c := open(t, w, conn, other.LocalAddr())
+				time.Sleep(time.Millisecond)
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				conn.stopped.Store(true)
+				if n := conn.inside.Load(); n > 0 || conn.reads.Load() == 0 {
+					t.Fatalf("%d are reading after Close, %d did before", n, conn.reads.Load())
+				}
+				_, _ = other.WriteTo([]byte("for the caller"), conn.LocalAddr())
+				time.Sleep(time.Hour) // no deadline is left behind
+				buf := make([]byte, 2000)
+				for {
+					n, from, err := conn.PacketConn.ReadFrom(buf)
+					if err != nil {
+						t.Fatalf("the caller reads: %v", err)
+					}
+					if from.String() == other.LocalAddr().String() {
+						if string(buf[:n]) != "for the caller" {
+							t.Errorf("the caller got %q", buf[:n])
+						}
+						break
+					}
+				}
+				if conn.broken.Load() {
+					t.Error("the socket was read after Close")
+				}
+				_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+				if _, _, err := conn.PacketConn.ReadFrom(buf); err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Logf("another datagram: %v", err)
+				}
+				conn.Close()
+			})
+		})
+	}
+}
