@@ -277,13 +277,29 @@ func TestOpenAndSealDoNotAllocate(t *testing.T) {
 		}
 		s := newSealer(cryptMust(t, kind))
 		packet := cryptSeal(t, s, cryptRandom(13, 1380))
-		for name, f := range map[string]func(){
-			"open of what does not verify": func() { packet[40]++; s.open(packet) },
-			"open of what is too short":    func() { s.open(packet[:s.headroom()+s.tailroom()-1]) },
-			"seal":                         func() { s.seal(packet) },
+		// Where ChaCha20-Poly1305 has no assembly it allocates by itself, as
+		// AES-GCM may without AES instructions; the sealer must not add to it.
+		var own float64
+		if s.aead != nil {
+			nonce, body := packet[:s.head], packet[s.head:]
+			own = testing.AllocsPerRun(200, func() { s.aead.aead.Open(body[:0], nonce, body, nil) })
+		}
+		opened := func(packet []byte) {
+			if _, ok := s.open(packet); ok {
+				t.Errorf("%s: opened", kind.name)
+			}
+		}
+		for _, run := range []struct {
+			name string
+			f    func()
+			want float64
+		}{
+			{"open of what is too short", func() { opened(packet[:s.headroom()+s.tailroom()-1]) }, 0},
+			{"open of what does not verify", func() { packet[40]++; opened(packet) }, own},
+			{"seal", func() { s.seal(packet) }, own},
 		} {
-			if got := testing.AllocsPerRun(200, f); got != 0 {
-				t.Errorf("%s: %s: got %v allocations, want 0", kind.name, name, got)
+			if got := testing.AllocsPerRun(200, run.f); got > run.want {
+				t.Errorf("%s: %s: got %v allocations, want %v", kind.name, run.name, got, run.want)
 			}
 		}
 	}

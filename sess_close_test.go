@@ -484,6 +484,30 @@ func TestLostMessagesOfTheEnd(t *testing.T) {
 	}
 }
 
+// A peer whose HELLO does not come through for long is still told of the end: it is asked until the linger time ends.
+func TestLostHello(t *testing.T) {
+	for times := range int32(9) {
+		t.Run(fmt.Sprint(times, " times"), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{})
+				var lost atomic.Int32
+				w.setDrop(func(from, _ string, payload []byte) bool {
+					return from == connServerAddr && connControl(payload).has[ctlHello] && lost.Add(1) <= times
+				})
+				client := w.dial(Config{})
+				connWrite(t, client, "last words")
+				client.Close()
+				server := w.accept(l)
+				connWantRead(t, server, "last words")
+				closeWantEOF(t, server)
+				if lost.Load() < times {
+					t.Errorf("%d of %d were lost: the test shows nothing", lost.Load(), times)
+				}
+			})
+		})
+	}
+}
+
 // A lost RESET is made up for: what the peer writes is answered by another.
 func TestLostReset(t *testing.T) {
 	for _, gone := range []string{"client", "server"} {
