@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// connReset is what a program looks for in the error of a session that was reset: syscall.ECONNRESET, where there is one.
+var connReset = resetErrors[0]
+
 // connLeakPatience is how long what a test started may take to go away in real time: a closed session waits up to
 // finWait for its peer.
 const connLeakPatience = 8 * time.Second

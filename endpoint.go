@@ -163,12 +163,14 @@ func (e *endpoint) stop() {
 const stopPatience = time.Second
 
 // waitStopped returns once an endpoint that is stopping reads no more, if it can be stopped. One that is used by nobody
-// but aborted, which may be nil, stops as soon as the last packets of that session, or of those that have ended, are out.
-func (e *endpoint) waitStopped(aborted *UDPSession) {
+// but leaving, which may be nil, stops as soon as the last packets of that session, or of those that have ended, are out.
+func (e *endpoint) waitStopped(leaving *UDPSession) {
 	e.mu.RLock()
-	stopping := e.stopping || e.listener == nil
-	for _, s := range e.sessions {
-		stopping = stopping && s == aborted
+	stopping := e.stopping || e.listener == nil && len(e.sessions) < 2
+	if stopping {
+		for _, s := range e.sessions {
+			stopping = s == leaving
+		}
 	}
 	e.mu.RUnlock()
 	if stopping {

@@ -26,18 +26,17 @@ func (s *UDPSession) Close() error {
 	s.oob.close()
 	s.readCond.Broadcast()
 	s.writeCond.Broadcast()
-	ended := s.ended
-	var aborted *UDPSession
-	if !ended {
-		if s.linger > 0 {
-			s.core.closeWrite(now)
-			s.core.ctl.closing = true
-			s.lingerAt = now + toMillis(s.linger)
-		} else {
-			s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
-			s.lingerAt = now
-			aborted = s
-		}
+	ended, leaving := s.ended, s
+	switch {
+	case ended:
+	case s.linger > 0:
+		s.core.closeWrite(now)
+		s.core.ctl.closing = true
+		s.lingerAt = now + toMillis(s.linger)
+		leaving = nil
+	default:
+		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+		s.lingerAt = now
 	}
 	s.mu.Unlock()
 	if ended {
@@ -45,7 +44,7 @@ func (s *UDPSession) Close() error {
 	} else {
 		s.flushNow()
 	}
-	s.ep.waitStopped(aborted)
+	s.ep.waitStopped(leaving)
 	return nil
 }
 

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -192,7 +190,7 @@ func closeWantReset(t *testing.T, s *UDPSession) {
 		time.Sleep(time.Millisecond)
 		_, err = s.Write([]byte("and now?"))
 	}
-	if d := time.Since(began); !errors.Is(err, syscall.ECONNRESET) || d > 45*time.Millisecond {
+	if d := time.Since(began); !errors.Is(err, connReset) || d > 45*time.Millisecond {
 		t.Fatalf("writing to a peer that is gone gave %v after %v, want ECONNRESET within a round trip", err, d)
 	}
 }
@@ -231,7 +229,7 @@ func TestPeerThatOnlyWritesLearnsOfTheClose(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			_, err = client.Write(make([]byte, 100))
 		}
-		if d := time.Since(began); !errors.Is(err, syscall.ECONNRESET) || d > 100*time.Millisecond {
+		if d := time.Since(began); !errors.Is(err, connReset) || d > 100*time.Millisecond {
 			t.Fatalf("after %v: %v, want ECONNRESET", d, err)
 		}
 	})
@@ -249,7 +247,7 @@ func TestBlockedWriteIsWokenByReset(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		server.Close()
 		began := time.Now()
-		if err := <-done; !errors.Is(err, syscall.ECONNRESET) || time.Since(began) > 2*time.Second {
+		if err := <-done; !errors.Is(err, connReset) || time.Since(began) > 2*time.Second {
 			t.Fatalf("%v after %v, want ECONNRESET soon", err, time.Since(began))
 		}
 	})
@@ -265,10 +263,10 @@ func TestLingerTime(t *testing.T) {
 				t.Error("the session lives on")
 			}
 			_, err := server.Read(make([]byte, 1))
-			if !errors.Is(err, syscall.ECONNRESET) {
+			if !errors.Is(err, connReset) {
 				t.Errorf("the peer reads %v, want ECONNRESET", err)
 			}
-			if _, err = server.Write([]byte{1}); !errors.Is(err, syscall.ECONNRESET) {
+			if _, err = server.Write([]byte{1}); !errors.Is(err, connReset) {
 				t.Errorf("the peer writes: %v, want ECONNRESET", err)
 			}
 		})
@@ -282,7 +280,7 @@ func TestLingerTime(t *testing.T) {
 			client.Close()
 			time.Sleep(time.Second)
 			connWantRead(t, server, "last")
-			if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			if _, err := server.Read(make([]byte, 1)); !errors.Is(err, connReset) {
 				t.Errorf("behind it %v, want ECONNRESET", err)
 			}
 		})
@@ -307,7 +305,7 @@ func TestLingerTime(t *testing.T) {
 					t.Error("not given up after the linger time")
 				}
 				began := time.Now()
-				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) || time.Since(began) > time.Second {
+				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, connReset) || time.Since(began) > time.Second {
 					t.Errorf("the peer reads %v after %v, want ECONNRESET", err, time.Since(began))
 				}
 			})
@@ -322,259 +320,5 @@ func TestLingerTime(t *testing.T) {
 			connWantRead(t, server, "bye")
 			closeWantEOF(t, server)
 		})
-	})
-}
-
-func TestCloseWriteLeavesReadingOpen(t *testing.T) {
-	for _, first := range []string{"client", "server"} {
-		t.Run(first, func(t *testing.T) {
-			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-				a, b, _ := w.pair(Config{StreamMode: true})
-				if first == "server" {
-					a, b = b, a
-				}
-				connWrite(t, a, "question")
-				if err := a.CloseWrite(); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := a.Write([]byte{1}); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("Write after CloseWrite: %v", err)
-				}
-				if err := a.CloseWrite(); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("a second CloseWrite: %v", err)
-				}
-				connWantRead(t, b, "question")
-				closeWantEOF(t, b)
-				// The other direction lives on for as long as it likes.
-				time.Sleep(10 * time.Minute)
-				answer := pattern(300_000, 3)
-				go func() {
-					_, _ = b.Write(answer)
-					_ = b.CloseWrite()
-				}()
-				got, err := io.ReadAll(a)
-				if err != nil || !bytes.Equal(got, answer) {
-					t.Fatalf("%d bytes of the answer, %v; want %d", len(got), err, len(answer))
-				}
-				closeWantEOF(t, a)
-				a.Close()
-				b.Close()
-				time.Sleep(time.Second)
-				if !connEnded(a) || !connEnded(b) {
-					t.Error("a session whose two streams have ended is still on the network after Close")
-				}
-			})
-		})
-	}
-}
-
-func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		client, server, _ := w.pair(Config{StreamMode: true})
-		connWrite(t, client, "unread")
-		time.Sleep(time.Second)
-		blocked := make(chan error)
-		if err := server.CloseRead(); err != nil {
-			t.Fatal(err)
-		}
-		closeWantEOF(t, server)
-		go func() {
-			_, err := client.Write(make([]byte, 4<<20))
-			blocked <- err
-		}()
-		if err := <-blocked; err != nil {
-			t.Fatalf("the peer's Write: %v; want it to go on", err)
-		}
-		connWrite(t, server, "still here")
-		connWantRead(t, client, "still here")
-	})
-}
-
-func TestCloseReadWakesARead(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		_, server, _ := w.pair(Config{})
-		got := make(chan error)
-		go func() {
-			_, err := server.Read(make([]byte, 1))
-			got <- err
-		}()
-		time.Sleep(time.Second)
-		server.CloseRead()
-		if err := <-got; err != io.EOF {
-			t.Fatalf("Read gave %v, want io.EOF", err)
-		}
-	})
-}
-
-// closeEnds is how a session between two sides ends well: both read all that the other wrote, and then the end.
-func closeEnds(t *testing.T, a, b *UDPSession, patience time.Duration) {
-	t.Helper()
-	connWantRead(t, b, "from a")
-	closeWantEOF(t, b)
-	connWantRead(t, a, "from b")
-	closeWantEOF(t, a)
-	a.Close()
-	b.Close()
-	time.Sleep(patience)
-	if !connEnded(a) || !connEnded(b) {
-		t.Errorf("still on the network: a %v, b %v", !connEnded(a), !connEnded(b))
-	}
-}
-
-func TestHalfClosedBothWays(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		a, b, _ := w.pair(Config{StreamMode: true})
-		connWrite(t, a, "from a")
-		connWrite(t, b, "from b")
-		if err := errors.Join(a.CloseWrite(), b.CloseWrite()); err != nil {
-			t.Fatal(err)
-		}
-		closeEnds(t, a, b, time.Second)
-	})
-}
-
-func TestBothClosingAtOnce(t *testing.T) {
-	for _, n := range []int{0, 1, 100_000} {
-		t.Run(fmt.Sprint(n, " bytes under way"), func(t *testing.T) {
-			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-				a, b, _ := w.pair(Config{StreamMode: true})
-				_, errA := a.Write(make([]byte, n))
-				_, errB := b.Write(make([]byte, n))
-				if err := errors.Join(errA, errB, a.Close(), b.Close()); err != nil {
-					t.Fatal(err)
-				}
-				began := time.Now()
-				for !connEnded(a) || !connEnded(b) {
-					if time.Since(began) > 2*time.Second {
-						t.Fatalf("not off the network after %v: a %v, b %v", time.Since(began), !connEnded(a), !connEnded(b))
-					}
-					time.Sleep(time.Millisecond)
-				}
-			})
-		})
-	}
-}
-
-// Each message of the end of a stream is lost a few times, in each direction.
-func TestLostMessagesOfTheEnd(t *testing.T) {
-	for name, kind := range map[string]int{"FIN": ctlFin, "FINACK": ctlFinAck} {
-		for _, times := range []int{1, 3} {
-			t.Run(fmt.Sprintf("%s lost %d times", name, times), func(t *testing.T) {
-				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-					a, b, _ := w.pair(Config{StreamMode: true})
-					lost := map[string]*atomic.Int32{a.LocalAddr().String(): new(atomic.Int32), b.LocalAddr().String(): new(atomic.Int32)}
-					w.setDrop(func(from, _ string, payload []byte) bool {
-						return connControl(payload).has[kind] && lost[from].Add(1) <= int32(times)
-					})
-					connWrite(t, a, "from a")
-					connWrite(t, b, "from b")
-					if err := errors.Join(a.CloseWrite(), b.CloseWrite()); err != nil {
-						t.Fatal(err)
-					}
-					// Who has lost the other's last word does not hear it again, and has its linger time.
-					closeEnds(t, a, b, lingerDefault+time.Second)
-					for addr, n := range lost {
-						if n.Load() < int32(times) {
-							t.Errorf("%s lost %d of %d: the test shows nothing", addr, n.Load(), times)
-						}
-					}
-				})
-			})
-		}
-	}
-}
-
-// A peer whose HELLO does not come through for long is still told of the end: it is asked until the linger time ends.
-func TestLostHello(t *testing.T) {
-	for times := range int32(9) {
-		t.Run(fmt.Sprint(times, " times"), func(t *testing.T) {
-			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-				l := w.serve(Config{})
-				var lost atomic.Int32
-				w.setDrop(func(from, _ string, payload []byte) bool {
-					return from == connServerAddr && connControl(payload).has[ctlHello] && lost.Add(1) <= times
-				})
-				client := w.dial(Config{})
-				connWrite(t, client, "last words")
-				client.Close()
-				server := w.accept(l)
-				connWantRead(t, server, "last words")
-				closeWantEOF(t, server)
-				if lost.Load() < times {
-					t.Errorf("%d of %d were lost: the test shows nothing", lost.Load(), times)
-				}
-			})
-		})
-	}
-}
-
-// A lost RESET is made up for: what the peer writes is answered by another.
-func TestLostReset(t *testing.T) {
-	for _, gone := range []string{"client", "server"} {
-		t.Run(gone+" aborts", func(t *testing.T) {
-			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-				leaves, stays, _ := w.pair(Config{})
-				if gone == "server" {
-					leaves, stays = stays, leaves
-				}
-				var lost atomic.Int32
-				w.setDrop(func(_, _ string, payload []byte) bool {
-					return connControl(payload).has[ctlReset] && lost.CompareAndSwap(0, 1)
-				})
-				leaves.SetLinger(0)
-				leaves.Close()
-				time.Sleep(time.Second)
-				if lost.Load() != 1 {
-					t.Fatal("no RESET was lost")
-				}
-				began := time.Now()
-				_, err := stays.Write([]byte("is anybody there?"))
-				for err == nil && time.Since(began) < 2*time.Minute {
-					time.Sleep(time.Millisecond)
-					_, err = stays.Write([]byte("x"))
-				}
-				switch d := time.Since(began); {
-				case gone == "server" && errors.Is(err, syscall.ECONNRESET) && d < 45*time.Millisecond:
-				case gone == "client" && errors.Is(err, syscall.ETIMEDOUT) && d < 31*time.Second:
-					// Nobody is left at the client's address to answer.
-				default:
-					t.Errorf("%v after %v", err, d)
-				}
-			})
-		})
-	}
-}
-
-func TestCloseTwice(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		client, server, l := w.pair(Config{})
-		for name, c := range map[string]io.Closer{"client": client, "server": server, "listener": l} {
-			if err := c.Close(); err != nil {
-				t.Errorf("closing the %s: %v", name, err)
-			}
-			if err := c.Close(); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("closing the %s again: %v, want net.ErrClosed", name, err)
-			}
-		}
-		closeWantClosed(t, client)
-		closeWantClosed(t, server)
-	})
-}
-
-// A session that has said nothing needs no farewell.
-func TestCloseOfASilentSessionSendsNothing(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		var sent atomic.Int32
-		w.setDrop(func(_, _ string, _ []byte) bool { sent.Add(1); return false })
-		client := w.dial(Config{})
-		time.Sleep(time.Hour)
-		client.Close()
-		if !connEnded(client) {
-			t.Error("the session lives on")
-		}
-		time.Sleep(time.Minute)
-		if n := sent.Load(); n != 0 {
-			t.Errorf("%d datagrams were sent", n)
-		}
 	})
 }

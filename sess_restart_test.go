@@ -3,12 +3,10 @@
 package kcp
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -91,7 +89,7 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 	connWantRead(t, second, fresh)
 	connWrite(t, second, "welcome back")
 	connWantRead(t, again, "welcome back")
-	restartWantEnd(t, server, "", syscall.ECONNRESET)
+	restartWantEnd(t, server, "", connReset)
 }
 
 // restartClock keeps chance out: the new session's clock starts far from the old one's, as nearly always.
@@ -117,6 +115,10 @@ func TestRestartedClientOnALossyPath(t *testing.T) {
 						l := w.serve(c)
 						client := w.dialFrom(restartAddr, 77, c)
 						server := w.join(client, l)
+						before := string(pattern(30_000, 1))
+						go func() { _, _ = client.Write([]byte(before)) }()
+						connWantRead(t, server, before)
+						time.Sleep(time.Minute)
 						if closed {
 							client.Close()
 							server.Close()
@@ -129,7 +131,7 @@ func TestRestartedClientOnALossyPath(t *testing.T) {
 						go func() { _, _ = again.Write([]byte(fresh)) }()
 						connWantRead(t, w.accept(l), fresh)
 						if !closed {
-							restartWantEnd(t, server, "", syscall.ECONNRESET)
+							restartWantEnd(t, server, "", connReset)
 						}
 					})
 				}
@@ -228,9 +230,9 @@ func restartLost(t *testing.T, s *UDPSession, c Config) {
 	}
 	d := time.Since(began)
 	switch {
-	case c.BlockCrypt != nil && errors.Is(err, syscall.ECONNRESET) && d < 50*time.Millisecond:
+	case c.BlockCrypt != nil && errors.Is(err, connReset) && d < 50*time.Millisecond:
 	case c.BlockCrypt == nil && errors.Is(err, syscall.ETIMEDOUT) && d < 31*time.Second:
-	case c.BlockCrypt == nil && errors.Is(err, syscall.ECONNRESET) && d < 31*time.Second:
+	case c.BlockCrypt == nil && errors.Is(err, connReset) && d < 31*time.Second:
 	default:
 		t.Errorf("the session ends with %v after %v", err, d)
 	}
@@ -251,7 +253,7 @@ func restartNew(t *testing.T, w *connWorld, l *Listener, c Config, ghost bool) {
 			return
 		}
 		_ = s.SetReadDeadline(time.Now().Add(time.Minute))
-		if _, err := io.Copy(io.Discard, s); !errors.Is(err, syscall.ECONNRESET) || !ghost {
+		if _, err := io.Copy(io.Discard, s); !errors.Is(err, connReset) || !ghost {
 			t.Errorf("a session without a beginning was opened, and ends with %v", err)
 		}
 	}
@@ -289,283 +291,4 @@ func TestRebindEndsTheSession(t *testing.T) {
 			}
 		}
 	}
-}
-
-// Whatever of a closed session arrives late, in any order, opens no new one and harms none.
-func TestLatePacketsOpenNoGhost(t *testing.T) {
-	for _, age := range []time.Duration{0, time.Second, 9 * time.Second} {
-		t.Run(age.String(), func(t *testing.T) {
-			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-				l := w.serve(Config{})
-				var mu sync.Mutex
-				var packets [][]byte
-				w.setDrop(func(from, _ string, payload []byte) bool {
-					mu.Lock()
-					defer mu.Unlock()
-					if from == restartAddr {
-						packets = append(packets, bytes.Clone(payload))
-					}
-					return false
-				})
-				client := w.dialFrom(restartAddr, 77, Config{})
-				server := w.join(client, l)
-				connWrite(t, client, string(pattern(20_000, 1)))
-				_ = client.Close()
-				if _, err := io.ReadAll(server); err != nil {
-					t.Fatal(err)
-				}
-				_ = server.Close()
-				time.Sleep(time.Second)
-				w.setDrop(nil)
-				mu.Lock()
-				defer mu.Unlock()
-				if !connEnded(server) || !connEnded(client) || len(packets) < 15 {
-					t.Fatalf("not closed yet, or too few packets: %d", len(packets))
-				}
-				raw := w.endpoint(restartAddr)
-				to, _ := net.ResolveUDPAddr("udp", connServerAddr)
-				for range 20 { // each hit renews the record
-					time.Sleep(age)
-					for i := range packets {
-						for _, p := range [][]byte{packets[i], packets[len(packets)-1-i]} {
-							_, _ = raw.WriteTo(p, to)
-						}
-					}
-				}
-				_ = l.SetDeadline(time.Now().Add(time.Second))
-				if s, err := l.AcceptKCP(); err == nil {
-					w.sessions = append(w.sessions, s)
-					t.Error("late packets opened a session")
-				}
-				l.ep.mu.RLock()
-				if n := len(l.ep.sessions); n > 0 {
-					t.Errorf("%d sessions are in the table", n)
-				}
-				l.ep.mu.RUnlock()
-			})
-		})
-	}
-}
-
-// Records of ended sessions go by themselves, in memory too.
-func TestTimeWaitRecordsGo(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		l := w.serve(Config{})
-		const n = 100
-		for i := range n {
-			client := w.dialFrom(restartAddr, uint32(i+1), Config{})
-			connWrite(t, client, "x")
-			s := w.accept(l)
-			client.Close()
-			s.Close()
-			time.Sleep(100 * time.Millisecond)
-		}
-		count := func() int {
-			l.ep.mu.RLock()
-			defer l.ep.mu.RUnlock()
-			return len(l.ep.waits.records)
-		}
-		if c := count(); c < n/2 || c > n {
-			t.Errorf("%d records after %d sessions", c, n)
-		}
-		time.Sleep(2 * time.Duration(timeWaitPeriod) * time.Millisecond)
-		if c := count(); c != 0 {
-			t.Errorf("%d records are left", c)
-		}
-	})
-}
-
-// An old peer that begins another conversation has given up the one before.
-func TestOldPeersNewConversationReplaces(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		l := w.serve(Config{StreamMode: true})
-		old := w.oldPeer(restartAddr, l.Addr(), 5)
-		old.write([]byte("first"))
-		first := w.accept(l)
-		connWantRead(t, first, "first")
-		time.Sleep(time.Second)
-		old.set(func() { old.restart(6) })
-		old.write([]byte("second"))
-		second := w.accept(l)
-		connWantRead(t, second, "second")
-		restartWantEnd(t, first, "", syscall.ECONNRESET)
-		connWrite(t, second, "hello")
-		if got := old.wait(5, time.Minute); string(got) != "hello" {
-			t.Errorf("the old peer got %q", got)
-		}
-	})
-}
-
-// A datagram of another conversation that does not begin one replaces nothing.
-func TestStrayDatagramReplacesNothing(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		l := w.serve(Config{})
-		var raw net.PacketConn
-		client := w.dialOn(w.endpoint(restartAddr), 77, Config{})
-		server := w.join(client, l)
-		raw = client.ep.conn
-		for _, s := range []segment{
-			{conv: 78, cmd: cmdPush, sn: 1, data: []byte("x")}, {conv: 78, cmd: cmdAck}, {conv: 78, cmd: cmdWask}, {conv: 78, cmd: cmdWins},
-			{conv: 78, cmd: cmdPush, sn: 32, data: []byte("x")}, {conv: 78, cmd: cmdPush, sn: 1 << 31, data: []byte("x")},
-		} {
-			_, _ = raw.WriteTo(appendSegment(nil, &s), l.Addr())
-		}
-		time.Sleep(time.Second)
-		connWrite(t, client, "unharmed")
-		connWantRead(t, server, "unharmed")
-	})
-}
-
-// Sessions that share an address, and say so, are told apart by their conversation ids.
-func TestSessionsThatShareAnAddress(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		const n = 5
-		l := w.serve(Config{})
-		shared := w.endpoint(restartAddr)
-		// Several dialled sessions over one socket: a reader hands each datagram to the session of its conversation.
-		var conns [n]*memConn
-		var clients, servers [n]*UDPSession
-		for i := range clients {
-			conns[i] = newMemConn(shared.LocalAddr(), func(data []byte, to net.Addr) { _, _ = shared.WriteTo(data, to) })
-			clients[i] = w.dialOn(conns[i], uint32(i), Config{})
-			clients[i].mu.Lock()
-			clients[i].core.ctl.shared = true
-			clients[i].mu.Unlock()
-		}
-		var reader sync.WaitGroup
-		reader.Go(func() {
-			for buf := make([]byte, 2000); ; {
-				m, from, err := shared.ReadFrom(buf)
-				if err != nil {
-					return
-				}
-				conns[parsePacket(buf[:m]).conv].put(buf[:m], from)
-			}
-		})
-		for i := range clients {
-			connWrite(t, clients[i], fmt.Sprint("from ", i))
-			servers[i] = w.accept(l)
-		}
-		for i := range clients {
-			connWantRead(t, servers[i], fmt.Sprint("from ", i))
-			connWrite(t, servers[i], fmt.Sprint("to ", i))
-			connWantRead(t, clients[i], fmt.Sprint("to ", i))
-		}
-		clients[2].Close()
-		closeWantEOF(t, servers[2])
-		servers[2].Close()
-		time.Sleep(20 * time.Second)
-		connWrite(t, clients[4], "still here")
-		connWantRead(t, servers[4], "still here")
-		for _, c := range clients {
-			c.SetLinger(0)
-			c.Close()
-		}
-		time.Sleep(time.Second)
-		shared.Close()
-		reader.Wait()
-	})
-}
-
-// A full backlog refuses new sessions, and them alone; a refused one gets in as soon as there is room.
-func TestFullBacklogRefusesNewSessionsOnly(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		const backlog = 3
-		c := Config{AcceptBacklog: backlog}
-		l := w.serve(c)
-		client := w.dial(c)
-		server := w.join(client, l)
-		var waiting []*UDPSession
-		for i := range backlog + 2 {
-			s := w.dial(c)
-			connWrite(t, s, fmt.Sprint("number ", i))
-			waiting = append(waiting, s)
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(10 * time.Second)
-		connWrite(t, client, "unharmed")
-		connWantRead(t, server, "unharmed")
-		for i := range backlog + 2 {
-			s := w.accept(l)
-			want := "number " + fmt.Sprint(i)
-			if i < backlog {
-				connWantRead(t, s, want)
-				continue
-			}
-			// Those that were refused knock again, in an order of their own.
-			got := make([]byte, len(want))
-			_ = s.SetReadDeadline(time.Now().Add(time.Minute))
-			if _, err := io.ReadFull(s, got); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, s := range waiting {
-			if connEnded(s) {
-				t.Error("a session that waited has ended")
-			}
-		}
-	})
-}
-
-func TestListenerCloseResetsTheUnaccepted(t *testing.T) {
-	for name, c := range restartConfigs(t) {
-		t.Run(name, func(t *testing.T) {
-			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-				client, server, l := w.pair(c)
-				waits := w.dial(c)
-				connWrite(t, waits, "let me in")
-				time.Sleep(time.Second)
-				began := time.Now()
-				if err := l.Close(); err != nil {
-					t.Fatal(err)
-				}
-				restartWantEnd(t, waits, "", syscall.ECONNRESET)
-				if d := time.Since(began); d > 25*time.Millisecond {
-					t.Errorf("the one that waited learned of it after %v", d)
-				}
-				time.Sleep(time.Hour)
-				connWrite(t, client, "we live on")
-				connWantRead(t, server, "we live on")
-				closed := func() bool {
-					_, err := l.ep.conn.WriteTo([]byte{1}, client.LocalAddr())
-					return errors.Is(err, net.ErrClosed)
-				}
-				if closed() {
-					t.Error("the socket was closed under an accepted session")
-				}
-				late := w.dial(c)
-				connWrite(t, late, "too late")
-				client.Close()
-				server.Close()
-				time.Sleep(time.Second)
-				if !connEnded(server) || !closed() {
-					t.Error("the socket did not close with the last session")
-				}
-				late.SetLinger(0)
-			})
-		})
-	}
-}
-
-// Whoever makes sessions as fast as they can be ended fills no more memory than that of a fixed number of records.
-func TestTimeWaitRecordsAreBounded(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		l := w.serve(Config{})
-		waits := &l.ep.waits
-		l.ep.mu.Lock()
-		defer l.ep.mu.Unlock()
-		for i := range uint32(timeWaitMax + 1000) {
-			waits.add(sessionKey{conv: i}, timeWait{})
-			if i%3 == 0 { // one that gave way to a restarted peer, whose session has ended too
-				waits.drop(sessionKey{conv: i})
-				waits.add(sessionKey{conv: i}, timeWait{})
-			}
-		}
-		if n, m := len(waits.records), waits.order.Len(); n > timeWaitMax || m > timeWaitMax {
-			t.Errorf("%d records in an order of %d, want at most %d", n, m, timeWaitMax)
-		}
-		if waits.get(sessionKey{conv: timeWaitMax + 999}, 0) == nil {
-			t.Error("the newest record is not there")
-		}
-	})
 }

