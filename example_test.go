@@ -15,6 +15,39 @@ import (
 // imports this module by its path would keep go mod tidy from working in
 // programs that put it in the place of another module with a replace line.
 
+// Both ends in one program.
+func Example() {
+	listener, err := Listen("127.0.0.1:0") // a net.Listener
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept() // a net.Conn, once the first bytes of a peer are there
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer conn.Close()
+		io.Copy(conn, conn)
+	}()
+
+	conn, err := Dial(listener.Addr().String()) // a net.Conn too
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+	reply := make([]byte, 1500)
+	n, err := conn.Read(reply)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", reply[:n])
+	// Output: hello
+}
+
 // A server that sends back what it receives.
 func ExampleListen() {
 	listener, err := Listen("127.0.0.1:4000")

@@ -29,8 +29,8 @@ func readmePrograms(t *testing.T) []string {
 			programs = append(programs, code)
 		}
 	}
-	if len(programs) != 2 {
-		t.Fatalf("README.md has %d programs, want the server and the client", len(programs))
+	if len(programs) != 3 {
+		t.Fatalf("README.md has %d programs, want the first, the server and the client", len(programs))
 	}
 	return programs
 }
@@ -40,7 +40,7 @@ func TestReadmeProgramsAreTheExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, example := range []string{"ExampleListen", "ExampleDial"} {
+	for i, example := range []string{"Example", "ExampleListen", "ExampleDial"} {
 		_, body, found := strings.Cut(readmePrograms(t)[i], "func main() {\n")
 		if !found {
 			t.Fatalf("program %d of README.md has no main", i+1)
@@ -53,7 +53,7 @@ func TestReadmeProgramsAreTheExamples(t *testing.T) {
 	}
 }
 
-// A reader's first try: both programs are built and run as they stand, but for
+// A reader's first try: the programs are built and run as they stand, but for
 // the port, which may be in use here.
 func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 	if testing.Short() {
@@ -73,7 +73,7 @@ func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 	dir := t.TempDir()
 	var binaries []string
 	for i, code := range readmePrograms(t) {
-		name := filepath.Join(dir, []string{"server", "client"}[i])
+		name := filepath.Join(dir, []string{"first", "server", "client"}[i])
 		code = strings.ReplaceAll(code, "127.0.0.1:4000", addr)
 		if err := os.WriteFile(name+".go", []byte(code), 0o600); err != nil {
 			t.Fatal(err)
@@ -88,7 +88,11 @@ func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 		binaries = append(binaries, name)
 	}
 
-	server := exec.Command(binaries[0])
+	out, err := exec.Command(binaries[0]).CombinedOutput()
+	if got := string(out); err != nil || got != "hello\n" {
+		t.Errorf("the first program printed %q (%v), want hello", got, err)
+	}
+	server := exec.Command(binaries[1])
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +101,7 @@ func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 		server.Wait()
 	}()
 	// A client that comes before its server sends again until it is there.
-	out, err := exec.Command(binaries[1]).CombinedOutput()
+	out, err = exec.Command(binaries[2]).CombinedOutput()
 	if got := string(out); err != nil || got != "hello\n" {
 		t.Errorf("the client printed %q (%v), want hello", got, err)
 	}

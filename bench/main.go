@@ -10,6 +10,7 @@
 //	go run . -run bulk/kcp -rounds 9      # some of it
 //	go run . -sweep                       # windows 1024, 4096, 32768
 //	go run . -md -json r.json -svg r.svg  # for a document
+//	go run . -doc ../README.md -svg ../docs/bench.svg
 package main
 
 import (
@@ -66,6 +67,11 @@ func run(s *settings, out, log io.Writer, stop <-chan os.Signal) (err error) {
 	}
 	if s.svg != "" {
 		if err := writeFile(s.svg, rep.writeSVG); err != nil {
+			return err
+		}
+	}
+	if s.document != "" {
+		if err := rep.writeDocument(s.document); err != nil {
 			return err
 		}
 	}

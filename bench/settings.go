@@ -29,6 +29,7 @@ type settings struct {
 	markdown   bool
 	json       string
 	svg        string
+	document   string
 	cpuProfile string
 }
 
@@ -50,6 +51,7 @@ func parseSettings(name string, args []string) (*settings, error) {
 	f.BoolVar(&s.markdown, "md", false, "print the tables as markdown")
 	f.StringVar(&s.json, "json", "", "write all figures to this `file` as JSON")
 	f.StringVar(&s.svg, "svg", "", "write a bar chart to this `file` as SVG")
+	f.StringVar(&s.document, "doc", "", "replace the summary between the markers in this `file`")
 	f.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of the run to this `file`")
 	if err := f.Parse(args); err != nil {
 		return nil, err

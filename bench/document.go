@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// The summary stands between these lines of a document.
+const (
+	documentBegin = "<!-- bench: begin -->\n"
+	documentEnd   = "<!-- bench: end -->\n"
+)
+
+// documentColumns are the figures of the summary: one of each measurement, and
+// a second one behind a slash where there is one.
+var documentColumns = []struct {
+	head, measurement string
+	column, second    int // second: 0 for none
+}{
+	{"bulk, MB/s", "bulk", bulkSpeed, 0},
+	{"CPU seconds a GB", "bulk", bulkCPU, 0},
+	{"64-byte echo, p50 / p99 µs", "echo64", echoP50, echoP99},
+	{"CPU µs a message, many sessions", "sessions", sessionsCPU, 0},
+}
+
+// writeDocument replaces the summary in the document called name.
+func (r *report) writeDocument(name string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := bytes.Cut(text, []byte(documentBegin))
+	_, after, ends := bytes.Cut(rest, []byte(documentEnd))
+	if !begins || !ends {
+		return fmt.Errorf("%s has no lines %q and %q", name, strings.TrimSpace(documentBegin), strings.TrimSpace(documentEnd))
+	}
+	var b bytes.Buffer
+	b.Write(before)
+	b.WriteString(documentBegin + r.documentSummary() + documentEnd)
+	b.Write(after)
+	return os.WriteFile(name, b.Bytes(), 0o644)
+}
+
+// documentSummary is one table of all contenders that were measured.
+func (r *report) documentSummary() string {
+	var b strings.Builder
+	b.WriteString("| |")
+	for _, c := range documentColumns {
+		b.WriteString(" " + c.head + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("--:|", len(documentColumns)) + "\n")
+	for _, name := range r.contenderNames() {
+		b.WriteString("| " + name + " |")
+		for _, c := range documentColumns {
+			b.WriteString(" " + r.documentCell(name, c.measurement, c.column, c.second) + " |")
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "\n%s; %s.\n", r.Machine, strings.Replace(r.settings(), " (least – largest)", "", 1))
+	return b.String()
+}
+
+// contenderNames returns the names of all contenders in the order of the plan.
+func (r *report) contenderNames() []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, m := range r.Measurements {
+		for _, c := range m.Contenders {
+			if !seen[c.Name] {
+				seen[c.Name] = true
+				names = append(names, c.Name)
+			}
+		}
+	}
+	return names
+}
+
+// documentCell returns the medians of a contender in words, empty where it was
+// not measured.
+func (r *report) documentCell(name, measurement string, column, second int) string {
+	for _, m := range r.Measurements {
+		for _, c := range m.Contenders {
+			if m.Name != measurement || c.Name != name || c.Figures[column].N == 0 {
+				continue
+			}
+			cell := c.Figures[column].cells(c.Figures[column].column.decimals)[0]
+			if second > 0 {
+				cell += " / " + c.Figures[second].cells(c.Figures[second].column.decimals)[0]
+			}
+			return cell
+		}
+	}
+	return ""
+}
