@@ -71,6 +71,12 @@ type Config struct {
 	// AcceptBacklog is how many new sessions wait for Accept; beyond it they are refused. Default 128.
 	AcceptBacklog int
 
+	// OnSocketError is told of errors of the socket: op is "read" or "write". They end nothing (see SocketStats, which
+	// counts them); a socket that has been closed is no such error and shows in Read, Write and Accept. It is called
+	// outside all locks, on a goroutine of its own, at most once a second for each socket and op, and not while an
+	// earlier call for them has not returned. Default nil: nobody is told.
+	OnSocketError func(op string, err error)
+
 	// Scheduler drives the timers. Default SystemTimedSched. It must outlive the sessions.
 	Scheduler *TimedSched
 }
@@ -96,6 +102,7 @@ type options struct {
 	idleTimeout                   time.Duration
 	waitPeer                      bool
 	backlog                       int
+	onSocketError                 func(op string, err error)
 	sched                         *TimedSched
 }
 
@@ -114,7 +121,7 @@ func (c *Config) options() (*options, error) {
 		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards},
 		stream: c.StreamMode, writeDelay: c.WriteDelay, ackNoDelay: c.ACKNoDelay, waitPeer: c.WaitPeer,
 		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout, sched: c.Scheduler,
-		resend: c.FastResend,
+		resend: c.FastResend, onSocketError: c.OnSocketError,
 	}
 	if o.fec.data <= 0 && o.fec.parity <= 0 {
 		o.fec = fecShards{}

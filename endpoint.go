@@ -23,9 +23,7 @@ type endpoint struct {
 	maxRunBytes    int
 	maxRunSegments int
 
-	entropyFailures atomic.Uint64
-	sendLosses      atomic.Uint64
-	lastError       atomic.Pointer[error] // the newest cause of a lost datagram
+	errors socketErrors
 
 	mu       sync.RWMutex // guards what follows; taken with no session's lock held
 	sessions map[sessionKey]*UDPSession
@@ -56,6 +54,7 @@ func newEndpoint(conn net.PacketConn, owned bool, o *options) *endpoint {
 	if owned {
 		setDefaultBuffers(conn)
 	}
+	e.errors.hook = o.onSocketError
 	e.io = newBatchConn(conn)
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
 	e.waits.init(e)
@@ -221,12 +220,8 @@ func (e *endpoint) wrote(sent, lost int, err error) {
 	if lost == 0 {
 		return
 	}
-	e.sendLosses.Add(uint64(lost))
+	e.errors.lost.Add(uint64(lost))
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		e.noteError(err)
+		e.errors.note(socketWrite, err)
 	}
 }
-
-// noteError keeps the newest error that the socket returned. It is a function of its own so that err is moved to the
-// heap only here.
-func (e *endpoint) noteError(err error) { e.lastError.Store(&err) }

@@ -30,12 +30,36 @@ type reader struct {
 	answerSecond millis
 }
 
-// readErrorPause is how long the reader waits when a socket that is not closed fails at once again and again; it
-// doubles up to readErrorPauseMax, so that a lasting fault costs no processor time and its end is noticed soon.
 const (
+	// readErrorsFree is how many errors in a row cost no pause: an ICMP message that a peer's host sent, or that somebody
+	// forged, is reported once, on some systems to a socket that serves others too, and must not hold up what they send.
+	readErrorsFree = 16
+	// readErrorPause is how long the reader waits when a socket that is not closed goes on failing; it doubles up to
+	// readErrorPauseMax, so that a lasting fault costs no processor time and its end is noticed soon.
 	readErrorPause    = time.Millisecond
 	readErrorPauseMax = 500 * time.Millisecond
 )
+
+// readBackoff holds a reader up while its socket fails without anything to read in between.
+type readBackoff struct {
+	errors int       // in a row
+	looked time.Time // when the reader turned to the socket again after the last one
+	pause  time.Duration
+}
+
+func (b *readBackoff) reset() { b.errors, b.pause = 0, 0 }
+
+// failed takes note of an error and waits, if it is one of many.
+func (b *readBackoff) failed() {
+	if b.errors > 0 && time.Since(b.looked) > readErrorPauseMax {
+		b.reset() // it was waited for, and so is no part of a row
+	}
+	if b.errors++; b.errors > readErrorsFree {
+		b.pause = min(max(2*b.pause, readErrorPause), readErrorPauseMax)
+		time.Sleep(b.pause)
+	}
+	b.looked = time.Now()
+}
 
 // readLoop takes batches of datagrams, feeds them all, and then flushes each session they touched once.
 func (e *endpoint) readLoop() {
@@ -47,13 +71,13 @@ func (e *endpoint) readLoop() {
 	for i := range r.msgs {
 		r.msgs[i].buf = make([]byte, size)
 	}
-	pause := readErrorPause
+	var backoff readBackoff
 	for !e.isStopping() {
 		n, err := e.io.readBatch(r.msgs)
 		switch {
 		case n > 0:
 			r.batch(r.msgs[:n])
-			pause = readErrorPause
+			backoff.reset()
 			if n == 1 {
 				// The socket is most likely empty now: whoever was woken runs before the next look at it.
 				runtime.Gosched()
@@ -64,9 +88,9 @@ func (e *endpoint) readLoop() {
 			}
 			return
 		case err != nil && !e.isStopping():
-			e.noteError(err)
-			time.Sleep(pause)
-			pause = min(2*pause, readErrorPauseMax)
+			e.errors.reads.Add(1)
+			e.errors.note(socketRead, err)
+			backoff.failed()
 		}
 	}
 	if !e.owned {

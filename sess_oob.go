@@ -153,7 +153,7 @@ func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) (size int
 	b = b[:head+oobHeader+len(data)+tail]
 	tx.w.start += len(b)
 	if err := sealer.seal(b); err != nil {
-		s.ep.entropyFailures.Add(1)
+		s.ep.wrote(0, 1, err)
 		return 0, err
 	}
 	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr, local: local})

@@ -52,14 +52,19 @@ type Stats struct {
 	FECParityReceived  uint64
 	FECParityUnused    uint64 // parity packets that were not needed
 	FECErrors          uint64 // shards that were malformed or out of place
+
+	// Socket tells of the session's socket; that of an accepted session is its listener's, with all its sessions.
+	Socket SocketStats
 }
 
 // Stats returns the session's figures, also of one that has ended.
 func (s *UDPSession) Stats() Stats {
+	socket := s.ep.socketStats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.core
 	st := Stats{
+		Socket:    socket,
 		BytesSent: c.stats.bytesSent, BytesReceived: c.stats.bytesReceived,
 		PacketsSent: s.packetsSent, PacketsReceived: s.packetsIn,
 		WireBytesSent: s.bytesOnWire, WireBytesReceived: s.bytesIn,

@@ -196,8 +196,8 @@ func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
 	r := runBuilder{tx: tx, s: s}
 	sealer := s.ep.sealer
 	for _, p := range w.packets {
-		if sealer.seal(w.arena[p.start:p.end]) != nil {
-			tx.ep.entropyFailures.Add(1)
+		if err := sealer.seal(w.arena[p.start:p.end]); err != nil {
+			tx.ep.wrote(0, 1, err)
 			continue
 		}
 		r.add(p)

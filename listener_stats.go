@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// ListenerStats is what a listener has done and how it stands. Counts are since its beginning.
+type ListenerStats struct {
+	Sessions int // on the listener's socket now, those that wait for Accept included
+	Backlog  int // of them, those that wait for Accept
+	// Refused counts the datagrams that would have opened a session while Config.AcceptBacklog sessions waited; a peer
+	// that sends again and again is counted as often.
+	Refused uint64
+
+	Socket SocketStats
+}
+
+// Stats returns the listener's figures, also after Close.
+func (l *Listener) Stats() ListenerStats {
+	st := ListenerStats{Socket: l.ep.socketStats()}
+	l.ep.mu.RLock()
+	st.Sessions = len(l.ep.sessions)
+	l.ep.mu.RUnlock()
+	l.mu.Lock()
+	st.Backlog, st.Refused = l.backlog.Len(), l.refused
+	l.mu.Unlock()
+	return st
+}

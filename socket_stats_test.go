@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// faultConn is a packet connection that fails when its functions, if there are any, return an error.
+type faultConn struct {
+	net.PacketConn
+	read, write atomic.Pointer[func() error]
+	reads       atomic.Int64 // calls of ReadFrom
+	writes      atomic.Int64 // calls of WriteTo
+}
+
+func (c *faultConn) fail(read, write func() error) {
+	for to, f := range map[*atomic.Pointer[func() error]]func() error{&c.read: read, &c.write: write} {
+		if f == nil {
+			to.Store(nil)
+		} else {
+			to.Store(&f)
+		}
+	}
+}
+
+func (c *faultConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	c.reads.Add(1)
+	if f := c.read.Load(); f != nil {
+		if err := (*f)(); err != nil {
+			return 0, nil, err
+		}
+	}
+	return c.PacketConn.ReadFrom(p)
+}
+
+func (c *faultConn) WriteTo(p []byte, to net.Addr) (int, error) {
+	c.writes.Add(1)
+	if f := c.write.Load(); f != nil {
+		if err := (*f)(); err != nil {
+			return 0, err
+		}
+	}
+	return c.PacketConn.WriteTo(p, to)
+}
+
+var errFault = errors.New("the network is down")
+
+func always() error { return errFault }
+
+// socketHook notes the calls of a Config.OnSocketError.
+type socketHook struct {
+	mu    sync.Mutex
+	calls []string
+	block chan struct{} // a call waits for it, unless nil
+}
+
+func (h *socketHook) call(op string, err error) {
+	h.mu.Lock()
+	h.calls = append(h.calls, op+": "+err.Error())
+	block := h.block
+	h.mu.Unlock()
+	if block != nil {
+		<-block
+	}
+}
+
+func (h *socketHook) take() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	calls := h.calls
+	h.calls = nil
+	return calls
+}
+
+// faultWorld serves and dials over connections that can be made to fail.
+func faultWorld(t *testing.T, c Config, f func(t *testing.T, w *connWorld, client, server *faultConn)) {
+	t.Helper()
+	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+		server := &faultConn{PacketConn: w.endpoint(connServerAddr)}
+		client := &faultConn{PacketConn: w.endpoint("10.0.0.2:0")}
+		f(t, w, client, server)
+	})
+}
+
+func (w *connWorld) serveOn(conn net.PacketConn, c Config) *Listener {
+	w.t.Helper()
+	l := serveOver(conn, true, w.options(c))
+	w.listeners = append(w.listeners, l)
+	return l
+}
+
+func TestReadErrorsEndNoListenerAndCostNoTime(t *testing.T) {
+	var hook socketHook
+	c := Config{OnSocketError: hook.call}
+	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
+		l := w.serveOn(server, c)
+		server.fail(always, nil)
+		_, _ = client.PacketConn.WriteTo([]byte("x"), l.Addr()) // wakes the reader, which then fails for a minute
+		time.Sleep(time.Minute)
+		if n := server.reads.Load(); n < 60 || n > 160 {
+			t.Errorf("%d reads in a minute of failure, want about two a second", n)
+		}
+		st := l.Stats().Socket
+		if st.ReadErrors != uint64(server.reads.Load())-1 && st.ReadErrors != uint64(server.reads.Load()) || st.LastError != errFault ||
+			st.LostDatagrams != 0 || time.Since(st.LastErrorTime) > readErrorPauseMax {
+			t.Errorf("after %d failed reads: %+v", server.reads.Load(), st)
+		}
+		if n := len(hook.take()); n < 58 || n > 61 {
+			t.Errorf("the hook was called %d times in a minute of failure, want about once a second", n)
+		}
+		server.fail(nil, nil)
+		time.Sleep(readErrorPauseMax)
+		s := w.dialOn(client, 1, c)
+		start := time.Now()
+		w.join(s, l)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the first session after the failure took %v", took)
+		}
+	})
+}
+
+func TestReadErrorsNowAndThenHoldNobodyUp(t *testing.T) {
+	faultWorld(t, Config{}, func(t *testing.T, w *connWorld, client, server *faultConn) {
+		c := Config{ACKNoDelay: true}
+		l := w.serveOn(server, c)
+		s := w.dialOn(client, 1, c)
+		peer := w.join(s, l)
+		// Each datagram that is read is followed by as many errors as ICMP messages of a few peers can bring about.
+		var failed atomic.Int64
+		server.fail(func() error {
+			if failed.Add(1)%readErrorsFree != 0 {
+				return errFault
+			}
+			return nil
+		}, nil)
+		for range 20 {
+			start := time.Now()
+			connWrite(t, s, "x")
+			connWantRead(t, peer, "x")
+			if took := time.Since(start); took > 6*time.Millisecond {
+				t.Fatalf("a datagram took %v, want the link's 5ms", took)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n := failed.Load(); n < 300 {
+			t.Errorf("%d errors, want some for each datagram", n)
+		}
+	})
+}
+
+func TestWriteErrorsAreLossesAndNoBusyLoop(t *testing.T) {
+	var hook socketHook
+	c := Config{OnSocketError: hook.call}
+	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
+		l := w.serveOn(server, c)
+		s := w.dialOn(client, 1, c)
+		peer := w.join(s, l)
+		client.fail(nil, always)
+		client.writes.Store(0)
+		connWrite(t, s, "held up")
+		time.Sleep(15 * time.Second)
+		n := client.writes.Load()
+		if n < 4 || n > 12 {
+			t.Errorf("%d datagrams in 15s of failure, want a few with the time between them growing", n)
+		}
+		st := s.Stats().Socket
+		if st.LostDatagrams != uint64(n) || st.LastError != errFault || st.ReadErrors != 0 {
+			t.Errorf("after %d failed writes: %+v", n, st)
+		}
+		calls := hook.take()
+		if len(calls) < 3 || len(calls) > int(n) || calls[0] != "write: "+errFault.Error() {
+			t.Errorf("the hook was called with %q", calls)
+		}
+		client.fail(nil, nil)
+		connWantRead(t, peer, "held up")
+	})
+}
+
+func TestErrorHookIsCalledOutsideLocksAndNotTwiceAtOnce(t *testing.T) {
+	hook := socketHook{}
+	c := Config{OnSocketError: hook.call}
+	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
+		hook.block = make(chan struct{})
+		l := w.serveOn(server, c)
+		client.fail(nil, always)
+		s := w.dialOn(client, 1, c)
+		connWrite(t, s, "x") // the hook hangs from here on
+		time.Sleep(10 * time.Second)
+		if calls := hook.take(); len(calls) != 1 {
+			t.Errorf("the hook was called %d times while it did not return, want once", len(calls))
+		}
+		client.fail(nil, nil)
+		peer := w.accept(l)
+		connWantRead(t, peer, "x")
+		hook.mu.Lock()
+		close(hook.block)
+		hook.block = nil
+		hook.mu.Unlock()
+		time.Sleep(time.Second)
+
+		client.fail(nil, always)
+		connWrite(t, s, "y")
+		time.Sleep(20 * time.Second)
+		if calls := hook.take(); len(calls) < 2 {
+			t.Errorf("the hook was called %d times once it had returned", len(calls))
+		}
+		client.fail(nil, nil)
+		connWantRead(t, peer, "y")
+	})
+	synctest.Test(t, func(t *testing.T) { // and may call whatever it likes
+		var s *UDPSession
+		done := make(chan struct{})
+		near, far := newMemPipe()
+		defer far.Close()
+		defer near.Close()
+		conn := &faultConn{PacketConn: near}
+		conn.fail(nil, always)
+		sched := NewTimedSched(1)
+		defer sched.Close()
+		s, err := (&Config{Scheduler: sched, OnSocketError: func(string, error) {
+			if s.Stats().Socket.LostDatagrams == 0 {
+				t.Error("the hook was called before the loss was counted")
+			}
+			s.SetLinger(0)
+			_ = s.Close()
+			close(done)
+		}}).Client(conn, memAddr("b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, s, []byte("x"))
+		<-done
+		time.Sleep(time.Second)
+	})
+}
+
+func TestPacketsWithoutANonceCountAsLost(t *testing.T) {
+	block, err := NewAESBlockCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		s := w.dial(Config{BlockCrypt: block, NoCongestionControl: true})
+		connWrite(t, s, "x")
+		SetEntropy(faultReader{})
+		defer SetEntropy(NewEntropyAES())
+		connWrite(t, s, "y")
+		if err := s.SendOOB([]byte("z")); !errors.Is(err, errFault) {
+			t.Errorf("SendOOB without a nonce: %v", err)
+		}
+		if st := s.Stats().Socket; st.LostDatagrams != 2 || !errors.Is(st.LastError, errFault) {
+			t.Errorf("2 packets without a nonce: %+v", st)
+		}
+	})
+}
+
+type faultReader struct{}
+
+func (faultReader) Read([]byte) (int, error) { return 0, errFault }
+
+func TestListenerStats(t *testing.T) {
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{AcceptBacklog: 2})
+		for i := range 3 {
+			connWrite(t, w.dialFrom("10.0.0.2:0", uint32(i), Config{}), "x")
+			time.Sleep(time.Millisecond)
+		}
+		st := l.Stats()
+		if st.Sessions != 2 || st.Backlog != 2 || st.Refused != 1 {
+			t.Errorf("3 sessions with a backlog of 2: %+v", st)
+		}
+		w.accept(l)
+		if st := l.Stats(); st.Sessions != 2 || st.Backlog != 1 {
+			t.Errorf("one of 2 accepted: %+v", st)
+		}
+		l.Close()
+		if st := l.Stats(); st.Backlog != 0 || st.Refused < 1 {
+			t.Errorf("closed: %+v", st)
+		}
+		if st.Socket != (SocketStats{}) {
+			t.Errorf("a connection without a socket and without an error: %+v", st.Socket)
+		}
+	})
+}
+
+func TestSocketBuffersCanBeRead(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for name, tt := range map[string]struct {
+		stats func() SocketStats
+		set   interface {
+			SetReadBuffer(int) error
+			SetWriteBuffer(int) error
+		}
+	}{
+		"listener": {func() SocketStats { return l.Stats().Socket }, l},
+		"session":  {func() SocketStats { return s.Stats().Socket }, s},
+	} {
+		before := tt.stats()
+		if before.ReadBuffer < leastSocketBuffer || before.WriteBuffer < leastSocketBuffer {
+			t.Errorf("%s: buffers of %d and %d bytes were granted, want what systems give unasked or more", name, before.ReadBuffer, before.WriteBuffer)
+		}
+		if err := errors.Join(tt.set.SetReadBuffer(20_000), tt.set.SetWriteBuffer(30_000)); err != nil {
+			t.Fatal(err)
+		}
+		after := tt.stats()
+		if after.ReadBuffer < 20_000 || after.ReadBuffer > 40_000 || after.WriteBuffer < 30_000 || after.WriteBuffer > 60_000 {
+			t.Errorf("%s: asked for 20000 and 30000 bytes, told of %d and %d", name, after.ReadBuffer, after.WriteBuffer)
+		}
+	}
+}
