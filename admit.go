@@ -16,18 +16,18 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		r.counters.inErrs++
 		return nil
 	}
-	e := r.ep
+	d := r.ep.demux
 	m := findControl(p.segments)
-	e.mu.Lock()
-	l := e.listener
-	if w := e.waits.get(key, r.now); w != nil {
+	d.mu.Lock()
+	l := d.listener
+	if w := d.waits.get(key, r.now); w != nil {
 		if !w.yields(&first, &m) {
 			stray := w.stray(&first, &m, r.now)
 			if !stray {
 				w.renew(r.now)
 			}
 			record := *w
-			e.mu.Unlock()
+			d.mu.Unlock()
 			if stray {
 				r.answerStray(key, custom)
 			} else {
@@ -35,10 +35,10 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 			}
 			return nil
 		}
-		e.waits.drop(key)
+		d.waits.drop(key)
 	}
-	rivals, ok := e.rivals(key.peer, &first, &m)
-	e.mu.Unlock()
+	rivals, ok := d.rivals(&key.peer, &first, &m)
+	d.mu.Unlock()
 	// Who begins a session has received nothing of it yet: an una says that this one has another end somewhere.
 	opens := first.cmd == cmdPush && uint32(first.sn) < wndInitial && first.una == 0
 	if l == nil || !opens || !ok || l.full() {
@@ -56,9 +56,9 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	for _, s := range rivals {
 		s.replaced()
 	}
-	s := newSession(e, key.conv, key.peer, custom, &e.opts)
+	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
 	s.accepted = true
-	if !e.add(s) {
+	if d.add(s) != nil {
 		return nil
 	}
 	DefaultSnmp.connOpened(false)
@@ -71,12 +71,12 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 
 // rivals returns the sessions that a new one from the same address replaces: all, unless one side says that several
 // share the address on purpose. ok is false for a packet that may not replace them, because it does not begin a stream.
-// Called with the endpoint's lock held.
-func (e *endpoint) rivals(peer peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
+// Called with the lock held.
+func (d *demux) rivals(peer *peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
 	if m.has[ctlHello] && m.flags&helloShared != 0 {
 		return nil, true
 	}
-	for s := e.peers[peer]; s != nil; s = s.nextOfPeer {
+	for s := d.peers.find(peer, 0); s != nil; s = s.nextOfPeer.Load() {
 		if !s.sharesAddress.Load() {
 			rivals = append(rivals, s)
 		}

@@ -77,6 +77,11 @@ type Config struct {
 	// earlier call for them has not returned. Default nil: nobody is told.
 	OnSocketError func(op string, err error)
 
+	// Sockets is how many sockets Listen and OpenTransport open on one port, 1 to 256, each read by a goroutine of its
+	// own, so that receiving grows with the processors. The kernel spreads the peers over them (SO_REUSEPORT). Default
+	// 1; what is more than that counts on Linux alone.
+	Sockets int
+
 	// Scheduler drives the timers. Default SystemTimedSched. It must outlive the sessions.
 	Scheduler *TimedSched
 }
@@ -84,6 +89,7 @@ type Config struct {
 const (
 	windowDefault      = 512
 	backlogDefault     = 128
+	socketsMax         = 256
 	deadTimeoutDefault = 30 * time.Second
 )
 
@@ -103,6 +109,7 @@ type options struct {
 	waitPeer                      bool
 	backlog                       int
 	onSocketError                 func(op string, err error)
+	sockets                       int
 	sched                         *TimedSched
 }
 
@@ -141,6 +148,7 @@ func (c *Config) options() (*options, error) {
 		{"Config.ReceiveWindow", c.ReceiveWindow, 1, wndMax, windowDefault, &o.rcvWnd},
 		{"Config.FastResend", c.FastResend, 0, resendMax, 0, &o.resend},
 		{"Config.AcceptBacklog", c.AcceptBacklog, 1, 1 << 20, backlogDefault, &o.backlog},
+		{"Config.Sockets", c.Sockets, 1, socketsMax, 1, &o.sockets},
 	}
 	for _, f := range checks {
 		*f.to = f.value
@@ -243,11 +251,7 @@ func (c *Config) Listen(ctx context.Context, addr string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := listenSocket(ctx, addr)
-	if err != nil {
-		return nil, errors.Wrap(err, "kcp: listen")
-	}
-	return serveOver(conn, true, o), nil
+	return listenAt(ctx, addr, o)
 }
 
 // Serve accepts sessions on conn, which stays the caller's: nobody else may read it while the listener or one of its

@@ -60,11 +60,9 @@ func TestLatePacketsOpenNoGhost(t *testing.T) {
 					w.sessions = append(w.sessions, s)
 					t.Error("late packets opened a session")
 				}
-				l.ep.mu.RLock()
-				if n := len(l.ep.sessions); n > 0 {
-					t.Errorf("%d sessions are in the table", n)
+				for range l.Sessions() {
+					t.Error("a session is in the table")
 				}
-				l.ep.mu.RUnlock()
 			})
 		})
 	}
@@ -87,9 +85,9 @@ func TestTimeWaitRecordsGo(t *testing.T) {
 			}
 		}
 		count := func() int {
-			l.ep.mu.RLock()
-			defer l.ep.mu.RUnlock()
-			return len(l.ep.waits.records)
+			l.demux.mu.Lock()
+			defer l.demux.mu.Unlock()
+			return len(l.demux.waits.records)
 		}
 		if c := count(); c < n/2 || c > n {
 			t.Errorf("%d records after %d sessions", c, n)
@@ -253,7 +251,7 @@ func TestListenerCloseResetsTheUnaccepted(t *testing.T) {
 				connWrite(t, client, "we live on")
 				connWantRead(t, server, "we live on")
 				closed := func() bool {
-					_, err := l.ep.conn.WriteTo([]byte{1}, client.LocalAddr())
+					_, err := l.demux.eps[0].conn.WriteTo([]byte{1}, client.LocalAddr())
 					return errors.Is(err, net.ErrClosed)
 				}
 				if closed() {
@@ -277,9 +275,9 @@ func TestListenerCloseResetsTheUnaccepted(t *testing.T) {
 func TestTimeWaitRecordsAreBounded(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
-		waits := &l.ep.waits
-		l.ep.mu.Lock()
-		defer l.ep.mu.Unlock()
+		waits := &l.demux.waits
+		l.demux.mu.Lock()
+		defer l.demux.mu.Unlock()
 		for i := range uint32(timeWaitMax + 1000) {
 			waits.add(sessionKey{conv: i}, timeWait{})
 			if i%3 == 0 { // one that gave way to a restarted peer, whose session has ended too

@@ -84,11 +84,7 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 	if err != nil {
 		return nil, err
 	}
-	conn, err := listenSocket(context.Background(), laddr)
-	if err != nil {
-		return nil, errors.Wrap(err, "kcp: listen")
-	}
-	return serveOver(conn, true, o), nil
+	return listenAt(context.Background(), laddr, o)
 }
 
 // ServeConn accepts sessions on conn, which stays the caller's and which nobody else may read while the listener or one
@@ -104,11 +100,23 @@ func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketCo
 	return serveOver(conn, false, o), nil
 }
 
+// listenAt opens the sockets of a listener.
+func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) {
+	conns, err := listenSockets(ctx, laddr, o.sockets)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: listen")
+	}
+	return serveOn(newDemux(conns, true, o), o), nil
+}
+
 func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
-	e := newEndpoint(conn, owned, o)
-	l := newListener(e, o.backlog)
-	e.listener = l
-	e.start()
+	return serveOn(newDemux([]net.PacketConn{conn}, owned, o), o)
+}
+
+// serveOn begins to listen on sockets that nobody else uses yet.
+func serveOn(d *demux, o *options) *Listener {
+	l, _ := d.listen(o) // it cannot fail
+	d.start()
 	return l
 }
 
@@ -119,14 +127,10 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	if isNil(raddr) {
 		return nil, badArgument("raddr", nil, "an address")
 	}
-	e := newEndpoint(conn, owned, o)
-	peer, custom := newPeerAddr(raddr)
-	s := newSession(e, conv, peer, custom, o)
-	s.core.ctl.dialled = true
-	e.add(s)
-	DefaultSnmp.connOpened(true)
-	e.start()
-	return s, nil
+	d := newDemux([]net.PacketConn{conn}, owned, o)
+	s, err := d.dial(d.eps[0], raddr, conv, o, false)
+	d.start()
+	return s, err
 }
 
 // isNil reports whether v is nil, or a nil pointer in an interface.
@@ -181,9 +185,4 @@ func openSocket(ctx context.Context, raddr *net.UDPAddr) (net.PacketConn, error)
 	}
 	var lc net.ListenConfig
 	return lc.ListenPacket(ctx, network, ":0")
-}
-
-func listenSocket(ctx context.Context, laddr string) (net.PacketConn, error) {
-	var lc net.ListenConfig
-	return lc.ListenPacket(ctx, "udp", laddr)
 }

@@ -19,6 +19,7 @@
 //
 //   - [Config], [Dial], [DialWithOptions], [NewConn] and its variants make a [UDPSession]; [Listen],
 //     [ListenWithOptions], [ServeConn] a [Listener].
+//   - [Transport] carries many sessions, and a listener, over one socket, and hands over what is not KCP.
 //   - [BlockCrypt] and the New...Crypt functions protect packets.
 //   - [UDPSession.SetFEC] and Config.DataShards send parity; a peer's is understood by itself.
 //   - [UDPSession.SendOOB] sends a datagram past the stream.

@@ -24,11 +24,13 @@ type fuzzNet struct {
 
 // fuzzHost is an endpoint of a fuzzNet.
 type fuzzHost struct {
-	addr memAddr
-	ep   *endpoint
-	r    reader
-	tx   txScratch
-	sent []memPacket // not delivered yet; from is where they go
+	addr  memAddr
+	opts  *options
+	demux *demux
+	ep    *endpoint
+	r     reader
+	tx    txScratch
+	sent  []memPacket // not delivered yet; from is where they go
 }
 
 // fuzzPatience bounds what may happen at one point of time.
@@ -52,9 +54,10 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	h := &fuzzHost{addr: addr}
+	h := &fuzzHost{addr: addr, opts: o}
 	conn := newMemConn(addr, func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
-	h.ep = newEndpoint(conn, false, o)
+	h.demux = newDemux([]net.PacketConn{conn}, false, o)
+	h.ep = h.demux.eps[0]
 	close(h.ep.done) // nobody waits for a reader that is not there
 	h.r.ep = h.ep
 	n.hosts = append(n.hosts, h)
@@ -63,21 +66,21 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 
 func (h *fuzzHost) dial(conv uint32, to memAddr) *UDPSession {
 	peer, custom := newPeerAddr(to)
-	s := newSession(h.ep, conv, peer, custom, &h.ep.opts)
+	s := newSession(h.ep, conv, peer, custom, h.opts)
 	s.core.ctl.dialled = true
-	h.ep.add(s)
+	_ = h.demux.add(s)
 	DefaultSnmp.connOpened(true)
 	return s
 }
 
 func (h *fuzzHost) listen() *Listener {
-	h.ep.listener = newListener(h.ep, h.ep.opts.backlog)
-	return h.ep.listener
+	l, _ := h.demux.listen(h.opts)
+	return l
 }
 
 // accept returns the next session of a listener, nil if none waits.
 func (h *fuzzHost) accept() *UDPSession {
-	s, _ := h.ep.listener.backlog.Pop()
+	s, _ := h.demux.listener.backlog.Pop()
 	return s
 }
 
@@ -92,8 +95,8 @@ func (h *fuzzHost) receive(from memAddr, datagrams ...[]byte) {
 
 // sessions lists the sessions in the same order each time.
 func (h *fuzzHost) sessions() []*UDPSession {
-	all := make([]*UDPSession, 0, len(h.ep.sessions))
-	for _, s := range h.ep.sessions {
+	all := make([]*UDPSession, 0, h.demux.sessions.live)
+	for s := range h.demux.sessions.all {
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b *UDPSession) int {
@@ -151,7 +154,7 @@ func (n *fuzzNet) run(d time.Duration) {
 	for n.settle(); n.now() < end; n.settle() {
 		at := end
 		for _, h := range n.hosts {
-			h.ep.waits.runTimed(n.sched.now(), nil)
+			h.demux.waits.runTimed(n.sched.now(), nil)
 			for _, s := range h.sessions() {
 				at = min(at, fuzzNextEvent(s, n.now()))
 			}
@@ -163,7 +166,7 @@ func (n *fuzzNet) run(d time.Duration) {
 // close ends all and checks that nothing is left. extra sessions are those that are in no table any more.
 func (n *fuzzNet) close(extra ...*UDPSession) {
 	for _, h := range n.hosts {
-		if l := h.ep.listener; l != nil {
+		if l := h.demux.listener; l != nil {
 			_ = l.Close()
 		}
 		for _, s := range append(h.sessions(), extra...) {
@@ -173,8 +176,8 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 	}
 	n.run(2 * lingerDefault)
 	for _, h := range n.hosts {
-		if len(h.ep.sessions) != 0 || len(h.ep.peers) != 0 || !h.ep.stopping || h.ep.leaving != 0 {
-			n.t.Fatalf("%s: %d sessions of %d peers are left, %d leaving, stopping %v", h.addr, len(h.ep.sessions), len(h.ep.peers), h.ep.leaving, h.ep.stopping)
+		if d := h.demux; d.sessions.live != 0 || d.peers.live != 0 || !d.stopping.Load() || d.leaving != 0 {
+			n.t.Fatalf("%s: %d sessions of %d peers are left, %d leaving, stopping %v", h.addr, d.sessions.live, d.peers.live, d.leaving, d.stopping.Load())
 		}
 		h.r.bufs.drain()
 	}

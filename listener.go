@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"iter"
 	"net"
 	"sync"
 	"time"
@@ -11,20 +12,20 @@ import (
 // Listener accepts sessions on a packet socket: a net.Listener. All its methods may be called from any goroutine at any
 // time.
 type Listener struct {
-	ep *endpoint
+	demux *demux
+	opts  options // of the sessions to come
 
 	mu       sync.Mutex // guards what follows
 	cond     sync.Cond
 	deadline deadline
 	backlog  RingBuffer[*UDPSession]
-	limit    int
 	closed   bool
 	failure  error // the socket has been closed under the listener
 	refused  uint64
 }
 
-func newListener(ep *endpoint, backlog int) *Listener {
-	l := &Listener{ep: ep, limit: backlog}
+func newListener(d *demux, o *options) *Listener {
+	l := &Listener{demux: d, opts: *o}
 	l.cond.L = &l.mu
 	return l
 }
@@ -66,7 +67,7 @@ func (l *Listener) AcceptKCP() (*UDPSession, error) {
 func (l *Listener) offer(s *UDPSession) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.backlog.Len() >= l.limit {
+	if l.closed || l.backlog.Len() >= l.opts.backlog {
 		l.refused++
 		return false
 	}
@@ -79,7 +80,7 @@ func (l *Listener) offer(s *UDPSession) bool {
 func (l *Listener) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.backlog.Len() >= l.limit {
+	if l.closed || l.backlog.Len() >= l.opts.backlog {
 		l.refused++
 		return true
 	}
@@ -107,23 +108,11 @@ func (l *Listener) Close() error {
 		s.SetLinger(0)
 		_ = s.Close()
 	}
-	e := l.ep
-	e.mu.Lock()
-	if e.listener == l {
-		e.listener = nil
-	}
-	stop, inUse := e.unused(), false
-	for _, s := range e.sessions {
-		inUse = inUse || s.handedOut.Load()
-	}
-	e.mu.Unlock()
-	if stop {
-		e.stop()
-	}
-	if !inUse {
-		// Those that were not accepted are about to go: the endpoint stops when their last packets are out.
-		e.awaitReader()
-	}
+	l.demux.leave(func() {
+		if l.demux.listener == l {
+			l.demux.listener = nil
+		}
+	})
 	return nil
 }
 
@@ -136,7 +125,16 @@ func (l *Listener) socketClosed(err error) {
 }
 
 // Addr returns the address of the socket.
-func (l *Listener) Addr() net.Addr { return l.ep.conn.LocalAddr() }
+func (l *Listener) Addr() net.Addr { return l.demux.localAddr() }
+
+// Sessions yields the sessions that the listener has opened and that have not ended, also those that wait for Accept and,
+// after Close, those that live on. No lock is held meanwhile: a session that opens or ends during the iteration may or
+// may not be among them.
+func (l *Listener) Sessions() iter.Seq[*UDPSession] {
+	return func(yield func(*UDPSession) bool) {
+		l.demux.sessions.all(func(s *UDPSession) bool { return !s.accepted || yield(s) })
+	}
+}
 
 // SetDeadline sets the deadline of Accept, for calls that are blocked already too. The zero time is none.
 func (l *Listener) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
@@ -158,13 +156,14 @@ func (l *Listener) SetReadDeadline(t time.Time) error {
 func (l *Listener) SetWriteDeadline(time.Time) error { return errNoOption }
 
 // SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its sessions.
-func (l *Listener) SetDSCP(dscp int) error { return setDSCP(l.ep.conn, dscp) }
+func (l *Listener) SetDSCP(dscp int) error { return l.demux.setDSCP(dscp) }
 
-// SetReadBuffer sets the size of the socket's receive buffer in bytes.
-func (l *Listener) SetReadBuffer(bytes int) error { return setReadBuffer(l.ep.conn, bytes) }
+// SetReadBuffer sets the size of the socket's receive buffer in bytes, of each where there are several.
+func (l *Listener) SetReadBuffer(bytes int) error { return l.demux.setReadBuffer(bytes) }
 
-// SetWriteBuffer sets the size of the socket's send buffer in bytes.
-func (l *Listener) SetWriteBuffer(bytes int) error { return setWriteBuffer(l.ep.conn, bytes) }
+// SetWriteBuffer sets the size of the socket's send buffer in bytes, of each where there are several.
+func (l *Listener) SetWriteBuffer(bytes int) error { return l.demux.setWriteBuffer(bytes) }
 
-// Control calls f with the socket, to set options on it. f must not read, write or close it.
-func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l.ep.conn) }
+// Control calls f with the socket, to set options on it, or with one after the other where there are several, up to the
+// first error. f must not read, write or close it.
+func (l *Listener) Control(f func(conn net.PacketConn) error) error { return l.demux.each(f) }

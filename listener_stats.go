@@ -10,15 +10,15 @@ type ListenerStats struct {
 	// that sends again and again is counted as often.
 	Refused uint64
 
-	Socket SocketStats
+	Socket SocketStats // of all sockets together, where there are several (Config.Sockets)
 }
 
 // Stats returns the listener's figures, also after Close.
 func (l *Listener) Stats() ListenerStats {
-	st := ListenerStats{Socket: l.ep.socketStats()}
-	l.ep.mu.RLock()
-	st.Sessions = len(l.ep.sessions)
-	l.ep.mu.RUnlock()
+	st := ListenerStats{Socket: l.demux.socketStats()}
+	l.demux.mu.Lock()
+	st.Sessions = l.demux.sessions.live
+	l.demux.mu.Unlock()
 	l.mu.Lock()
 	st.Backlog, st.Refused = l.backlog.Len(), l.refused
 	l.mu.Unlock()

@@ -17,6 +17,7 @@ type reader struct {
 	msgs     []received
 	tx       txScratch
 	bufs     bufferCache
+	raw      []byte     // the datagram at hand before it was opened, where somebody may want it
 	local    netip.Addr // that the datagram at hand was sent to
 	now      millis
 	fineNow  int64
@@ -84,7 +85,7 @@ func (e *endpoint) readLoop() {
 			}
 		case errors.Is(err, net.ErrClosed):
 			if !e.isStopping() {
-				e.failed(errSocketClosed)
+				e.demux.failed(errSocketClosed)
 			}
 			return
 		case err != nil && !e.isStopping():
@@ -98,12 +99,6 @@ func (e *endpoint) readLoop() {
 		<-e.woken
 		_ = e.conn.SetReadDeadline(time.Time{})
 	}
-}
-
-func (e *endpoint) isStopping() bool {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.stopping
 }
 
 func (r *reader) batch(msgs []received) {
@@ -159,13 +154,20 @@ func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
 	r.counters.inPkts++
 	r.counters.inBytes += uint64(len(data))
 	size := len(data)
+	strays := r.ep.demux.strays.Load()
+	raw := r.keepRaw(data, strays)
 	packet, ok := r.ep.sealer.open(data)
-	if !ok {
+	if !ok && !strays.push(raw, peer, custom) {
 		r.counters.inCsumErrors++
 		r.counters.inErrs++
+	}
+	if !ok {
 		return
 	}
 	p := parsePacket(packet)
+	if strays != nil && !p.plausible() && strays.push(raw, peer, custom) {
+		return
+	}
 	if p.kind == packetBad {
 		r.counters.inErrs++
 		return
@@ -262,9 +264,7 @@ func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
 // lookup enters the session of that name, if there is one.
 func (r *reader) lookup(key sessionKey) bool {
 	r.leave()
-	r.ep.mu.RLock()
-	s := r.ep.sessions[key]
-	r.ep.mu.RUnlock()
+	s := r.ep.demux.find(&key)
 	return s != nil && r.enter(s, key)
 }
 
@@ -276,21 +276,31 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	}
 	r.leave()
 	seqID := binary.LittleEndian.Uint32(p.all)
-	r.ep.mu.RLock()
-	s := r.ep.peers[peer]
-	only := s != nil && s.nextOfPeer == nil
-	for c := s; c != nil && !only; c = c.nextOfPeer {
-		if c.shardGap(seqID) < s.shardGap(seqID) {
-			s = c
-		}
+	s := r.ep.demux.peers.find(&peer, 0)
+	only := s != nil && s.nextOfPeer.Load() == nil
+	if s != nil && !only {
+		s = s.nearestOfPeer(seqID)
 	}
-	r.ep.mu.RUnlock()
 	if s == nil || !r.enter(s, sessionKey{peer, s.conv}) {
 		r.counters.inErrs++
 		return nil
 	}
 	r.only = only
 	return s
+}
+
+// parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
+const parityGuesses = 64
+
+// nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
+func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
+	nearest := s
+	for c, left := s.nextOfPeer.Load(), parityGuesses; c != nil && left > 0; c, left = c.nextOfPeer.Load(), left-1 {
+		if c.shardGap(seqID) < nearest.shardGap(seqID) {
+			nearest = c
+		}
+	}
+	return nearest
 }
 
 // enter takes the lock of s. It reports false if s is on the network no more.

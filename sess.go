@@ -18,11 +18,13 @@ type UDPSession struct {
 	customAddr net.Addr // the peer's address if it is not a UDP one
 	conv       uint32
 	accepted   bool // made by a listener
+	guest      bool // dialled over a Transport
 
-	nextOfPeer    *UDPSession   // the next session with the same peer, guarded by the endpoint's lock
-	sharesAddress atomic.Bool   // HELLO says that several sessions share the peer's address on purpose
-	newestSeqID   atomic.Uint32 // of the newest FEC shard received
-	handedOut     atomic.Bool   // Accept has returned it
+	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
+	prevOfPeer    *UDPSession                // guarded by it
+	sharesAddress atomic.Bool                // HELLO says that several sessions share the peer's address on purpose
+	newestSeqID   atomic.Uint32              // of the newest FEC shard received
+	handedOut     atomic.Bool                // Accept has returned it
 
 	dup atomic.Int32           // further copies of each datagram
 	log atomic.Pointer[logger] // nil: none
@@ -257,7 +259,7 @@ func (s *UDPSession) finish() {
 	s.mu.Unlock()
 	s.timer.stop()
 	s.oob.close()
-	s.ep.remove(s, final, sending)
+	s.ep.demux.remove(s, final, sending)
 	DefaultSnmp.connClosed()
 }
 

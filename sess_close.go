@@ -44,7 +44,7 @@ func (s *UDPSession) Close() error {
 	} else {
 		s.flushNow()
 	}
-	s.ep.waitStopped(leaving)
+	s.ep.demux.waitStopped(leaving)
 	return nil
 }
 

@@ -68,17 +68,18 @@ func (n *kernelNet) socket(t *testing.T) *kernelSocket {
 	return k
 }
 
-// endpoint puts the Linux data path on the socket.
-func (k *kernelSocket) endpoint(t *testing.T, o *options) *endpoint {
+// demux puts the Linux data path on the socket.
+func (k *kernelSocket) demux(t *testing.T, o *options) *demux {
 	t.Helper()
-	e := newEndpoint(k, true, o)
+	d := newDemux([]net.PacketConn{k}, true, o)
+	e := d.eps[0]
 	c := newLinuxConn(k.UDPConn, mmsgCalls{recv: k.recvmmsg, send: k.sendmmsg})
 	if c == nil {
 		t.Fatal("no Linux batchConn")
 	}
 	e.io = c
 	e.maxRunBytes, e.maxRunSegments = c.maxRun()
-	return e
+	return d
 }
 
 func (k *kernelSocket) Close() error {
@@ -178,22 +179,20 @@ func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket), f func
 			t.Fatal(err)
 		}
 		w := new(kernelWorld)
-		open := func() *endpoint {
+		open := func() *demux {
 			k := n.socket(t)
 			prepare(k)
 			w.sockets = append(w.sockets, k)
-			return k.endpoint(t, o)
+			return k.demux(t, o)
 		}
-		e := open()
-		w.listener = newListener(e, o.backlog)
-		e.listener = w.listener
-		e.start()
+		w.listener = serveOn(open(), o)
 		for i := range sessions {
-			e := open()
-			s := newSession(e, uint32(i), peerAddr{udp: w.sockets[0].addr}, nil, o)
-			s.core.ctl.dialled = true
-			e.add(s)
-			e.start()
+			d := open()
+			s, err := d.dial(d.eps[0], net.UDPAddrFromAddrPort(w.sockets[0].addr), uint32(i), o, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.start()
 			mustWrite(t, s, []byte("hello"))
 			peer, err := w.listener.AcceptKCP()
 			if err != nil {

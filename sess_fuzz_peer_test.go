@@ -218,18 +218,18 @@ func (l *listenFuzz) use() {
 
 // check looks at the bounds.
 func (l *listenFuzz) check() {
-	e := l.host.ep
-	if waiting := e.listener.backlog.Len(); waiting > l.backlog || len(e.sessions) > len(l.accepted)+waiting {
-		l.t.Fatalf("%d sessions, %d accepted, %d wait of at most %d", len(e.sessions), len(l.accepted), waiting, l.backlog)
+	d := l.host.demux
+	if waiting := d.listener.backlog.Len(); waiting > l.backlog || d.sessions.live > len(l.accepted)+waiting {
+		l.t.Fatalf("%d sessions, %d accepted, %d wait of at most %d", d.sessions.live, len(l.accepted), waiting, l.backlog)
 	}
 	linked := 0
-	for _, s := range e.peers {
-		for ; s != nil; s = s.nextOfPeer {
+	for s := range d.peers.all {
+		for ; s != nil; s = s.nextOfPeer.Load() {
 			linked++
 		}
 	}
-	if linked != len(e.sessions) || len(e.waits.records) > len(fuzzStrangers)*64 {
-		l.t.Fatalf("%d sessions, %d of them linked; %d time-wait records", len(e.sessions), linked, len(e.waits.records))
+	if linked != d.sessions.live || len(d.waits.records) > len(fuzzStrangers)*64 {
+		l.t.Fatalf("%d sessions, %d of them linked; %d time-wait records", d.sessions.live, linked, len(d.waits.records))
 	}
 	for _, s := range l.host.sessions() {
 		s.mu.Lock()

@@ -144,18 +144,18 @@ func (s *UDPSession) takeLogs(packets []span) []logRecord {
 	return s.core.takeLogs()
 }
 
-// SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On an accepted session it is an
-// error: the socket is the listener's.
+// SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On an accepted session and one
+// of a Transport it is an error: the socket is not its own.
 func (s *UDPSession) SetDSCP(dscp int) error {
 	return s.ownSocket(func(conn net.PacketConn) error { return setDSCP(conn, dscp) })
 }
 
-// SetReadBuffer sets the size of the socket's receive buffer in bytes. On an accepted session it is an error.
+// SetReadBuffer sets the size of the socket's receive buffer in bytes. On a session that shares its socket it is an error.
 func (s *UDPSession) SetReadBuffer(bytes int) error {
 	return s.ownSocket(func(conn net.PacketConn) error { return setReadBuffer(conn, bytes) })
 }
 
-// SetWriteBuffer sets the size of the socket's send buffer in bytes. On an accepted session it is an error.
+// SetWriteBuffer sets the size of the socket's send buffer in bytes. On a session that shares its socket it is an error.
 func (s *UDPSession) SetWriteBuffer(bytes int) error {
 	return s.ownSocket(func(conn net.PacketConn) error { return setWriteBuffer(conn, bytes) })
 }
@@ -170,7 +170,7 @@ func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
 }
 
 func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {
-	if s.accepted {
+	if s.accepted || s.guest {
 		return errNotOwner
 	}
 	return f(s.ep.conn)

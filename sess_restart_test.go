@@ -208,7 +208,7 @@ func TestRestartedServer(t *testing.T) {
 					connWrite(t, client, string(pattern(before, 1)))
 					connWantRead(t, w.accept(l), string(pattern(before, 1)))
 					time.Sleep(time.Second)
-					l.ep.conn.Close()
+					_ = l.demux.eps[0].conn.Close()
 					time.Sleep(time.Second)
 					l = w.serve(c)
 					restartLost(t, client, c)

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -53,6 +54,20 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 			server.Close()
 			time.Sleep(time.Second)
 			return l
+		},
+		"Transport with a listener and a session": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
+			tr := w.transport(conn, Config{})
+			if _, err := tr.Listen(nil); err != nil {
+				t.Fatal(err)
+			}
+			s, err := tr.Dial(context.Background(), peer, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			connWrite(t, s, "never to be answered")
+			s.SetLinger(0)
+			s.Close()
+			return tr
 		},
 		"session that said nothing": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
 			s, err := dialOver(conn, false, peer, 7, w.options(Config{}))

@@ -89,3 +89,17 @@ func (e *endpoint) socketStats() SocketStats {
 	st.GSO, st.GRO = e.io.features()
 	return st
 }
+
+// socketStats returns the figures of all sockets: the sums of their counts, and of the rest what the first one has.
+func (d *demux) socketStats() SocketStats {
+	st := d.eps[0].socketStats()
+	for _, e := range d.eps[1:] {
+		other := e.socketStats()
+		st.LostDatagrams += other.LostDatagrams
+		st.ReadErrors += other.ReadErrors
+		if other.LastErrorTime.After(st.LastErrorTime) {
+			st.LastError, st.LastErrorTime = other.LastError, other.LastErrorTime
+		}
+	}
+	return st
+}

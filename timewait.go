@@ -27,15 +27,15 @@ const (
 // timeWaits are the records of one socket, guarded by its lock. They are swept in the order of their age by one timer
 // for all; a record that has been renewed goes to the end again.
 type timeWaits struct {
-	ep      *endpoint
+	demux   *demux
 	records map[sessionKey]*timeWait
 	order   RingBuffer[sessionKey]
 	timer   timerEntry
 }
 
-func (w *timeWaits) init(e *endpoint) {
-	w.ep = e
-	e.sched.bind(&w.timer, w)
+func (w *timeWaits) init(d *demux) {
+	w.demux = d
+	d.sched.bind(&w.timer, w)
 }
 
 func (w *timeWaits) add(key sessionKey, r timeWait) {
@@ -80,8 +80,8 @@ func (w *timeWaits) clear() {
 // runTimed sweeps what has run out.
 func (w *timeWaits) runTimed(now int64, _ *txScratch) {
 	at := millis(now / int64(time.Millisecond))
-	w.ep.mu.Lock()
-	defer w.ep.mu.Unlock()
+	w.demux.mu.Lock()
+	defer w.demux.mu.Unlock()
 	for {
 		key, ok := w.order.Peek()
 		if !ok {

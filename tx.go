@@ -169,7 +169,7 @@ func (tx *txScratch) release() {
 		gone := f.s.finished
 		f.s.mu.Unlock()
 		if gone {
-			f.s.ep.left()
+			f.s.ep.demux.left()
 		}
 		f.s = nil
 	}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// demux is what the sockets of one local address have in common: the sessions on them, and who may open new ones. A
+// dialled session's has that session alone, a listener's all that it accepted, a Transport's both. Which socket a
+// datagram came from does not matter for whose it is: where several share a port, the kernel may move a peer from one to
+// another.
+type demux struct {
+	eps    []*endpoint // one for each socket, at least one
+	sealer *sealer
+	sched  *TimedSched
+	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
+
+	stopping atomic.Bool  // written under mu
+	sessions sessionTable // changed under mu
+	peers    sessionTable // the first of each peer's sessions, the others hang on it; changed under mu
+
+	mu        sync.Mutex // guards what follows; taken with no session's lock held
+	listener  *Listener  // nil once closed, or none
+	transport bool       // a Transport may open sessions yet
+	waits     timeWaits
+	leaving   int // sessions out of the table whose last packets are still to be sent
+}
+
+var errNameTaken = errors.New("kcp: conversation id in use with this peer")
+
+// newDemux makes sockets of conns. Nothing is read before start.
+func newDemux(conns []net.PacketConn, owned bool, o *options) *demux {
+	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{byPeer: true}}
+	d.waits.init(d)
+	for _, c := range conns {
+		d.eps = append(d.eps, newEndpoint(d, c, owned, o))
+	}
+	return d
+}
+
+// start begins to read.
+func (d *demux) start() {
+	for _, e := range d.eps {
+		go e.readLoop()
+	}
+}
+
+// dial makes a session to raddr.
+func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, shared bool) (*UDPSession, error) {
+	peer, custom := newPeerAddr(raddr)
+	s := newSession(ep, conv, peer, custom, o)
+	s.core.ctl.dialled = true
+	if shared {
+		s.guest = true
+		s.core.ctl.shared = true
+		s.sharesAddress.Store(true)
+	}
+	if err := d.add(s); err != nil {
+		return nil, err
+	}
+	DefaultSnmp.connOpened(true)
+	return s, nil
+}
+
+// listen makes the listener.
+func (d *demux) listen(o *options) (*Listener, error) {
+	l := newListener(d, o)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping.Load() {
+		return nil, errClosed
+	}
+	if d.listener != nil {
+		return nil, errors.New("kcp: the transport has a listener already")
+	}
+	d.listener = l
+	return l, nil
+}
+
+// find returns the session of that name. It takes no lock.
+func (d *demux) find(key *sessionKey) *UDPSession { return d.sessions.find(&key.peer, key.conv) }
+
+// add puts s into the table. It fails if the name is taken or the sockets are going away.
+func (d *demux) add(s *UDPSession) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.stopping.Load():
+		return errClosed
+	case d.sessions.find(&s.peer, s.conv) != nil:
+		return errNameTaken
+	}
+	d.sessions.add(s)
+	first := d.peers.find(&s.peer, 0)
+	if first == nil {
+		d.peers.add(s)
+		return nil
+	}
+	next := first.nextOfPeer.Load()
+	s.prevOfPeer = first
+	s.nextOfPeer.Store(next)
+	if next != nil {
+		next.prevOfPeer = s
+	}
+	first.nextOfPeer.Store(s)
+	return nil
+}
+
+// remove takes s out of the table and leaves a time-wait record. The last one to go ends sockets that nobody can open a
+// session on, but not before its last packets are out: sending says that somebody is about to send them, who then calls
+// left.
+func (d *demux) remove(s *UDPSession, w timeWait, sending bool) {
+	d.mu.Lock()
+	if sending {
+		d.leaving++
+	}
+	if d.sessions.remove(s) {
+		if w.worth {
+			d.waits.add(sessionKey{s.peer, s.conv}, w)
+		}
+		d.unlink(s)
+	}
+	stop := d.unused()
+	d.mu.Unlock()
+	if stop {
+		d.stop()
+	}
+}
+
+// left is called when the last packets of a session that was removed while they were being sent are out. It may come
+// before remove.
+func (d *demux) left() {
+	d.mu.Lock()
+	d.leaving--
+	stop := d.unused()
+	d.mu.Unlock()
+	if stop {
+		d.stop()
+	}
+}
+
+// unlink takes s out of its peer's list. A reader that looks through it without the lock may miss the rest: it guesses.
+func (d *demux) unlink(s *UDPSession) {
+	next := s.nextOfPeer.Load()
+	if next != nil {
+		next.prevOfPeer = s.prevOfPeer
+	}
+	switch {
+	case s.prevOfPeer != nil:
+		s.prevOfPeer.nextOfPeer.Store(next)
+	case next != nil:
+		d.peers.replace(s, next)
+	default:
+		d.peers.remove(s)
+	}
+	s.prevOfPeer = nil
+	s.nextOfPeer.Store(nil) // who keeps s keeps no other session
+}
+
+// unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop
+// without the lock.
+func (d *demux) unused() bool {
+	if d.stopping.Load() || d.listener != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
+		return false
+	}
+	d.stopping.Store(true)
+	d.waits.clear()
+	return true
+}
+
+// stop ends the readers.
+func (d *demux) stop() {
+	for _, e := range d.eps {
+		e.stop()
+	}
+}
+
+// leave ends what a listener or a Transport does with the sockets, when gone has noted that it is gone. Sockets that are
+// the caller's are not read any more once it returns, unless sessions are left that the program has in hand.
+func (d *demux) leave(gone func()) {
+	d.mu.Lock()
+	gone()
+	stop, inUse := d.unused(), d.listener != nil || d.transport
+	d.mu.Unlock()
+	if stop {
+		d.stop()
+	}
+	for s := range d.sessions.all {
+		if inUse = inUse || !s.accepted || s.handedOut.Load(); inUse {
+			break
+		}
+	}
+	if !inUse {
+		// Those that were not accepted are about to go: the sockets stop when their last packets are out.
+		d.awaitReaders()
+	}
+}
+
+// waitStopped returns once sockets that are stopping are read no more, if they can be stopped. Those that are used by
+// nobody but leaving, which may be nil, stop as soon as the last packets of that session, or of those that have ended,
+// are out.
+func (d *demux) waitStopped(leaving *UDPSession) {
+	d.mu.Lock()
+	stopping := d.stopping.Load()
+	if !stopping && d.listener == nil && !d.transport && d.sessions.live < 2 {
+		stopping = true
+		for s := range d.sessions.all {
+			stopping = s == leaving
+		}
+	}
+	d.mu.Unlock()
+	if stopping {
+		d.awaitReaders()
+	}
+}
+
+func (d *demux) awaitReaders() {
+	for _, e := range d.eps {
+		e.awaitReader()
+	}
+}
+
+// failed ends everything when a socket has been closed under us.
+func (d *demux) failed(err error) {
+	d.mu.Lock()
+	others := !d.stopping.Swap(true) && len(d.eps) > 1
+	l := d.listener
+	d.listener, d.transport = nil, false
+	d.waits.clear()
+	d.mu.Unlock()
+	if others {
+		d.stop()
+	}
+	for s := range d.sessions.all {
+		s.mu.Lock()
+		s.fail(err)
+		s.readCond.Broadcast()
+		s.writeCond.Broadcast()
+		s.mu.Unlock()
+		s.finish()
+	}
+	if l != nil {
+		l.socketClosed(err)
+	}
+	if q := d.strays.Load(); q != nil {
+		q.close(err)
+	}
+}
+
+// each calls f with every socket, up to the first error.
+func (d *demux) each(f func(conn net.PacketConn) error) error {
+	for _, e := range d.eps {
+		if err := f(e.conn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// localAddr is the address that the sockets share.
+func (d *demux) localAddr() net.Addr { return d.eps[0].conn.LocalAddr() }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"sync/atomic"
+)
+
+// sessionTable finds a session by its peer's address and, unless byPeer is set, its conversation id. Looking one up takes
+// no lock, allocates nothing and writes nothing, so that readers of several sockets do not disturb each other. Changes
+// are made under the owner's lock.
+//
+// It is an open-addressed hash table. A slot is filled once in the life of an array and emptied at most once; when too
+// few slots have never been filled, the sessions move to a new array and readers that are still in the old one see it as
+// it was.
+type sessionTable struct {
+	byPeer bool
+	slots  atomic.Pointer[tableSlots] // nil while empty
+	live   int                        // sessions; with used guarded by the owner's lock
+	used   int                        // slots that are filled or were
+}
+
+// tableSlots is an array of slots. tags[i] is written before sessions[i] and never again.
+type tableSlots struct {
+	sessions []atomic.Pointer[UDPSession]
+	tags     []uint32 // the hash: it finds the slot and saves looking at most sessions that are others
+}
+
+// goneSession stands in slots that were emptied: what lies behind them has to be found.
+var goneSession UDPSession
+
+// leastSlots is the size of a small table: a dialled socket has one session.
+const leastSlots = 4
+
+// tableKeys are the secrets of the hash, so that nobody can choose addresses and ids that share a slot.
+var (
+	tableKeys = [3]uint64{randomUint64(), randomUint64(), randomUint64()}
+	tableSeed = maphash.MakeSeed()
+)
+
+// hash mixes an address and a conversation id by two multiplications, each of whose operands hides a secret.
+func (p *peerAddr) hash(conv uint32) uint32 {
+	var a, b uint64
+	if p.custom != "" {
+		a = maphash.String(tableSeed, p.custom)
+	} else {
+		ip := p.udp.Addr().As16()
+		a, b = binary.LittleEndian.Uint64(ip[:8]), binary.LittleEndian.Uint64(ip[8:])
+	}
+	hi, lo := bits.Mul64(a^tableKeys[0], b^tableKeys[1])
+	hi, lo = bits.Mul64(hi^lo^tableKeys[2], (uint64(conv)<<16|uint64(p.udp.Port()))^tableKeys[1])
+	return uint32(hi ^ lo)
+}
+
+func (t *sessionTable) hash(peer *peerAddr, conv uint32) uint32 {
+	if t.byPeer {
+		conv = 0
+	}
+	return peer.hash(conv)
+}
+
+// find returns the session of that name, nil if there is none. It may be called at any time.
+func (t *sessionTable) find(peer *peerAddr, conv uint32) *UDPSession {
+	a := t.slots.Load()
+	if a == nil {
+		return nil
+	}
+	hash := t.hash(peer, conv)
+	mask := uint32(len(a.tags) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		s := a.sessions[i].Load()
+		if s == nil {
+			return nil
+		}
+		if a.tags[i] == hash && s != &goneSession && (t.byPeer || s.conv == conv) && s.peer == *peer {
+			return s
+		}
+	}
+}
+
+// add puts s in, whose name is not taken.
+func (t *sessionTable) add(s *UDPSession) {
+	a := t.slots.Load()
+	if a == nil || t.used >= len(a.tags)/4*3 {
+		a = t.resize(a)
+	}
+	a.put(s, t.hash(&s.peer, s.conv))
+	t.live++
+	t.used++
+}
+
+// remove takes s out; false if it is not in.
+func (t *sessionTable) remove(s *UDPSession) bool {
+	if !t.replace(s, &goneSession) {
+		return false
+	}
+	t.live--
+	switch a := t.slots.Load(); {
+	case t.live == 0:
+		t.slots.Store(nil)
+		t.used = 0
+	case t.live < len(a.tags)/8:
+		t.resize(a)
+	}
+	return true
+}
+
+// replace puts another session of the same name into the place of s; false if s is not in.
+func (t *sessionTable) replace(s, by *UDPSession) bool {
+	a := t.slots.Load()
+	if a == nil {
+		return false
+	}
+	mask := uint32(len(a.tags) - 1)
+	for i := t.hash(&s.peer, s.conv) & mask; ; i = (i + 1) & mask {
+		switch a.sessions[i].Load() {
+		case nil:
+			return false
+		case s:
+			a.sessions[i].Store(by)
+			return true
+		}
+	}
+}
+
+// resize moves the sessions to a new array that is at most half full with one more.
+func (t *sessionTable) resize(old *tableSlots) *tableSlots {
+	size := leastSlots
+	for size < 2*(t.live+1) {
+		size *= 2
+	}
+	a := &tableSlots{make([]atomic.Pointer[UDPSession], size), make([]uint32, size)}
+	for i := range old.len() {
+		if s := old.sessions[i].Load(); s != nil && s != &goneSession {
+			a.put(s, old.tags[i])
+		}
+	}
+	t.used = t.live
+	t.slots.Store(a)
+	return a
+}
+
+func (a *tableSlots) len() int {
+	if a == nil {
+		return 0
+	}
+	return len(a.tags)
+}
+
+func (a *tableSlots) put(s *UDPSession, hash uint32) {
+	mask := uint32(len(a.tags) - 1)
+	i := hash & mask
+	for a.sessions[i].Load() != nil {
+		i = (i + 1) & mask
+	}
+	a.tags[i] = hash
+	a.sessions[i].Store(s)
+}
+
+// all yields the sessions, without a lock: those that are there from the beginning to the end, and perhaps others.
+func (t *sessionTable) all(yield func(*UDPSession) bool) {
+	a := t.slots.Load()
+	for i := range a.len() {
+		if s := a.sessions[i].Load(); s != nil && s != &goneSession && !yield(s) {
+			return
+		}
+	}
+}

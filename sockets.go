@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"net"
+	"syscall"
+)
+
+// listenSockets opens n sockets on the UDP address laddr, fewer where the system does not spread peers over several. The
+// port is taken as a single socket would take it, so that one that is in use is an error, and then shared.
+func listenSockets(ctx context.Context, laddr string, n int) ([]net.PacketConn, error) {
+	var lc net.ListenConfig
+	first, err := lc.ListenPacket(ctx, "udp", laddr)
+	if err != nil {
+		return nil, err
+	}
+	conns := []net.PacketConn{first}
+	if n = min(n, socketsPerPort); n < 2 {
+		return conns, nil
+	}
+	if err = controlSocket(first, reusePort); err == nil {
+		lc.Control = func(_, _ string, raw syscall.RawConn) error {
+			var failed error
+			if err := raw.Control(func(fd uintptr) { failed = reusePort(fd) }); err != nil {
+				return err
+			}
+			return failed
+		}
+		network, addr := sameSocket(laddr, first.LocalAddr())
+		for err == nil && len(conns) < n {
+			var c net.PacketConn
+			if c, err = lc.ListenPacket(ctx, network, addr); err == nil {
+				conns = append(conns, c)
+			}
+		}
+	}
+	if err != nil {
+		for _, c := range conns {
+			c.Close()
+		}
+		return nil, err
+	}
+	return conns, nil
+}
+
+// sameSocket returns how to open another socket like the one that laddr gave: on its port, and for both families if it
+// is.
+func sameSocket(laddr string, local net.Addr) (network, addr string) {
+	host, _, _ := net.SplitHostPort(laddr)
+	_, port, _ := net.SplitHostPort(local.String())
+	if host == "" {
+		return "udp", net.JoinHostPort("", port)
+	}
+	return "udp", local.String()
+}
+
+// setDSCP, setReadBuffer and setWriteBuffer set an option on all sockets.
+func (d *demux) setDSCP(dscp int) error {
+	return d.each(func(c net.PacketConn) error { return setDSCP(c, dscp) })
+}
+
+func (d *demux) setReadBuffer(bytes int) error {
+	return d.each(func(c net.PacketConn) error { return setReadBuffer(c, bytes) })
+}
+
+func (d *demux) setWriteBuffer(bytes int) error {
+	return d.each(func(c net.PacketConn) error { return setWriteBuffer(c, bytes) })
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func listenMany(t *testing.T, addr string, n int) *Listener {
+	t.Helper()
+	c := Config{Sockets: n, AcceptBacklog: 1000}
+	l, err := c.Listen(context.Background(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestListenerOnSeveralSockets(t *testing.T) {
+	connCheckLeaks(t)
+	const sockets, n = 4, 100
+	l := listenMany(t, "127.0.0.1:0", sockets)
+	if len(l.demux.eps) != sockets {
+		t.Fatalf("%d sockets, want %d", len(l.demux.eps), sockets)
+	}
+	var clients, servers []*UDPSession
+	for i := range n {
+		s, err := new(Config).Dial(context.Background(), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, s)
+		connWrite(t, s, fmt.Sprint(i))
+	}
+	used := make(map[*endpoint]int)
+	for range n {
+		s, err := l.AcceptKCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		servers = append(servers, s)
+		used[s.ep]++
+		buf := make([]byte, 10)
+		m, err := s.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		connWrite(t, s, string(buf[:m]))
+		if s.LocalAddr().String() != l.Addr().String() {
+			t.Errorf("local address %v, want the listener's %v", s.LocalAddr(), l.Addr())
+		}
+	}
+	if len(used) < 2 {
+		t.Errorf("the sessions are on %d of %d sockets", len(used), sockets)
+	}
+	l.Close()
+	for i, s := range clients {
+		connWantRead(t, s, fmt.Sprint(i))
+	}
+	for i := range clients {
+		clients[i].SetLinger(0)
+		clients[i].Close()
+		servers[i].SetLinger(0)
+		servers[i].Close()
+	}
+	for _, e := range l.demux.eps {
+		<-e.done // each socket closes with the last session of all
+	}
+	conn, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		t.Fatalf("the port is still taken: %v", err)
+	}
+	conn.Close()
+}
+
+func TestSocketOptionsReachEverySocket(t *testing.T) {
+	connCheckLeaks(t)
+	l := listenMany(t, "127.0.0.1:0", 3)
+	defer l.Close()
+	if err := l.SetDSCP(46); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SetReadBuffer(100 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SetWriteBuffer(150 << 10); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	err := l.Control(func(conn net.PacketConn) error {
+		seen++
+		return controlSocket(conn, func(fd uintptr) error {
+			for option, want := range map[int]int{unix.SO_RCVBUF: 200 << 10, unix.SO_SNDBUF: 300 << 10} {
+				if got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, option); err != nil || got != want {
+					t.Errorf("socket %d: option %d is %d, %v; want %d", seen, option, got, err, want)
+				}
+			}
+			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS); err != nil || got != 46<<2 {
+				t.Errorf("socket %d: TOS %d, %v", seen, got, err)
+			}
+			return nil
+		})
+	})
+	if err != nil || seen != 3 {
+		t.Errorf("Control: %v after %d sockets", err, seen)
+	}
+	if err := l.Control(func(net.PacketConn) error { seen++; return syscall.EPERM }); err != syscall.EPERM || seen != 4 {
+		t.Errorf("Control did not stop at the first error: %v", err)
+	}
+}
+
+// Several sockets share their port among themselves and with nobody else: one that is in use is an error, and two
+// listeners that let the system choose never meet.
+func TestSeveralSocketsTakeTheirPortAlone(t *testing.T) {
+	connCheckLeaks(t)
+	for _, host := range []string{"127.0.0.1", "", "[::1]"} {
+		if host != "127.0.0.1" && !batchTestHasIPv6() {
+			continue
+		}
+		l := listenMany(t, host+":0", 2)
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		c := Config{Sockets: 2}
+		if other, err := c.Listen(context.Background(), host+":"+port); err == nil {
+			other.Close()
+			t.Errorf("%s: a second listener on the same port", l.Addr())
+		}
+		if conn, err := net.ListenPacket("udp", host+":"+port); err == nil {
+			conn.Close()
+			t.Errorf("%s: somebody else's socket on the same port", l.Addr())
+		}
+		to := host + ":" + port
+		if host == "" {
+			to = "127.0.0.1:" + port
+		}
+		s, err := new(Config).Dial(context.Background(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		connWrite(t, s, "hello")
+		server, err := l.AcceptKCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		connWantRead(t, server, "hello")
+		l.Close()
+		s.SetLinger(0)
+		s.Close()
+		server.SetLinger(0)
+		server.Close()
+	}
+}
+
+func TestTransportOnSeveralSockets(t *testing.T) {
+	connCheckLeaks(t)
+	l := listenMany(t, "127.0.0.1:0", 1)
+	c := Config{Sockets: 3}
+	tr, err := c.OpenTransport(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := make(map[*endpoint]bool)
+	for i := range 30 {
+		s, err := tr.Dial(context.Background(), l.Addr(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used[s.ep] = true
+		connWrite(t, s, fmt.Sprint(i))
+		server, err := l.AcceptKCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		connWantRead(t, server, fmt.Sprint(i))
+		connWrite(t, server, "back")
+		connWantRead(t, s, "back")
+		s.SetLinger(0)
+		s.Close()
+		server.SetLinger(0)
+		server.Close()
+	}
+	if len(used) != 3 {
+		t.Errorf("dialled from %d sockets, want 3", len(used))
+	}
+	tr.Close()
+	l.Close()
+	for _, e := range tr.demux.eps {
+		<-e.done
+	}
+}

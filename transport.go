@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"iter"
+	"net"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/pkg/errors"
+)
+
+// Transport carries any number of sessions over one socket: dialled ones to many peers, several to the same peer if need
+// be, and those of a listener. It has one goroutine for each socket, whatever the number of sessions. What arrives and is
+// not KCP, STUN for instance, is the program's: ReadNonKCP. All methods may be called from any goroutine at any time.
+//
+// All sessions of a Transport have its cipher and its scheduler, for a datagram is opened before it is known whose it is.
+//
+// Sessions that a Transport dials tell their peer that they share the address (HELLO, docs/protocol.md section 4). A
+// deployed peer without this extension does not heed it: it keeps one session at a time for each address.
+type Transport struct {
+	demux *demux
+	opts  options
+	block BlockCrypt
+	next  atomic.Uint32 // the socket of the next session
+}
+
+// NewTransport makes a Transport over conn, which stays the caller's: nobody else may read it before the Transport and
+// all its sessions are closed. c is the default for what is dialled and accepted; Sockets is not heeded. It sends
+// nothing.
+func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
+	o, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	if isNil(conn) {
+		return nil, badArgument("conn", nil, "a packet connection")
+	}
+	return newTransport([]net.PacketConn{conn}, false, c, o), nil
+}
+
+// OpenTransport makes a Transport over a socket of its own on the local UDP address addr, as in ":4000" or
+// "127.0.0.1:0", or over several on the same port (Sockets). It closes with the last session once Close was called.
+func (c *Config) OpenTransport(ctx context.Context, addr string) (*Transport, error) {
+	o, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	conns, err := listenSockets(ctx, addr, o.sockets)
+	if err != nil {
+		return nil, errors.Wrap(err, "kcp: transport")
+	}
+	return newTransport(conns, true, c, o), nil
+}
+
+func newTransport(conns []net.PacketConn, owned bool, c *Config, o *options) *Transport {
+	t := &Transport{demux: newDemux(conns, owned, o), opts: *o, block: c.BlockCrypt}
+	t.demux.transport = true
+	t.demux.start()
+	return t
+}
+
+// options returns the settings of c, or those of the Transport for nil.
+func (t *Transport) options(c *Config) (*options, error) {
+	if c == nil {
+		return &t.opts, nil
+	}
+	own := *c
+	if own.BlockCrypt == nil {
+		own.BlockCrypt = t.block
+	} else if !sameCipher(own.BlockCrypt, t.block) {
+		return nil, badArgument("Config.BlockCrypt", "another cipher", "the Transport's, or nil")
+	}
+	own.Scheduler = t.demux.sched
+	return own.options()
+}
+
+// sameCipher reports whether two ciphers are the same one. Those of a type that cannot be compared are taken for others.
+func sameCipher(a, b BlockCrypt) bool {
+	return reflect.ValueOf(a).Comparable() && a == b
+}
+
+// Dial makes a session to raddr, an address of the socket's own kind. Like Config.Dial it sends nothing and does not wait
+// for the peer, unless WaitPeer is set; then ctx limits that. c may be nil for the Transport's settings; its BlockCrypt
+// must be nil or the Transport's, and its Scheduler and OnSocketError are not heeded. After Close the error matches net.ErrClosed.
+func (t *Transport) Dial(ctx context.Context, raddr net.Addr, c *Config) (*UDPSession, error) {
+	o, err := t.options(c)
+	if err != nil {
+		return nil, err
+	}
+	if isNil(raddr) {
+		return nil, badArgument("raddr", nil, "an address")
+	}
+	if t.closed() {
+		return nil, errClosed
+	}
+	ep := t.demux.eps[int(t.next.Add(1))%len(t.demux.eps)]
+	s, err := t.demux.dial(ep, raddr, randomConv(), o, true)
+	for err == errNameTaken {
+		s, err = t.demux.dial(ep, raddr, randomConv(), o, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.awaitPeer(ctx, o); err != nil {
+		return nil, errors.Wrap(err, "kcp: dial")
+	}
+	return s, nil
+}
+
+// Listen accepts sessions on the socket. c is as in Dial. A Transport has at most one listener at a time; closing that
+// does not close the Transport.
+func (t *Transport) Listen(c *Config) (*Listener, error) {
+	o, err := t.options(c)
+	if err != nil {
+		return nil, err
+	}
+	if t.closed() {
+		return nil, errClosed
+	}
+	return t.demux.listen(o)
+}
+
+func (t *Transport) closed() bool {
+	t.demux.mu.Lock()
+	defer t.demux.mu.Unlock()
+	return !t.demux.transport
+}
+
+// LocalAddr returns the address of the socket.
+func (t *Transport) LocalAddr() net.Addr { return t.demux.localAddr() }
+
+// Sessions yields the sessions that have not ended, dialled and accepted ones. No lock is held meanwhile: a session that
+// opens or ends during the iteration may or may not be among them.
+func (t *Transport) Sessions() iter.Seq[*UDPSession] { return t.demux.sessions.all }
+
+// Close ends dialling, ReadNonKCP and the listener, as Listener.Close does. Sessions live on. A socket of OpenTransport
+// closes with the last of them; one that is the caller's is not read any more once Close has returned and no session is
+// left. Closing a second time gives an error that matches net.ErrClosed.
+func (t *Transport) Close() error {
+	d := t.demux
+	d.mu.Lock()
+	open, l := d.transport, d.listener
+	d.mu.Unlock()
+	if l != nil {
+		_ = l.Close() // the error would say that it is closed already
+	}
+	d.leave(func() {
+		open = d.transport
+		d.transport = false
+	})
+	if !open {
+		return errClosed
+	}
+	if q := d.strays.Load(); q != nil {
+		q.close(errClosed)
+	}
+	return nil
+}
+
+// SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its sessions.
+func (t *Transport) SetDSCP(dscp int) error { return t.demux.setDSCP(dscp) }
+
+// SetReadBuffer sets the size of the socket's receive buffer in bytes, of each where there are several.
+func (t *Transport) SetReadBuffer(bytes int) error { return t.demux.setReadBuffer(bytes) }
+
+// SetWriteBuffer sets the size of the socket's send buffer in bytes, of each where there are several.
+func (t *Transport) SetWriteBuffer(bytes int) error { return t.demux.setWriteBuffer(bytes) }
+
+// Control calls f with the socket, to set options on it, or with one after the other where there are several, up to the
+// first error. f must not read, write or close it.
+func (t *Transport) Control(f func(conn net.PacketConn) error) error { return t.demux.each(f) }

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"net"
+	"sync"
+)
+
+// strayQueueMax is how many datagrams that are not KCP wait for ReadNonKCP: more than come in answer to what a program
+// asks, and at most 4 MiB. Beyond it new ones are dropped.
+const strayQueueMax = 64
+
+// stray is a datagram that is not KCP.
+type stray struct {
+	data []byte // pooled
+	from net.Addr
+}
+
+// strayQueue holds such datagrams for ReadNonKCP. A nil queue takes nothing.
+type strayQueue struct {
+	ready chan struct{} // holds a token while something may be there
+	done  chan struct{} // closed by close
+
+	mu      sync.Mutex // guards what follows
+	waiting RingBuffer[stray]
+	failure error // once closed
+}
+
+func newStrayQueue() *strayQueue {
+	return &strayQueue{ready: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// push takes a copy of a datagram. It reports false if nobody wants it, and drops it if too many wait.
+func (q *strayQueue) push(data []byte, peer peerAddr, custom net.Addr) bool {
+	if q == nil {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failure != nil {
+		return false
+	}
+	if q.waiting.Len() >= strayQueueMax {
+		return true
+	}
+	if custom == nil {
+		custom = net.UDPAddrFromAddrPort(peer.udp)
+	}
+	q.waiting.Push(stray{append(getBuffer(len(data))[:0], data...), custom})
+	q.signal()
+	return true
+}
+
+func (q *strayQueue) signal() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// pop returns the oldest datagram, if there is one.
+func (q *strayQueue) pop() (stray, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d, ok := q.waiting.Pop()
+	if q.waiting.Len() > 0 {
+		q.signal() // for another caller
+	}
+	return d, ok
+}
+
+// close drops what waits and what still comes.
+func (q *strayQueue) close(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failure != nil {
+		return
+	}
+	q.failure = err
+	for d, ok := q.waiting.Pop(); ok; d, ok = q.waiting.Pop() {
+		putBuffer(d.data)
+	}
+	close(q.done)
+}
+
+// ReadNonKCP waits for a datagram that is not KCP, copies it to p and returns its length and where it comes from. What is
+// longer than p is cut. With a cipher that is what does not verify, without one what does not begin with a KCP segment
+// or an FEC header whose lengths and types fit; STUN, DTLS and QUIC are told apart thereby.
+//
+// Datagrams are kept, 64 at most, from the first call of ReadNonKCP or WriteTo on; before and beyond that they are
+// dropped. An error is that of ctx, or matches net.ErrClosed after Close.
+func (t *Transport) ReadNonKCP(ctx context.Context, p []byte) (int, net.Addr, error) {
+	q := t.strays()
+	for {
+		if d, ok := q.pop(); ok {
+			n := copy(p, d.data)
+			putBuffer(d.data)
+			return n, d.from, nil
+		}
+		select {
+		case <-q.ready:
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		case <-q.done:
+			return 0, nil, q.failure
+		}
+	}
+}
+
+// WriteTo sends p as it is, in a datagram of its own, from the Transport's socket. Answers that are not KCP come by
+// ReadNonKCP.
+func (t *Transport) WriteTo(p []byte, addr net.Addr) (int, error) {
+	t.strays()
+	return t.demux.eps[0].conn.WriteTo(p, addr)
+}
+
+// strays returns the queue, made when it is first asked for.
+func (t *Transport) strays() *strayQueue {
+	d := t.demux
+	if q := d.strays.Load(); q != nil {
+		return q
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.strays.Load()
+	if q == nil {
+		q = newStrayQueue()
+		if !d.transport {
+			q.close(errClosed)
+		}
+		d.strays.Store(q)
+	}
+	return q
+}
+
+// keepRaw returns the datagram as it came for the case that it is not KCP: a cipher opens it in place.
+func (r *reader) keepRaw(data []byte, strays *strayQueue) []byte {
+	if strays == nil || r.ep.sealer.headroom() == 0 {
+		return data
+	}
+	r.raw = append(r.raw[:0], data...)
+	return r.raw
+}
+
+// plausible reports whether a packet can be KCP's by all that its bytes say.
+func (p *packet) plausible() bool {
+	switch p.kind {
+	case packetBad:
+		return false
+	case packetPlain, packetData:
+		var first segment
+		_, status := parseSegment(p.segments, &first)
+		return status == parseOK
+	}
+	return true
+}
