@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/progress"
 )
 
 // client streams one source to a server and takes the echo. Of its methods
@@ -42,9 +43,9 @@ func dialClient(addr string, timeout time.Duration, size int64) (*client, error)
 
 // transfer streams src and reads the echo at the same time, and closes the
 // session. It may be called once.
-func (c *client) transfer(src io.Reader, p *progress) (*result, error) {
+func (c *client) transfer(src io.Reader, p *progress.Line) (*result, error) {
 	defer c.sess.Close()
-	stop := p.start(c)
+	stop := p.Start(c.progressLine)
 	defer stop()
 
 	res := &result{size: c.size}
@@ -157,4 +158,17 @@ func (c *client) read(buf []byte) (int, error) {
 		err = fmt.Errorf("silent for %v", c.timeout)
 	}
 	return 0, fmt.Errorf("receiving from %s, after %d of %d bytes: %w", c.addr, c.received.Load(), c.size, err)
+}
+
+// progressLine fits a terminal of 80 columns.
+func (c *client) progressLine(elapsed time.Duration) string {
+	st := c.sess.Stats()
+	received := c.received.Load()
+	percent := int64(100)
+	if c.size > 0 {
+		percent = received * 100 / c.size
+	}
+	return fmt.Sprintf("%3d %% of %s  %.1f MB/s  RTT %s  %d segments sent again",
+		percent, progress.Bytes(c.size), progress.Rate(received, elapsed),
+		formatRTT(st.SRTT), retransmits(st))
 }

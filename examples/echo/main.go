@@ -28,6 +28,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/seedkcp/kcp/examples/internal/progress"
 )
 
 // options are the command line.
@@ -158,7 +160,7 @@ func runClient(ctx context.Context, opts options, stdout io.Writer) error {
 	}
 	stop := context.AfterFunc(ctx, func() { c.sess.Close() })
 	defer stop()
-	res, err := c.transfer(src, newProgress(stdout))
+	res, err := c.transfer(src, progress.New(stdout))
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}

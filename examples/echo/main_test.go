@@ -207,23 +207,3 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		t.Errorf("-h: exit status %d, %q; want 0 and the options", status, stderr)
 	}
 }
-
-func TestProgressRedrawsOneLineOnATerminalOnly(t *testing.T) {
-	var w bytes.Buffer
-	terminal := &progress{w: &w, terminal: true}
-	terminal.show("a long line")
-	terminal.show("short")
-	terminal.finish()
-	if got, want := w.String(), "\ra long line\rshort      \r     \r"; got != want {
-		t.Errorf("terminal: %q, want %q", got, want)
-	}
-
-	w.Reset()
-	plain := newProgress(&w)
-	plain.show("one")
-	plain.show("two")
-	plain.finish()
-	if got, want := w.String(), "one\ntwo\n"; got != want {
-		t.Errorf("no terminal: %q, want %q", got, want)
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/progress"
 )
 
 // result is what a transfer came to.
@@ -26,7 +27,7 @@ type result struct {
 func (r *result) print(w io.Writer) error {
 	fmt.Fprintf(w, "there and back in %.2f s\n", r.total.Seconds())
 	fmt.Fprintf(w, "  throughput  %.1f MB/s out, %.1f MB/s back\n",
-		megabytesPerSecond(r.size, r.out), megabytesPerSecond(r.size, r.back))
+		progress.Rate(r.size, r.out), progress.Rate(r.size, r.back))
 	fmt.Fprintf(w, "  RTT         %s smoothed, %s variation, %s smallest\n",
 		formatRTT(r.stats.SRTT), formatRTT(r.stats.RTTVar), formatRTT(r.stats.MinRTT))
 	fmt.Fprintf(w, "  segments    %d sent, of them %d again: %d fast, %d early, %d by timeout\n",
@@ -37,14 +38,6 @@ func (r *result) print(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "  SHA-256     %x, the same both ways\n", r.sum)
 	return nil
-}
-
-// megabytesPerSecond is in units of 10^6 bytes.
-func megabytesPerSecond(n int64, d time.Duration) float64 {
-	if d <= 0 {
-		return 0
-	}
-	return float64(n) / 1e6 / d.Seconds()
 }
 
 // formatRTT allows for the protocol's clock, which counts milliseconds.

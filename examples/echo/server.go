@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/progress"
 )
 
 // headerSize is the length of what a client sends first: the number of bytes
@@ -126,7 +127,7 @@ func (s *server) handle(sess *kcp.UDPSession) {
 	st := sess.Stats()
 
 	line := fmt.Sprintf("echoed %s for %v in %.2f s, %d segments sent again",
-		formatBytes(n), sess.RemoteAddr(), time.Since(start).Seconds(), retransmits(st))
+		progress.Bytes(n), sess.RemoteAddr(), time.Since(start).Seconds(), retransmits(st))
 	if err != nil {
 		line += ": " + err.Error()
 	}

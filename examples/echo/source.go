@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+
+	"github.com/seedkcp/kcp/examples/internal/progress"
 )
 
 // mebibyte is the unit of -size.
@@ -31,7 +33,7 @@ func openSource(path string, mebi int) (*source, error) {
 		return &source{
 			Reader: io.LimitReader(generator(), size),
 			Closer: io.NopCloser(nil),
-			name:   formatBytes(size) + " of generated data",
+			name:   progress.Bytes(size) + " of generated data",
 			size:   size,
 		}, nil
 	}
@@ -51,7 +53,7 @@ func openSource(path string, mebi int) (*source, error) {
 	return &source{
 		Reader: io.LimitReader(f, info.Size()),
 		Closer: f,
-		name:   fmt.Sprintf("%s (%s)", path, formatBytes(info.Size())),
+		name:   fmt.Sprintf("%s (%s)", path, progress.Bytes(info.Size())),
 		size:   info.Size(),
 	}, nil
 }
@@ -60,12 +62,4 @@ func openSource(path string, mebi int) (*source, error) {
 // every time.
 func generator() io.Reader {
 	return rand.NewChaCha8([32]byte([]byte("kcp echo example: any fixed seed")))
-}
-
-// formatBytes gives MiB, and bytes where there is less than one.
-func formatBytes(n int64) string {
-	if n < mebibyte {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/mebibyte)
 }
