@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+// Game is what a fast multiplayer game asks of a network: many players in
+// rooms of four, each sending 30 times a second one message that must arrive
+// (a shot) and one out-of-band packet of which the newest counts (a position).
+// The server passes both on to the room. When the time is over the median and
+// the 99th percentile of a round trip are printed for both kinds.
+//
+// Alone it is server and players in one process, over loopback:
+//
+//	go run ./examples/game
+//	go run ./examples/game -loss 5           # each player loses 5 % each way
+//	go run ./examples/game -loss 5 -parity 1 # a parity packet for each packet
+//
+// Over two machines:
+//
+//	go run ./examples/game -listen :4000
+//	go run ./examples/game -dial server.example:4000 -players 20 -time 10s
+//
+// With -key FILE packets are encrypted and authenticated under a key that both
+// ends have.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/keyfile"
+)
+
+type options struct {
+	listen, dial string
+	players      int
+	time         time.Duration
+	loss         float64
+	parity       int
+	key          string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the whole program. It returns the exit status: 0 for success, 1 when
+// something failed, 2 for a wrong command line.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parseOptions(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	if err := perform(ctx, opts, stdout); err != nil {
+		fmt.Fprintf(stderr, "game: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func parseOptions(args []string, stderr io.Writer) (*options, error) {
+	opts := new(options)
+	flags := flag.NewFlagSet("game", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&opts.listen, "listen", "", "only serve, on this UDP `address`, until interrupted")
+	flags.StringVar(&opts.dial, "dial", "", "only play, on the server at this UDP `address`")
+	flags.IntVar(&opts.players, "players", 100, "`number` of players")
+	flags.DurationVar(&opts.time, "time", 3*time.Second, "how `long` to play")
+	flags.Float64Var(&opts.loss, "loss", 0, "lose this share of the players' packets, in `percent`, each way")
+	flags.IntVar(&opts.parity, "parity", 0, "send this `number` of parity packets for each packet (FEC), 0 to 3")
+	flags.StringVar(&opts.key, keyfile.Flag, "", keyfile.Usage)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	wrong := ""
+	switch {
+	case flags.NArg() > 0:
+		wrong = fmt.Sprintf("unexpected argument %q", flags.Arg(0))
+	case opts.listen != "" && opts.dial != "":
+		wrong = "-listen and -dial exclude each other"
+	case opts.players < 1 || opts.players > maxPlayers:
+		wrong = fmt.Sprintf("-players must be from 1 to %d", maxPlayers)
+	case opts.time <= 0:
+		wrong = "-time must be above 0"
+	case opts.loss < 0 || opts.loss > 50:
+		wrong = "-loss must be from 0 to 50"
+	case opts.parity < 0 || opts.parity > 3:
+		wrong = "-parity must be from 0 to 3"
+	}
+	if wrong != "" {
+		fmt.Fprintf(stderr, "game: %s\n", wrong)
+		flags.Usage()
+		return nil, errors.New(wrong)
+	}
+	return opts, nil
+}
+
+// config is for little data that is to arrive soon: message mode, short
+// timeouts, no congestion window, and parity in groups of one packet, which
+// waits for no other.
+func (o *options) config() (*kcp.Config, error) {
+	block, err := keyfile.Load(o.key)
+	if err != nil {
+		return nil, err
+	}
+	config := &kcp.Config{
+		BlockCrypt: block,
+		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
+		IdleTimeout: 10 * time.Second,
+	}
+	if o.parity > 0 {
+		config.DataShards, config.ParityShards = 1, o.parity
+	}
+	return config, nil
+}
+
+func perform(ctx context.Context, opts *options, stdout io.Writer) error {
+	config, err := opts.config()
+	if err != nil {
+		return err
+	}
+	if opts.dial != "" {
+		return play(ctx, config, opts.dial, opts, stdout)
+	}
+	addr := opts.listen
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	listener, err := config.Listen(ctx, addr)
+	if err != nil {
+		return err
+	}
+	srv := newServer(listener)
+	if opts.listen != "" {
+		fmt.Fprintf(stdout, "serving on %v, stop it with Ctrl-C\n", listener.Addr())
+		return srv.serve(ctx)
+	}
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- srv.serve(serving) }()
+	err = play(ctx, config, listener.Addr().String(), opts, stdout)
+	stop()
+	return errors.Join(err, <-served)
+}
