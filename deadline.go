@@ -2,10 +2,7 @@
 
 package kcp
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // deadline is the time at which blocked calls of one kind (Read, Write or
 // Accept) give up. The zero value is none. It is guarded by its owner's
@@ -28,7 +25,7 @@ import (
 type deadline struct {
 	at      time.Time
 	timer   *time.Timer // made by the first arm
-	cond    *sync.Cond  // what the timer wakes
+	cond    *waiters    // what the timer wakes
 	firesAt time.Time   // when the timer fires; zero: it is not running
 }
 
@@ -54,7 +51,7 @@ func (d *deadline) passed() bool {
 
 // arm makes sure that c is woken when the deadline passes. It is called
 // right before c.Wait, each time.
-func (d *deadline) arm(c *sync.Cond) {
+func (d *deadline) arm(c *waiters) {
 	if d.at.IsZero() {
 		return
 	}

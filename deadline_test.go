@@ -12,7 +12,7 @@ import (
 // deadlineOwner has one kind of blocking call, as a session has Read.
 type deadlineOwner struct {
 	mu    sync.Mutex // guards all below
-	cond  *sync.Cond
+	cond  *waiters
 	d     deadline
 	ready bool
 	looks int // how often a waiting call looked
@@ -20,7 +20,8 @@ type deadlineOwner struct {
 
 func newDeadlineOwner() *deadlineOwner {
 	o := new(deadlineOwner)
-	o.cond = sync.NewCond(&o.mu)
+	o.cond = new(waiters)
+	o.cond.L = &o.mu
 	return o
 }
 
@@ -219,11 +220,11 @@ func TestDeadlineDisarmedNoLongerHoldsATimer(t *testing.T) {
 // TestDeadlineFiringLate lets the timer's function run after the deadline has
 // changed, as it does when it had to wait for the lock.
 func TestDeadlineFiringLate(t *testing.T) {
-	for name, change := range map[string]func(d *deadline, c *sync.Cond){
-		"disarmed":     func(d *deadline, c *sync.Cond) { d.disarm() },
-		"moved":        func(d *deadline, c *sync.Cond) { d.set(time.Now().Add(time.Minute)) },
-		"moved, armed": func(d *deadline, c *sync.Cond) { d.set(time.Now().Add(time.Minute)); d.arm(c) },
-		"stopped, armed": func(d *deadline, c *sync.Cond) {
+	for name, change := range map[string]func(d *deadline, c *waiters){
+		"disarmed":     func(d *deadline, c *waiters) { d.disarm() },
+		"moved":        func(d *deadline, c *waiters) { d.set(time.Now().Add(time.Minute)) },
+		"moved, armed": func(d *deadline, c *waiters) { d.set(time.Now().Add(time.Minute)); d.arm(c) },
+		"stopped, armed": func(d *deadline, c *waiters) {
 			d.disarm()
 			d.set(time.Now().Add(time.Minute))
 			d.arm(c)

@@ -95,6 +95,7 @@ func (d *demux) add(s *UDPSession) error {
 		return errNameTaken
 	}
 	d.sessions.add(s)
+	d.setSole()
 	first := d.peers.find(&s.peer, 0)
 	if first == nil {
 		d.peers.add(s)
@@ -123,6 +124,7 @@ func (d *demux) remove(s *UDPSession, w timeWait, sending bool) {
 			d.waits.add(sessionKey{s.peer, s.conv}, w)
 		}
 		d.unlink(s)
+		d.setSole()
 	}
 	stop := d.unused()
 	d.mu.Unlock()

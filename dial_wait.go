@@ -22,7 +22,7 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	s.flushNow()
 	s.mu.Lock()
 	for s.core.stats.segsIn == 0 && s.readErr == nil && ctx.Err() == nil {
-		s.readCond.Wait()
+		s.wait(&s.readCond)
 	}
 	err := s.readErr
 	if err == nil && s.core.stats.segsIn == 0 {

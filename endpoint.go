@@ -18,6 +18,9 @@ type endpoint struct {
 	sealer *sealer
 	sched  *TimedSched
 
+	role   readRole
+	reader *reader // of whoever has the role
+
 	maxRunBytes    int
 	maxRunSegments int
 
@@ -46,6 +49,8 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 	e.errors.hook = o.onSocketError
 	e.io = newBatchConn(conn)
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
+	e.initRole()
+	e.reader = newReader(e)
 	return e
 }
 
@@ -56,10 +61,11 @@ func (e *endpoint) stop() {
 	defer close(e.woken)
 	if e.owned {
 		e.conn.Close()
+		e.stopRole()
 		return
 	}
 	// The socket is the caller's: the reader is woken by a deadline in the past, which it takes away as it leaves.
-	if e.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+	if e.conn.SetReadDeadline(past) != nil {
 		e.deaf.Store(true)
 	}
 }

@@ -16,7 +16,7 @@ type Listener struct {
 	opts  options // of the sessions to come
 
 	mu       sync.Mutex // guards what follows
-	cond     sync.Cond
+	cond     waiters
 	deadline deadline
 	backlog  RingBuffer[*UDPSession]
 	closed   bool

@@ -26,7 +26,7 @@ type memConn struct {
 	send func(data []byte, to net.Addr)
 
 	mu       sync.Mutex
-	cond     sync.Cond
+	cond     waiters
 	queue    []memPacket
 	closed   bool
 	deadline deadline

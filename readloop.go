@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// reader is what the goroutine that reads a socket works with.
+// reader is what whoever reads a socket works with.
 type reader struct {
 	ep       *endpoint
 	msgs     []received
@@ -25,6 +25,7 @@ type reader struct {
 	key      sessionKey  // of session
 	only     bool        // session is its peer's only one, as far as parity is concerned
 	touched  []*UDPSession
+	awaited  *UDPSession // a call of it waited for the batch
 	counters counters
 
 	answers      int // sent in answerSecond without a session behind them
@@ -62,16 +63,22 @@ func (b *readBackoff) failed() {
 	b.looked = time.Now()
 }
 
-// readLoop takes batches of datagrams, feeds them all, and then flushes each session they touched once.
-func (e *endpoint) readLoop() {
-	defer close(e.done)
+func newReader(e *endpoint) *reader {
 	r := &reader{ep: e}
-	defer r.bufs.drain()
 	count, size := e.io.readBatchSize()
 	r.msgs = make([]received, count)
 	for i := range r.msgs {
 		r.msgs[i].buf = make([]byte, size)
 	}
+	return r
+}
+
+// readLoop takes batches of datagrams, feeds them all, and then flushes each session they touched once. Now and then it
+// leaves that to the calls of a session (readRole).
+func (e *endpoint) readLoop() {
+	defer close(e.done)
+	r := e.reader
+	defer r.bufs.drain()
 	var backoff readBackoff
 	for !e.isStopping() {
 		n, err := e.io.readBatch(r.msgs)
@@ -79,7 +86,9 @@ func (e *endpoint) readLoop() {
 		case n > 0:
 			r.batch(r.msgs[:n])
 			backoff.reset()
-			if n == 1 {
+			if e.lendRole(r.awaited) {
+				<-e.role.wake
+			} else if n == 1 {
 				// The socket is most likely empty now: whoever was woken runs before the next look at it.
 				runtime.Gosched()
 			}
@@ -88,6 +97,7 @@ func (e *endpoint) readLoop() {
 				e.demux.failed(errSocketClosed)
 			}
 			return
+		case e.wasInterrupted(err):
 		case err != nil && !e.isStopping():
 			e.errors.reads.Add(1)
 			e.errors.note(socketRead, err)
@@ -122,6 +132,7 @@ func (r *reader) batch(msgs []received) {
 		m.fromAddr = nil
 	}
 	r.leave()
+	r.awaited = nil
 	for i, s := range r.touched {
 		r.settle(s)
 		r.touched[i] = nil
@@ -135,6 +146,9 @@ func (r *reader) batch(msgs []received) {
 func (r *reader) settle(s *UDPSession) {
 	s.mu.Lock()
 	s.touched = false
+	if s.waiting > 0 {
+		r.awaited = s
+	}
 	ended := s.settle(r.now)
 	due := !ended && !s.ended && s.core.nextEvent(r.now) <= r.now
 	s.count(&r.counters)

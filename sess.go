@@ -35,8 +35,9 @@ type UDPSession struct {
 	mu        sync.Mutex // guards all that follows
 	core      core
 	mtu       int // of the UDP payload
-	readCond  sync.Cond
-	writeCond sync.Cond
+	readCond  waiters
+	writeCond waiters
+	waiting   int // calls that wait on either
 
 	readDeadline  deadline
 	writeDeadline deadline

@@ -62,7 +62,7 @@ func (s *UDPSession) beginRead(want int) error {
 			return s.readErr
 		}
 		s.readDeadline.arm(&s.readCond)
-		s.readCond.Wait()
+		s.wait(&s.readCond)
 	}
 }
 

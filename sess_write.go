@@ -62,19 +62,23 @@ func (s *UDPSession) beginWrite() error {
 			return err
 		}
 		s.writeDeadline.arm(&s.writeCond)
-		s.writeCond.Wait()
+		s.wait(&s.writeCond)
 	}
 }
 
-// waitWritable waits, with the lock held, until the send window has room.
+// waitWritable waits, with the lock held, until the send window has room. A call that reads the socket itself meanwhile
+// goes on reading until a share of the window is free, as one that waits to be woken does.
 func (s *UDPSession) waitWritable() error {
-	for {
-		if err := s.writeFailure(); err != nil || s.core.queued() < s.core.sndWnd {
+	for limit := s.core.sndWnd; ; {
+		if err := s.writeFailure(); err != nil || s.core.queued() < limit {
 			return err
 		}
 		s.arm(s.now())
 		s.writeDeadline.arm(&s.writeCond)
-		s.writeCond.Wait()
+		read := s.wait(&s.writeCond)
+		if limit = s.core.sndWnd; read {
+			limit -= limit / writeShare
+		}
 	}
 }
 

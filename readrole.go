@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// readRole says who reads an endpoint's socket. There is one reader at a time: the endpoint's own goroutine, or, where
+// the socket has one session alone, a Read or Write of that session which would wait otherwise. The latter saves the
+// hand-over from one goroutine to another, which takes several times as long as all the work on a packet, and keeps the
+// bytes in one processor's cache.
+//
+// The endpoint's goroutine lends the role after a batch that a waiting call was waiting for. A call that has what it
+// wants leaves the role with nobody, for the next call to take. If none comes within roleGrace the endpoint's goroutine
+// goes on, and lends it again only once the program has shown that it comes back soon.
+type readRole struct {
+	able bool                       // calls can be interrupted while they wait in the poller
+	sole atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
+
+	mu          sync.Mutex // guards what follows; may be taken with a session's lock held
+	holder      roleHolder
+	stopped     bool          // the endpoint's goroutine is to have it and to end
+	interrupted bool          // the socket's read deadline stands in the past to wake a call
+	wake        chan struct{} // hands the role back to the endpoint's goroutine
+	freedAt     int64         // when nobody was left with it
+	lentAt      int64         // when the endpoint's goroutine last woke a call
+	quick       int           // negative: how often a call has to come back in time before the role is lent
+	timer       *time.Timer
+	armed       bool
+}
+
+type roleHolder uint8
+
+const (
+	roleReader roleHolder = iota // the endpoint's goroutine
+	roleCall                     // a Read or Write
+	roleNobody
+)
+
+const (
+	// roleGrace is how long the role may be with nobody. What arrives meanwhile waits in the socket's buffer; the runtime
+	// may take a millisecond instead when all processors sleep. A program that echoes comes back within 2 µs.
+	roleGrace = 100 * time.Microsecond
+	// roleProof is how many returns in time make up for one that was not.
+	roleProof = 16
+)
+
+// initRole finds out whether calls may read the socket: one that the library opened, whose deadlines nobody else uses.
+func (e *endpoint) initRole() {
+	_, udp := e.conn.(*net.UDPConn)
+	e.role.able = udp && e.owned
+	e.role.wake = make(chan struct{}, 1)
+}
+
+// setSole notes whether the socket has one session alone. Called with the lock held.
+func (d *demux) setSole() {
+	var sole *UDPSession
+	if len(d.eps) == 1 && d.sessions.live == 1 {
+		for s := range d.sessions.all {
+			sole = s
+		}
+	}
+	d.eps[0].role.sole.Store(sole)
+}
+
+// takeRole makes the calling Read or Write of s the reader, if nobody is.
+func (e *endpoint) takeRole(s *UDPSession) bool {
+	q := &e.role
+	if !q.able || q.sole.Load() != s {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.holder != roleNobody || q.stopped {
+		if q.quick < 0 && q.lentAt != 0 && e.sched.now()-q.lentAt < int64(roleGrace) {
+			q.quick++
+		}
+		q.lentAt = 0
+		return false
+	}
+	q.holder = roleCall
+	return true
+}
+
+// leaveRole is called by a Read or Write of s that has read the socket.
+func (e *endpoint) leaveRole(s *UDPSession, failed bool) {
+	q := &e.role
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if failed || q.stopped || q.quick < 0 || q.sole.Load() != s {
+		e.giveBackRole()
+		return
+	}
+	e.freeRole()
+}
+
+// lendRole leaves the role with nobody after a batch that a call of s was waiting for. It reports false if the endpoint's
+// goroutine keeps it.
+func (e *endpoint) lendRole(s *UDPSession) bool {
+	q := &e.role
+	if !q.able || s == nil || q.sole.Load() != s {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lentAt = e.sched.now()
+	if q.stopped || q.quick < 0 {
+		return false
+	}
+	e.freeRole()
+	return true
+}
+
+// freeRole leaves the role with nobody, for a time. The role's lock is held.
+func (e *endpoint) freeRole() {
+	q := &e.role
+	q.holder, q.freedAt = roleNobody, e.sched.now()
+	if q.armed {
+		return
+	}
+	q.armed = true
+	if q.timer == nil {
+		q.timer = time.AfterFunc(roleGrace, e.reclaimRole)
+	} else {
+		q.timer.Reset(roleGrace)
+	}
+}
+
+// reclaimRole ends a time in which nobody had the role.
+func (e *endpoint) reclaimRole() {
+	q := &e.role
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.armed = false
+	if q.holder != roleNobody {
+		return
+	}
+	if left := int64(roleGrace) - (e.sched.now() - q.freedAt); left > 0 {
+		q.armed = true
+		q.timer.Reset(time.Duration(left))
+		return
+	}
+	q.quick = -roleProof
+	e.giveBackRole()
+}
+
+// giveBackRole makes the endpoint's goroutine the reader again. The role's lock is held.
+func (e *endpoint) giveBackRole() {
+	if e.role.holder != roleReader {
+		e.role.holder = roleReader
+		e.role.wake <- struct{}{} // it has room: the goroutine waits, or is about to
+	}
+}
+
+// stopRole makes sure that the endpoint's goroutine learns of the end.
+func (e *endpoint) stopRole() {
+	q := &e.role
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
+	if q.holder == roleNobody {
+		e.giveBackRole()
+	}
+}
+
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
+
+// interrupt wakes the call that waits in the poller for the socket.
+func (e *endpoint) interrupt() {
+	q := &e.role
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.interrupted = true
+	_ = e.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes too
+}
+
+// wasInterrupted reports whether err comes from interrupt, and lets the socket be read again.
+func (e *endpoint) wasInterrupted(err error) bool {
+	q := &e.role
+	if !q.able || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.interrupted {
+		q.interrupted = false
+		_ = e.conn.SetReadDeadline(time.Time{})
+	}
+	return true
+}
+
+// waiters is the condition variable that blocked calls wait on. One of them may wait in the poller for the socket
+// instead.
+type waiters struct {
+	sync.Cond
+	polls *endpoint // the socket that one of them waits for, or nil; guarded by L
+}
+
+// Broadcast wakes all. L is held.
+func (w *waiters) Broadcast() {
+	w.Cond.Broadcast()
+	if w.polls != nil {
+		w.polls.interrupt()
+	}
+}
+
+// wait blocks until the session may have changed; who calls it looks again then. It reports whether the call has read the
+// socket. The lock is held.
+func (s *UDPSession) wait(w *waiters) (read bool) {
+	e := s.ep
+	if !e.takeRole(s) {
+		s.waiting++
+		w.Wait()
+		s.waiting--
+		return false
+	}
+	w.polls = e
+	s.mu.Unlock()
+	n, err := e.io.readBatch(e.reader.msgs)
+	s.mu.Lock()
+	w.polls = nil
+	s.mu.Unlock()
+	if n > 0 {
+		e.reader.batch(e.reader.msgs[:n])
+	}
+	failed := err != nil && !e.wasInterrupted(err)
+	if failed && !errors.Is(err, net.ErrClosed) {
+		e.errors.reads.Add(1)
+		e.errors.note(socketRead, err)
+	}
+	s.mu.Lock()
+	e.leaveRole(s, failed)
+	if s.waiting > 0 {
+		// The role is free for a call of another kind.
+		s.readCond.Broadcast()
+		s.writeCond.Broadcast()
+	}
+	return true
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// rolePatience is how long a test waits for what is to happen on real sockets.
+const rolePatience = 10 * time.Second
+
+// rolePair returns two ends of a session over loopback whose calls have come to read the sockets themselves.
+func rolePair(t *testing.T) (client, server *UDPSession) {
+	t.Helper()
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if client, err = DialWithOptions(l.Addr().String(), nil, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client.SetLinger(0)
+		client.Close()
+		if server != nil {
+			server.SetLinger(0)
+			server.Close()
+		}
+		l.Close()
+	})
+	client.SetACKNoDelay(true)
+	if _, err := client.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.AcceptKCP(); err != nil {
+		t.Fatal(err)
+	}
+	server.SetACKNoDelay(true)
+	if _, err := io.ReadFull(server, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// roleWait waits until f holds.
+func roleWait(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(rolePatience); !f(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("not %s after %v", what, rolePatience)
+		}
+	}
+}
+
+// rolePolls reports whether a Read of s waits in the poller.
+func rolePolls(s *UDPSession) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readCond.polls != nil
+}
+
+// roleBlock starts Reads of s until one of them waits in the poller. What the last returns goes to the channel.
+func roleBlock(t *testing.T, s, peer *UDPSession) chan error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			if _, err := s.Read(buf); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	roleWait(t, "polling", func() bool {
+		if rolePolls(s) {
+			return true
+		}
+		_, _ = peer.Write([]byte("x"))
+		time.Sleep(50 * time.Microsecond) // the Read has to come back in between
+		return rolePolls(s)
+	})
+	return done
+}
+
+func TestBlockedReadReadsTheSocket(t *testing.T) {
+	for name, end := range map[string]struct {
+		do   func(s *UDPSession)
+		want error
+	}{
+		"deadline moved":     {func(s *UDPSession) { s.SetReadDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+		"deadline in future": {func(s *UDPSession) { s.SetReadDeadline(time.Now().Add(time.Millisecond)) }, os.ErrDeadlineExceeded},
+		"closed":             {func(s *UDPSession) { s.Close() }, net.ErrClosed},
+		"closed for reading": {func(s *UDPSession) { s.CloseRead() }, io.EOF},
+		"replaced":           {func(s *UDPSession) { s.replaced() }, resetErrors[0]},
+		"socket closed":      {func(s *UDPSession) { s.ep.conn.Close() }, net.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, side := range []string{"client", "server"} {
+				s, peer := rolePair(t)
+				if side == "server" {
+					s, peer = peer, s
+				}
+				done := roleBlock(t, s, peer)
+				end.do(s)
+				select {
+				case err := <-done:
+					if !errors.Is(err, end.want) {
+						t.Errorf("%s: Read gave %v, want %v", side, err, end.want)
+					}
+				case <-time.After(rolePatience):
+					t.Fatalf("%s: Read is still blocked", side)
+				}
+			}
+		})
+	}
+}
+
+// A session whose program has gone away is served by the endpoint's goroutine again.
+func TestReaderTakesOverFromAnAbsentProgram(t *testing.T) {
+	client, server := rolePair(t)
+	done := roleBlock(t, server, client)
+	_ = server.SetReadDeadline(time.Unix(1, 0))
+	if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if _, err := client.Write([]byte("is anybody there?")); err != nil {
+		t.Fatal(err)
+	}
+	roleWait(t, "acknowledged", func() bool { return client.Stats().InFlight == 0 })
+	_ = server.SetReadDeadline(time.Time{})
+	for {
+		buf := make([]byte, 100)
+		n, err := server.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(buf[:n]) == "is anybody there?" {
+			return
+		}
+	}
+}
+
+// A Read that reads the socket serves the other sessions on it, and does not keep it once there are some.
+func TestReadThatReadsTheSocketServesOthers(t *testing.T) {
+	client, server := rolePair(t)
+	done := roleBlock(t, server, client)
+	another, err := DialWithOptions(server.LocalAddr().String(), nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer another.Close()
+	if _, err := another.Write([]byte("me too")); err != nil {
+		t.Fatal(err)
+	}
+	second, err := server.ep.demux.listener.AcceptKCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	for range 100 {
+		if _, err := io.ReadFull(second, make([]byte, 6)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := second.Write([]byte("answer")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(another, make([]byte, 6)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := another.Write([]byte("me too")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.SetLinger(0)
+	server.Close()
+	<-done
+}
+
+// Both ends write and read at full speed at once, in goroutines of their own.
+func TestCallsOfBothKindsShareTheSocket(t *testing.T) {
+	client, server := rolePair(t)
+	const size = 4 << 20
+	failed := make(chan error, 4)
+	for _, s := range []*UDPSession{client, server} {
+		s.SetStreamMode(true)
+		s.SetNoDelay(1, 10, 2, 1)
+		s.SetWindowSize(128, 128)
+		go func() {
+			_, err := s.Write(pattern(size, 3))
+			failed <- err
+		}()
+		go func() {
+			got := make([]byte, size)
+			_, err := io.ReadFull(s, got)
+			if err == nil && string(got) != string(pattern(size, 3)) {
+				err = errors.New("the bytes differ")
+			}
+			failed <- err
+		}()
+	}
+	for range 4 {
+		select {
+		case err := <-failed:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(rolePatience):
+			t.Fatal("stuck")
+		}
+	}
+}
