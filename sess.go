@@ -61,6 +61,8 @@ type UDPSession struct {
 	touched      bool       // waits for the end of the reader's batch
 	transmitting bool       // somebody sends for this session
 	flushAgain   bool       // and shall look again when done
+	sends        sendTurns
+	sendTurn     sendTurn // of who sends
 
 	encoder   *fecEncoder // used by whoever transmits
 	decoder   *fecDecoder

@@ -115,27 +115,28 @@ func (s *UDPSession) oobMax() int {
 // It fails for data that is empty or longer than GetOOBMaxSize, on a session that has ended, and without a nonce.
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
-	most, local := s.oobMax(), s.local
-	err := s.writeErr
-	s.mu.Unlock()
+	local, err := s.local, s.writeErr
+	if most := s.oobMax(); err == nil && (len(data) == 0 || len(data) > most) {
+		err = badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
+	}
 	if err != nil {
+		s.mu.Unlock()
 		return err
 	}
-	if len(data) == 0 || len(data) > most {
-		return badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
-	}
+	turn := s.sends.begin()
+	s.mu.Unlock()
 	tx := txPool.Get().(*txScratch)
 	defer txPool.Put(tx)
 	size, err := tx.oob(s, data, local)
 	tx.finish()
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
-	s.packetsSent++
-	s.bytesOnWire += uint64(size)
-	s.mu.Unlock()
-	return nil
+	defer s.mu.Unlock()
+	s.sends.end(turn)
+	if err == nil {
+		s.packetsSent++
+		s.bytesOnWire += uint64(size)
+	}
+	return err
 }
 
 // oob builds the packet of SendOOB and returns its size.

@@ -38,9 +38,16 @@ func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 	s.configure(func() { s.core.setWindows(sndwnd, rcvwnd) })
 }
 
-// SetMtu sets the size of a datagram, the whole UDP payload in bytes; above 1500 it is taken as 1500. Queued data is cut
-// anew; segments already sent are sent again at their old size, for their numbers are taken. It returns false, and
-// changes nothing, if nothing would be left for data.
+// SetMtu sets the size of a datagram, the whole UDP payload in bytes; above 1500 it is taken as 1500. It returns false,
+// and changes nothing, if nothing would be left for data.
+//
+// Once it has returned no larger datagram leaves: it waits for what other goroutines are sending at that moment, parity
+// and out-of-band data included. Queued data is cut anew. The exception are segments that have been sent before, and the
+// rest of a message whose first fragments have: the peer may know their numbers, so if they are lost they are sent again
+// as they were, each in a datagram of its own.
+//
+// The wait lasts as long as the system calls under way, and a second at most: called from within the packet connection's
+// own WriteTo it waits for itself in vain.
 func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 	s.configure(func() {
 		old := s.mtu
@@ -49,6 +56,9 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 			s.mtu = old
 		}
 	})
+	if ok {
+		s.awaitSends() // also when it is raised: an earlier call that lowered it may still be waiting
+	}
 	return ok
 }
 
@@ -70,8 +80,9 @@ func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 }
 
 // SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets, 0, 0
-// to send without FEC. A peer finds out by itself. An error names the argument that is out of range, or an MTU that leaves
-// no room.
+// to send without FEC. A peer finds out by itself. Segments that were sent before and do not fit the MTU together with
+// the FEC header are sent again without it. An error names the argument that is out of range, or an MTU that leaves no
+// room.
 func (s *UDPSession) SetFEC(data, parity int) error {
 	if err := checkShards(data, parity); err != nil {
 		return err

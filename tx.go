@@ -27,6 +27,7 @@ type sender struct {
 	packets int
 	bytes   int
 	more    bool
+	logs    []logRecord // are reported once the turn is over: the logger may call what waits for that
 }
 
 const (
@@ -103,7 +104,9 @@ func (tx *txScratch) flush(s *UDPSession) {
 	more := s.core.flush(now, &tx.w)
 	ended := s.settle(now)
 	s.count(&tx.counters)
-	s.transmitting = len(tx.w.packets) > 0
+	if s.transmitting = len(tx.w.packets) > 0; s.transmitting {
+		s.sendTurn = s.sends.begin()
+	}
 	logs := s.takeLogs(tx.w.packets)
 	tx.local = s.local
 	s.mu.Unlock()
@@ -115,9 +118,10 @@ func (tx *txScratch) flush(s *UDPSession) {
 		for range copies {
 			tx.batch = append(tx.batch, once...)
 		}
-		tx.senders = append(tx.senders, sender{s, n * (1 + copies), bytes * (1 + copies), more})
+		tx.senders = append(tx.senders, sender{s, n * (1 + copies), bytes * (1 + copies), more, logs})
+	} else {
+		s.log.Load().report(logs)
 	}
-	s.log.Load().report(logs)
 	if ended {
 		s.finish()
 	}
@@ -158,6 +162,7 @@ func (tx *txScratch) release() {
 		tx.counters.outBytes += uint64(f.bytes)
 		f.s.mu.Lock()
 		f.s.transmitting = false
+		f.s.sends.end(f.s.sendTurn)
 		f.s.packetsSent += uint64(f.packets)
 		f.s.bytesOnWire += uint64(f.bytes)
 		if f.s.finished {
@@ -171,7 +176,11 @@ func (tx *txScratch) release() {
 		if gone {
 			f.s.ep.demux.left()
 		}
-		f.s = nil
+	}
+	for i := range tx.senders {
+		f := &tx.senders[i]
+		f.s.log.Load().report(f.logs)
+		*f = sender{}
 	}
 	clear(tx.batch)
 	tx.senders, tx.batch = tx.senders[:0], tx.batch[:0]
@@ -187,6 +196,12 @@ func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
 		now := int64(s.now())
 		for i := range data {
 			p := w.packets[i]
+			if p.end-p.start > head+fecHeaderSize+w.limit+tail {
+				// A segment that was first sent at a larger size: without the FEC header it is no larger than then. Any
+				// peer takes it so, and the group's parity stays inside the MTU.
+				w.packets[i].start += fecHeaderSize
+				continue
+			}
 			ready := s.encoder.encode(w.arena[p.start+head:p.end-tail], now)
 			for j := range ready {
 				tx.addPacket(s.encoder.parity(j), head, tail)

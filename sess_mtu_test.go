@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slowConn is a packet connection whose system calls take a while, so that packets are laid out and not sent at most
+// moments.
+type slowConn struct {
+	net.PacketConn
+	takes time.Duration
+
+	mu         sync.Mutex // guards what follows
+	most       int        // no larger datagram may leave
+	sent       map[seqNum]bool
+	bad        []int // the sizes of those that did
+	all, large int   // datagrams, and those larger than 700 bytes
+}
+
+func (c *slowConn) WriteTo(p []byte, to net.Addr) (int, error) {
+	time.Sleep(c.takes)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all++
+	if len(p) > 700 {
+		c.large++
+	}
+	again := c.again(p)
+	if len(p) > c.most && !again {
+		c.bad = append(c.bad, len(p))
+	}
+	return c.PacketConn.WriteTo(p, to)
+}
+
+// again reports whether a datagram carries nothing but one data segment that was sent before.
+func (c *slowConn) again(datagram []byte) bool {
+	p := parsePacket(datagram)
+	if p.kind != packetPlain && p.kind != packetData {
+		return false
+	}
+	segments := segmentsOf(p.segments)
+	again := len(segments) == 1 && segments[0].cmd == cmdPush && c.sent[segments[0].sn] && p.kind == packetPlain
+	for _, s := range segments {
+		if s.cmd == cmdPush {
+			c.sent[s.sn] = true
+		}
+	}
+	return again
+}
+
+func (c *slowConn) limit(most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most = most
+}
+
+func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
+	for name, c := range map[string]Config{
+		"plain": {}, "messages": {}, "FEC": {DataShards: 4, ParityShards: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.StreamMode = name != "messages"
+			c.NoCongestionControl, c.NoDelay = true, true
+			connRun(t, simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}, func(t *testing.T, w *connWorld) {
+				l := w.serve(c)
+				conn := &slowConn{PacketConn: w.endpoint("10.0.0.2:0"), takes: 100 * time.Microsecond, most: 1500, sent: make(map[seqNum]bool)}
+				s := w.dialOn(conn, 1, c)
+				peer := w.join(s, l)
+				s.SetDUP(1)
+				data := pattern(1<<20, 3)
+				done := make(chan struct{})
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if _, err := s.Write(data); err != nil {
+						t.Error(err)
+					}
+					_ = s.CloseWrite()
+				})
+				forever := func(f func()) {
+					wg.Go(func() {
+						for {
+							select {
+							case <-done:
+								return
+							default:
+								f()
+							}
+						}
+					})
+				}
+				forever(func() {
+					_ = s.SendOOB(make([]byte, s.GetOOBMaxSize())) // which may have changed in between
+					time.Sleep(777 * time.Microsecond)
+				})
+				forever(func() {
+					lower := func(mtu int) {
+						s.SetMtu(mtu)
+						conn.limit(700)
+					}
+					var both sync.WaitGroup
+					both.Go(func() { lower(700) })
+					both.Go(func() { lower(300) })
+					both.Wait()
+					time.Sleep(5 * time.Millisecond)
+					conn.limit(1500)
+					s.SetMtu(1500)
+					time.Sleep(5 * time.Millisecond)
+				})
+				got, err := io.ReadAll(peer)
+				close(done)
+				wg.Wait()
+				if err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%d bytes of %d arrived, or changed: %v", len(got), len(data), err)
+				}
+				conn.mu.Lock()
+				defer conn.mu.Unlock()
+				if conn.large < 100 || len(conn.bad) > 0 {
+					t.Errorf("of %d datagrams %d were large, and %d while none should be: %v", conn.all, conn.large,
+						len(conn.bad), conn.bad[:min(10, len(conn.bad))])
+				}
+			})
+		})
+	}
+}
+
+// Whoever sends may call back: a logger, or a packet connection that has found out the path's MTU.
+func TestSetMtuFromWithinASend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{NoCongestionControl: true})
+		defer n.close()
+		calls := 0
+		n.client.SetLogger(IKCP_LOG_OUTPUT, func(string, ...any) {
+			start := time.Now()
+			if calls++; calls < 100 && !n.client.SetMtu(1400-calls) {
+				t.Error("SetMtu failed")
+			}
+			if d := time.Since(start); d > 0 {
+				t.Errorf("SetMtu from a logger took %v", d)
+			}
+		})
+		mustWrite(t, n.client, pattern(40_000, 1))
+		if _, err := io.ReadFull(n.server, make([]byte, 40_000)); err != nil {
+			t.Fatal(err)
+		}
+		n.client.SetLogger(0, nil)
+		if calls < 29 {
+			t.Errorf("the logger was called %d times, want once for each datagram", calls)
+		}
+	})
+	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{})
+		conn := &faultConn{PacketConn: w.endpoint("10.0.0.2:0")}
+		s := w.dialOn(conn, 1, Config{})
+		peer := w.join(s, l)
+		took := time.Duration(-1)
+		conn.fail(nil, func() error {
+			if took < 0 {
+				start := time.Now()
+				s.SetMtu(1000)
+				took = time.Since(start)
+			}
+			return nil
+		})
+		connWrite(t, s, "x")
+		connWantRead(t, peer, "x")
+		if took != sendPatience {
+			t.Errorf("SetMtu from within WriteTo took %v, want that it gives up waiting for itself after %v", took, sendPatience)
+		}
+	})
+}
+
+// A path that carries exactly the MTU: what was sent before FEC was switched on, and lost, fits it all the same.
+func TestFECSwitchedOnKeepsInsideTheMTU(t *testing.T) {
+	aead, err := NewAESGCMCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]BlockCrypt{"plain": nil, "AEAD": aead} {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+				c := Config{BlockCrypt: block, NoCongestionControl: true, StreamMode: true, FastResend: 2}
+				s, peer, _ := w.pair(c)
+				s.SetMtu(1200)
+				var mu sync.Mutex
+				tooLarge := 0
+				start := time.Now()
+				w.setDrop(func(from, _ string, payload []byte) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					if from == s.LocalAddr().String() && len(payload) > 1200 {
+						tooLarge++
+						return true
+					}
+					return time.Since(start) < 50*time.Millisecond
+				})
+				data := pattern(100_000, 1)
+				go func() { _, _ = s.Write(data) }()
+				time.Sleep(20 * time.Millisecond)
+				if err := s.SetFEC(3, 2); err != nil {
+					t.Fatal(err)
+				}
+				connWantRead(t, peer, string(data))
+				go func() { _, _ = s.Write(data) }()
+				connWantRead(t, peer, string(data))
+				mu.Lock()
+				defer mu.Unlock()
+				if tooLarge > 0 {
+					t.Errorf("%d datagrams were larger than the MTU", tooLarge)
+				}
+				if peer.Stats().FECParityReceived == 0 {
+					t.Error("no parity arrived")
+				}
+			})
+		})
+	}
+}
