@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Package keyfile gives the examples their packet protection: AES-256-GCM under a key that both ends have in a file.
+// Package keyfile gives the examples their packet protection: under a key that both ends have in a file.
 package keyfile
 
 import (
@@ -19,11 +19,20 @@ const (
 	Flag  = "key"
 	Usage = "encrypt and authenticate with the key in this `file`: 64 hexadecimal digits, as 'openssl rand -hex 32' prints them; the same at both ends"
 
-	size = 32 // bytes: AES-256
+	size = 32 // bytes
 )
 
-// Load returns the protection under the key in the file at path, and nil, which is none, for an empty path.
+// Load returns AES-256-GCM under the key in the file at path, and nil, which is no protection, for an empty path.
 func Load(path string) (kcp.BlockCrypt, error) {
+	key, err := Read(path)
+	if key == nil || err != nil {
+		return nil, err
+	}
+	return kcp.NewAESGCMCrypt(key)
+}
+
+// Read returns the 32 bytes of the key in the file at path, nil for an empty path.
+func Read(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -44,5 +53,5 @@ func Load(path string) (kcp.BlockCrypt, error) {
 		// The text itself is nobody's business.
 		return nil, fmt.Errorf("key: %s does not hold %d hexadecimal digits", path, 2*size)
 	}
-	return kcp.NewAESGCMCrypt(key)
+	return key, nil
 }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+// Tunnel forwards TCP connections over KCP: each of them is a session of its
+// own, and all sessions share one UDP socket. So a service that is far away
+// over a lossy line feels closer than over TCP alone.
+//
+// Beside the service, here a web server on port 80, and at the other end, where
+// the service then is reached at port 8080:
+//
+//	go run ./examples/tunnel server -key secret.key -listen :4000 -to 127.0.0.1:80
+//	go run ./examples/tunnel client -key secret.key -listen 127.0.0.1:8080 -to server.example:4000
+//
+// secret.key holds 64 hexadecimal digits, as `openssl rand -hex 32` prints
+// them, the same at both ends; without -key everybody on the way can read and
+// change what passes, and everybody can use the server. -cipher chooses the
+// protection, which both ends must agree on:
+//
+//	go run ./examples/tunnel server -key secret.key -cipher xchacha20 -fec 10/3 -listen :4000 -to 127.0.0.1:80
+//
+// -fec 10/3 sends 3 parity packets for each 10 packets; it is of use on long
+// lossy lines. Each end decides for what it sends.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/keyfile"
+)
+
+type options struct {
+	server       bool
+	listen, to   string
+	cipher, key  string
+	data, parity int
+	window, mtu  int
+	congestion   bool
+	timeout      time.Duration
+	idle         time.Duration
+	connections  int
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the whole program. It returns the exit status: 0 for success, 1 when
+// something failed, 2 for a wrong command line.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parseOptions(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	config, err := opts.config()
+	if err == nil {
+		log := &logger{w: stdout}
+		if config.BlockCrypt == nil {
+			log.printf("warning: no -key: everybody on the way can read and change what passes")
+		}
+		f := &forwarder{to: opts.to, idle: opts.idle, timeout: opts.timeout, places: make(chan struct{}, opts.connections), log: log}
+		if opts.server {
+			err = f.serve(ctx, config, opts.listen)
+		} else {
+			err = f.forward(ctx, config, opts.listen)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "tunnel: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func parseOptions(args []string, stderr io.Writer) (*options, error) {
+	opts := new(options)
+	flags := flag.NewFlagSet("tunnel", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "usage: tunnel server|client -listen ADDRESS -to ADDRESS [options]")
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&opts.listen, "listen", "", "server: UDP `address` for clients; client: TCP address for connections")
+	flags.StringVar(&opts.to, "to", "", "server: TCP `address` to connect to; client: the server's UDP address")
+	flags.StringVar(&opts.key, keyfile.Flag, "", "key `file`: 64 hexadecimal digits, as 'openssl rand -hex 32' prints them; the same at both ends")
+	flags.StringVar(&opts.cipher, "cipher", "aes-gcm", "protection, `one` of "+cipherNames()+"; the first two also detect changes")
+	fec := flags.String("fec", "", "packets and parity packets of a group, as in `10/3`; default none")
+	flags.IntVar(&opts.window, "window", 1024, "`segments` in flight; best 1.5 times the product of rate and round-trip time")
+	flags.IntVar(&opts.mtu, "mtu", 1400, "UDP payload of a datagram in `bytes`")
+	flags.BoolVar(&opts.congestion, "cc", false, "with congestion control, for a line that others need too")
+	flags.DurationVar(&opts.timeout, "timeout", 15*time.Second, "give up a peer that does not answer after this `time`")
+	flags.DurationVar(&opts.idle, "idle", time.Hour, "end a connection after this `time` without a byte")
+	flags.IntVar(&opts.connections, "max", 1000, "`connections` at a time; further ones are turned away")
+
+	wrong := ""
+	switch {
+	case len(args) == 0:
+		wrong = "want server or client"
+	case args[0] == "server":
+		opts.server = true
+	case args[0] == "-h" || args[0] == "-help" || args[0] == "--help":
+		flags.Usage()
+		return nil, flag.ErrHelp
+	case args[0] != "client":
+		wrong = fmt.Sprintf("%q is neither server nor client", args[0])
+	}
+	if wrong == "" {
+		if err := flags.Parse(args[1:]); err != nil {
+			return nil, err
+		}
+		wrong = opts.check(flags.Args(), *fec)
+	}
+	if wrong != "" {
+		fmt.Fprintf(stderr, "tunnel: %s\n", wrong)
+		flags.Usage()
+		return nil, errors.New(wrong)
+	}
+	return opts, nil
+}
+
+// check says what is wrong, if anything is.
+func (o *options) check(rest []string, fec string) string {
+	var behind string
+	if fec != "" {
+		if n, _ := fmt.Sscanf(fec+" ", "%d/%d%s", &o.data, &o.parity, &behind); n != 2 || o.data < 1 || o.parity < 1 {
+			return fmt.Sprintf("-fec %q is not like 10/3", fec)
+		}
+	}
+	switch {
+	case len(rest) > 0:
+		return fmt.Sprintf("unexpected argument %q", rest[0])
+	case o.listen == "" || o.to == "":
+		return "-listen and -to are needed"
+	case o.timeout <= 0 || o.idle <= 0:
+		return "-timeout and -idle must be above 0"
+	case o.connections < 1:
+		return "-max must be above 0"
+	}
+	return ""
+}
+
+// config is that of a tunnel: it carries streams, and what is interactive in
+// them should not wait.
+func (o *options) config() (*kcp.Config, error) {
+	block, err := newCipher(o.cipher, o.key)
+	if err != nil {
+		return nil, err
+	}
+	return &kcp.Config{
+		BlockCrypt: block,
+		DataShards: o.data, ParityShards: o.parity,
+		MTU: o.mtu, SendWindow: o.window, ReceiveWindow: o.window,
+		StreamMode: true,
+		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: !o.congestion,
+		// A silent line is asked now and then, so that a NAT on the way keeps
+		// it and the end of a peer is noticed.
+		KeepAlive: 20 * time.Second, DeadTimeout: o.timeout,
+	}, nil
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"crypto/aes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// documentedBytes returns the examples of docs/protocol.md by name: blocks of "```hex NAME" whose lines begin with bytes,
+// which two spaces or the end of the line end.
+func documentedBytes(t *testing.T) map[string][]byte {
+	t.Helper()
+	text, err := os.ReadFile("docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := map[string][]byte{}
+	for _, m := range regexp.MustCompile("(?s)\n```hex ([a-z0-9-]+)\n(.*?)\n```").FindAllStringSubmatch(string(text), -1) {
+		var b []byte
+		for _, line := range strings.Split(m[2], "\n") {
+			column, _, _ := strings.Cut(line, "  ")
+			bytes, err := hex.DecodeString(strings.ReplaceAll(column, " ", ""))
+			if err != nil {
+				t.Errorf("%s: %q: %v", m[1], line, err)
+			}
+			b = append(b, bytes...)
+		}
+		if examples[m[1]] != nil {
+			t.Errorf("two examples are called %s", m[1])
+		}
+		examples[m[1]] = b
+	}
+	return examples
+}
+
+// examplePush is the segment that most examples carry.
+var examplePush = segment{conv: 0x11223344, cmd: cmdPush, wnd: 128, ts: 1000, data: []byte("hello")}
+
+// exampleKey and exampleNonce are bytes 0, 1, 2, ...
+func exampleBytes(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return b
+}
+
+// exampleFEC encodes the example's segment and a shorter one as a group of two with one parity packet.
+func exampleFEC(t *testing.T) (packets [][]byte) {
+	t.Helper()
+	e, err := newFECEncoder(2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := examplePush
+	second.sn, second.data = 1, []byte("hi")
+	for _, s := range []segment{examplePush, second} {
+		packet := appendSegment(make([]byte, fecHeaderSize), &s)
+		ready := e.encode(packet, 1)
+		packets = append(packets, packet)
+		for i := range ready {
+			packets = append(packets, bytes.Clone(e.parity(i)))
+		}
+	}
+	e.release()
+	return packets
+}
+
+// exampleSealed protects the example's segment with the nonce 0, 1, 2, ... and has the sealer that a session would use
+// open it again.
+func exampleSealed(t *testing.T, block BlockCrypt, err error) []byte {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := appendSegment(nil, &examplePush)
+	s := newSealer(block)
+	packet := append(exampleBytes(s.headroom()), payload...)
+	packet = append(packet, make([]byte, s.tailroom())...)
+	if s.aead == nil {
+		binary.LittleEndian.PutUint32(packet[cryptNonceSize:], crc32.ChecksumIEEE(payload))
+	}
+	block.Encrypt(packet, packet)
+	if opened, ok := s.open(bytes.Clone(packet)); !ok || !bytes.Equal(opened, payload) {
+		t.Error("the session's own sealer does not open the packet")
+	}
+	return packet
+}
+
+// exampleSession lets two state machines exchange a word each and the end of both streams over a line of 20 ms, and
+// returns the datagrams in order.
+func exampleSession(t *testing.T) (packets [][]byte) {
+	t.Helper()
+	link := newCoreLink(1, linkProfile{delay: 20})
+	link.onPacket = func(_ int, data []byte) bool {
+		packets = append(packets, data)
+		return true
+	}
+	for i, c := range link.ends {
+		c.conv, c.stream = 0x11223344, true
+		c.setNoDelay(1, 10, 2, 1)
+		c.setWindows(128, 128)
+		c.tsOrigin = []uint32{0, 0x10000}[i]
+		c.ctl.incarnation = []uint64{0xC11E, 0x5E12}[i]
+	}
+	link.ends[0].send([]byte("hello"))
+	buf := make([]byte, 10)
+	for range 1000 {
+		if !link.step() {
+			return packets
+		}
+		for i, c := range link.ends {
+			if n := c.recv(buf); n > 0 && i == 1 {
+				c.send([]byte("world"))
+				c.closeWrite(link.now)
+			}
+			if c.endOfStream() {
+				c.closeWrite(link.now)
+			}
+		}
+	}
+	t.Fatal("the session does not end")
+	return nil
+}
+
+func controlSegment(m controlSet, wnd uint16, una seqNum) []byte {
+	return appendSegment(nil, &segment{
+		conv: 0x11223344, cmd: cmdWins, wnd: wnd, ts: controlVersion, sn: controlMagic, una: una, data: appendControl(nil, &m),
+	})
+}
+
+func TestExamplesOfTheProtocolDocument(t *testing.T) {
+	key := exampleBytes(32)
+	sealed := func(block BlockCrypt, err error) []byte { return exampleSealed(t, block, err) }
+	want := map[string][]byte{
+		"push": appendSegment(nil, &examplePush),
+		"ack":  appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdAck, wnd: 128, ts: 1000, una: 1}),
+		"wask": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128, ts: 1500, una: 7}),
+
+		"aes-128":     sealed(NewAESBlockCrypt(key[:16])),
+		"blowfish":    sealed(NewBlowfishBlockCrypt(key[:16])),
+		"salsa20":     sealed(NewSalsa20BlockCrypt(key)),
+		"xor":         sealed(NewSimpleXORBlockCrypt([]byte("secret"))),
+		"none":        sealed(NewNoneBlockCrypt(nil)),
+		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
+
+		"hello":      controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 0xC11E}, 128, 0),
+		"fin-finack": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true}, final: 9, finalAcked: 4}, 128, 4),
+		"reset":      controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetClosed, resetFor: 0xC11E}, 32, 5),
+		"ping":       controlSegment(controlSet{has: [ctlPong + 1]bool{ctlPing: true}, ping: 7}, 128, 4),
+	}
+	for i, name := range []string{"fec-first", "fec-second", "fec-parity"} {
+		want[name] = exampleFEC(t)[i]
+	}
+	oob := fecHeader{seqid: fecOOBSeqid, kind: fecTypeOOB, size: 2 + 4 + 3}.append(nil)
+	want["oob"] = append(binary.LittleEndian.AppendUint32(oob, 0x11223344), "pos"...)
+	for i, packet := range exampleSession(t) {
+		want[fmt.Sprintf("session-%d", i+1)] = packet
+	}
+
+	got := documentedBytes(t)
+	for name, packet := range want {
+		if !bytes.Equal(got[name], packet) {
+			t.Errorf("%s: the document has\n%s, this code makes\n%s", name, hex.Dump(got[name]), hex.Dump(packet))
+		}
+		delete(got, name)
+	}
+	for name := range got {
+		t.Errorf("nothing checks the example %s", name)
+	}
+}
+
+// The generator of the code that the document describes in words, computed from these words.
+func TestParityMatrixOfTheProtocolDocument(t *testing.T) {
+	mul := func(a, b byte) (product byte) {
+		for ; b > 0; b >>= 1 {
+			if b&1 > 0 {
+				product ^= a
+			}
+			carry := a & 0x80
+			if a <<= 1; carry > 0 {
+				a ^= 0x1D
+			}
+		}
+		return product
+	}
+	inverse := func(a byte) byte {
+		for b := range 256 {
+			if mul(a, byte(b)) == 1 {
+				return byte(b)
+			}
+		}
+		return 0
+	}
+	const k = 2
+	packets := exampleFEC(t)
+	shards := [k][]byte{packets[0][fecShardOffset:], packets[1][fecShardOffset:]}
+	got := make([]byte, max(len(shards[0]), len(shards[1])))
+	for i, shard := range shards {
+		coefficient := byte(1)
+		for j := range k {
+			if j != i {
+				coefficient = mul(coefficient, mul(byte(k^j), inverse(byte(i^j))))
+			}
+		}
+		for n, b := range shard {
+			got[n] ^= mul(coefficient, b)
+		}
+	}
+	if want := packets[2][fecShardOffset:]; !bytes.Equal(got, want) {
+		t.Errorf("got parity %x, want %x", got, want)
+	}
+}
+
+// The first block of the CFB keystream that the document gives.
+func TestKeystreamOfTheProtocolDocument(t *testing.T) {
+	block, err := aes.NewCipher(exampleBytes(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, aes.BlockSize)
+	block.Encrypt(first, cfbIV[:])
+	text, err := os.ReadFile("docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("`%x`", first); !strings.Contains(string(text), want) {
+		t.Errorf("the document does not give the first keystream block %s", want)
+	}
+}
