@@ -125,8 +125,10 @@ func wantReset(t *testing.T, entry string) {
 	if err == nil {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(20 * time.Second))
-		conn.Write([]byte("x"))
-		_, err = io.ReadAll(conn)
+		// Whichever comes upon the reset first is told, and the other is not.
+		if _, err = conn.Write([]byte("x")); err == nil {
+			_, err = io.ReadAll(conn)
+		}
 	}
 	if err == nil || os.IsTimeout(err) {
 		t.Errorf("got %v, want a reset", err)
@@ -271,11 +273,7 @@ func TestAbortIsHandedOn(t *testing.T) {
 			conn.Read(make([]byte, 1))
 			conn.SetLinger(0)
 		}))
-		conn := connect(t, entry)
-		conn.Write([]byte("x"))
-		if _, err := io.ReadAll(conn); err == nil || os.IsTimeout(err) {
-			t.Errorf("the client saw %v, want a reset", err)
-		}
+		wantReset(t, entry)
 	})
 }
 

@@ -1,0 +1,317 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Wireshark dissector for KCP over UDP: segments, FEC headers (data, parity,
+-- out of band) and control messages, as docs/protocol.md describes them.
+-- README.md beside this file says how to install and use it.
+
+local kcp = Proto("kcp", "KCP Reliable UDP")
+
+local HEADER = 24 -- of a segment
+local FEC_HEADER = 8
+local CRYPTO_HEADER = 20 -- nonce and CRC-32
+local PUSH, ACK, WASK, WINS = 81, 82, 83, 84
+local FEC_DATA, FEC_PARITY, FEC_OOB = 0xF1, 0xF2, 0xF3
+local CONTROL_MAGIC, CONTROL_VERSION = 0x5850434B, 1
+
+local commands = { [PUSH] = "PUSH", [ACK] = "ACK", [WASK] = "WASK", [WINS] = "WINS" }
+local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band" }
+local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG" }
+local reset_codes = {
+	[1] = "aborted", [2] = "closed and not read any more", [3] = "a FIN that moved", [4] = "never accepted", [5] = "no such session",
+}
+
+local f = {
+	conv = ProtoField.uint32("kcp.conv", "Conversation", base.HEX),
+	cmd = ProtoField.uint8("kcp.cmd", "Command", base.DEC, commands),
+	frg = ProtoField.uint8("kcp.frg", "Fragments to follow", base.DEC),
+	wnd = ProtoField.uint16("kcp.wnd", "Window", base.DEC),
+	ts = ProtoField.uint32("kcp.ts", "Time stamp (ms)", base.DEC),
+	sn = ProtoField.uint32("kcp.sn", "Sequence number", base.DEC),
+	una = ProtoField.uint32("kcp.una", "All received below", base.DEC),
+	len = ProtoField.uint32("kcp.len", "Length", base.DEC),
+	data = ProtoField.bytes("kcp.data", "Data"),
+
+	seqid = ProtoField.uint32("kcp.fec.seqid", "Seqid", base.DEC),
+	fec_type = ProtoField.uint16("kcp.fec.type", "Type", base.HEX, fec_types),
+	size = ProtoField.uint16("kcp.fec.size", "Size", base.DEC),
+	parity = ProtoField.bytes("kcp.fec.parity", "Parity"),
+	oob = ProtoField.bytes("kcp.oob.data", "Out-of-band data"),
+
+	ctl_version = ProtoField.uint32("kcp.control.version", "Version", base.DEC),
+	ctl_type = ProtoField.uint8("kcp.control.type", "Type", base.DEC, control_types),
+	ctl_len = ProtoField.uint8("kcp.control.len", "Length", base.DEC),
+	ctl_value = ProtoField.bytes("kcp.control.value", "Value"),
+	incarnation = ProtoField.uint64("kcp.hello.incarnation", "Incarnation", base.HEX),
+	heard = ProtoField.uint64("kcp.hello.heard", "Heard", base.HEX),
+	flags = ProtoField.uint32("kcp.hello.flags", "Flags", base.HEX),
+	shared = ProtoField.bool("kcp.hello.shared", "Sessions share this address on purpose", 32, nil, 1),
+	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
+	code = ProtoField.uint16("kcp.reset.code", "Code", base.DEC, reset_codes),
+	reset_for = ProtoField.uint64("kcp.reset.incarnation", "For the incarnation", base.HEX),
+	number = ProtoField.uint64("kcp.ping.number", "Number", base.HEX),
+
+	nonce = ProtoField.bytes("kcp.crypto.nonce", "Nonce"),
+	crc = ProtoField.uint32("kcp.crypto.crc", "CRC-32", base.HEX),
+}
+for _, field in pairs(f) do table.insert(kcp.fields, field) end
+
+local e = {
+	truncated = ProtoExpert.new("kcp.truncated", "The length goes beyond the datagram", expert.group.MALFORMED, expert.severity.ERROR),
+	unknown = ProtoExpert.new("kcp.unknown", "No such command", expert.group.MALFORMED, expert.severity.ERROR),
+	other_conv = ProtoExpert.new("kcp.other_conv", "Another conversation in the same datagram", expert.group.MALFORMED, expert.severity.ERROR),
+	short = ProtoExpert.new("kcp.short", "Too short for a segment", expert.group.MALFORMED, expert.severity.ERROR),
+	bad_size = ProtoExpert.new("kcp.fec.bad_size", "The size is not that of the datagram", expert.group.MALFORMED, expert.severity.ERROR),
+	bad_control = ProtoExpert.new("kcp.control.malformed", "The length of a control message goes beyond the segment", expert.group.MALFORMED, expert.severity.ERROR),
+	data_in = ProtoExpert.new("kcp.unexpected_data", "Data in a segment that has none", expert.group.PROTOCOL, expert.severity.WARN),
+	window = ProtoExpert.new("kcp.window_full", "The receive window is full", expert.group.SEQUENCE, expert.severity.NOTE),
+	reset = ProtoExpert.new("kcp.reset", "The session is reset", expert.group.SEQUENCE, expert.severity.WARN),
+}
+for _, info in pairs(e) do table.insert(kcp.experts, info) end
+
+kcp.prefs.ports = Pref.range("UDP ports", "", "Ports whose datagrams are taken for KCP", 65535)
+kcp.prefs.heuristic = Pref.bool("Recognise KCP by its bytes", true, "On any port, by lengths, commands and FEC headers that fit")
+kcp.prefs.crypto = Pref.enum("Crypto header", 0, "What is in front of each datagram; a real cipher's payload cannot be read", {
+	{ 1, "none (no cipher)", 0 },
+	{ 2, "20 bytes (the cipher 'none')", CRYPTO_HEADER },
+}, false)
+
+-- walk calls visit(offset, cmd, len) for each whole segment from offset on. It
+-- returns where it ended, and the name of the fault that ended it, if one did.
+local function walk(tvb, offset, visit)
+	local conv
+	while offset < tvb:len() do
+		if tvb:len() - offset < HEADER then return offset, "short" end
+		local c, cmd, len = tvb(offset, 4):le_uint(), tvb(offset + 4, 1):uint(), tvb(offset + 20, 4):le_uint()
+		if conv and c ~= conv then return offset, "other_conv" end
+		conv = c
+		if len > tvb:len() - offset - HEADER then return offset, "truncated" end
+		if not commands[cmd] then return offset, "unknown" end
+		if visit(offset, cmd, len) == false then return offset, "visit" end
+		offset = offset + HEADER + len
+	end
+	return offset, nil
+end
+
+-- kind tells what a datagram from offset on is: a FEC type, or nil for plain
+-- segments, which cannot have these bytes there.
+local function kind(tvb, offset)
+	if tvb:len() - offset < FEC_HEADER then return nil end
+	local t = tvb(offset + 4, 2):le_uint()
+	return fec_types[t] and t or nil
+end
+
+local function size_fits(tvb, offset)
+	return tvb(offset + 6, 2):le_uint() == tvb:len() - offset - 6
+end
+
+-- plausible is the heuristic: everything in the datagram fits. Parity has no
+-- more than its type to tell it by, and is taken in known conversations only.
+local function plausible(tvb, offset)
+	local t = kind(tvb, offset)
+	if t == FEC_PARITY then return false end
+	if t == FEC_OOB then
+		return tvb(offset, 4):le_uint() == 0xFFFFFFFF and size_fits(tvb, offset) and tvb:len() - offset > FEC_HEADER + 4
+	end
+	if t == FEC_DATA then
+		if not size_fits(tvb, offset) then return false end
+		offset = offset + FEC_HEADER
+	end
+	if tvb:len() - offset < HEADER then return false end
+	local _, fault = walk(tvb, offset, function(at, cmd, len)
+		local frg = tvb(at + 5, 1):uint()
+		return cmd == PUSH or frg == 0 and (len == 0 or cmd == WINS)
+	end)
+	return fault == nil
+end
+
+-- fixed lengths of the values of control messages
+local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8 }
+
+local control_values = {
+	[1] = function(v, tree)
+		tree:add_le(f.incarnation, v(0, 8))
+		tree:add_le(f.heard, v(8, 8))
+		tree:add_le(f.flags, v(16, 4)):add_le(f.shared, v(16, 4))
+		return ""
+	end,
+	[2] = function(v, tree)
+		tree:add_le(f.final, v(0, 4))
+		return " final=" .. v(0, 4):le_uint()
+	end,
+	[4] = function(v, tree)
+		local item = tree:add_le(f.code, v(0, 2))
+		item:add_proto_expert_info(e.reset)
+		tree:add_le(f.reset_for, v(2, 8))
+		local code = v(0, 2):le_uint()
+		return " (" .. (reset_codes[code] or code) .. ")"
+	end,
+	[5] = function(v, tree)
+		tree:add_le(f.number, v(0, 8))
+		return ""
+	end,
+}
+control_values[3], control_values[6] = control_values[2], control_values[5]
+
+-- control shows the messages in a control segment's data.
+local function control(range, tree, words)
+	local offset = 0
+	while offset < range:len() do
+		local left = range:len() - offset
+		if left < 2 or range(offset + 1, 1):uint() > left - 2 then
+			tree:add_proto_expert_info(e.bad_control)
+			table.insert(words, "[malformed control message]")
+			return
+		end
+		local t, len = range(offset, 1):uint(), range(offset + 1, 1):uint()
+		local name = control_types[t] or ("type " .. t)
+		local item = tree:add(range(offset, 2 + len), "Control message: " .. name)
+		item:add(f.ctl_type, range(offset, 1))
+		item:add(f.ctl_len, range(offset + 1, 1))
+		local text = ""
+		if control_values[t] and len >= value_sizes[t] then
+			text = control_values[t](range(offset + 2, len), item)
+		elseif len > 0 then
+			item:add(f.ctl_value, range(offset + 2, len))
+		end
+		item:append_text(text)
+		table.insert(words, name .. text)
+		offset = offset + 2 + len
+	end
+end
+
+-- segment shows one segment.
+local function segment(tvb, offset, cmd, len, tree, words)
+	local range = tvb(offset, HEADER + len)
+	local sn, wnd = tvb(offset + 12, 4):le_uint(), tvb(offset + 6, 2):le_uint()
+	local is_control = cmd == WINS and sn == CONTROL_MAGIC and len > 0
+	local item = tree:add(range, "Segment: " .. commands[cmd])
+	item:add_le(f.conv, tvb(offset, 4))
+	item:add(f.cmd, tvb(offset + 4, 1))
+	item:add(f.frg, tvb(offset + 5, 1))
+	local window = item:add_le(f.wnd, tvb(offset + 6, 2))
+	if wnd == 0 then window:add_proto_expert_info(e.window) end
+	item:add_le(is_control and f.ctl_version or f.ts, tvb(offset + 8, 4))
+	item:add_le(f.sn, tvb(offset + 12, 4)):append_text(is_control and ' ("KCPX": control messages)' or "")
+	item:add_le(f.una, tvb(offset + 16, 4))
+	item:add_le(f.len, tvb(offset + 20, 4))
+	if cmd == PUSH or cmd == ACK then item:append_text(" sn=" .. sn) end
+	if len > 0 then
+		local data = tvb(offset + HEADER, len)
+		if is_control and tvb(offset + 8, 4):le_uint() == CONTROL_VERSION then
+			control(data, item, words)
+			return
+		end
+		item:add(f.data, data)
+		if cmd ~= PUSH and not is_control then item:add_proto_expert_info(e.data_in) end
+	end
+	-- Neighbours of one kind whose numbers follow each other are one word.
+	local last = words[#words]
+	if type(last) == "table" and last.cmd == cmd and (cmd == PUSH or cmd == ACK) and sn == last.to + 1 then
+		last.to, last.len = sn, last.len + len
+	else
+		table.insert(words, { cmd = cmd, from = sn, to = sn, len = len })
+	end
+end
+
+local function word(w)
+	if type(w) == "string" then return w end
+	local text = commands[w.cmd]
+	if w.cmd == PUSH or w.cmd == ACK then
+		text = text .. " sn=" .. w.from .. (w.to ~= w.from and "-" .. w.to or "")
+	end
+	if w.len > 0 then text = text .. " len=" .. w.len end
+	return text
+end
+
+-- segments shows what is left of the datagram as segments and returns the
+-- words for the Info column.
+local function segments(tvb, offset, tree)
+	local words, conv, una, wnd = {}, nil, nil, nil
+	local stop, fault = walk(tvb, offset, function(at, cmd, len)
+		segment(tvb, at, cmd, len, tree, words)
+		conv, una, wnd = tvb(at, 4):le_uint(), tvb(at + 16, 4):le_uint(), tvb(at + 6, 2):le_uint()
+	end)
+	if fault then
+		local item = tree:add(tvb(stop), "Rest of the datagram, which receivers drop")
+		item:add_proto_expert_info(e[fault])
+		table.insert(words, "[" .. fault:gsub("_", " ") .. "]")
+	elseif stop == offset then
+		tree:add_proto_expert_info(e.short)
+		table.insert(words, "[empty]")
+	end
+	for i, w in ipairs(words) do words[i] = word(w) end
+	local text = table.concat(words, ", ")
+	if conv then text = string.format("%08x %s, una=%d wnd=%d", conv, text, una, wnd) end
+	return text
+end
+
+local function fec(tvb, offset, t, tree)
+	local seqid = tvb(offset, 4):le_uint()
+	local header = tree:add(tvb(offset, FEC_HEADER), "FEC: " .. fec_types[t])
+	header:add_le(f.seqid, tvb(offset, 4))
+	header:add_le(f.fec_type, tvb(offset + 4, 2))
+	if t == FEC_PARITY then
+		tree:add(f.parity, tvb(offset + 6))
+		return "FEC parity seqid=" .. seqid .. " len=" .. (tvb:len() - offset - 6)
+	end
+	local size = header:add_le(f.size, tvb(offset + 6, 2))
+	local note = ""
+	if not size_fits(tvb, offset) then
+		size:add_proto_expert_info(e.bad_size)
+		note = " [bad size]"
+	end
+	offset = offset + FEC_HEADER
+	if t == FEC_DATA then
+		return "FEC data seqid=" .. seqid .. note .. ": " .. segments(tvb, offset, tree)
+	end
+	if tvb:len() - offset < 4 then
+		tree:add_proto_expert_info(e.short)
+		return "out of band [short]"
+	end
+	tree:add_le(f.conv, tvb(offset, 4))
+	local len = tvb:len() - offset - 4
+	if len > 0 then tree:add(f.oob, tvb(offset + 4)) end
+	return string.format("%08x out of band%s len=%d", tvb(offset, 4):le_uint(), note, len)
+end
+
+function kcp.dissector(tvb, pinfo, root)
+	if tvb:len() == 0 then return 0 end
+	pinfo.cols.protocol = "KCP"
+	local tree = root:add(kcp, tvb())
+	local offset = kcp.prefs.crypto
+	if offset > 0 and tvb:len() >= offset then
+		tree:add(f.nonce, tvb(0, 16))
+		tree:add_le(f.crc, tvb(16, 4))
+	elseif offset > 0 then
+		tree:add_proto_expert_info(e.short)
+		pinfo.cols.info = "[shorter than the crypto header]"
+		return tvb:len()
+	end
+	local t, text = kind(tvb, offset), nil
+	if t then
+		text = fec(tvb, offset, t, tree)
+	else
+		text = segments(tvb, offset, tree)
+	end
+	pinfo.cols.info = text
+	tree:append_text(", " .. text)
+	return tvb:len()
+end
+
+kcp:register_heuristic("udp", function(tvb, pinfo, root)
+	if not kcp.prefs.heuristic or not plausible(tvb, kcp.prefs.crypto) then return false end
+	pinfo.conversation = kcp -- parity, and what is malformed, follow
+	kcp.dissector(tvb, pinfo, root)
+	return true
+end)
+
+local udp_ports = DissectorTable.get("udp.port")
+local registered = ""
+function kcp.prefs_changed()
+	if registered ~= kcp.prefs.ports then
+		if registered ~= "" then udp_ports:remove(registered, kcp) end
+		registered = kcp.prefs.ports
+		if registered ~= "" then udp_ports:add(registered, kcp) end
+	end
+end
+udp_ports:add_for_decode_as(kcp)
