@@ -15,16 +15,38 @@
 // Dial, Listen and their variants take the settings of deployed peers: windows of 32 segments, an interval of 100 ms,
 // message mode. A [Config] has better ones and names everything that can be set.
 //
-// # Parts
+// # Map
 //
-//   - [Config], [Dial], [DialWithOptions], [NewConn] and its variants make a [UDPSession]; [Listen],
-//     [ListenWithOptions], [ServeConn] a [Listener].
+// Making sessions and listeners:
+//
+//   - [Config] holds all settings: [Config.Dial] and [Config.Listen] open a UDP socket, [Config.Client] and
+//     [Config.Serve] take any net.PacketConn. The errors name the setting that is out of range.
+//   - [Dial], [DialWithOptions], [Listen], [ListenWithOptions], [ServeConn], [NewConn] to [NewConn4] do the same with the
+//     settings of deployed peers.
 //   - [Transport] carries many sessions, and a listener, over one socket, and hands over what is not KCP.
-//   - [BlockCrypt] and the New...Crypt functions protect packets.
-//   - [UDPSession.SetFEC] and Config.DataShards send parity; a peer's is understood by itself.
-//   - [UDPSession.SendOOB] sends a datagram past the stream.
-//   - [UDPSession.Stats] tells of one session, [DefaultSnmp] of all.
-//   - [KCP] is the state machine alone, [TimedSched] and [RingBuffer] are tools.
+//
+// Using them:
+//
+//   - [UDPSession] is a net.Conn; what it has besides are [UDPSession.CloseWrite] and [UDPSession.CloseRead],
+//     [UDPSession.WriteBuffers], [UDPSession.SendOOB] with [UDPSession.SetOOBHandler] for datagrams past the stream, and
+//     setters for most of Config's settings while it is open.
+//   - [Listener] is a net.Listener; [Listener.AcceptKCP] returns the session as it is, [Listener.Sessions] those that are
+//     open.
+//
+// Protecting and repairing packets:
+//
+//   - [BlockCrypt] and the New...Crypt functions: [NewAESGCMCrypt] and [NewAEADCrypt] are the ones to take, the others are
+//     for peers that know nothing else. [SetEntropy] chooses where nonces come from.
+//   - Config.DataShards and [UDPSession.SetFEC] send parity (FEC); a peer's is understood by itself.
+//
+// Watching them:
+//
+//   - [UDPSession.Stats] tells of one session, [Listener.Stats] of a listener, [SocketStats] of a socket, [DefaultSnmp]
+//     counts for the process; [UDPSession.SetLogger] reports packets as they pass.
+//
+// Parts for other uses: [KCP] is the state machine alone, without clock or socket; [TimedSched] calls functions at given
+// times, and is what drives sessions; [RingBuffer] is a growing queue. Names that begin with IKCP_ are the constants of
+// the protocol as existing programs know them.
 //
 // # End of a session
 //
