@@ -151,6 +151,7 @@ func (f *flusher) transmit(sn seqNum) bool {
 	if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
 		return false
 	}
+	f.w.data = true
 	c.rate.spend(len(seg.data) + segmentHeaderSize)
 	if sn == c.sendNxt {
 		if c.sendUna == c.sendNxt {

@@ -3,7 +3,10 @@
 package kcp
 
 // span is one finished packet in an arena, headroom and tailroom included.
-type span struct{ start, end int }
+type span struct {
+	start, end int
+	limited    int // bytes of it that count against the rate limit: all if it carries data, none if it does not
+}
 
 // packetWriter lays packets out one right behind another in an arena that later becomes the system call's buffer:
 //
@@ -22,6 +25,7 @@ type packetWriter struct {
 	start   int  // where the open packet's headroom begins
 	pos     int  // where its next segment goes
 	open    bool // a packet has been begun
+	data    bool // and carries data
 }
 
 // reset empties the writer and sets the frame of the packets to come.
@@ -59,7 +63,7 @@ func (w *packetWriter) begin(n int) bool {
 		return false
 	}
 	w.pos = w.start + w.headroom
-	w.open = true
+	w.open, w.data = true, false
 	return true
 }
 
@@ -69,6 +73,10 @@ func (w *packetWriter) finish() {
 		return
 	}
 	end := w.pos + w.tailroom
-	w.packets = append(w.packets, span{w.start, end})
+	p := span{start: w.start, end: end}
+	if w.data {
+		p.limited = end - w.start
+	}
+	w.packets = append(w.packets, p)
 	w.start, w.open = end, false
 }

@@ -70,6 +70,7 @@ type UDPSession struct {
 	fecWanted fecShards // what SetFEC asked for; applied by whoever transmits
 	fecChange bool
 	fecActive fecShards   // what the encoder has been told last
+	parity    parityShare // used by whoever transmits
 	spare     *fecEncoder // keeps its count of shards while FEC is off
 
 	counted     coreStats // what of core.stats has been added to the totals

@@ -73,10 +73,15 @@ func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 // SetDUP sends each datagram dup times more.
 func (s *UDPSession) SetDUP(dup int) { s.dup.Store(int32(min(max(dup, 0), 16))) }
 
-// SetRateLimit limits what the session sends to bytesPerSecond of data segments; 0 is no limit. Acknowledgements are
-// not held back.
+// SetRateLimit limits what the session sends to bytesPerSecond; 0 is no limit. What counts is the UDP payload of the
+// datagrams that carry data: first transmissions and repeated ones, with all headers, their parity (SetFEC) and copies
+// (SetDUP). Datagrams that carry acknowledgements and control messages alone are neither counted nor held back, nor are
+// out-of-band ones.
+//
+// No second sees more than the rate and 20 ms of it besides, and what leaves with the packet that reaches this limit:
+// its copies and its group's parity. That is within 5 % from some 50 kB/s on without FEC, and from 250 kB/s with 10/3.
 func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
-	s.configure(func() { s.core.rate = tokenBucket{rate: bytesPerSecond, last: s.now()} })
+	s.configure(func() { s.core.rate.set(bytesPerSecond, s.now()) })
 }
 
 // SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets, 0, 0

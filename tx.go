@@ -27,6 +27,8 @@ type sender struct {
 	packets int
 	bytes   int
 	more    bool
+	limited int         // bytes that count against the rate limit
+	receipt rateReceipt // what was charged for them
 	logs    []logRecord // are reported once the turn is over: the logger may call what waits for that
 }
 
@@ -57,6 +59,7 @@ func (tx *txScratch) reserve(ep *endpoint, need int) {
 // frame sets up the packet writer for s. It reports how much room s needs at least, 0 if there is enough. Called with
 // the session's lock held.
 func (tx *txScratch) frame(s *UDPSession) (need int) {
+	s.scaleRate()
 	w := &tx.w
 	w.headroom, w.tailroom, w.limit = s.ep.sealer.headroom(), s.ep.sealer.tailroom(), s.core.mtu
 	w.packets = w.packets[:0]
@@ -107,18 +110,21 @@ func (tx *txScratch) flush(s *UDPSession) {
 	if s.transmitting = len(tx.w.packets) > 0; s.transmitting {
 		s.sendTurn = s.sends.begin()
 	}
+	receipt := s.core.rate.receipt()
 	logs := s.takeLogs(tx.w.packets)
 	tx.local = s.local
 	s.mu.Unlock()
 
 	if len(tx.w.packets) > 0 {
 		from := len(tx.batch)
-		n, bytes := tx.seal(s)
+		f := sender{s: s, more: more, receipt: receipt, logs: logs}
+		tx.seal(s, &f)
 		once, copies := tx.batch[from:], int(s.dup.Load())
 		for range copies {
 			tx.batch = append(tx.batch, once...)
 		}
-		tx.senders = append(tx.senders, sender{s, n * (1 + copies), bytes * (1 + copies), more, logs})
+		f.multiply(1 + copies)
+		tx.senders = append(tx.senders, f)
 	} else {
 		s.log.Load().report(logs)
 	}
@@ -163,6 +169,7 @@ func (tx *txScratch) release() {
 		f.s.mu.Lock()
 		f.s.transmitting = false
 		f.s.sends.end(f.s.sendTurn)
+		f.s.core.rate.settle(f.receipt, f.limited)
 		f.s.packetsSent += uint64(f.packets)
 		f.s.bytesOnWire += uint64(f.bytes)
 		if f.s.finished {
@@ -186,9 +193,16 @@ func (tx *txScratch) release() {
 	tx.senders, tx.batch = tx.senders[:0], tx.batch[:0]
 }
 
-// seal turns the laid-out packets of s into runs for the socket: FEC headers and parity, encryption in place. It runs
-// outside the session's lock; only the transmitting goroutine gets here.
-func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
+// multiply counts each packet so many times.
+func (f *sender) multiply(times int) {
+	f.packets *= times
+	f.bytes *= times
+	f.limited *= times
+}
+
+// seal turns the laid-out packets of s into runs for the socket: FEC headers and parity, encryption in place, and counts
+// them in f. It runs outside the session's lock; only the transmitting goroutine gets here.
+func (tx *txScratch) seal(s *UDPSession, f *sender) {
 	w := &tx.w
 	data := len(w.packets)
 	if s.encoder != nil {
@@ -203,8 +217,12 @@ func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
 				continue
 			}
 			ready := s.encoder.encode(w.arena[p.start+head:p.end-tail], now)
+			s.parity.count(p)
 			for j := range ready {
-				tx.addPacket(s.encoder.parity(j), head, tail)
+				tx.addPacket(s.encoder.parity(j), head, tail, &s.parity)
+			}
+			if ready > 0 {
+				s.parity = parityShare{}
 			}
 		}
 	}
@@ -216,23 +234,23 @@ func (tx *txScratch) seal(s *UDPSession) (packets, bytes int) {
 			continue
 		}
 		r.add(p)
-		packets++
-		bytes += p.end - p.start
+		f.packets++
+		f.bytes += p.end - p.start
+		f.limited += p.limited
 	}
 	r.end()
-	return packets, bytes
 }
 
 // addPacket copies a parity packet behind the packets laid out. One that does not fit the MTU any more, because its group
 // began before the MTU was lowered, is left out.
-func (tx *txScratch) addPacket(payload []byte, head, tail int) {
+func (tx *txScratch) addPacket(payload []byte, head, tail int, share *parityShare) {
 	w := &tx.w
 	end := w.start + head + len(payload) + tail
 	if end > len(w.arena) || len(payload) > fecHeaderSize+w.limit {
 		return
 	}
 	copy(w.arena[w.start+head:], payload)
-	w.packets = append(w.packets, span{w.start, end})
+	w.packets = append(w.packets, span{w.start, end, share.of(end - w.start)})
 	w.start = end
 }
 
@@ -253,7 +271,7 @@ func (r *runBuilder) add(p span) {
 		r.count < maxSegments && p.end-r.run.start <= maxBytes
 	if !joins {
 		r.end()
-		r.run, r.size = span{p.start, p.start}, size
+		r.run, r.size = span{start: p.start, end: p.start}, size
 	}
 	r.run.end = p.end
 	r.count++

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// tokenBucket paces what leaves to a rate. Its depth is what the rate gives in burstMillis; the last packet of a burst
+// may overdraw it, and what follows waits for that.
+//
+// What a segment costs is known only once its packet is sealed, with headers, parity and copies. It is estimated when
+// the segment is laid out, and settled when the packet is out.
+type tokenBucket struct {
+	rate    uint32 // bytes a second, 0 = unlimited
+	serial  uint32 // of the limit: what was laid out under another one is not settled
+	scale   int64  // thousandths of a byte that leave for each byte of a segment, 0 = 1000
+	tokens  int64  // thousandths of a byte; negative after a packet that overdrew
+	charged int64  // likewise: spent and not yet settled
+	last    millis
+}
+
+// burstMillis bounds a burst: long enough that a scheduler that wakes a few milliseconds late loses no rate, short
+// enough that any whole second holds within 5 %.
+const burstMillis = 20
+
+// set changes the rate. The bucket starts empty.
+func (b *tokenBucket) set(rate uint32, now millis) {
+	*b = tokenBucket{rate: rate, serial: b.serial + 1, scale: b.scale, last: now}
+}
+
+func (b *tokenBucket) refill(now millis) {
+	if d := now - b.last; d > 0 {
+		b.tokens = min(b.tokens+min(int64(d), 60000)*int64(b.rate), int64(b.rate)*burstMillis)
+		b.last = now
+	}
+}
+
+// allow reports whether a packet may be sent now.
+func (b *tokenBucket) allow(now millis) bool {
+	if b.rate == 0 {
+		return true
+	}
+	b.refill(now)
+	return b.tokens > 0
+}
+
+// spend charges the estimate for n bytes of a segment.
+func (b *tokenBucket) spend(n int) {
+	if b.rate != 0 {
+		cost := int64(n) * 1000
+		if b.scale != 0 {
+			cost = int64(n) * b.scale
+		}
+		b.tokens -= cost
+		b.charged += cost
+	}
+}
+
+// rateReceipt is what a flush has been charged so far.
+type rateReceipt struct {
+	serial  uint32
+	charged int64
+}
+
+// receipt returns what was spent since the last one.
+func (b *tokenBucket) receipt() rateReceipt {
+	r := rateReceipt{b.serial, b.charged}
+	b.charged = 0
+	return r
+}
+
+// settle puts the bytes that left in the place of what r estimated.
+func (b *tokenBucket) settle(r rateReceipt, bytes int) {
+	if b.rate != 0 && b.serial == r.serial {
+		b.tokens -= int64(bytes)*1000 - r.charged
+	}
+}
+
+// readyAt returns when the next packet may be sent.
+func (b *tokenBucket) readyAt(now millis) millis {
+	if b.rate == 0 {
+		return now
+	}
+	b.refill(now)
+	if b.tokens > 0 {
+		return now
+	}
+	return now + millis(-b.tokens/int64(b.rate)) + 1
+}
