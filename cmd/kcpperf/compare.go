@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// candidate is one of the settings that --compare tries.
+type candidate struct {
+	name     string
+	settings settings
+}
+
+// builtinCompare says --compare's own list.
+const builtinCompare = "builtin"
+
+// compareMost bounds a list: each entry is a whole test.
+const compareMost = 50
+
+// builtinCandidates are settings that differ in what matters on most paths. window is what the user has asked for, or
+// what fits the simulated path if that is known, 0 if it is not.
+func builtinCandidates(base settings, fitted int) []candidate {
+	entry := func(name, text string) candidate {
+		s := base
+		if err := s.parse(text); err != nil {
+			panic(err) // the texts below are constants
+		}
+		return candidate{name, s}
+	}
+	list := []candidate{
+		entry("default", "nodelay=0,100,0,0 window=512"),
+		entry("no-delay + cc", "nodelay=1,10,2,0"),
+		entry("no-delay", "nodelay=1,10,2,1"),
+		entry("no-delay + FEC 20/2", "nodelay=1,10,2,1 fec=20/2"),
+		entry("no-delay + FEC 10/3", "nodelay=1,10,2,1 fec=10/3"),
+		entry("no-delay + FEC 3/1", "nodelay=1,10,2,1 fec=3/1"),
+		entry("no-delay, window 256", "nodelay=1,10,2,1 window=256"),
+		entry("no-delay, window 4096", "nodelay=1,10,2,1 window=4096"),
+	}
+	if fitted > 0 {
+		list = append(list, entry("no-delay, fitted window", fmt.Sprintf("nodelay=1,10,2,1 window=%d", min(max(fitted, 32), 16384))))
+	}
+	return list
+}
+
+// parseCandidates reads a list: "builtin", the name of a file with an entry a line, or the entries themselves with
+// semicolons between them. An entry is "name: key=value key=value"; without a name it is named by its text. What an
+// entry does not say is as in base.
+func parseCandidates(list string, base settings, fitted int) ([]candidate, error) {
+	if list == builtinCompare {
+		return builtinCandidates(base, fitted), nil
+	}
+	lines := strings.Split(list, ";")
+	if !strings.Contains(list, "=") {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			return nil, fmt.Errorf("want %q, entries such as 'fast: nodelay=1,10,2,1; slow: nodelay=0,100,0,0', or a file of them: %w",
+				builtinCompare, err)
+		}
+		lines = strings.Split(string(text), "\n")
+	}
+	var all []candidate
+	for i, line := range lines {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		name, text, named := strings.Cut(line, ":")
+		if !named {
+			text = line
+		}
+		s := base
+		if err := s.parse(text); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", i+1, err)
+		}
+		all = append(all, candidate{strings.TrimSpace(name), s})
+	}
+	switch {
+	case len(all) == 0:
+		return nil, errors.New("the list is empty")
+	case len(all) > compareMost:
+		return nil, fmt.Errorf("%d entries, want at most %d", len(all), compareMost)
+	}
+	return all, nil
+}

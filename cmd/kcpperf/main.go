@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+
+// Command kcpperf measures what KCP carries over a path: throughput one way or both, or the time messages take there
+// and back, with the settings of one's choice. Two commands on two machines:
+//
+//	kcpperf -s
+//	kcpperf -c server.example -t 10 --html report.html
+//
+// or one, over a simulated path:
+//
+//	kcpperf --simulate "rtt=100ms loss=5% rate=20Mbit" --compare builtin
+//
+// README.md tells more, and kcpperf --help all.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/seedkcp/kcp"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second interrupt ends the program at once.
+	context.AfterFunc(ctx, stop)
+	status := program(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// Exit statuses.
+const (
+	statusFailed = 1
+	statusUsage  = 2
+)
+
+// program is the whole program. It returns the exit status.
+func program(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parseOptions(args, stdout)
+	var wrong errUsage
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &wrong):
+		fmt.Fprintf(stderr, "kcpperf: %v\n", wrong.error)
+		return statusUsage
+	}
+	block, err := newCipher(o.cipher, o.key)
+	if err != nil {
+		fmt.Fprintf(stderr, "kcpperf: --cipher: %v\n", err)
+		return statusUsage
+	}
+	if o.server {
+		err = runServer(ctx, o, block, stdout, nil)
+	} else {
+		err = runClient(ctx, o, block, stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "kcpperf: %v\n", err)
+		return statusFailed
+	}
+	return 0
+}
+
+// cryptOverhead is how many bytes the cipher adds to a datagram.
+func cryptOverhead(name string) int {
+	switch name {
+	case noCipher:
+		return 0
+	case "aes-128-gcm", "aes-256-gcm":
+		return 12 + 16 // nonce and tag
+	}
+	return 16 + 4 // nonce and CRC
+}
+
+// runServer serves until ctx ends, or one test with --one-off. listening, if not nil, is told the address.
+func runServer(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.Writer, listening func(addr string)) error {
+	conf := baseConfig(block)
+	conf.AcceptBacklog, conf.Sockets = 2*sessionsMost, o.sockets
+	t, err := conf.OpenTransport(ctx, o.listen)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if err := setBuffers(t, o.buffer); err != nil {
+		return fmt.Errorf("--sockbuf: %w", err)
+	}
+	l, err := t.Listen(nil)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex // guards stdout
+	log := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(stdout, time.Now().Format(time.TimeOnly)+"  "+format+"\n", args...)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newServer(l, o.limits, cryptOverhead(o.cipher), log)
+	if o.oneOff {
+		s.tested = cancel
+	}
+	log("kcpperf serves on %v, cipher %s; stop it with Ctrl-C", l.Addr(), o.cipher)
+	if listening != nil {
+		listening(l.Addr().String())
+	}
+	door := doorkeeper{o.cipher, func() uint64 { return kcp.DefaultSnmp.Copy().InCsumErrors }, log}
+	var others sync.WaitGroup
+	others.Go(func() { door.run(ctx, t) })
+	others.Go(func() {
+		<-ctx.Done()
+		s.close()
+	})
+	err = s.serve()
+	cancel()
+	others.Wait()
+	return err
+}
+
+// runClient runs the test or the tests, over the network or a simulated one, and reports.
+func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.Writer) error {
+	rep := &report{
+		Format: 1, Started: time.Now().UTC().Truncate(time.Second), Target: o.target, Cipher: o.cipher, Mode: o.plan.Mode,
+		Sessions: o.plan.Sessions, Seconds: o.plan.duration().Seconds(), Length: o.plan.Length, Rate: o.plan.Rate,
+		Compared: len(o.compare) > 0,
+	}
+	if o.path != nil {
+		rep.Target, rep.Simulated = "a simulated path", o.path.text
+	}
+	candidates := o.compare
+	if !rep.Compared {
+		candidates = []candidate{{"test", o.plan.Settings}}
+	}
+	text := stdout
+	if o.json {
+		text = io.Discard
+	}
+	out := newScreen(text)
+	var failure error
+	for i, c := range candidates {
+		p := o.plan
+		p.Settings = c.settings
+		head := fmt.Sprintf("%s: %s", rep.Target, &p)
+		if rep.Compared {
+			head = fmt.Sprintf("\n%d of %d, %s: %s", i+1, len(candidates), c.name, &p)
+		}
+		out.printf("%s", head)
+		m, loss, err := runTest(ctx, o, block, &p, out)
+		out.ended()
+		r := newRun(c.name, &p, m, err)
+		r.PathLoss = loss
+		rep.Runs = append(rep.Runs, r)
+		if err != nil && (m == nil || len(candidates) == 1) {
+			failure = err
+		}
+		if m != nil {
+			printRun(text, rep, r)
+		}
+		if ctx.Err() != nil || m == nil {
+			break // the others would fare no better
+		}
+	}
+	if failure != nil && len(rep.Runs) == 1 && rep.Runs[0].Intervals == nil {
+		return failure
+	}
+	if rep.Compared {
+		rank(rep.Runs)
+		printRanking(text, rep)
+	}
+	return errors.Join(failure, deliver(rep, o, stdout))
+}
+
+// runTest runs one test. loss is what a simulated path lost, in percent, up and down.
+func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w watcher) (m *measured, loss *[2]float64, err error) {
+	c := &client{target: o.target, cipher: o.cipher, block: block, crypt: cryptOverhead(o.cipher), patience: o.patience}
+	switch {
+	case o.path != nil:
+		// Each test has a network of its own, so that those compared meet the same path.
+		sim, err := newSimulation(o.path, block, c.crypt)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer func() {
+			up, down := sim.lost()
+			loss = &[2]float64{100 * up, 100 * down}
+		}()
+		c.dialer, c.target = sim, "the other end of the simulated path"
+	case o.oneSocket:
+		if c.dialer, err = newSharedDialer(ctx, o.target, block, o.buffer); err != nil {
+			return nil, nil, err
+		}
+	default:
+		c.dialer = &udpDialer{addr: o.target, buffer: o.buffer}
+	}
+	defer c.dialer.close()
+	m, err = c.run(ctx, p, w)
+	return m, nil, err
+}
+
+// deliver writes the report where the user wants it.
+func deliver(rep *report, o *options, stdout io.Writer) error {
+	if o.html != "" {
+		page, err := renderPage(rep)
+		if err == nil {
+			err = os.WriteFile(o.html, page, 0o666)
+		}
+		if err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+	}
+	if !o.json {
+		return nil
+	}
+	enc := json.NewEncoder(stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(rep)
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seedkcp/kcp"
+)
+
+// settings are how the sessions of a test are set up, at both ends alike. They travel to the server as JSON.
+type settings struct {
+	SendWindow    int   `json:"send_window"`    // segments
+	ReceiveWindow int   `json:"receive_window"` // segments
+	MTU           int   `json:"mtu"`            // UDP payload in bytes
+	NoDelay       bool  `json:"no_delay"`
+	Interval      int   `json:"interval_ms"`
+	FastResend    int   `json:"fast_resend"`
+	NoCongestion  bool  `json:"no_congestion_control"`
+	DataShards    int   `json:"fec_data"`
+	ParityShards  int   `json:"fec_parity"`
+	Message       bool  `json:"message_mode"`
+	ACKNoDelay    bool  `json:"ack_no_delay"`
+	WriteDelay    bool  `json:"write_delay"`
+	Dup           int   `json:"duplicates"` // further copies of each datagram
+	Limit         int64 `json:"limit_bits"` // of a session, in bits per second; 0 is none
+}
+
+// fastSettings are what a test runs with unless told otherwise: a stream in no-delay mode through a window that fills
+// a fast path.
+func fastSettings() settings {
+	return settings{
+		SendWindow: 1024, ReceiveWindow: 1024, MTU: 1400,
+		NoDelay: true, Interval: 10, FastResend: 2, NoCongestion: true,
+	}
+}
+
+// settingKeys are the names under which set knows the settings, and what they mean.
+var settingKeys = []struct{ name, value, meaning string }{
+	{"window", "N", "send and receive window in segments (default 1024)"},
+	{"sndwnd", "N", "send window in segments, 1 to 65535"},
+	{"rcvwnd", "N", "receive window in segments, 1 to 65535"},
+	{"mtu", "N", "size of a datagram in bytes, 100 to 1500 (default 1400)"},
+	{"nodelay", "A,B,C,D", "as SetNoDelay takes them: no-delay 0/1, interval in ms, fast resend, no congestion control 0/1 (default 1,10,2,1)"},
+	{"fec", "D/P", "P parity packets for every D data packets (default 0/0, none)"},
+	{"mode", "M", "stream or message (default stream; message with --echo)"},
+	{"acknodelay", "0/1", "acknowledge after each batch instead of waiting for the interval (default 0)"},
+	{"writedelay", "0/1", "leave written data to the interval (default 0)"},
+	{"dup", "N", "send each datagram N times more, up to 16 (default 0)"},
+	{"limit", "SPEED", "limit what a session sends, as in 10Mbit (default none)"},
+}
+
+// set changes one setting.
+func (s *settings) set(key, value string) error {
+	var err error
+	switch key {
+	case "window":
+		if s.SendWindow, err = parseCount(value, 1, 65535); err == nil {
+			s.ReceiveWindow = s.SendWindow
+		}
+	case "sndwnd":
+		s.SendWindow, err = parseCount(value, 1, 65535)
+	case "rcvwnd":
+		s.ReceiveWindow, err = parseCount(value, 1, 65535)
+	case "mtu":
+		s.MTU, err = parseCount(value, 100, 1500)
+	case "nodelay":
+		err = s.setNoDelay(value)
+	case "fec":
+		err = s.setFEC(value)
+	case "mode":
+		if value != "stream" && value != "message" {
+			return fmt.Errorf("%s is %q, want stream or message", key, value)
+		}
+		s.Message = value == "message"
+	case "acknodelay":
+		s.ACKNoDelay, err = strconv.ParseBool(value)
+	case "writedelay":
+		s.WriteDelay, err = strconv.ParseBool(value)
+	case "dup":
+		s.Dup, err = parseCount(value, 0, 16)
+	case "limit":
+		s.Limit, err = parseBits(value)
+	default:
+		return fmt.Errorf("there is no setting %q: want one of %s", key, strings.Join(settingNames(), ", "))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func settingNames() (names []string) {
+	for _, k := range settingKeys {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+func parseCount(s string, least, most int) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%q is not a number from %d to %d", s, least, most)
+	}
+	return n, nil
+}
+
+func (s *settings) setNoDelay(value string) error {
+	parts := strings.Split(value, ",")
+	if len(parts) != 4 {
+		return fmt.Errorf("%q is not four numbers as in 1,10,2,1", value)
+	}
+	var n [4]int
+	for i, most := range []int{1, 5000, 64, 1} {
+		var err error
+		if n[i], err = parseCount(strings.TrimSpace(parts[i]), 0, most); err != nil {
+			return err
+		}
+	}
+	if n[1] < 10 {
+		return fmt.Errorf("the interval is %d ms, want 10 to 5000", n[1])
+	}
+	s.NoDelay, s.Interval, s.FastResend, s.NoCongestion = n[0] == 1, n[1], n[2], n[3] == 1
+	return nil
+}
+
+func (s *settings) setFEC(value string) error {
+	if value == "0" || value == "none" {
+		value = "0/0"
+	}
+	d, p, ok := strings.Cut(value, "/")
+	data, err1 := strconv.Atoi(d)
+	parity, err2 := strconv.Atoi(p)
+	if !ok || err1 != nil || err2 != nil {
+		return fmt.Errorf("%q is not two numbers as in 10/3", value)
+	}
+	s.DataShards, s.ParityShards = data, parity
+	return s.check()
+}
+
+// parse changes settings by a text such as "window=256 fec=10/3".
+func (s *settings) parse(text string) error {
+	for _, field := range strings.Fields(text) {
+		key, value, ok := strings.Cut(field, "=")
+		if !ok {
+			return fmt.Errorf("%q has no value: want key=value", field)
+		}
+		if err := s.set(key, value); err != nil {
+			return err
+		}
+	}
+	return s.check()
+}
+
+// check returns an error that names the first setting out of its range. What a client sends is checked with it too.
+func (s *settings) check() error {
+	for _, f := range []struct {
+		name               string
+		value, least, most int
+	}{
+		{"sndwnd", s.SendWindow, 1, 65535}, {"rcvwnd", s.ReceiveWindow, 1, 65535}, {"mtu", s.MTU, 100, 1500},
+		{"interval", s.Interval, 10, 5000}, {"resend", s.FastResend, 0, 64}, {"dup", s.Dup, 0, 16},
+	} {
+		if f.value < f.least || f.value > f.most {
+			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.value, f.least, f.most)
+		}
+	}
+	if d, p := s.DataShards, s.ParityShards; (d != 0 || p != 0) && (d < 1 || p < 1 || d+p > 255) {
+		return fmt.Errorf("fec is %d/%d, want two numbers from 1 up, together at most 255", d, p)
+	}
+	if s.Limit != 0 && (s.Limit < 8000 || s.Limit > 32e9) {
+		return fmt.Errorf("limit is %d bit/s, want 8kbit to 32Gbit", s.Limit)
+	}
+	return nil
+}
+
+// config returns what the dialling end is made with.
+func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
+	c := baseConfig(block)
+	c.SendWindow, c.ReceiveWindow, c.MTU = s.SendWindow, s.ReceiveWindow, s.MTU
+	c.NoDelay, c.Interval = s.NoDelay, time.Duration(s.Interval)*time.Millisecond
+	c.FastResend, c.NoCongestionControl = s.FastResend, s.NoCongestion
+	c.DataShards, c.ParityShards = s.DataShards, s.ParityShards
+	c.StreamMode, c.ACKNoDelay, c.WriteDelay = !s.Message, s.ACKNoDelay, s.WriteDelay
+	return c
+}
+
+// apply sets up an accepted session: its listener does not know the settings, the client tells them.
+func (s *settings) apply(sess *kcp.UDPSession) error {
+	sess.SetWindowSize(s.SendWindow, s.ReceiveWindow)
+	if !sess.SetMtu(s.MTU) {
+		return fmt.Errorf("mtu %d leaves no room for data", s.MTU)
+	}
+	noDelay, noCongestion := 0, 0
+	if s.NoDelay {
+		noDelay = 1
+	}
+	if s.NoCongestion {
+		noCongestion = 1
+	}
+	sess.SetNoDelay(noDelay, s.Interval, s.FastResend, noCongestion)
+	sess.SetStreamMode(!s.Message)
+	sess.SetACKNoDelay(s.ACKNoDelay)
+	sess.SetWriteDelay(s.WriteDelay)
+	s.applyRest(sess)
+	return sess.SetFEC(s.DataShards, s.ParityShards)
+}
+
+// applyRest sets up what a Config does not.
+func (s *settings) applyRest(sess *kcp.UDPSession) {
+	sess.SetDUP(s.Dup)
+	sess.SetRateLimit(uint32(min(s.Limit/8, 1<<32-1)))
+}
+
+// String returns the settings as parse takes them, without those that are off.
+func (s settings) String() string {
+	digit := map[bool]int{true: 1}
+	text := fmt.Sprintf("nodelay=%d,%d,%d,%d", digit[s.NoDelay], s.Interval, s.FastResend, digit[s.NoCongestion])
+	if s.SendWindow == s.ReceiveWindow {
+		text += fmt.Sprintf(" window=%d", s.SendWindow)
+	} else {
+		text += fmt.Sprintf(" sndwnd=%d rcvwnd=%d", s.SendWindow, s.ReceiveWindow)
+	}
+	text += fmt.Sprintf(" mtu=%d", s.MTU)
+	if s.DataShards > 0 {
+		text += fmt.Sprintf(" fec=%d/%d", s.DataShards, s.ParityShards)
+	}
+	if s.Message {
+		text += " mode=message"
+	}
+	if s.ACKNoDelay {
+		text += " acknodelay=1"
+	}
+	if s.WriteDelay {
+		text += " writedelay=1"
+	}
+	if s.Dup > 0 {
+		text += fmt.Sprintf(" dup=%d", s.Dup)
+	}
+	if s.Limit > 0 {
+		text += fmt.Sprintf(" limit=%dbit", s.Limit)
+	}
+	return text
+}
+
+// Times of all kcpperf sessions. A peer that has gone is noticed by its silence.
+const (
+	deadTimeout = 10 * time.Second
+	keepAlive   = 2 * time.Second
+	idleTimeout = 15 * time.Second
+)
+
+// baseConfig is what the control sessions are made with, and a listener's sessions before they are told more.
+func baseConfig(block kcp.BlockCrypt) *kcp.Config {
+	return &kcp.Config{
+		BlockCrypt: block, StreamMode: true, SendWindow: 128, ReceiveWindow: 128,
+		NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
+		DeadTimeout: deadTimeout, KeepAlive: keepAlive, IdleTimeout: idleTimeout,
+	}
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/internal/simnet"
+)
+
+// simulation is a network with a server in it: a dialer to that server, over a line that all sessions share.
+type simulation struct {
+	network  *simnet.Network
+	up, down *simnet.Link
+	server   *server
+	served   chan struct{}
+}
+
+const serverHost = "10.0.0.1"
+
+// newSimulation starts the network and the server.
+func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulation, error) {
+	// The windows bound what waits to be read. Sockets that overflow would be a fault that nobody has asked for.
+	n := simnet.New(p.seed, simnet.WithReceiveQueue(0))
+	s := &simulation{network: n, up: n.NewLink("up", p.up), down: n.NewLink("down", p.down), served: make(chan struct{})}
+	n.Route("*", serverHost, s.up)
+	n.Route(serverHost, "*", s.down)
+	at, err := n.Listen(serverHost + ":5202")
+	if err != nil {
+		return nil, err
+	}
+	conf := baseConfig(block)
+	conf.AcceptBacklog = 2 * sessionsMost
+	l, err := conf.Serve(at)
+	if err != nil {
+		return nil, err
+	}
+	s.server = newServer(l, limits{24 * time.Hour, sessionsMost}, cryptOverhead, func(string, ...any) {})
+	go func() {
+		defer close(s.served)
+		_ = s.server.serve() // it fails with its socket alone, which nobody closes before the server
+	}()
+	return s, nil
+}
+
+func (s *simulation) dial(_ context.Context, c *kcp.Config) (*kcp.UDPSession, error) {
+	e, err := s.network.Listen("10.0.0.2:0")
+	if err != nil {
+		return nil, err
+	}
+	return c.Client(e, s.server.listener.Addr())
+}
+
+// query: the server is there.
+func (s *simulation) query(context.Context) presence { return presence{} }
+
+// lost returns the share of all packets that the network lost, each way.
+func (s *simulation) lost() (up, down float64) {
+	u, d := s.up.Stats(), s.down.Stats()
+	return ratio(float64(u.LostTotal()), float64(u.Sent)), ratio(float64(d.LostTotal()), float64(d.Sent))
+}
+
+// close ends the server and the network.
+func (s *simulation) close() {
+	s.server.close()
+	<-s.served
+	_ = s.network.Close() // it has no trace whose writer could fail
+}
