@@ -204,7 +204,9 @@ func (o *options) finish(c *Config) error {
 }
 
 // Dial makes a session to the UDP address addr over a socket of its own. It sends nothing and does not wait for the
-// peer, unless WaitPeer is set; ctx limits the resolution of the name and that wait.
+// peer, unless WaitPeer is set; ctx limits the resolution of the name and that wait, and nothing later. An error for a
+// field of c that is out of range names it and matches os.ErrInvalid; others are those of the address, of opening a socket,
+// of ctx, or, with WaitPeer, of the session, as Read returns them.
 func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 	o, err := c.options()
 	if err != nil {
@@ -229,7 +231,8 @@ func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 	return s, nil
 }
 
-// Client makes a session to raddr over conn, which stays the caller's: nobody else may read it while the session lives.
+// Client makes a session to raddr, an address of conn's own kind, over conn, which stays the caller's: nobody else may
+// read it while the session lives. With WaitPeer it waits without an end but DeadTimeout. Errors are as of Dial.
 func (c *Config) Client(conn net.PacketConn, raddr net.Addr) (*UDPSession, error) {
 	o, err := c.options()
 	if err != nil {
@@ -245,7 +248,8 @@ func (c *Config) Client(conn net.PacketConn, raddr net.Addr) (*UDPSession, error
 	return s, nil
 }
 
-// Listen accepts sessions on the local UDP address addr, as in ":4000" or "[::1]:0".
+// Listen accepts sessions on the local UDP address addr, as in ":4000" or "[::1]:0". ctx limits the resolution of the
+// name. An error for a field of c that is out of range names it and matches os.ErrInvalid.
 func (c *Config) Listen(ctx context.Context, addr string) (*Listener, error) {
 	o, err := c.options()
 	if err != nil {
@@ -255,7 +259,7 @@ func (c *Config) Listen(ctx context.Context, addr string) (*Listener, error) {
 }
 
 // Serve accepts sessions on conn, which stays the caller's: nobody else may read it while the listener or one of its
-// sessions lives.
+// sessions lives. Errors are as of Listen, and one that matches os.ErrInvalid for a nil conn.
 func (c *Config) Serve(conn net.PacketConn) (*Listener, error) {
 	o, err := c.options()
 	if err != nil {

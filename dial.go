@@ -12,7 +12,8 @@ import (
 )
 
 // Dial makes a session to the UDP address raddr without cipher or FEC, with the settings of deployed peers: windows of
-// 32 segments, message mode. It sends nothing and does not fail for an absent peer.
+// 32 segments, message mode. It sends nothing and does not fail for an absent peer: an error is that of the address or of
+// opening a socket. The net.Conn is a *UDPSession.
 func Dial(raddr string) (net.Conn, error) {
 	s, err := DialWithOptions(raddr, nil, 0, 0)
 	if err != nil {
@@ -21,7 +22,8 @@ func Dial(raddr string) (net.Conn, error) {
 	return s, nil
 }
 
-// DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none).
+// DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none; together at most
+// 255). An error for shard counts that are out of range names them.
 func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards int) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -40,7 +42,7 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 }
 
 // NewConn makes a session to the UDP address raddr over conn, which stays the caller's and which nobody else may read
-// while the session lives.
+// while the session lives. Errors are those of DialWithOptions, and one that matches os.ErrInvalid for a nil conn.
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := resolve(context.Background(), raddr)
 	if err != nil {
@@ -49,17 +51,19 @@ func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn 
 	return NewConn2(addr, block, dataShards, parityShards, conn)
 }
 
-// NewConn2 is NewConn with an address of conn's own kind.
+// NewConn2 is NewConn with an address of conn's own kind, which need not be UDP's.
 func NewConn2(raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	return NewConn3(randomConv(), raddr, block, dataShards, parityShards, conn)
 }
 
-// NewConn3 is NewConn2 with a conversation id of the caller's choice.
+// NewConn3 is NewConn2 with a conversation id of the caller's choice, which the other three draw at random. One that was
+// in use with the same peer a short while ago may meet packets of then (docs/protocol.md section 4).
 func NewConn3(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	return NewConn4(convid, raddr, block, dataShards, parityShards, false, conn)
 }
 
-// NewConn4 is NewConn3, and with ownConn the session closes conn when it has ended.
+// NewConn4 is NewConn3, and with ownConn the session closes conn when it has ended: once Close has delivered what was
+// written, or the session has failed and Close was called.
 func NewConn4(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -68,7 +72,9 @@ func NewConn4(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parit
 	return dialOver(conn, ownConn, raddr, convid, o)
 }
 
-// Listen accepts sessions on the local UDP address laddr, without cipher or FEC.
+// Listen accepts sessions on the local UDP address laddr, as in ":4000", without cipher or FEC, with the settings of
+// deployed peers: windows of 32 segments, message mode. An error is that of the address or of opening the socket. The
+// net.Listener is a *Listener, and what it accepts are *UDPSession.
 func Listen(laddr string) (net.Listener, error) {
 	l, err := ListenWithOptions(laddr, nil, 0, 0)
 	if err != nil {
@@ -78,7 +84,7 @@ func Listen(laddr string) (net.Listener, error) {
 }
 
 // ListenWithOptions is Listen with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none). A peer's
-// FEC is understood whatever it is.
+// FEC is understood whatever it is. An error for shard counts that are out of range names them.
 func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards int) (*Listener, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -88,7 +94,7 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 }
 
 // ServeConn accepts sessions on conn, which stays the caller's and which nobody else may read while the listener or one
-// of its sessions lives.
+// of its sessions lives. Errors are those of ListenWithOptions, and one that matches os.ErrInvalid for a nil conn.
 func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {

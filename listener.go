@@ -30,7 +30,7 @@ func newListener(d *demux, o *options) *Listener {
 	return l
 }
 
-// Accept waits for the next session. It implements net.Listener.
+// Accept is AcceptKCP as net.Listener has it; what it returns is a *UDPSession.
 func (l *Listener) Accept() (net.Conn, error) {
 	s, err := l.AcceptKCP()
 	if err != nil {
@@ -89,7 +89,7 @@ func (l *Listener) full() bool {
 
 // Close stops accepting: blocked calls return, sessions that nobody has accepted are reset. Accepted sessions live on. A
 // socket that the library opened closes with the last of them; one that is the caller's is not read any more once Close
-// has returned and no accepted session is left.
+// has returned and no accepted session is left. Closing a second time gives an error that matches net.ErrClosed.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -136,7 +136,8 @@ func (l *Listener) Sessions() iter.Seq[*UDPSession] {
 	}
 }
 
-// SetDeadline sets the deadline of Accept, for calls that are blocked already too. The zero time is none.
+// SetDeadline sets the deadline of Accept, for calls that are blocked already too. The zero time is none. After Close the
+// error matches net.ErrClosed.
 func (l *Listener) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
 
 // SetReadDeadline is SetDeadline.
@@ -155,13 +156,15 @@ func (l *Listener) SetReadDeadline(t time.Time) error {
 // errors.ErrUnsupported.
 func (l *Listener) SetWriteDeadline(time.Time) error { return errNoOption }
 
-// SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its sessions.
+// SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its sessions
+// (RFC 2474). A connection that is no socket gives an error that matches errors.ErrUnsupported.
 func (l *Listener) SetDSCP(dscp int) error { return l.demux.setDSCP(dscp) }
 
-// SetReadBuffer sets the size of the socket's receive buffer in bytes, of each where there are several.
+// SetReadBuffer sets the size of the socket's receive buffer in bytes, of each where there are several. The system may give
+// less without a word; Stats tells. A connection without such a buffer gives an error that matches errors.ErrUnsupported.
 func (l *Listener) SetReadBuffer(bytes int) error { return l.demux.setReadBuffer(bytes) }
 
-// SetWriteBuffer sets the size of the socket's send buffer in bytes, of each where there are several.
+// SetWriteBuffer sets the size of the socket's send buffer in bytes, as SetReadBuffer does for the receive buffer.
 func (l *Listener) SetWriteBuffer(bytes int) error { return l.demux.setWriteBuffer(bytes) }
 
 // Control calls f with the socket, to set options on it, or with one after the other where there are several, up to the

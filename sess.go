@@ -267,7 +267,7 @@ func (s *UDPSession) finish() {
 	DefaultSnmp.connClosed()
 }
 
-// GetConv returns the conversation id.
+// GetConv returns the conversation id: the same number at both ends, drawn by the side that dialled.
 func (s *UDPSession) GetConv() uint32 { return s.conv }
 
 // LocalAddr returns the address of the session's socket; for an accepted session that is the listener's.

@@ -49,7 +49,8 @@ func (s *UDPSession) Close() error {
 }
 
 // CloseWrite ends the stream that this side writes: the peer reads all that was written and then io.EOF. Reading goes
-// on. A deployed peer without this extension learns nothing of it.
+// on. A deployed peer without this extension learns nothing of it. Errors are those of Write; a second time it is that of a
+// closed session.
 func (s *UDPSession) CloseWrite() error {
 	s.mu.Lock()
 	if s.closed || s.writeErr != nil || s.core.ctl.finWanted {
@@ -69,7 +70,7 @@ func (s *UDPSession) CloseWrite() error {
 }
 
 // CloseRead ends reading: blocked and later Reads return io.EOF, and what the peer sends is acknowledged and thrown
-// away, as it is on a *net.TCPConn. Writing goes on.
+// away, as it is on a *net.TCPConn. Writing goes on. After Close the error matches net.ErrClosed.
 func (s *UDPSession) CloseRead() error {
 	s.mu.Lock()
 	if s.closed {
@@ -137,15 +138,16 @@ func (s *UDPSession) giveUpClosing(now millis) {
 	}
 }
 
-// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none.
+// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none. After
+// Close the error matches net.ErrClosed.
 func (s *UDPSession) SetDeadline(t time.Time) error {
 	return s.setDeadlines(t, &s.readDeadline, &s.writeDeadline)
 }
 
-// SetReadDeadline sets the deadline of Read. The zero time is none.
+// SetReadDeadline sets the deadline of Read, as SetDeadline does.
 func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, &s.readDeadline) }
 
-// SetWriteDeadline sets the deadline of Write. The zero time is none.
+// SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it passes is sent.
 func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, &s.writeDeadline) }
 
 func (s *UDPSession) setDeadlines(t time.Time, deadlines ...*deadline) error {

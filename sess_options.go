@@ -27,7 +27,7 @@ func (s *UDPSession) SetWriteDelay(delay bool) {
 	})
 }
 
-// SetACKNoDelay acknowledges after each received batch instead of waiting for the interval.
+// SetACKNoDelay acknowledges after each received batch (true) instead of waiting for the interval (false, the default).
 func (s *UDPSession) SetACKNoDelay(nodelay bool) {
 	s.configure(func() { s.core.ackNoDelay = nodelay })
 }
@@ -70,7 +70,8 @@ func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 	s.configure(func() { s.core.setNoDelay(nodelay, interval, resend, nc) })
 }
 
-// SetDUP sends each datagram dup times more.
+// SetDUP sends each datagram dup times more, 0 to 16: what lies outside is taken as the nearest. Default 0. Out-of-band
+// packets go once.
 func (s *UDPSession) SetDUP(dup int) { s.dup.Store(int32(min(max(dup, 0), 16))) }
 
 // SetRateLimit limits what the session sends to bytesPerSecond; 0 is no limit. What counts is the UDP payload of the
@@ -161,7 +162,7 @@ func (s *UDPSession) takeLogs(packets []span) []logRecord {
 }
 
 // SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On an accepted session and one
-// of a Transport it is an error: the socket is not its own.
+// of a Transport it is an error, which matches errors.ErrUnsupported: the socket is not its own.
 func (s *UDPSession) SetDSCP(dscp int) error {
 	return s.ownSocket(func(conn net.PacketConn) error { return setDSCP(conn, dscp) })
 }

@@ -23,7 +23,7 @@ const (
 // the call but marks nothing unless its policy says so.
 func setDSCP(conn net.PacketConn, dscp int) error {
 	if dscp < 0 || dscp > 63 {
-		return fmt.Errorf("kcp: DSCP %d is outside 0 to 63", dscp)
+		return badArgument("DSCP", dscp, "0 to 63")
 	}
 	return controlSocket(conn, func(fd uintptr) error { return setTrafficClass(fd, dscp<<2) })
 }
