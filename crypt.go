@@ -109,6 +109,14 @@ func (s *sealer) seal(packet []byte) error {
 	return nil
 }
 
+// sealFrom is seal for an AEAD with the payload elsewhere: packet = headroom | room for the payload | tailroom.
+func (s *sealer) sealFrom(packet, payload []byte) error {
+	if err := readNonce(packet[:s.head]); err != nil {
+		return err
+	}
+	return s.aead.sealFrom(packet, payload)
+}
+
 // open undoes seal in place and returns the payload, a part of packet; false
 // for a packet that does not verify, whose bytes are then lost. It accepts any
 // length, and neither way allocates.

@@ -67,10 +67,14 @@ func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 
 // seal encrypts packet = nonce | payload | room for the tag in place.
 func (a *aeadCrypt) seal(packet []byte) error {
+	return a.sealFrom(packet, packet[a.nonceSize:len(packet)-a.overhead])
+}
+
+// sealFrom encrypts payload into packet = nonce | room for payload and tag. The two may be in the same place.
+func (a *aeadCrypt) sealFrom(packet, payload []byte) error {
 	nonce, body := packet[:a.nonceSize:a.nonceSize], packet[a.nonceSize:]
-	n := len(body) - a.overhead
 	// The capacity ends with the packet: what follows belongs to others.
-	out := a.aead.Seal(body[:0:len(body)], nonce, body[:n], nil)
+	out := a.aead.Seal(body[:0:len(body)], nonce, payload, nil)
 	if len(out) != len(body) {
 		return errAEADLength
 	}

@@ -50,7 +50,6 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 	e.io = newBatchConn(conn)
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
 	e.initRole()
-	e.reader = newReader(e)
 	return e
 }
 

@@ -65,6 +65,14 @@ type core struct {
 	life  liveness
 	stats coreStats
 
+	fill      *slab   // has room for the next Write's segments, or nil
+	filling   bool    // a Write copies into it without the lock
+	held      []*slab // hold datagrams that are being sent
+	slab      *slab   // holds the datagram that is being received, or nil
+	pinned    int     // slabs of received data
+	lentSegs  int     // segments in them
+	lentBytes int
+
 	cache   *bufferCache // of whoever holds the lock, if it has one
 	logMask KCPLogType
 	logs    []logRecord // waits for the owner to report it outside its lock
@@ -242,6 +250,13 @@ func (c *core) releaseIdle() {
 	if c.ring != nil && c.sendUna == c.sendEnd {
 		putSendRing(c.ring)
 		c.ring = nil
+	}
+	if c.ring == nil && len(c.held) == 0 {
+		c.held = nil
+	}
+	if c.fill != nil && c.ring == nil && !c.filling {
+		c.fill.release()
+		c.fill = nil
 	}
 	if c.in != nil && c.readNxt == c.rcvNxt && c.beyond == 0 {
 		putRecvRing(c.in)

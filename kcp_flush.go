@@ -58,12 +58,38 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 	f.hdr.cmd, f.hdr.frg, f.hdr.ts, f.hdr.sn = cmd, frg, ts, sn
 	putHeader(b, &f.hdr, len(data))
 	copy(b[segmentHeaderSize:], data)
+	f.said(len(data))
+	return true
+}
+
+// push writes the PUSH of a segment. One that fills a datagram and lies in a slab stays there, where the writer can use
+// that, and gets its header in front.
+func (f *flusher) push(sn seqNum, seg *sendSegment, ts uint32) bool {
+	if !f.w.shares || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
+		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
+	}
+	if f.w.open {
+		f.hello()
+		f.w.finish()
+	}
+	b := seg.slab.buf[seg.at:][:f.w.limit]
+	if !f.w.share(b) {
+		return false
+	}
+	f.c.hold(seg.slab)
+	f.hdr.cmd, f.hdr.frg, f.hdr.ts, f.hdr.sn = cmdPush, seg.frg, ts, sn
+	putHeader(b, &f.hdr, len(seg.data))
+	f.said(len(seg.data))
+	return true
+}
+
+// said takes note of the segment just written.
+func (f *flusher) said(size int) {
 	if f.c.logMask&logOutputAll != 0 {
-		f.c.note(outputLog[cmd-cmdPush], &f.hdr, len(data))
+		f.c.note(outputLog[f.hdr.cmd-cmdPush], &f.hdr, size)
 	}
 	f.c.stats.segsOut++
 	f.c.toldWnd = uint32(f.hdr.wnd)
-	return true
 }
 
 // acks sends the pending ACKs once they are due, or along with data that leaves anyway. What una covers already is
@@ -148,7 +174,7 @@ func (f *flusher) transmit(sn seqNum) bool {
 	c := f.c
 	seg := c.ring.at(sn)
 	ts := c.ts(f.now)
-	if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
+	if !f.push(sn, seg, ts) {
 		return false
 	}
 	f.w.data = true

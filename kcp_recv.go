@@ -47,7 +47,13 @@ func (c *core) receive(s *segment, now millis) {
 		return
 	}
 	c.in.present.set(slot)
-	*c.in.at(s.sn) = recvSegment{data: c.keep(s.data), frg: s.frg}
+	seg := c.in.at(s.sn)
+	if c.slab != nil && len(s.data) >= lendLeast {
+		*seg = c.lend(s.data)
+	} else {
+		*seg = recvSegment{data: c.keep(s.data)}
+	}
+	seg.frg = s.frg
 	c.beyond++
 	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.beyond > 1
@@ -121,14 +127,14 @@ func (c *core) peekSegments() uint32 {
 	return n
 }
 
-// take removes the next readable segment and hands its pooled buffer to the caller.
-func (c *core) take() []byte {
-	seg := c.in.at(c.readNxt)
-	data := seg.data
-	seg.data = nil
+// take removes the next readable segment and hands it to the caller, who frees it.
+func (c *core) take() recvSegment {
+	at := c.in.at(c.readNxt)
+	seg := *at
+	*at = recvSegment{}
 	c.in.present.clear(c.in.slot(c.readNxt))
 	c.readNxt++
-	return data
+	return seg
 }
 
 // afterRead lets waiting segments in and tells the peer of a window that has opened again: of a closed one when a quarter
@@ -160,9 +166,9 @@ func (c *core) recv(p []byte) int {
 	}
 	n := 0
 	for range c.peekSegments() {
-		data := c.take()
-		n += copy(p[n:], data)
-		c.putBuffer(data)
+		seg := c.take()
+		n += copy(p[n:], seg.data)
+		c.freeReceived(&seg)
 	}
 	c.afterRead()
 	return n
@@ -176,8 +182,7 @@ func (c *core) releaseReceived() {
 	for slot := range c.in.size() {
 		if c.in.present.has(slot) {
 			c.in.present.clear(slot)
-			c.putBuffer(c.in.slots[slot].data)
-			c.in.slots[slot].data = nil
+			c.freeReceived(&c.in.slots[slot])
 		}
 	}
 	c.beyond, c.readNxt = 0, c.rcvNxt
@@ -189,8 +194,7 @@ func (c *core) discardFrom(final seqNum) {
 	for sn := c.rcvNxt; c.beyond > 0 && c.readNxt.distance(sn) < c.in.size(); sn++ {
 		if slot := c.in.slot(sn); !sn.before(final) && c.in.present.has(slot) {
 			c.in.present.clear(slot)
-			c.putBuffer(c.in.slots[slot].data)
-			c.in.slots[slot].data = nil
+			c.freeReceived(&c.in.slots[slot])
 			c.beyond--
 			c.stats.badFields++
 		}

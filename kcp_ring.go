@@ -39,15 +39,17 @@ func (b bitmap) run(slot, n, size uint32, want bool) uint32 {
 
 // sendSegment is a slot of the send window.
 type sendSegment struct {
-	data    []byte // pooled; nil once acknowledged
+	data    []byte // pooled, or in slab; nil once acknowledged
+	slab    *slab
 	order   uint64 // number of its latest transmission, counted over the session
 	sentAt  millis // time of its latest transmission
 	firstTS uint32 // ts of its first transmission
 	prev    seqNum // neighbours in its list
 	next    seqNum
 	xmits   uint16
-	list    uint8 // the list it is in: its back-off level, or lostList
-	level   uint8 // back-off level: how often its retransmission timer has run out
+	at      uint16 // where its header stands in slab
+	list    uint8  // the list it is in: its back-off level, or lostList
+	level   uint8  // back-off level: how often its retransmission timer has run out
 	frg     uint8
 	cause   lossCause
 }
@@ -116,7 +118,8 @@ func (r *sendRing) unlink(sn seqNum) {
 
 // recvSegment is a slot of the receive window.
 type recvSegment struct {
-	data []byte // pooled
+	data []byte // pooled, or in slab
+	slab *slab
 	frg  uint8
 }
 

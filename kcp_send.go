@@ -54,7 +54,7 @@ func (c *core) fillLast(p []byte) []byte {
 	}
 	if len(seg.data)+n > cap(seg.data) {
 		bigger := append(c.getBuffer(c.mss)[:0], seg.data...)
-		c.putBuffer(seg.data)
+		c.freeSent(seg)
 		seg.data = bigger
 	}
 	seg.data = append(seg.data, p[:n]...)
@@ -104,24 +104,21 @@ func (c *core) recut() {
 	if fits {
 		return
 	}
-	type piece struct {
-		data []byte
-		frg  uint8
-	}
-	var old []piece
+	var old []sendSegment
 	for sn := first; sn != c.sendEnd; sn++ {
 		seg := c.ring.at(sn)
-		old = append(old, piece{seg.data, seg.frg})
-		seg.data = nil
+		old = append(old, *seg)
+		seg.data, seg.slab = nil, nil
 	}
 	c.sendEnd = first
 	var message []byte
-	for _, p := range old {
-		if message = append(message, p.data...); p.frg > 0 {
-			c.putBuffer(p.data)
+	for i := range old {
+		p := &old[i]
+		message = append(message, p.data...)
+		c.freeSent(p)
+		if p.frg > 0 {
 			continue
 		}
-		c.putBuffer(p.data)
 		c.requeue(message)
 		message = message[:0]
 	}
@@ -151,8 +148,7 @@ func (c *core) requeue(message []byte) {
 // drop releases the buffer of sn and takes it out of its list.
 func (c *core) drop(sn seqNum) {
 	seg := c.ring.at(sn)
-	c.putBuffer(seg.data)
-	seg.data = nil
+	c.freeSent(seg)
 	if slot := c.ring.slot(sn); c.ring.outstanding.has(slot) {
 		if seg.list != lostList {
 			c.inFlight--

@@ -2,11 +2,16 @@
 
 package kcp
 
-// span is one finished packet in an arena, headroom and tailroom included.
+// span is one finished packet in an arena, headroom and tailroom included. If shared is set its segments are there, and
+// the arena has at most the room for what they become when they are sealed.
 type span struct {
 	start, end int
+	shared     []byte
 	limited    int // bytes of it that count against the rate limit: all if it carries data, none if it does not
 }
+
+// size is how long the datagram is.
+func (p *span) size() int { return max(p.end-p.start, len(p.shared)) }
 
 // packetWriter lays packets out one right behind another in an arena that later becomes the system call's buffer:
 //
@@ -18,8 +23,9 @@ type packetWriter struct {
 	arena      []byte
 	headroom   int
 	tailroom   int
-	limit      int // most bytes of segments in one packet: KCP's own MTU
-	maxPackets int // most packets, so that one session leaves room for others
+	limit      int  // most bytes of segments in one packet: KCP's own MTU
+	maxPackets int  // most packets, so that one session leaves room for others
+	shares     bool // packets of one segment may stay where it is
 
 	packets []span
 	start   int  // where the open packet's headroom begins
@@ -79,4 +85,19 @@ func (w *packetWriter) finish() {
 	}
 	w.packets = append(w.packets, p)
 	w.start, w.open = end, false
+}
+
+// share adds a packet that stays where its segment is. With headroom or tailroom the arena gets the sealed packet; without
+// it is sent from there. It returns false when there is no room.
+func (w *packetWriter) share(segment []byte) bool {
+	frame := 0
+	if w.headroom+w.tailroom > 0 {
+		frame = w.headroom + len(segment) + w.tailroom
+	}
+	if w.start+frame > len(w.arena) || len(w.packets) >= w.maxPackets {
+		return false
+	}
+	w.packets = append(w.packets, span{start: w.start, end: w.start + frame, shared: segment, limited: max(frame, len(segment))})
+	w.start += frame
+	return true
 }

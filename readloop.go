@@ -24,6 +24,8 @@ type reader struct {
 	session  *UDPSession // whose lock is held
 	key      sessionKey  // of session
 	only     bool        // session is its peer's only one, as far as parity is concerned
+	msg      *received   // at hand
+	slab     *slab       // around its buffer, while segments may stay there
 	touched  []*UDPSession
 	awaited  *UDPSession // a call of it waited for the batch
 	counters counters
@@ -68,17 +70,27 @@ func newReader(e *endpoint) *reader {
 	count, size := e.io.readBatchSize()
 	r.msgs = make([]received, count)
 	for i := range r.msgs {
-		r.msgs[i].buf = make([]byte, size)
+		r.msgs[i].buf = getBuffer(size)
 	}
 	return r
+}
+
+// release gives the buffers back.
+func (r *reader) release() {
+	for i := range r.msgs {
+		putBuffer(r.msgs[i].buf)
+	}
+	r.msgs = nil
+	r.bufs.drain()
 }
 
 // readLoop takes batches of datagrams, feeds them all, and then flushes each session they touched once. Now and then it
 // leaves that to the calls of a session (readRole).
 func (e *endpoint) readLoop() {
 	defer close(e.done)
-	r := e.reader
-	defer r.bufs.drain()
+	r := newReader(e)
+	e.reader = r
+	defer r.release()
 	var backoff readBackoff
 	for !e.isStopping() {
 		n, err := e.io.readBatch(r.msgs)
@@ -121,6 +133,7 @@ func (r *reader) batch(msgs []received) {
 			peer, custom = newPeerAddr(m.fromAddr)
 		}
 		r.local = m.local
+		r.beginLending(m)
 		for data := m.buf[:m.n]; len(data) > 0; {
 			size := len(data)
 			if m.segment > 0 {
@@ -129,6 +142,7 @@ func (r *reader) batch(msgs []received) {
 			r.datagram(data[:size:size], peer, custom)
 			data = data[size:]
 		}
+		r.endLending()
 		m.fromAddr = nil
 	}
 	r.leave()
@@ -140,6 +154,53 @@ func (r *reader) batch(msgs []received) {
 	r.touched = r.touched[:0]
 	r.tx.finish()
 	r.counters.flush()
+}
+
+// lendRun is how many bytes a run must have for its segments to stay in the buffer of 64 KiB.
+const lendRun = bufferLarge / 2
+
+// beginLending lets the segments of a large run stay in the buffer they came in.
+func (r *reader) beginLending(m *received) {
+	r.msg = m
+	if m.n < lendRun || m.segment >= m.n || len(m.buf) != bufferLarge {
+		return
+	}
+	r.slab = newSlab(m.buf)
+	if r.session != nil {
+		r.session.core.slab = r.slab
+	}
+}
+
+// endLending is called at the end of a run. If segments are still there, they keep the buffer and the reader takes another.
+func (r *reader) endLending() {
+	slab := r.slab
+	if slab == nil {
+		return
+	}
+	r.slab = nil
+	if r.session != nil {
+		r.session.core.slab = nil
+	}
+	if slab.refs--; slab.refs == 0 {
+		slab.recycle()
+		return
+	}
+	r.msg.buf = getBuffer(bufferLarge)
+	r.session.core.pinned++
+	r.session.core.compact()
+}
+
+// stopLending is called when a run turns out to hold another session's datagrams too, with the lock of the first held: the
+// segments that it has lent move out.
+func (r *reader) stopLending() {
+	if r.slab == nil {
+		return
+	}
+	r.session.core.slab = nil
+	r.session.core.ownAll(r.slab)
+	r.slab.refs = 0
+	r.slab.recycle()
+	r.slab = nil
 }
 
 // settle ends a session's part in a batch: who waits is woken, and what is due is flushed.
@@ -325,7 +386,7 @@ func (r *reader) enter(s *UDPSession, key sessionKey) bool {
 		return false
 	}
 	r.session, r.key, r.only = s, key, false
-	s.core.cache, s.core.fineNow = &r.bufs, r.fineNow
+	s.core.cache, s.core.fineNow, s.core.slab = &r.bufs, r.fineNow, r.slab
 	if !s.touched {
 		s.touched = true
 		r.touched = append(r.touched, s)
@@ -335,6 +396,7 @@ func (r *reader) enter(s *UDPSession, key sessionKey) bool {
 
 func (r *reader) leave() {
 	if r.session != nil {
+		r.stopLending()
 		r.session.core.cache = nil
 		r.session.mu.Unlock()
 		r.session = nil

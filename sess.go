@@ -41,12 +41,12 @@ type UDPSession struct {
 
 	readDeadline  deadline
 	writeDeadline deadline
-	reading       bool   // a Read copies out, others wait
-	writing       bool   // a Write is under way, others wait
-	partial       []byte // pooled: the last segment read
-	partialOff    int    // what of it has been read
-	msgLeft       uint32 // segments of the message being read that are still queued
-	readErr       error  // what Read reports behind the data, once the session has failed
+	reading       bool        // a Read copies out, others wait
+	writing       bool        // a Write is under way, others wait
+	partial       recvSegment // the last segment read
+	partialOff    int         // what of it has been read
+	msgLeft       uint32      // segments of the message being read that are still queued
+	readErr       error       // what Read reports behind the data, once the session has failed
 	writeErr      error
 
 	closed     bool // Close was called

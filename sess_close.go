@@ -79,9 +79,8 @@ func (s *UDPSession) CloseRead() error {
 	}
 	s.readClosed = true
 	s.discardReceived()
-	if !s.reading && s.partial != nil {
-		putBuffer(s.partial)
-		s.partial = nil
+	if !s.reading {
+		s.releasePartial()
 	}
 	s.readCond.Broadcast()
 	due := s.core.tellWindow && !s.ended

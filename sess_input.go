@@ -18,6 +18,8 @@ func (s *UDPSession) input(p *packet, now millis, n *counters) {
 	case packetData:
 		s.countInput(c.input(p.segments, true, now), n)
 	}
+	slab := c.slab
+	c.slab = nil // what is recovered lies elsewhere
 	s.makeDecoder()
 	s.newestSeqID.Store(binary.LittleEndian.Uint32(p.all))
 	before := s.decoder.stats()
@@ -26,6 +28,7 @@ func (s *UDPSession) input(p *packet, now millis, n *counters) {
 			n.fecErrs++
 		}
 	}
+	c.slab = slab
 	after := s.decoder.stats()
 	after.addTo(before, n)
 }

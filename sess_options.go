@@ -155,8 +155,8 @@ func (s *UDPSession) takeLogs(packets []span) []logRecord {
 	if s.core.logMask == 0 {
 		return nil
 	}
-	for _, p := range packets {
-		s.core.note(logOutput, nil, p.end-p.start)
+	for i := range packets {
+		s.core.note(logOutput, nil, packets[i].size())
 	}
 	return s.core.takeLogs()
 }

@@ -20,7 +20,7 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	s.reading = true
-	if s.partial == nil && s.msgLeft == 0 {
+	if s.partial.data == nil && s.msgLeft == 0 {
 		s.msgLeft = s.core.peekSegments()
 	}
 	n := 0
@@ -30,6 +30,7 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 		s.mu.Unlock()
 		n += batch.copyTo(p[n:])
 		s.mu.Lock()
+		batch.release(&s.core)
 	}
 	s.reading = false
 	s.core.note(logRecv, nil, n)
@@ -54,7 +55,7 @@ func (s *UDPSession) beginRead(want int) error {
 		case s.readDeadline.passed():
 			return errTimeout
 		case s.reading:
-		case s.partial != nil || s.hasData():
+		case s.partial.data != nil || s.hasData():
 			return nil
 		case s.core.endOfStream() || s.readClosed:
 			return io.EOF
@@ -75,7 +76,8 @@ func (s *UDPSession) hasData() bool {
 	skipped := false
 	for n := s.core.peekSegments(); n > 0 && s.core.peekSize() == 0; n = s.core.peekSegments() {
 		for range n {
-			putBuffer(s.core.take())
+			seg := s.core.take()
+			s.core.freeReceived(&seg)
 		}
 		skipped = true
 	}
@@ -89,7 +91,7 @@ func (s *UDPSession) hasData() bool {
 
 // readTake is a run of segments taken out of the receive queue, to be copied without the lock.
 type readTake struct {
-	segs  [readBatch][]byte
+	segs  [readBatch]recvSegment
 	count int
 	first int  // where the first begins
 	keep  bool // the last is not read to its end and stays the session's
@@ -99,42 +101,55 @@ func (b *readTake) copyTo(p []byte) (n int) {
 	cache := bufferCaches.Get().(*bufferCache)
 	defer bufferCaches.Put(cache)
 	for i := range b.count {
-		data := b.segs[i]
+		seg := &b.segs[i]
 		if i == 0 {
-			n += copy(p, data[b.first:])
+			n += copy(p, seg.data[b.first:])
 		} else {
-			n += copy(p[n:], data)
+			n += copy(p[n:], seg.data)
 		}
-		if i < b.count-1 || !b.keep {
-			cache.put(data)
+		if seg.slab == nil && (i < b.count-1 || !b.keep) {
+			cache.put(seg.data)
 		}
 	}
 	return n
+}
+
+// release gives back what copyTo has not. The lock is held.
+func (b *readTake) release(c *core) {
+	n := b.count
+	if b.keep {
+		n--
+	}
+	for i := range n {
+		if b.segs[i].slab != nil {
+			c.freeReceived(&b.segs[i])
+		}
+	}
 }
 
 // takeSegments takes out of the receive queue what fits room: in message mode the rest of one message, in stream mode
 // all that is there. It reports whether there may be more for the same Read.
 func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
 	for b.count < readBatch && room > 0 {
-		data, from := s.partial, s.partialOff
-		if data == nil {
+		seg, from := s.partial, s.partialOff
+		if seg.data == nil {
 			if s.msgLeft == 0 && s.core.stream {
 				s.msgLeft = s.core.peekSegments()
 			}
 			if s.msgLeft == 0 {
 				return false
 			}
-			data, from = s.core.take(), 0
+			seg, from = s.core.take(), 0
 			s.msgLeft--
 		}
-		s.partial, s.partialOff = nil, 0
+		s.partial, s.partialOff = recvSegment{}, 0
 		if b.count == 0 {
 			b.first = from
 		}
-		b.segs[b.count] = data
+		b.segs[b.count] = seg
 		b.count++
-		if left := len(data) - from; left > room {
-			s.partial, s.partialOff = data, from+room
+		if left := len(seg.data) - from; left > room {
+			s.partial, s.partialOff = seg, from+room
 			b.keep = true
 			return false
 		} else {
@@ -149,8 +164,12 @@ func (s *UDPSession) endRead() (flush bool) {
 	if s.closed {
 		s.releaseReading()
 	}
-	if s.partial != nil || s.core.readable() > 0 || s.closed {
+	if s.partial.data != nil || s.core.readable() > 0 || s.closed {
 		s.readCond.Broadcast()
+	}
+	if s.core.sparse() {
+		s.core.own(&s.partial)
+		s.core.compact()
 	}
 	s.core.afterRead()
 	s.core.releaseIdle()
@@ -162,10 +181,7 @@ func (s *UDPSession) releaseReading() {
 	if s.reading {
 		return
 	}
-	if s.partial != nil {
-		putBuffer(s.partial)
-		s.partial = nil
-	}
+	s.releasePartial()
 	s.msgLeft = 0
 	s.core.releaseReceived()
 	s.core.releaseIdle()
@@ -177,8 +193,15 @@ func (s *UDPSession) discardReceived() {
 		return
 	}
 	for s.core.readable() > 0 {
-		putBuffer(s.core.take())
+		seg := s.core.take()
+		s.core.freeReceived(&seg)
 	}
 	s.msgLeft = 0
 	s.core.afterRead()
+}
+
+func (s *UDPSession) releasePartial() {
+	if s.partial.data != nil {
+		s.core.freeReceived(&s.partial)
+	}
 }

@@ -94,8 +94,7 @@ func (s *UDPSession) writeFailure() error {
 	return nil
 }
 
-// admit queues as much of p as the window takes, at most one batch, and returns how many bytes that was. It lets go of
-// the lock while it copies; the caller being the only Write, nothing else is queued meanwhile.
+// admit queues as much of p as the window takes, at most one batch, and returns how many bytes that was.
 func (s *UDPSession) admit(p []byte) (n int) {
 	c := &s.core
 	if c.stream {
@@ -106,7 +105,7 @@ func (s *UDPSession) admit(p []byte) (n int) {
 	if room <= 0 || len(p) == 0 {
 		return n
 	}
-	mss, start := c.mss, n
+	mss := c.mss
 	if cut := c.cut(c.sendEnd); cut < min(len(p), mss) && room > 1 {
 		return n + s.admitFirst(p[:min(len(p), mss)], cut)
 	}
@@ -115,31 +114,43 @@ func (s *UDPSession) admit(p []byte) (n int) {
 		c.delayWrite(s.now())
 		return n + len(p)
 	}
-	s.mu.Unlock()
-	var bufs [writeBatch][]byte
-	count := 0
-	cache := bufferCaches.Get().(*bufferCache)
-	for count < room && len(p) > 0 {
+	if len(p) >= slabLeast*mss || c.fill != nil {
+		return n + s.admitSlab(p, room)
+	}
+	for ; room > 0 && len(p) > 0; room-- {
 		m := min(len(p), mss)
-		if m > bufferSmall {
-			bufs[count] = append(cache.get()[:0], p[:m]...)
-		} else {
-			bufs[count] = append(getBuffer(m)[:0], p[:m]...)
-		}
+		c.enqueue(append(getBuffer(m)[:0], p[:m]...), 0)
 		p = p[m:]
 		n += m
-		count++
 	}
-	bufferCaches.Put(cache)
+	c.delayWrite(s.now())
+	return n
+}
+
+// admitSlab queues a large Write, or a part of it, in a slab. It lets go of the lock while it copies; the caller being the
+// only Write, nothing else is queued meanwhile.
+func (s *UDPSession) admitSlab(p []byte, room int) (n int) {
+	c := &s.core
+	mss := c.mss
+	stride := segmentHeaderSize + mss
+	slab, fits := c.fillSlab(stride)
+	count := min(room, fits, (len(p)+mss-1)/mss)
+	n = min(len(p), count*mss)
+	at := slab.used
+	slab.used += count * stride
+	c.filling = true
+	s.mu.Unlock()
+	for i := range count {
+		copy(slab.buf[at+i*stride+segmentHeaderSize:], p[i*mss:min((i+1)*mss, n)])
+	}
 	s.mu.Lock()
+	c.filling = false
 	if s.writeErr != nil || s.closed || c.ctl.finWanted {
-		for _, b := range bufs[:count] {
-			putBuffer(b)
-		}
-		return start
+		c.releaseIdle()
+		return 0
 	}
-	for _, b := range bufs[:count] {
-		c.enqueue(b, 0)
+	for i := range count {
+		c.enqueueSlab(slab, at+i*stride, min(mss, n-i*mss), stride)
 	}
 	if c.mss < mss {
 		c.recut()

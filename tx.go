@@ -16,6 +16,7 @@ type txScratch struct {
 	ep       *endpoint  // the socket of the batch
 	local    netip.Addr // of the session being flushed
 	batch    []outgoing
+	shared   int // bytes of the batch that are not in the arena
 	senders  []sender
 	again    []*UDPSession // have more to say once the batch is out
 	counters counters
@@ -45,7 +46,7 @@ var txPool = sync.Pool{New: func() any { return new(txScratch) }}
 // reserve makes room for packets of s behind what the arena holds already. It sends the batch first if s has another
 // socket or the arena is well filled. No lock may be held.
 func (tx *txScratch) reserve(ep *endpoint, need int) {
-	if tx.ep == ep && len(tx.w.arena)-tx.w.start >= max(need, txArena/4) {
+	if tx.ep == ep && tx.shared < txArena && len(tx.w.arena)-tx.w.start >= max(need, txArena/4) {
 		return
 	}
 	tx.send()
@@ -64,6 +65,7 @@ func (tx *txScratch) frame(s *UDPSession) (need int) {
 	w.headroom, w.tailroom, w.limit = s.ep.sealer.headroom(), s.ep.sealer.tailroom(), s.core.mtu
 	w.packets = w.packets[:0]
 	w.maxPackets = txPackets
+	w.shares = s.encoder == nil && s.ep.sealer.block == nil
 	k, p := 0, 0
 	if s.encoder != nil {
 		w.headroom += fecHeaderSize
@@ -141,7 +143,7 @@ func (tx *txScratch) send() {
 			tx.ep.wrote(sent, lost, err)
 		}
 		tx.release()
-		tx.w.start = 0
+		tx.w.start, tx.shared = 0, 0
 		again := tx.again
 		tx.again = nil
 		for _, s := range again {
@@ -170,6 +172,7 @@ func (tx *txScratch) release() {
 		f.s.transmitting = false
 		f.s.sends.end(f.s.sendTurn)
 		f.s.core.rate.settle(f.receipt, f.limited)
+		f.s.core.releaseHeld()
 		f.s.packetsSent += uint64(f.packets)
 		f.s.bytesOnWire += uint64(f.bytes)
 		if f.s.finished {
@@ -227,18 +230,32 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 		}
 	}
 	r := runBuilder{tx: tx, s: s}
-	sealer := s.ep.sealer
-	for _, p := range w.packets {
-		if err := sealer.seal(w.arena[p.start:p.end]); err != nil {
+	for i := range w.packets {
+		p := &w.packets[i]
+		datagram, err := tx.sealPacket(s.ep.sealer, p)
+		if err != nil {
 			tx.ep.wrote(0, 1, err)
 			continue
 		}
-		r.add(p)
+		r.add(datagram)
 		f.packets++
-		f.bytes += p.end - p.start
+		f.bytes += p.size()
 		f.limited += p.limited
 	}
 	r.end()
+}
+
+// sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory it lies in.
+func (tx *txScratch) sealPacket(sealer *sealer, p *span) ([]byte, error) {
+	datagram := tx.w.arena[p.start:p.end]
+	switch {
+	case p.shared == nil:
+		return datagram, sealer.seal(datagram)
+	case p.start == p.end:
+		tx.shared += len(p.shared)
+		return p.shared, nil
+	}
+	return datagram, sealer.sealFrom(datagram, p.shared)
 }
 
 // addPacket copies a parity packet behind the packets laid out. One that does not fit the MTU any more, because its group
@@ -250,7 +267,7 @@ func (tx *txScratch) addPacket(payload []byte, head, tail int, share *parityShar
 		return
 	}
 	copy(w.arena[w.start+head:], payload)
-	w.packets = append(w.packets, span{w.start, end, share.of(end - w.start)})
+	w.packets = append(w.packets, span{start: w.start, end: end, limited: share.of(end - w.start)})
 	w.start = end
 }
 
@@ -259,28 +276,30 @@ func (tx *txScratch) addPacket(payload []byte, head, tail int, share *parityShar
 type runBuilder struct {
 	tx    *txScratch
 	s     *UDPSession
-	run   span
+	run   []byte // with all the capacity behind it
 	count int
 	size  int
 }
 
-func (r *runBuilder) add(p span) {
-	size := p.end - p.start
-	maxBytes, maxSegments := r.tx.ep.maxRunBytes, r.tx.ep.maxRunSegments
-	joins := r.count > 0 && p.start == r.run.end && size <= r.size && (r.run.end-r.run.start)%r.size == 0 &&
-		r.count < maxSegments && p.end-r.run.start <= maxBytes
-	if !joins {
+// add takes a datagram whose capacity goes on as far as the memory it lies in.
+func (r *runBuilder) add(datagram []byte) {
+	n := len(r.run)
+	end := n + len(datagram)
+	joins := r.count > 0 && r.count < r.tx.ep.maxRunSegments && end <= r.tx.ep.maxRunBytes && end <= cap(r.run) &&
+		len(datagram) <= r.size && n%r.size == 0 && &r.run[:n+1][n] == &datagram[0]
+	if joins {
+		r.run = r.run[:end]
+	} else {
 		r.end()
-		r.run, r.size = span{start: p.start, end: p.start}, size
+		r.run, r.size = datagram, len(datagram)
 	}
-	r.run.end = p.end
 	r.count++
 }
 
 func (r *runBuilder) end() {
 	if r.count > 0 {
 		r.tx.batch = append(r.tx.batch, outgoing{
-			buf:     r.tx.w.arena[r.run.start:r.run.end],
+			buf:     r.run,
 			segment: r.size,
 			to:      r.s.peer.udp,
 			toAddr:  r.s.customAddr,
