@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 	"time"
 )
@@ -28,8 +29,8 @@ func newBulk(s *settings) *measurement {
 	for _, k := range kcpKinds {
 		m.add(k.name, true, measureBulk(s, streamTransfer(k.opener(s.window))))
 	}
-	m.add("TCP", false, measureBulk(s, streamTransfer(openTCP)))
-	m.add("quic-go", false, measureBulk(s, streamTransfer(openQUIC)))
+	m.add("TCP", false, measureBulk(s, streamTransfer(over(loopback, openTCP))))
+	m.add("quic-go", false, measureBulk(s, streamTransfer(over(loopback, openQUIC))))
 	for _, k := range rawKinds {
 		m.add(k.name, false, measureBulk(s, k.transfer(s.window)))
 	}
@@ -160,6 +161,22 @@ type streams struct {
 	client, server io.ReadWriter
 	close          func() // both, without waiting for data under way
 	resent         func() (packets, resent float64)
+}
+
+// path is how two ends reach each other: the host that the server listens on
+// and the one that the client dials.
+type path struct{ listen, dial string }
+
+var loopback = path{"127.0.0.1", "127.0.0.1"}
+
+// to is what a client dials for a server that listens on addr.
+func (p path) to(addr net.Addr) string {
+	_, port, _ := net.SplitHostPort(addr.String())
+	return net.JoinHostPort(p.dial, port)
+}
+
+func over(p path, open func(path) (*streams, error)) func() (*streams, error) {
+	return func() (*streams, error) { return open(p) }
 }
 
 // greet sends a byte, with which a server learns of a session of kcp or a

@@ -3,16 +3,15 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
 )
 
-// The summary stands between these lines of a document.
+// A table stands between two such lines of a document.
 const (
-	documentBegin = "<!-- bench: begin -->\n"
-	documentEnd   = "<!-- bench: end -->\n"
+	documentBegin = "<!-- %s: begin -->\n"
+	documentEnd   = "<!-- %s: end -->\n"
 )
 
 // documentColumns are the figures of the summary: one of each measurement, and
@@ -29,20 +28,22 @@ var documentColumns = []struct {
 
 // writeDocument replaces the summary in the document called name.
 func (r *report) writeDocument(name string) error {
-	text, err := os.ReadFile(name)
+	return replaceInDocument(name, "bench", r.documentSummary())
+}
+
+// replaceInDocument puts a text between the markers of that name.
+func replaceInDocument(name, marker, text string) error {
+	document, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	before, rest, begins := bytes.Cut(text, []byte(documentBegin))
-	_, after, ends := bytes.Cut(rest, []byte(documentEnd))
+	begin, end := fmt.Sprintf(documentBegin, marker), fmt.Sprintf(documentEnd, marker)
+	before, rest, begins := strings.Cut(string(document), begin)
+	_, after, ends := strings.Cut(rest, end)
 	if !begins || !ends {
-		return fmt.Errorf("%s has no lines %q and %q", name, strings.TrimSpace(documentBegin), strings.TrimSpace(documentEnd))
+		return fmt.Errorf("%s has no lines %q and %q", name, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
-	var b bytes.Buffer
-	b.Write(before)
-	b.WriteString(documentBegin + r.documentSummary() + documentEnd)
-	b.Write(after)
-	return os.WriteFile(name, b.Bytes(), 0o644)
+	return os.WriteFile(name, []byte(before+begin+text+end+after), 0o644)
 }
 
 // documentSummary is one table of all contenders that were measured.

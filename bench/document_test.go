@@ -23,7 +23,7 @@ func TestSummaryReplacesWhatStandsBetweenTheMarkers(t *testing.T) {
 	rep := newReport([]*measurement{bulk}, s, machine{CPU: "some processor", Cores: 2})
 
 	name := filepath.Join(t.TempDir(), "README.md")
-	text := "before\n" + documentBegin + "an old table\n" + documentEnd + "behind\n"
+	text := "before\n<!-- bench: begin -->\nan old table\n<!-- bench: end -->\nbehind\n"
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ func newEcho(s *settings, name, title string, size int) *measurement {
 	for _, k := range kcpKinds {
 		add(k.name, true, k.opener(s.window))
 	}
-	add("TCP", false, openTCP)
-	add("quic-go", false, openQUIC)
+	add("TCP", false, over(loopback, openTCP))
+	add("quic-go", false, over(loopback, openQUIC))
 	add("raw UDP", false, openRawEcho)
 	return m
 }

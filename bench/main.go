@@ -11,6 +11,7 @@
 //	go run . -sweep                       # windows 1024, 4096, 32768
 //	go run . -md -json r.json -svg r.svg  # for a document
 //	go run . -doc ../README.md -svg ../docs/bench.svg
+//	go run . -lossy -doc ../README.md     # over lines that lose packets, 3 minutes
 package main
 
 import (
@@ -44,6 +45,9 @@ func main() {
 // Progress and failures of single contenders go to log; if there were any of
 // the latter, run still reports the rest and returns an error.
 func run(s *settings, out, log io.Writer, stop <-chan os.Signal) (err error) {
+	if s.lossy {
+		return runLossy(s, out, log, stop)
+	}
 	plan := selected(newPlan(s), s.run)
 	if len(plan) == 0 {
 		return fmt.Errorf("nothing matches -run %q", s.run)

@@ -30,6 +30,7 @@ type settings struct {
 	json       string
 	svg        string
 	document   string
+	lossy      bool
 	cpuProfile string
 }
 
@@ -52,6 +53,7 @@ func parseSettings(name string, args []string) (*settings, error) {
 	f.StringVar(&s.json, "json", "", "write all figures to this `file` as JSON")
 	f.StringVar(&s.svg, "svg", "", "write a bar chart to this `file` as SVG")
 	f.StringVar(&s.document, "doc", "", "replace the summary between the markers in this `file`")
+	f.BoolVar(&s.lossy, "lossy", false, "compare TCP, QUIC and kcp over lines that lose packets, -time 1s for 60 s; Linux, as root")
 	f.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of the run to this `file`")
 	if err := f.Parse(args); err != nil {
 		return nil, err

@@ -48,12 +48,12 @@ func (k kcpKind) opener(window int) func() (*streams, error) {
 		if err != nil {
 			return nil, err
 		}
-		return openKCP(c)
+		return openKCP(c, loopback)
 	}
 }
 
-func openKCP(c *kcp.Config) (_ *streams, err error) {
-	l, err := c.Listen(context.Background(), "127.0.0.1:0")
+func openKCP(c *kcp.Config, p path) (_ *streams, err error) {
+	l, err := c.Listen(context.Background(), p.listen+":0")
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func openKCP(c *kcp.Config) (_ *streams, err error) {
 			closeAll()
 		}
 	}()
-	client, err := c.Dial(context.Background(), l.Addr().String())
+	client, err := c.Dial(context.Background(), p.to(l.Addr()))
 	if err != nil {
 		return nil, err
 	}

@@ -53,12 +53,12 @@ var quicTLS = sync.OnceValues(func() (c [2]*tls.Config, err error) {
 
 // openQUIC connects two ends over one stream of a quic-go connection with
 // its default settings.
-func openQUIC() (_ *streams, err error) {
+func openQUIC(p path) (_ *streams, err error) {
 	conf, err := quicTLS()
 	if err != nil {
 		return nil, err
 	}
-	l, err := quic.ListenAddr("127.0.0.1:0", conf[1], nil)
+	l, err := quic.ListenAddr(p.listen+":0", conf[1], nil)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func openQUIC() (_ *streams, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
-	dialled, err := quic.DialAddr(ctx, l.Addr().String(), conf[0], nil)
+	dialled, err := quic.DialAddr(ctx, p.to(l.Addr()), conf[0], nil)
 	if err != nil {
 		return nil, err
 	}

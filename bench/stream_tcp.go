@@ -9,14 +9,14 @@ import (
 
 // openTCP connects two ends over the kernel's TCP with its default settings
 // and, as Go has it, without Nagle's algorithm.
-func openTCP() (*streams, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+func openTCP(p path) (*streams, error) {
+	l, err := net.Listen("tcp4", p.listen+":0")
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
 	// The kernel completes the handshake before anyone accepts.
-	client, err := net.Dial("tcp4", l.Addr().String())
+	client, err := net.Dial("tcp4", p.to(l.Addr()))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@
 
 //go:build !race && !kcpbasic && (amd64 || arm64)
 
-// Package docs checks that what the documents tell readers to type works, and that what they point at is there.
 package docs
 
 import (
