@@ -40,7 +40,7 @@ func (e *engine) ask(ctx context.Context, s *end, returned <-chan struct{}) erro
 				return nil
 			}
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || due >= e.plan.duration() {
 			return nil
 		}
 		binary.BigEndian.PutUint64(msg, i)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/seedkcp/kcp"
@@ -13,6 +14,7 @@ import (
 // simulation is a network with a server in it: a dialer to that server, over a line that all sessions share.
 type simulation struct {
 	network  *simnet.Network
+	sched    *kcp.TimedSched // its own, so that a test can run it in virtual time
 	up, down *simnet.Link
 	server   *server
 	served   chan struct{}
@@ -24,17 +26,15 @@ const serverHost = "10.0.0.1"
 func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulation, error) {
 	// The windows bound what waits to be read. Sockets that overflow would be a fault that nobody has asked for.
 	n := simnet.New(p.seed, simnet.WithReceiveQueue(0))
-	s := &simulation{network: n, up: n.NewLink("up", p.up), down: n.NewLink("down", p.down), served: make(chan struct{})}
+	s := &simulation{
+		network: n, up: n.NewLink("up", p.up), down: n.NewLink("down", p.down),
+		sched: kcp.NewTimedSched(runtime.GOMAXPROCS(0)), served: make(chan struct{}),
+	}
 	n.Route("*", serverHost, s.up)
 	n.Route(serverHost, "*", s.down)
-	at, err := n.Listen(serverHost + ":5202")
+	l, err := s.listen(baseConfig(block))
 	if err != nil {
-		return nil, err
-	}
-	conf := baseConfig(block)
-	conf.AcceptBacklog = 2 * sessionsMost
-	l, err := conf.Serve(at)
-	if err != nil {
+		s.closeNetwork()
 		return nil, err
 	}
 	s.server = newServer(l, limits{24 * time.Hour, sessionsMost}, cryptOverhead, func(string, ...any) {})
@@ -45,12 +45,23 @@ func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulatio
 	return s, nil
 }
 
+func (s *simulation) listen(c *kcp.Config) (*kcp.Listener, error) {
+	at, err := s.network.Listen(serverHost + ":5202")
+	if err != nil {
+		return nil, err
+	}
+	c.AcceptBacklog, c.Scheduler = 2*sessionsMost, s.sched
+	return c.Serve(at)
+}
+
 func (s *simulation) dial(_ context.Context, c *kcp.Config) (*kcp.UDPSession, error) {
 	e, err := s.network.Listen("10.0.0.2:0")
 	if err != nil {
 		return nil, err
 	}
-	return c.Client(e, s.server.listener.Addr())
+	own := *c
+	own.Scheduler = s.sched
+	return own.Client(e, s.server.listener.Addr())
 }
 
 // query: the server is there.
@@ -66,5 +77,10 @@ func (s *simulation) lost() (up, down float64) {
 func (s *simulation) close() {
 	s.server.close()
 	<-s.served
+	s.closeNetwork()
+}
+
+func (s *simulation) closeNetwork() {
 	_ = s.network.Close() // it has no trace whose writer could fail
+	s.sched.Close()
 }
