@@ -78,7 +78,9 @@ func newBatchConn(conn net.PacketConn) batchConn {
 			return c
 		}
 	}
-	return newPortableConn(conn)
+	c := newPortableConn(conn)
+	c.chooseSources()
+	return c
 }
 
 // portableConn is the batchConn over the methods of any net.PacketConn, a datagram a call.
@@ -87,6 +89,8 @@ type portableConn struct {
 	udp  *net.UDPConn   // conn if it is exactly that: netip addresses then, and no allocation
 	peer netip.AddrPort // where udp is connected to
 	last atomic.Pointer[portablePeer]
+
+	source sourceChooser // of udp
 }
 
 // portablePeer keeps the net.Addr made for the last destination: most connections talk to one peer for a while.
@@ -101,6 +105,13 @@ func newPortableConn(conn net.PacketConn) *portableConn {
 		c.udp, c.peer = udp, connectedPeer(udp)
 	}
 	return c
+}
+
+// chooseSources makes answers leave from the address that was asked, where the system can.
+func (c *portableConn) chooseSources() {
+	if c.udp != nil {
+		c.source.ask(c.udp)
+	}
 }
 
 // connectedPeer is the address that conn is connected to, invalid if none.
@@ -138,14 +149,18 @@ func (c *portableConn) readBatch(p []received) (int, error) {
 	case !m.from.IsValid() && m.fromAddr == nil:
 		return 0, errNoSource
 	}
-	m.n, m.segment, m.local = n, n, netip.Addr{}
+	m.n, m.segment = n, n
 	return 1, nil
 }
 
 func (c *portableConn) read(m *received) (n int, err error) {
-	m.from, m.fromAddr = netip.AddrPort{}, nil
+	m.from, m.fromAddr, m.local = netip.AddrPort{}, nil, netip.Addr{}
 	if c.udp != nil {
-		n, m.from, err = c.udp.ReadFromUDPAddrPort(m.buf)
+		if c.source.asked.Load() {
+			n, m.from, m.local, err = c.source.read(c.udp, m.buf)
+		} else {
+			n, m.from, err = c.udp.ReadFromUDPAddrPort(m.buf)
+		}
 		m.from = unmapped(m.from)
 		return n, err
 	}
@@ -203,6 +218,9 @@ func (c *portableConn) write(datagram []byte, o *outgoing) error {
 	case !to.IsValid():
 		err = errNoDestination
 	default:
+		if source := o.local.Unmap(); c.source.chooses(source, to) {
+			return c.source.write(c.udp, datagram, to, source)
+		}
 		_, err = c.udp.WriteToUDPAddrPort(datagram, to)
 	}
 	return err
@@ -224,7 +242,11 @@ func (c *portableConn) maxRun() (bytes, segments int) { return maxRunBytes, 1 }
 
 func (c *portableConn) features() (gso, gro bool) { return false, false }
 
-func (c *portableConn) release() {}
+func (c *portableConn) release() {
+	if c.udp != nil {
+		c.source.release(c.udp)
+	}
+}
 
 // destination is where o goes on an IP socket, unmapped; invalid when it names no IP address.
 func (o *outgoing) destination() netip.AddrPort {

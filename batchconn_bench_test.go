@@ -22,7 +22,11 @@ var batchBenchModes = []struct {
 		t.Setenv("KCP_DISABLE_GRO", "1")
 		return newBatchConn(conn)
 	}},
-	{"portable", func(_ testing.TB, conn *net.UDPConn) batchConn { return newPortableConn(conn) }},
+	{"portable", func(_ testing.TB, conn *net.UDPConn) batchConn {
+		c := newPortableConn(conn)
+		c.chooseSources()
+		return c
+	}},
 }
 
 // BenchmarkBatchOneWay moves runs of 46 datagrams of 1400 bytes one way over loopback, a window of them at a time.

@@ -70,25 +70,16 @@ func (w *writeControl) encodeSource(source netip.Addr, inet6 bool) (space int) {
 
 // decodeControl reads the segment size (0 if none was told) and the local address from the control data of a message.
 func decodeControl(b []byte) (segment int, local netip.Addr) {
-	for len(b) >= controlDataOffset {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
-		n := int(h.Len)
-		if n < controlDataOffset || n > len(b) {
-			break
+	for {
+		level, kind, data, rest, ok := nextAncillary(b)
+		if !ok {
+			return segment, answerable(local)
 		}
-		data := b[controlDataOffset:n]
-		switch {
-		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 4:
+		if level == unix.IPPROTO_UDP && kind == unix.UDP_GRO && len(data) >= 4 {
 			segment = int(int32(binary.NativeEndian.Uint32(data)))
-		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			local = netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Spec_dst)
-		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-			local = netip.AddrFrom16((*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0])).Addr).Unmap()
+		} else if a := systemSource.address(level, kind, data); a.IsValid() {
+			local = a
 		}
-		b = b[min(unix.CmsgSpace(len(data)), len(b)):]
+		b = rest
 	}
-	if local.IsMulticast() || local.IsUnspecified() {
-		local = netip.Addr{} // no address to answer from
-	}
-	return segment, local
 }

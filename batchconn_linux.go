@@ -59,15 +59,13 @@ type linuxConn struct {
 	peer    netip.AddrPort // where the socket is connected to, else invalid
 	gso     gsoState
 	gro     atomic.Bool
-	options []socketOption // as they were before
+	options socketOptions // as they were before
 	reader  *linuxReader
 	writers sync.Pool // of *linuxWriter
 	// basic takes over for good when blocked is set: the kernel or a sandbox does not let the calls through.
 	basic   *portableConn
 	blocked atomic.Bool
 }
-
-type socketOption struct{ level, name, value int }
 
 // newPlatformConn returns the batchConn for conn, nil if the system offers nothing better than the portable one.
 func newPlatformConn(conn *net.UDPConn) batchConn {
@@ -110,25 +108,11 @@ func (c *linuxConn) probe(fd int) bool {
 	c.gso.init(err == nil && !envSwitch(envDisableGSO))
 	gro := !envSwitch(envDisableGRO)
 	// Control messages are looked at in any case: the socket's owner may have wishes of its own.
-	c.gro.Store(c.setOption(fd, unix.IPPROTO_UDP, unix.UDP_GRO, boolInt(gro)) && gro)
+	c.gro.Store(c.options.set(uintptr(fd), unix.IPPROTO_UDP, unix.UDP_GRO, boolInt(gro)) && gro)
 	if sa, err := unix.Getsockname(fd); err == nil && unspecified(sa) && !c.peer.IsValid() {
-		// Where it fails the kernel chooses the source address of answers, as it does without it. A dual-stack socket
-		// has both: for IPv4 the second is the better one, it names our address when a broadcast one was asked.
-		if c.inet6 {
-			c.setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-		}
-		c.setOption(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		// Where it fails the kernel chooses the source address of answers, as it does without it.
+		askDestination(uintptr(fd), &c.options)
 	}
-	return true
-}
-
-// setOption sets a socket option and keeps its old value for release; false if the kernel does not have it.
-func (c *linuxConn) setOption(fd, level, name, value int) bool {
-	old, err := unix.GetsockoptInt(fd, level, name)
-	if err != nil || unix.SetsockoptInt(fd, level, name, value) != nil {
-		return false
-	}
-	c.options = append(c.options, socketOption{level, name, old})
 	return true
 }
 
@@ -182,7 +166,8 @@ func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 // block leaves the socket to the portable path from now on, which cannot take runs apart.
 func (c *linuxConn) block() {
 	c.gso.disable()
-	c.release()
+	c.resetOptions()
+	c.basic.chooseSources()
 	c.blocked.Store(true)
 }
 
@@ -198,11 +183,12 @@ func (c *linuxConn) maxRun() (bytes, segments int) {
 func (c *linuxConn) features() (gso, gro bool) { return c.gso.enabled(), c.gro.Load() }
 
 func (c *linuxConn) release() {
+	c.basic.release()
+	c.resetOptions()
+}
+
+func (c *linuxConn) resetOptions() {
 	// It fails only on a closed socket, where there is nothing to reset.
-	_ = c.raw.Control(func(fd uintptr) {
-		for _, o := range c.options {
-			_ = unix.SetsockoptInt(int(fd), o.level, o.name, o.value)
-		}
-	})
+	_ = c.raw.Control(c.options.reset)
 	c.gro.Store(false)
 }

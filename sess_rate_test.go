@@ -5,6 +5,7 @@ package kcp
 import (
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"testing"
@@ -45,7 +46,7 @@ func (m *rateMeter) seconds(from, to time.Duration) (most, least int) {
 		m.bytes = append(m.bytes, 0)
 	}
 	sum := 0
-	least = 1 << 62
+	least = math.MaxInt
 	for ms := first; ms < last; ms++ {
 		if sum += m.bytes[ms]; ms < first+999 {
 			continue
