@@ -45,6 +45,14 @@ func (c *bufferCache) get() []byte {
 	return b[:]
 }
 
+// getSize returns a buffer like getBuffer(n).
+func (c *bufferCache) getSize(n int) []byte {
+	if n > bufferSmall && n <= bufferPacket {
+		return c.get()[:n]
+	}
+	return getBuffer(n)
+}
+
 // put is putBuffer: b may be of any size.
 func (c *bufferCache) put(b []byte) {
 	if bufferDebug || cap(b) != bufferPacket {

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -92,5 +93,56 @@ func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
 				socket.Close()
 			}
 		})
+	}
+}
+
+// On a short path a large window is not filled ahead of what leaves, but a peer whose program does not read yet does not
+// hold up a Write that fits the window: two programs that write much before they read would wait for each other.
+func TestLargeWindowTakesAWriteThatNobodyReads(t *testing.T) {
+	connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
+		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, SendWindow: 8192, ReceiveWindow: 1500}
+		a, b, _ := w.pair(c)
+		want := pattern(8<<20, 9)
+		for _, s := range []*UDPSession{a, b} {
+			_ = s.SetWriteDeadline(time.Now().Add(time.Minute))
+			if n, err := s.Write(want); err != nil {
+				t.Fatalf("Write queued %d of %d bytes: %v", n, len(want), err)
+			}
+		}
+		for _, s := range []*UDPSession{a, b} {
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("the bytes differ, error %v", err)
+			}
+			s.mu.Lock()
+			if !s.core.flight.short() {
+				t.Error("the path does not count as short: the test shows nothing")
+			}
+			s.mu.Unlock()
+		}
+		a.SetLinger(0)
+		b.SetLinger(0)
+		a.Close()
+		b.Close()
+	})
+}
+
+func TestWriteLimit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		window, peer, inFlight, limit uint32
+		least                         int64
+		want                          uint32
+	}{
+		"small window":              {window: 512, peer: 4000, inFlight: 100, limit: 2000, least: 1e6, want: 512},
+		"short path":                {window: 8192, peer: 4000, inFlight: 100, limit: 2000, least: 1e6, want: 4000},
+		"short path, little flight": {window: 8192, peer: 4000, inFlight: 100, limit: 200, least: 1e6, want: writeLeast},
+		"peer's window is full":     {window: 8192, peer: 100, inFlight: 100, limit: 200, least: 1e6, want: 8192},
+		"long path":                 {window: 8192, peer: 4000, inFlight: 100, limit: 200, least: 20e6, want: 8192},
+		"path not known yet":        {window: 8192, peer: 4000, inFlight: 100, limit: 200, want: 8192},
+	} {
+		c := core{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), flight: flightLimit{limit: tt.limit, least: tt.least}}
+		if got := c.writeLimit(); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
 	}
 }

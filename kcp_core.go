@@ -178,8 +178,8 @@ func (c *core) setNoDelay(noDelay, interval, resend, nc int) {
 
 // getBuffer returns a pooled buffer of length n.
 func (c *core) getBuffer(n int) []byte {
-	if c.cache != nil && n > bufferSmall && n <= bufferPacket {
-		return c.cache.get()[:n]
+	if c.cache != nil {
+		return c.cache.getSize(n)
 	}
 	return getBuffer(n)
 }

@@ -92,6 +92,9 @@ func (f *flightLimit) round(took int64) {
 	}
 }
 
+// short reports whether rounds have shown a short path.
+func (f *flightLimit) short() bool { return f.least > 0 && f.least < flightPath }
+
 // holds reports whether another segment has to wait.
 func (f *flightLimit) holds(inFlight uint32) bool {
 	if inFlight < f.limit {

@@ -207,7 +207,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 	if c.readable() > 0 || c.ctl.hasPeerFinal || c.connecting || s.ended {
 		s.readCond.Broadcast()
 	}
-	if c.queued() <= c.sndWnd-c.sndWnd/writeShare || s.ended {
+	if limit := c.writeLimit(); c.queued() <= limit-limit/writeShare || s.ended {
 		s.writeCond.Broadcast()
 	}
 	if s.ended {

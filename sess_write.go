@@ -69,14 +69,14 @@ func (s *UDPSession) beginWrite() error {
 // waitWritable waits, with the lock held, until the send window has room. A call that reads the socket itself meanwhile
 // goes on reading until a share of the window is free, as one that waits to be woken does.
 func (s *UDPSession) waitWritable() error {
-	for limit := s.core.sndWnd; ; {
+	for limit := s.core.writeLimit(); ; {
 		if err := s.writeFailure(); err != nil || s.core.queued() < limit {
 			return err
 		}
 		s.arm(s.now())
 		s.writeDeadline.arm(&s.writeCond)
 		read := s.wait(&s.writeCond)
-		if limit = s.core.sndWnd; read {
+		if limit = s.core.writeLimit(); read {
 			limit -= limit / writeShare
 		}
 	}
@@ -101,7 +101,7 @@ func (s *UDPSession) admit(p []byte) (n int) {
 		n = len(p) - len(c.fillLast(p))
 		p = p[n:]
 	}
-	room := min(int(c.sndWnd)-int(c.queued()), writeBatch)
+	room := min(int(c.writeLimit())-int(c.queued()), writeBatch)
 	if room <= 0 || len(p) == 0 {
 		return n
 	}
@@ -117,12 +117,14 @@ func (s *UDPSession) admit(p []byte) (n int) {
 	if len(p) >= slabLeast*mss || c.fill != nil {
 		return n + s.admitSlab(p, room)
 	}
+	cache := bufferCaches.Get().(*bufferCache)
 	for ; room > 0 && len(p) > 0; room-- {
 		m := min(len(p), mss)
-		c.enqueue(append(getBuffer(m)[:0], p[:m]...), 0)
+		c.enqueue(append(cache.getSize(m)[:0], p[:m]...), 0)
 		p = p[m:]
 		n += m
 	}
+	bufferCaches.Put(cache)
 	c.delayWrite(s.now())
 	return n
 }
