@@ -53,13 +53,14 @@ func askDestination(fd uintptr, options *socketOptions) bool {
 
 // appendSource appends the message that makes a datagram leave from source. The interface in it stays 0: the route, or
 // the destination's zone, chooses that.
-func appendSource(b []byte, source netip.Addr) []byte {
+func appendSource(b []byte, source netip.Addr) []byte { return systemSource.append(b, source) }
+
+func (c *sourceCodec) append(b []byte, source netip.Addr) []byte {
 	if !source.Is4() {
 		address := source.As16()
 		return appendAncillary(b, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo, 0, address[:])
 	}
 	address := source.As4()
-	c := &systemSource
 	return appendAncillary(b, unix.IPPROTO_IP, c.send, c.size, c.sourceAt, address[:])
 }
 
@@ -91,13 +92,15 @@ func nextAncillary(b []byte) (level, kind int, data, rest []byte, ok bool) {
 
 // parseDestination returns the address that a datagram was sent to, invalid if b does not tell or it is no address to
 // answer from.
-func parseDestination(b []byte) (local netip.Addr) {
+func parseDestination(b []byte) netip.Addr { return systemSource.parse(b) }
+
+func (c *sourceCodec) parse(b []byte) (local netip.Addr) {
 	for {
 		level, kind, data, rest, ok := nextAncillary(b)
 		if !ok {
 			return answerable(local)
 		}
-		if a := systemSource.address(level, kind, data); a.IsValid() {
+		if a := c.address(level, kind, data); a.IsValid() {
 			local = a
 		}
 		b = rest

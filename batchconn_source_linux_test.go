@@ -113,18 +113,15 @@ func TestLocalAddressOfTheOtherFamilyIsIgnored(t *testing.T) {
 
 // The formats of all systems are tried on this one.
 func TestSourceCodecs(t *testing.T) {
-	system := systemSource
-	defer func() { systemSource = system }()
 	for name, c := range map[string]sourceCodec{
-		"this system": system,
+		"this system": systemSource,
 		"FreeBSD":     {option: 7, receive: 7, send: 7, size: 4},
 		"Darwin":      {option: 26, receive: 26, send: 26, size: 12, destination: 8, sourceAt: 4},
 	} {
-		systemSource = c
 		other := appendAncillary(nil, unix.SOL_SOCKET, 29, 16, 0, []byte("a time stamp"))
 		for _, address := range []string{"192.0.2.1", "2001:db8::1", "fe80::1"} {
 			source := netip.MustParseAddr(address)
-			sent := appendSource(nil, source)
+			sent := c.append(nil, source)
 			// What was sent, and what is received when the datagram had that destination.
 			at, size := c.sourceAt, c.size
 			if source.Is6() {
@@ -139,21 +136,21 @@ func TestSourceCodecs(t *testing.T) {
 				received = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size, c.destination, source.AsSlice())
 			}
 			for _, b := range [][]byte{received, append(append([]byte(nil), other...), received...), append(received[:len(received):len(received)], other...)} {
-				if got := parseDestination(b); got != source {
+				if got := c.parse(b); got != source {
 					t.Errorf("%s: % x was sent to %v, want %v", name, b, got, source)
 				}
 			}
 			for n := range received {
-				parseDestination(received[:n:n])
+				c.parse(received[:n:n])
 			}
 		}
 		for _, bad := range []string{"224.0.0.1", "0.0.0.0", "255.255.255.255", "ff02::1", "::"} {
 			a := netip.MustParseAddr(bad)
-			b := appendSource(nil, a)
+			b := c.append(nil, a)
 			if a.Is4() {
 				b = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size, c.destination, a.AsSlice())
 			}
-			if got := parseDestination(b); got.IsValid() {
+			if got := c.parse(b); got.IsValid() {
 				t.Errorf("%s: an answer would leave from %v", name, got)
 			}
 		}
