@@ -58,6 +58,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	}
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
 	s.accepted = true
+	s.demandProof(l.opts.amplification)
 	if d.add(s) != nil {
 		return nil
 	}

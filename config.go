@@ -71,6 +71,12 @@ type Config struct {
 	// AcceptBacklog is how many new sessions wait for Accept; beyond it they are refused. Default 128.
 	AcceptBacklog int
 
+	// AmplificationLimit bounds what an accepted session sends to an address that has not yet proved to receive: this many
+	// times the bytes that came from it, and one datagram besides, or ten where the cipher authenticates who asks. It keeps
+	// the listener from being used to flood strangers whose address was forged. A peer proves itself by its first
+	// acknowledgement, so that an answer of several datagrams takes one round trip more. Default 3; negative: no bound.
+	AmplificationLimit int
+
 	// OnSocketError is told of errors of the socket: op is "read" or "write". They end nothing (see SocketStats, which
 	// counts them); a socket that has been closed is no such error and shows in Read, Write and Accept. It is called
 	// outside all locks, on a goroutine of its own, at most once a second for each socket and op, and not while an
@@ -108,6 +114,7 @@ type options struct {
 	idleTimeout                   time.Duration
 	waitPeer                      bool
 	backlog                       int
+	amplification                 int // 0: no bound
 	onSocketError                 func(op string, err error)
 	sockets                       int
 	sched                         *TimedSched
@@ -196,6 +203,12 @@ func (o *options) finish(c *Config) error {
 	}
 	if o.idleTimeout < 0 {
 		return badArgument("Config.IdleTimeout", o.idleTimeout, "0 or more")
+	}
+	switch {
+	case c.AmplificationLimit == 0:
+		o.amplification = amplificationDefault
+	case c.AmplificationLimit > 0:
+		o.amplification = min(c.AmplificationLimit, amplificationMost)
 	}
 	if o.sched == nil {
 		o.sched = SystemTimedSched

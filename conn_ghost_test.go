@@ -107,7 +107,7 @@ func TestOldPeersNewConversationReplaces(t *testing.T) {
 		old.write([]byte("first"))
 		first := w.accept(l)
 		connWantRead(t, first, "first")
-		time.Sleep(time.Second)
+		time.Sleep(2 * proveAfter.duration())
 		old.set(func() { old.restart(6) })
 		old.write([]byte("second"))
 		second := w.accept(l)

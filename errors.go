@@ -75,6 +75,11 @@ var (
 		text:    "kcp: the socket has been closed",
 		matches: []error{net.ErrClosed, io.ErrClosedPipe},
 	}
+	// errUnproved: an out-of-band packet would be more than may be sent to an
+	// address that has not proved to receive.
+	errUnproved error = &connError{
+		text: "kcp: the peer's address is not validated yet",
+	}
 	// errNoOption: the socket does not have what was asked for. It matches
 	// errors.ErrUnsupported.
 	errNoOption error = &connError{

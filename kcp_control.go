@@ -197,6 +197,7 @@ func (c *core) inputHello(m *controlSet) {
 	}
 	if m.heard == ctl.incarnation {
 		ctl.confirmed = true
+		c.addr.prove()
 	} else {
 		ctl.peerAsks = true
 	}
@@ -263,6 +264,10 @@ func (f *flusher) control() bool {
 	}
 	var buf [maxControl]byte
 	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m)) {
+		if c.addr.broke && m.has[ctlReset] {
+			// The session ends without a word: it must not wait for leave to say it.
+			ctl.resetSent, ctl.resetDue = true, false
+		}
 		return false
 	}
 	c.controlSent(&m, f.now)

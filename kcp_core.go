@@ -63,6 +63,7 @@ type core struct {
 
 	ctl   controlState
 	life  liveness
+	addr  addressCheck
 	stats coreStats
 
 	fill      *slab   // has room for the next Write's segments, or nil
@@ -214,6 +215,10 @@ func (c *core) window() uint16 {
 
 // nextEvent returns when the state machine next needs a flush: exactly, or never.
 func (c *core) nextEvent(now millis) millis {
+	if c.addr.broke {
+		// All that is due waits for the peer's proof, or for another word of it.
+		return max(min(c.addr.probeAt, c.lifeEvent()), now)
+	}
 	if c.askWindow || c.tellWindow || c.ctl.urgent() {
 		return now
 	}
@@ -221,6 +226,9 @@ func (c *core) nextEvent(now millis) millis {
 	at := min(c.ackAt, c.flushAt, c.probeAt)
 	if c.connecting {
 		at = min(at, c.connectAt)
+	}
+	if c.addr.open {
+		at = min(at, c.addr.probeAt)
 	}
 	at = min(at, c.sendEvent(now), c.controlEvent(), c.lifeEvent())
 	return max(at, now)

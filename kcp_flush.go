@@ -14,8 +14,11 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 	c.detectTimeouts(now)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
-	if !more {
+	if !more || c.addr.broke {
 		more = !f.control()
+	}
+	if c.addr.open {
+		more = f.prove(more)
 	}
 	w.finish()
 	if !more && c.flushAt <= now {
@@ -48,9 +51,26 @@ func (f *flusher) begin() {
 }
 
 func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
-	if f.w.open && f.w.room() < segmentHeaderSize+len(data) {
+	n := segmentHeaderSize + len(data)
+	if f.w.open && f.w.room() < n {
 		f.hello()
 	}
+	a, cost := &f.c.addr, 0
+	if a.open {
+		cost = f.w.cost(n)
+		if !a.allows(cost, a.reserve(f.w.frame()+segmentHeaderSize), f.now) {
+			return false
+		}
+	}
+	if !f.lay(cmd, frg, ts, sn, data) {
+		return false
+	}
+	a.left -= cost
+	return true
+}
+
+// lay is put for what has its allowance.
+func (f *flusher) lay(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 	b := f.w.next(segmentHeaderSize + len(data))
 	if b == nil {
 		return false
@@ -65,7 +85,7 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 // push writes the PUSH of a segment. One that fills a datagram and lies in a slab stays there, where the writer can use
 // that, and gets its header in front.
 func (f *flusher) push(sn seqNum, seg *sendSegment, ts uint32) bool {
-	if !f.w.shares || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
+	if !f.w.shares || f.c.addr.open || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
 	}
 	if f.w.open {

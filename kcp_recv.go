@@ -20,7 +20,8 @@ func (c *core) receive(s *segment, now millis) {
 	if c.refuse(s) {
 		return
 	}
-	if c.newestAt < 0 || int32(s.ts-c.newestTS) > 0 {
+	if !s.sn.before(c.rcvNxt) && (c.newestAt < 0 || int32(s.ts-c.newestTS) > 0) {
+		// What lies below may bear no clock at all: see addressCheck.
 		c.newestTS, c.newestAt = s.ts, now
 	}
 	at := c.readNxt.distance(s.sn) + 1

@@ -161,6 +161,7 @@ func (c *core) drop(sn seqNum) {
 // acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
 // transmission of a segment in flight changes nothing.
 func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
+	c.addr.acknowledged(sn, ts)
 	if c.ring == nil || sn.before(c.sendUna) || !sn.before(c.sendNxt) || !c.ring.isOutstanding(sn) {
 		return -1
 	}
@@ -169,6 +170,9 @@ func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
 	if int32(ts-seg.firstTS) < 0 || int32(lastTS-ts) < 0 {
 		c.stats.badFields++
 		return -1
+	}
+	if c.addr.open && (ts == lastTS || ts == seg.firstTS) {
+		c.addr.prove()
 	}
 	rtt = -1
 	if ts == lastTS {

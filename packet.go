@@ -55,6 +55,17 @@ func (w *packetWriter) next(n int) []byte {
 	return b
 }
 
+// frame is what a packet has besides its segments.
+func (w *packetWriter) frame() int { return w.headroom + w.tailroom }
+
+// cost returns by how many bytes the packets grow with a segment of n bytes.
+func (w *packetWriter) cost(n int) int {
+	if w.open && n <= w.room() {
+		return n
+	}
+	return w.frame() + n
+}
+
 // room returns the bytes that are free in the open packet, 0 if none is open.
 func (w *packetWriter) room() int {
 	if !w.open {

@@ -254,6 +254,7 @@ func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
 	if s.accepted {
 		s.local = r.local
 	}
+	s.core.addr.heard(size, r.now)
 	s.packetsIn++
 	s.bytesIn += uint64(size)
 	s.core.note(logInput, nil, size)

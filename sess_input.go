@@ -75,7 +75,7 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 	}
 	var first segment
 	if _, status := parseSegment(p.segments, &first); status != parseOK || first.cmd != cmdPush ||
-		first.sn >= wndInitial && !first.sn.before(c.rcvNxt) {
+		first.sn >= wndInitial && !first.sn.before(c.rcvNxt) || c.isProbe(&first) {
 		return originPeer
 	}
 	switch m := findControl(p.segments); {

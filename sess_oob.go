@@ -108,20 +108,35 @@ func (s *UDPSession) GetOOBMaxSize() int {
 }
 
 func (s *UDPSession) oobMax() int {
-	return max(0, s.mtu-s.ep.sealer.headroom()-s.ep.sealer.tailroom()-oobHeader)
+	return max(0, s.mtu-s.overOOB())
+}
+
+// overOOB is what an out-of-band datagram has besides its payload.
+func (s *UDPSession) overOOB() int {
+	return s.ep.sealer.headroom() + s.ep.sealer.tailroom() + oobHeader
 }
 
 // SendOOB sends data in a datagram of its own, once: it may be lost, doubled or overtaken, and nothing acknowledges it.
-// It fails for data that is empty or longer than GetOOBMaxSize, on a session that has ended, and without a nonce.
+// It fails for data that is empty or longer than GetOOBMaxSize, on a session that has ended, without a nonce, and on an
+// accepted session beyond what may be sent before the peer has proved to receive at its address
+// (Config.AmplificationLimit).
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
 	local, err := s.local, s.writeErr
 	if most := s.oobMax(); err == nil && (len(data) == 0 || len(data) > most) {
 		err = badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
 	}
+	if a := &s.core.addr; err == nil && a.open && !a.allows(s.overOOB()+len(data), a.reserve(s.overhead()+segmentHeaderSize), s.now()) {
+		a.broke = false // what the session itself has to say may be smaller
+		s.arm(s.now())
+		err = errUnproved
+	}
 	if err != nil {
 		s.mu.Unlock()
 		return err
+	}
+	if s.core.addr.open {
+		s.core.addr.left -= s.overOOB() + len(data)
 	}
 	turn := s.sends.begin()
 	s.mu.Unlock()

@@ -56,7 +56,7 @@ func TestOOBBothWays(t *testing.T) {
 			t.Run(fmt.Sprint(crypt.name, shards), func(t *testing.T) {
 				c := Config{BlockCrypt: crypt.block, DataShards: shards.data, ParityShards: shards.parity, MTU: 1200}
 				inSession(t, c, func(t *testing.T, client, server *UDPSession) {
-					time.Sleep(time.Second) // what opened the session is acknowledged
+					time.Sleep(2 * proveAfter.duration()) // what opened the session is acknowledged, the address proved
 					for name, ends := range map[string][2]*UDPSession{"to the server": {client, server}, "to the client": {server, client}} {
 						from, to := ends[0], ends[1]
 						most := from.GetOOBMaxSize()
@@ -105,7 +105,7 @@ func TestOOBLargestPacketFillsTheMTU(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 3, ParityShards: 1})
 		defer n.close()
-		time.Sleep(time.Second)
+		time.Sleep(2 * proveAfter.duration())
 		var w wire
 		n.net.SetTap(w.tap(n.client))
 		for _, mtu := range []int{1400, 1500, 600} {

@@ -43,6 +43,10 @@ type Stats struct {
 	// reset and of keepalive. A deployed peer does not.
 	PeerExtended bool
 
+	// AddressProved says that the peer is known to receive at its address, or that this need not be known: the session was
+	// dialled, or Config.AmplificationLimit is negative. Before, little is sent.
+	AddressProved bool
+
 	OOBDropped uint64 // out-of-band packets dropped because the handler was too slow
 
 	FECGroupsComplete  uint64 // all data packets arrived by themselves
@@ -77,7 +81,7 @@ func (s *UDPSession) Stats() Stats {
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
-		PeerExtended: c.ctl.known(), OOBDropped: s.oob.dropped.Load(),
+		PeerExtended: c.ctl.known(), AddressProved: !c.addr.open, OOBDropped: s.oob.dropped.Load(),
 	}
 	if !c.cc.off {
 		st.CongestionWindow = int(c.cc.window)

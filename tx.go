@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -19,6 +20,8 @@ type txScratch struct {
 	shared   int // bytes of the batch that are not in the arena
 	senders  []sender
 	again    []*UDPSession // have more to say once the batch is out
+	copies   int           // of each packet of the session being flushed, besides itself
+	parity   int           // bytes of parity that may be sent for it
 	counters counters
 }
 
@@ -30,6 +33,7 @@ type sender struct {
 	more    bool
 	limited int         // bytes that count against the rate limit
 	receipt rateReceipt // what was charged for them
+	unused  int         // of the allowance for parity
 	logs    []logRecord // are reported once the turn is over: the logger may call what waits for that
 }
 
@@ -113,6 +117,10 @@ func (tx *txScratch) flush(s *UDPSession) {
 		s.sendTurn = s.sends.begin()
 	}
 	receipt := s.core.rate.receipt()
+	tx.copies, tx.parity = s.core.addr.copies(tx.w.packets, int(s.dup.Load())), math.MaxInt
+	if s.transmitting && s.encoder != nil {
+		tx.parity = s.core.addr.lend()
+	}
 	logs := s.takeLogs(tx.w.packets)
 	tx.local = s.local
 	s.mu.Unlock()
@@ -121,11 +129,12 @@ func (tx *txScratch) flush(s *UDPSession) {
 		from := len(tx.batch)
 		f := sender{s: s, more: more, receipt: receipt, logs: logs}
 		tx.seal(s, &f)
-		once, copies := tx.batch[from:], int(s.dup.Load())
-		for range copies {
+		f.unused = tx.parity
+		once := tx.batch[from:]
+		for range tx.copies {
 			tx.batch = append(tx.batch, once...)
 		}
-		f.multiply(1 + copies)
+		f.multiply(1 + tx.copies)
 		tx.senders = append(tx.senders, f)
 	} else {
 		s.log.Load().report(logs)
@@ -173,6 +182,7 @@ func (tx *txScratch) release() {
 		f.s.sends.end(f.s.sendTurn)
 		f.s.core.rate.settle(f.receipt, f.limited)
 		f.s.core.releaseHeld()
+		f.s.core.addr.giveBack(f.unused)
 		f.s.packetsSent += uint64(f.packets)
 		f.s.bytesOnWire += uint64(f.bytes)
 		if f.s.finished {
@@ -266,6 +276,11 @@ func (tx *txScratch) addPacket(payload []byte, head, tail int, share *parityShar
 	if end > len(w.arena) || len(payload) > fecHeaderSize+w.limit {
 		return
 	}
+	cost := (end - w.start) * (1 + tx.copies)
+	if cost > tx.parity {
+		return // an address that has not proved to receive gets no more
+	}
+	tx.parity -= cost
 	copy(w.arena[w.start+head:], payload)
 	w.packets = append(w.packets, span{start: w.start, end: end, limited: share.of(end - w.start)})
 	w.start = end
