@@ -37,31 +37,57 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		}
 		d.waits.drop(key)
 	}
+	if l != nil && d.admission.answered(&first, &key, r.now) {
+		d.mu.Unlock()
+		return nil
+	}
 	rivals, ok := d.rivals(&key.peer, &first, &m)
 	d.mu.Unlock()
-	// Who begins a session has received nothing of it yet: an una says that this one has another end somewhere.
-	opens := first.cmd == cmdPush && uint32(first.sn) < wndInitial && first.una == 0
-	if l == nil || !opens || !ok || l.full() {
+	if l == nil || !opens(&first) || !ok {
 		if l != nil && first.cmd == cmdWask {
 			// Somebody who waits for a listener to be there. No session opens for it.
 			r.answerStray(key, custom)
 			return nil
 		}
 		r.counters.inErrs++
-		if !opens {
+		if !opens(&first) {
 			r.answerUnknown(&first, &m, key, custom)
 		}
 		return nil
 	}
-	for _, s := range rivals {
-		s.replaced()
+	switch v := r.pass(l, &key, custom, len(rivals) > 0); v {
+	case verdictPending, verdictProved:
+		for _, s := range rivals {
+			s.replaced()
+		}
+		return r.open(l, &key, custom, v == verdictProved)
+	case verdictRefused:
+		r.counters.inErrs++
 	}
+	return nil
+}
+
+// opens reports whether a segment begins a session. Who begins one has received nothing of it yet: an una says that this
+// one has another end somewhere.
+func opens(s *segment) bool { return s.cmd == cmdPush && uint32(s.sn) < wndInitial && s.una == 0 }
+
+// open makes the session of a newcomer that got in.
+func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool) *UDPSession {
+	d := r.ep.demux
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
 	s.accepted = true
-	s.demandProof(l.opts.amplification)
+	if !proved {
+		s.demandProof(l.opts.amplification)
+	}
 	if d.add(s) != nil {
+		d.mu.Lock()
+		d.admission.leave(&key.peer)
+		d.mu.Unlock()
 		return nil
 	}
+	s.mu.Lock()
+	s.isPending(s.core.addr.open)
+	s.mu.Unlock()
 	DefaultSnmp.connOpened(false)
 	if !l.offer(s) {
 		s.replaced()
@@ -172,6 +198,11 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 	if r.answers++; r.answers > answersPerSecond {
 		return
 	}
+	r.lay(s, &key, custom)
+}
+
+// lay is answer for what may be sent without such a limit.
+func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.leave()
 	tx, sealer := &r.tx, r.ep.sealer
 	tx.reserve(r.ep, 0)

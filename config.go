@@ -71,6 +71,19 @@ type Config struct {
 	// AcceptBacklog is how many new sessions wait for Accept; beyond it they are refused. Default 128.
 	AcceptBacklog int
 
+	// MaxSessions is how many sessions may be on the sockets of a listener; newcomers beyond it are refused. Default
+	// 262144; at some 2 KiB for an idle one.
+	MaxSessions int
+
+	// MaxPending is how many accepted sessions there may be whose peer has not proved to receive at its address.
+	// Newcomers beyond it, or while half of AcceptBacklog waits, have to prove it before anything is kept of them: that
+	// takes them a round trip and a retransmission, some 200 ms. Default 1024.
+	MaxPending int
+
+	// MaxPerPrefix is how many accepted sessions may come from one IPv4 address, or from the addresses that share 56 bits
+	// of an IPv6 address, loopback addresses excepted. Default 65536.
+	MaxPerPrefix int
+
 	// AmplificationLimit bounds what an accepted session sends to an address that has not yet proved to receive: this many
 	// times the bytes that came from it, and one datagram besides, or ten where the cipher authenticates who asks. It keeps
 	// the listener from being used to flood strangers whose address was forged. A peer proves itself by its first
@@ -115,6 +128,8 @@ type options struct {
 	waitPeer                      bool
 	backlog                       int
 	amplification                 int // 0: no bound
+	maxSessions, maxPending       int
+	maxPerPrefix                  int
 	onSocketError                 func(op string, err error)
 	sockets                       int
 	sched                         *TimedSched
@@ -155,6 +170,9 @@ func (c *Config) options() (*options, error) {
 		{"Config.ReceiveWindow", c.ReceiveWindow, 1, wndMax, windowDefault, &o.rcvWnd},
 		{"Config.FastResend", c.FastResend, 0, resendMax, 0, &o.resend},
 		{"Config.AcceptBacklog", c.AcceptBacklog, 1, 1 << 20, backlogDefault, &o.backlog},
+		{"Config.MaxSessions", c.MaxSessions, 1, 1 << 30, sessionsDefault, &o.maxSessions},
+		{"Config.MaxPending", c.MaxPending, 1, 1 << 30, pendingDefault, &o.maxPending},
+		{"Config.MaxPerPrefix", c.MaxPerPrefix, 1, 1 << 30, perPrefixDefault, &o.maxPerPrefix},
 		{"Config.Sockets", c.Sockets, 1, socketsMax, 1, &o.sockets},
 	}
 	for _, f := range checks {

@@ -19,6 +19,7 @@ type demux struct {
 	sched  *TimedSched
 	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
 
+	pending  atomic.Int64 // accepted sessions whose peers have not proved themselves
 	stopping atomic.Bool  // written under mu
 	sessions sessionTable // changed under mu
 	peers    sessionTable // the first of each peer's sessions, the others hang on it; changed under mu
@@ -27,6 +28,7 @@ type demux struct {
 	listener  *Listener  // nil once closed, or none
 	transport bool       // a Transport may open sessions yet
 	waits     timeWaits
+	admission admission
 	leaving   int // sessions out of the table whose last packets are still to be sent
 }
 
@@ -125,6 +127,9 @@ func (d *demux) remove(s *UDPSession, w timeWait, sending bool) {
 		}
 		d.unlink(s)
 		d.setSole()
+		if s.accepted {
+			d.admission.leave(&s.peer)
+		}
 	}
 	stop := d.unused()
 	d.mu.Unlock()

@@ -76,15 +76,16 @@ func (l *Listener) offer(s *UDPSession) bool {
 	return true
 }
 
-// full reports whether offer would refuse, before work is spent on a session.
-func (l *Listener) full() bool {
+// room reports whether offer would refuse, before work is spent on a session, and whether there is little room left: half
+// of the backlog is for those whose address is no forged one.
+func (l *Listener) room() (full, crowded bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.backlog.Len() >= l.opts.backlog {
+	n := l.backlog.Len()
+	if full = l.closed || n >= l.opts.backlog; full {
 		l.refused++
-		return true
 	}
-	return false
+	return full, n > l.opts.backlog/2
 }
 
 // Close stops accepting: blocked calls return, sessions that nobody has accepted are reset. Accepted sessions live on. A

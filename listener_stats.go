@@ -10,6 +10,12 @@ type ListenerStats struct {
 	// that sends again and again is counted as often.
 	Refused uint64
 
+	Pending       int    // of the sessions, those whose peer has not proved to receive at its address
+	Challenged    uint64 // newcomers that were asked to prove that first (Config.MaxPending)
+	Vouched       uint64 // those that did
+	RefusedFull   uint64 // datagrams that would have opened a session beyond Config.MaxSessions
+	RefusedPrefix uint64 // likewise Config.MaxPerPrefix
+
 	Socket SocketStats // of all sockets together, where there are several (Config.Sockets)
 }
 
@@ -18,7 +24,10 @@ func (l *Listener) Stats() ListenerStats {
 	st := ListenerStats{Socket: l.demux.socketStats()}
 	l.demux.mu.Lock()
 	st.Sessions = l.demux.sessions.live
+	c := &l.demux.admission.counts
+	st.Challenged, st.Vouched, st.RefusedFull, st.RefusedPrefix = c.challenged, c.vouched, c.full, c.prefixFull
 	l.demux.mu.Unlock()
+	st.Pending = int(l.demux.pending.Load())
 	l.mu.Lock()
 	st.Backlog, st.Refused = l.backlog.Len(), l.refused
 	l.mu.Unlock()

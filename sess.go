@@ -52,6 +52,7 @@ type UDPSession struct {
 	closed     bool // Close was called
 	readClosed bool // CloseRead was called, or Close
 	ended      bool // off the network; the failure is in readErr
+	pending    bool // accepted, and the peer has not proved itself
 	finished   bool // taken out of the endpoint
 	linger     time.Duration
 	lingerAt   millis // when a closed session is given up
@@ -217,6 +218,7 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 		s.sharesAddress.Store(true)
 	}
 	c.releaseIdle()
+	s.isPending(s.pending && c.addr.open)
 	s.arm(now)
 	return false
 }
@@ -254,6 +256,7 @@ func (s *UDPSession) finish() {
 		return
 	}
 	s.finished = true
+	s.isPending(false)
 	sending := s.transmitting
 	final := s.timeWaitRecord()
 	s.releaseSending()

@@ -24,7 +24,7 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 		sched := NewTimedSched(2)
 		defer sched.Close()
 		conn := newMemConn(memAddr("server"), nil)
-		l, err := (&Config{Scheduler: sched, AcceptBacklog: sessions}).Serve(conn)
+		l, err := (&Config{Scheduler: sched, AcceptBacklog: 2 * sessions, MaxPending: sessions}).Serve(conn)
 		if err != nil {
 			t.Fatal(err)
 		}

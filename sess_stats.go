@@ -43,8 +43,8 @@ type Stats struct {
 	// reset and of keepalive. A deployed peer does not.
 	PeerExtended bool
 
-	// AddressProved says that the peer is known to receive at its address, or that this need not be known: the session was
-	// dialled, or Config.AmplificationLimit is negative. Before, little is sent.
+	// AddressProved says that the peer is known to receive at its address, or that the session was dialled. Before, little
+	// is sent (Config.AmplificationLimit).
 	AddressProved bool
 
 	OOBDropped uint64 // out-of-band packets dropped because the handler was too slow

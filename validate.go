@@ -31,6 +31,8 @@ const (
 	amplificationDefault = 3
 	// amplificationMost keeps the product of it and what came in small.
 	amplificationMost = 1 << 10
+	// allowanceMost is as good as none, and keeps int from overflowing where it has 32 bits.
+	allowanceMost = 1 << 30
 	// unprovedKeyed is how many datagrams are sent besides where a key vouches for who asks (RFC 6928 has the number).
 	unprovedKeyed = 10
 	// proveAfter is how long a session may be open without proof before the peer is asked. Most have it by then.
@@ -67,7 +69,7 @@ func (a *addressCheck) heard(bytes int, now millis) {
 	if !a.open {
 		return
 	}
-	a.left += a.factor * bytes
+	a.left = min(a.left+a.factor*bytes, allowanceMost)
 	a.broke = false
 	if a.probeAt == never {
 		a.probeAt = now
@@ -158,11 +160,11 @@ func (f *flusher) prove(more bool) bool {
 
 // demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
 func (s *UDPSession) demandProof(factor int) {
-	if factor == 0 {
-		return
-	}
 	first := s.mtu
-	if s.core.ctl.keyed {
+	switch {
+	case factor == 0:
+		first = allowanceMost
+	case s.core.ctl.keyed:
 		first *= unprovedKeyed
 	}
 	s.core.addr.begin(factor, first, randomUint64(), s.core.sendUna, s.now())

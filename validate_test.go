@@ -5,6 +5,7 @@ package kcp
 import (
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -317,10 +318,15 @@ func TestAnswersWithoutASessionAreSmall(t *testing.T) {
 // A negative limit is none.
 func TestNoAmplificationLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: time.Millisecond}, Config{AmplificationLimit: -1})
+		n := newSimPair(t, 1, simProfile{Delay: time.Millisecond}, Config{AmplificationLimit: -1, NoCongestionControl: true})
 		defer n.close()
-		if !n.server.Stats().AddressProved {
-			t.Error("the address has to be proved")
+		n.net.SetTap(func(_ time.Time, from, _ net.Addr, _ []byte) simAction {
+			return simAction{Drop: from.String() != "10.0.0.1:4000"}
+		})
+		mustWrite(t, n.server, pattern(20_000, 1))
+		time.Sleep(100 * time.Millisecond)
+		if st := n.server.Stats(); st.WireBytesSent < 20_000 || st.AddressProved {
+			t.Errorf("%d bytes were sent, proved %v", st.WireBytesSent, st.AddressProved)
 		}
 	})
 	for _, limit := range []int{0, 7, 1 << 30} {
