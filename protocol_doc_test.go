@@ -23,6 +23,7 @@ func documentedBytes(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) // as a checkout on Windows may have it
 	examples := map[string][]byte{}
 	for _, m := range regexp.MustCompile("(?s)\n```hex ([a-z0-9-]+)\n(.*?)\n```").FindAllStringSubmatch(string(text), -1) {
 		var b []byte

@@ -44,7 +44,7 @@ func documents(t *testing.T) map[string]string {
 		}
 		text, err := os.ReadFile(path)
 		name, _ := filepath.Rel(root, path)
-		texts[filepath.ToSlash(name)] = string(text)
+		texts[filepath.ToSlash(name)] = strings.ReplaceAll(string(text), "\r\n", "\n") // as a checkout on Windows may have it
 		return err
 	})
 	if err != nil {

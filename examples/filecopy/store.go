@@ -205,7 +205,11 @@ func (s *store) publish(part, name string) error {
 		return err
 	}
 	reserved.Close()
-	return s.root.Rename(part, name)
+	if err := s.root.Rename(part, name); err != nil {
+		s.root.Remove(name)
+		return err
+	}
+	return nil
 }
 
 // reason puts an error into words for a sender: which operation failed on this
