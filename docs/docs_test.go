@@ -113,6 +113,7 @@ var (
 	config     *kcp.Config
 	handler    http.Handler
 	listener   *kcp.Listener
+	buffer     []byte
 )
 `
 
