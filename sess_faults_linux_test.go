@@ -303,3 +303,9 @@ func TestRunsRefusedAtRunTimeCostASessionNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestSlowReaderOverTheSystemCalls(t *testing.T) {
+	kernelRun(t, 1, func(*kernelSocket) {}, func(t *testing.T, w *kernelWorld) {
+		slowReader(t, w.clients[0], w.servers[0])
+	})
+}

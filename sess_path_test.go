@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Whatever the sockets on either side can do: every byte arrives, both ways.
+func TestSessionsOverEveryKindOfPath(t *testing.T) {
+	const gso, gro = "KCP_DISABLE_GSO", "KCP_DISABLE_GRO"
+	for _, tt := range []struct {
+		name           string
+		address        string
+		mtu            int
+		client, server string // environment variable that is set when that side opens its socket
+		buffers        int    // of the sockets, 0 for the default
+		shards         int
+	}{
+		{name: "IPv4", address: "127.0.0.1:0"},
+		{name: "IPv6", address: "[::1]:0"},
+		{name: "MTU 576", address: "127.0.0.1:0", mtu: 576},
+		{name: "MTU 1500", address: "127.0.0.1:0", mtu: 1500},
+		{name: "MTU 1500 and FEC over IPv6", address: "[::1]:0", mtu: 1500, shards: 3},
+		{name: "no GSO at the client", address: "127.0.0.1:0", client: gso},
+		{name: "no GSO at the server", address: "127.0.0.1:0", server: gso},
+		{name: "no GRO at the client", address: "127.0.0.1:0", client: gro},
+		{name: "no GRO at the server", address: "127.0.0.1:0", server: gro},
+		{name: "no GSO here, no GRO there", address: "127.0.0.1:0", client: gso, server: gro},
+		{name: "small socket buffers", address: "127.0.0.1:0", buffers: 16 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.address[0] == '[' && !batchTestHasIPv6() {
+				t.Skip("no IPv6 on this machine")
+			}
+			connCheckLeaks(t)
+			c := Config{
+				MTU: tt.mtu, DataShards: tt.shards, ParityShards: tt.shards,
+				StreamMode: true, NoDelay: true, NoCongestionControl: true, FastResend: 2,
+			}
+			t.Setenv(gso, "0")
+			t.Setenv(gro, "0")
+			if tt.server != "" {
+				t.Setenv(tt.server, "1")
+			}
+			l, err := c.Listen(t.Context(), tt.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			t.Setenv(gso, "0")
+			t.Setenv(gro, "0")
+			if tt.client != "" {
+				t.Setenv(tt.client, "1")
+			}
+			s, err := c.Dial(t.Context(), l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.buffers > 0 {
+				err = errors.Join(l.SetReadBuffer(tt.buffers), l.SetWriteBuffer(tt.buffers), s.SetReadBuffer(tt.buffers), s.SetWriteBuffer(tt.buffers))
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for side, st := range map[string]SocketStats{tt.client: s.Stats().Socket, tt.server: l.Stats().Socket} {
+				if side == gso && st.GSO || side == gro && st.GRO {
+					t.Errorf("with %s a socket has GSO %v, GRO %v", side, st.GSO, st.GRO)
+				}
+			}
+			mustWrite(t, s, []byte("x"))
+			peer, err := l.AcceptKCP()
+			if err != nil {
+				t.Fatal(err)
+			}
+			exchange(t, s, peer, 1<<20)
+			for _, s := range []*UDPSession{s, peer} {
+				s.SetLinger(0)
+				_ = s.Close()
+			}
+		})
+	}
+}
+
+// exchange sends size bytes each way at once, behind one that the client has sent.
+func exchange(t *testing.T, client, server *UDPSession, size int) {
+	t.Helper()
+	_ = client.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = server.SetDeadline(time.Now().Add(30 * time.Second))
+	mustRead(t, server, 1)
+	up, down := pattern(size, 1), pattern(size, 2)
+	var wg sync.WaitGroup
+	for _, half := range []struct {
+		from, to *UDPSession
+		data     []byte
+	}{{client, server, up}, {server, client, down}} {
+		wg.Go(func() {
+			if _, err := half.from.Write(half.data); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			got := make([]byte, size)
+			if n, err := io.ReadFull(half.to, got); err != nil || string(got) != string(half.data) {
+				t.Errorf("%d bytes of %d arrived, or changed: %v", n, size, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestSlowReaderOverAPacketConn(t *testing.T) {
+	c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, FastResend: 2, SendWindow: 256, ReceiveWindow: 128}
+	inSession(t, c, slowReader)
+}
+
+// slowReader stops reading for a minute, in virtual time, and then reads slowly.
+func slowReader(t *testing.T, writer, reader *UDPSession) {
+	data := pattern(1<<20, 1)
+	written := make(chan error, 1)
+	go func() {
+		_, err := writer.Write(data)
+		written <- err
+	}()
+	time.Sleep(time.Second)
+	before, queued := writer.Stats(), reader.Stats()
+	time.Sleep(time.Minute)
+	after := writer.Stats()
+	if after.PeerWindow != 0 || queued.ReceiveQueue < queued.ReceiveWindow {
+		t.Errorf("%d segments wait for the reader, and the writer knows of a window of %d, want %d and 0", queued.ReceiveQueue,
+			after.PeerWindow, queued.ReceiveWindow)
+	}
+	// It asks for the window after half a second, then ever more seldom.
+	if n := after.PacketsSent - before.PacketsSent; n > 20 {
+		t.Errorf("%d datagrams in a minute in which nothing was read, want a few questions for the window", n)
+	}
+	got := make([]byte, 0, len(data))
+	for len(got) < len(data) {
+		n, err := reader.Read(got[len(got):min(len(got)+8000, cap(got))])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = got[:len(got)+n]
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := <-written; err != nil || string(got) != string(data) {
+		t.Errorf("the bytes changed, or %v", err)
+	}
+}
+
+// What is quick on fast paths costs slow streams nothing: each message is a datagram, and acknowledgements go by the
+// interval or along with messages.
+func TestSlowStreamsSendFewDatagrams(t *testing.T) {
+	noDelay := Config{NoDelay: true, FastResend: 2, NoCongestionControl: true}
+	quick := noDelay
+	quick.ACKNoDelay = true
+	const seconds, rate = 20, 30
+	for _, tt := range []struct {
+		name   string
+		c      Config
+		both   bool
+		stream bool
+		most   int // datagrams a second, both sides together
+	}{
+		{"default", Config{}, false, false, rate + 10},
+		{"default, a stream", Config{StreamMode: true}, false, false, rate + 10},
+		{"no delay", noDelay, false, false, 2 * rate},
+		{"no delay, immediate ACKs", quick, false, false, 2 * rate},
+		{"default, both ways", Config{}, true, false, 2*rate + 10},
+		{"no delay, both ways", noDelay, true, false, 4 * rate},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSimPair(t, 1, simProfile{Delay: 20 * time.Millisecond}, tt.c)
+				defer n.close()
+				time.Sleep(time.Second)
+				var datagrams atomic.Int64
+				n.net.SetTap(func(time.Time, net.Addr, net.Addr, []byte) simAction {
+					datagrams.Add(1)
+					return simAction{}
+				})
+				var wg sync.WaitGroup
+				talk := func(from, to *UDPSession) {
+					wg.Go(func() {
+						for range seconds * rate {
+							if _, err := from.Write(make([]byte, 100)); err != nil {
+								t.Error(err)
+							}
+							time.Sleep(time.Second / rate)
+						}
+					})
+					wg.Go(func() {
+						if _, err := io.ReadFull(to, make([]byte, seconds*rate*100)); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				talk(n.client, n.server)
+				if tt.both {
+					time.Sleep(time.Second / rate / 2)
+					talk(n.server, n.client)
+				}
+				wg.Wait()
+				time.Sleep(time.Second)
+				got := int(datagrams.Load())
+				t.Logf("%.1f datagrams a second", float64(got)/seconds)
+				if got > tt.most*seconds+2 {
+					t.Errorf("%d datagrams in %d s, want at most %d a second", got, seconds, tt.most)
+				}
+				datagrams.Store(0)
+				time.Sleep(time.Hour)
+				if got := datagrams.Load(); got != 0 {
+					t.Errorf("%d datagrams in an hour of silence, want none", got)
+				}
+			})
+		})
+	}
+}
+
+// A Read into a large buffer takes what is there in small runs and copies them without the lock, which the reader of the
+// socket needs.
+func TestLargeReadLeavesTheLock(t *testing.T) {
+	c := Config{StreamMode: true, NoCongestionControl: true, SendWindow: 2048, ReceiveWindow: 2048}
+	inSession(t, c, func(t *testing.T, client, server *UDPSession) {
+		data := pattern(1000*1000, 1)
+		mustWrite(t, client, data)
+		time.Sleep(10 * time.Second)
+		p := make([]byte, len(data))
+		n, runs := 0, 0
+		server.mu.Lock()
+		for more := true; more; runs++ {
+			var batch readTake
+			more = server.takeSegments(&batch, len(p)-n)
+			if batch.count > readBatch {
+				t.Fatalf("%d segments were taken at once, want at most %d", batch.count, readBatch)
+			}
+			n += batch.copyTo(p[n:]) // the lock is held: it would hang if it wanted it
+			batch.release(&server.core)
+		}
+		server.endRead()
+		server.mu.Unlock()
+		if n != len(p) || string(p) != string(data) || runs < len(data)/1400/readBatch {
+			t.Errorf("%d bytes of %d in %d runs, or changed", n, len(p), runs)
+		}
+	})
+}
