@@ -21,28 +21,34 @@ const builtinCompare = "builtin"
 // compareMost bounds a list: each entry is a whole test.
 const compareMost = 50
 
-// builtinCandidates are settings that differ in what matters on most paths. window is what the user has asked for, or
-// what fits the simulated path if that is known, 0 if it is not.
-func builtinCandidates(base settings, fitted int) []candidate {
-	entry := func(name, text string) candidate {
+// builtinCandidates are settings that differ in what matters on most paths: windows to bulk data, and to messages, which
+// do not fill a window, what is sent beside them. fitted is the window that fits a simulated path, 0 if the path is not
+// known.
+func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) {
+	add := func(name, text string) {
 		s := base
 		if err := s.parse(text); err != nil {
 			panic(err) // the texts below are constants
 		}
-		return candidate{name, s}
+		list = append(list, candidate{name, s})
 	}
-	list := []candidate{
-		entry("default", "nodelay=0,100,0,0 window=512"),
-		entry("no-delay + cc", "nodelay=1,10,2,0"),
-		entry("no-delay", "nodelay=1,10,2,1"),
-		entry("no-delay + FEC 20/2", "nodelay=1,10,2,1 fec=20/2"),
-		entry("no-delay + FEC 10/3", "nodelay=1,10,2,1 fec=10/3"),
-		entry("no-delay + FEC 3/1", "nodelay=1,10,2,1 fec=3/1"),
-		entry("no-delay, window 256", "nodelay=1,10,2,1 window=256"),
-		entry("no-delay, window 4096", "nodelay=1,10,2,1 window=4096"),
+	const noDelay = "nodelay=1,10,2,1 "
+	add("default", "nodelay=0,100,0,0 window=512")
+	add("no-delay + cc", "nodelay=1,10,2,0")
+	add("no-delay", noDelay)
+	add("no-delay + FEC 10/3", noDelay+"fec=10/3")
+	add("no-delay + FEC 3/1", noDelay+"fec=3/1")
+	if echo {
+		add("no-delay + FEC 1/1", noDelay+"fec=1/1")
+		add("no-delay, sent twice", noDelay+"dup=1")
+		add("no-delay, ACKs at once", noDelay+"acknodelay=1")
+		return list
 	}
+	add("no-delay + FEC 20/2", noDelay+"fec=20/2")
+	add("no-delay, window 256", noDelay+"window=256")
+	add("no-delay, window 4096", noDelay+"window=4096")
 	if fitted > 0 {
-		list = append(list, entry("no-delay, fitted window", fmt.Sprintf("nodelay=1,10,2,1 window=%d", min(max(fitted, 32), 16384))))
+		add("no-delay, fitted window", fmt.Sprintf("%swindow=%d", noDelay, min(max(fitted, 32), 16384)))
 	}
 	return list
 }
@@ -50,9 +56,9 @@ func builtinCandidates(base settings, fitted int) []candidate {
 // parseCandidates reads a list: "builtin", the name of a file with an entry a line, or the entries themselves with
 // semicolons between them. An entry is "name: key=value key=value"; without a name it is named by its text. What an
 // entry does not say is as in base.
-func parseCandidates(list string, base settings, fitted int) ([]candidate, error) {
+func parseCandidates(list string, base settings, fitted int, echo bool) ([]candidate, error) {
 	if list == builtinCompare {
-		return builtinCandidates(base, fitted), nil
+		return builtinCandidates(base, fitted, echo), nil
 	}
 	lines := strings.Split(list, ";")
 	if !strings.Contains(list, "=") {

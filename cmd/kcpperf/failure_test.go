@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -61,6 +63,30 @@ func TestAbsentServer(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if got := fails(t, 0, "-c", "no-such-host.invalid"); !strings.Contains(got, "no-such-host.invalid") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What a program reads as JSON says what went wrong, too; a report that cannot be written is no reason to wait for it.
+func TestFailureInReports(t *testing.T) {
+	t.Parallel()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	o := parsed(t, "-c", conn.LocalAddr().String(), "--json")
+	o.patience = 100 * time.Millisecond
+	var b bytes.Buffer
+	if err := runClient(t.Context(), o, nil, &b); err == nil {
+		t.Error("it succeeded")
+	}
+	rep := new(report)
+	if err := json.Unmarshal(b.Bytes(), rep); err != nil || len(rep.Runs) != 1 || !strings.Contains(rep.Runs[0].Error, "no answer") {
+		t.Errorf("%v, printed\n%s", err, &b)
+	}
+	file := filepath.Join(t.TempDir(), "no such directory", "report.html")
+	if got := fails(t, 0, "-c", conn.LocalAddr().String(), "--html", file); !strings.Contains(got, "--html") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -185,13 +186,20 @@ func (o *options) finishCompare(r *raw) (err error) {
 	if o.path != nil {
 		fitted = o.path.fullWindow(o.plan.Settings.MTU)
 	}
-	if o.compare, err = parseCandidates(r.compare, o.plan.Settings, fitted); err != nil {
+	if o.compare, err = parseCandidates(r.compare, o.plan.Settings, fitted, o.plan.Mode == modeEcho); err != nil {
 		return fmt.Errorf("--compare: %w", err)
 	}
-	for _, c := range o.compare {
+	check := func(c candidate) error {
 		p := o.plan
 		p.Settings = c.settings
-		if err := p.check(); err != nil {
+		return p.check()
+	}
+	if r.compare == builtinCompare {
+		// With many sessions the wide windows of the list are too much, and the others are not.
+		o.compare = slices.DeleteFunc(o.compare, func(c candidate) bool { return check(c) != nil })
+	}
+	for _, c := range o.compare {
+		if err := check(c); err != nil {
 			return fmt.Errorf("--compare: %s: %w", c.name, err)
 		}
 	}

@@ -138,6 +138,9 @@ func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 	if o.path != nil {
 		rep.Target, rep.Simulated = "a simulated path", o.path.text
 	}
+	if err := writable(o.html); err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
 	candidates := o.compare
 	if !rep.Compared {
 		candidates = []candidate{{"test", o.plan.Settings}}
@@ -171,7 +174,7 @@ func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 			break // the others would fare no better
 		}
 	}
-	if failure != nil && len(rep.Runs) == 1 && rep.Runs[0].Intervals == nil {
+	if failure != nil && !o.json && len(rep.Runs) == 1 && rep.Runs[0].Intervals == nil {
 		return failure
 	}
 	if rep.Compared {
@@ -206,6 +209,18 @@ func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w w
 	defer c.dialer.close()
 	m, err = c.run(ctx, p, w)
 	return m, nil, err
+}
+
+// writable reports whether a file can be written, before the work whose outcome it is to hold. An empty name is none.
+func writable(name string) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // deliver writes the report where the user wants it.

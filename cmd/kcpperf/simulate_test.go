@@ -122,6 +122,18 @@ func TestBuiltinComparison(t *testing.T) {
 		if len(rep.Runs) != 9 {
 			t.Errorf("%d runs, want 9", len(rep.Runs))
 		}
+		rep = runJSON(t, "--simulate", "rtt=50ms loss=10%", "-t", "10", "--echo", "--compare", builtinCompare)
+		places := map[string]int{}
+		for _, r := range rep.Runs {
+			places[r.Name] = r.Rank
+			if r.Error != "" || r.Echo.Returned == 0 {
+				t.Errorf("%s: %+v, %s", r.Name, r.Echo, r.Error)
+			}
+		}
+		// What is sent twice is lost less, and that is what counts here.
+		if len(places) != 8 || places["no-delay, sent twice"] > places["no-delay"] {
+			t.Errorf("got %v", places)
+		}
 	})
 }
 

@@ -152,7 +152,7 @@ func TestSimulatedPathFromText(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	base := fastSettings()
-	list, err := parseCandidates("slow: nodelay=0,100,0,0; fec=3/1;", base, 0)
+	list, err := parseCandidates("slow: nodelay=0,100,0,0; fec=3/1;", base, 0, false)
 	if err != nil || len(list) != 2 || list[0].name != "slow" || list[0].settings.NoDelay || list[1].name != "fec=3/1" || list[1].settings.DataShards != 3 {
 		t.Errorf("got %+v, %v", list, err)
 	}
@@ -160,18 +160,18 @@ func TestCandidates(t *testing.T) {
 	if err := os.WriteFile(file, []byte("# two of them\na: window=64 # small\n\nb: window=128\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if list, err = parseCandidates(file, base, 0); err != nil || len(list) != 2 || list[1].name != "b" || list[1].settings.SendWindow != 128 {
+	if list, err = parseCandidates(file, base, 0, false); err != nil || len(list) != 2 || list[1].name != "b" || list[1].settings.SendWindow != 128 {
 		t.Errorf("got %+v, %v", list, err)
 	}
-	if list, err = parseCandidates(builtinCompare, base, 300); err != nil || list[len(list)-1].settings.SendWindow != 300 {
+	if list, err = parseCandidates(builtinCompare, base, 300, false); err != nil || list[len(list)-1].settings.SendWindow != 300 {
 		t.Errorf("got %+v, %v", list, err)
 	}
-	without, err := parseCandidates(builtinCompare, base, 0)
+	without, err := parseCandidates(builtinCompare, base, 0, false)
 	if err != nil || len(without) != len(list)-1 {
 		t.Errorf("got %d entries where the path is unknown, %v; want %d", len(without), err, len(list)-1)
 	}
 	for _, s := range []string{"", "no-such-file", "a: window=x", ";;=", strings.Repeat("window=32;", compareMost+1)} {
-		if list, err := parseCandidates(s, base, 0); err == nil {
+		if list, err := parseCandidates(s, base, 0, false); err == nil {
 			t.Errorf("%q gives %+v, want an error", s, list)
 		}
 	}
@@ -198,6 +198,9 @@ func TestOptions(t *testing.T) {
 	}
 	if o, err = parse("-s", "-B", "127.0.0.1", "-1", "--max-time", "1h"); err != nil || o.listen != "127.0.0.1:5202" || !o.oneOff || o.limits.time != time.Hour {
 		t.Errorf("got %+v, %v", o, err)
+	}
+	if o, err = parse("-c", "h", "-P", "100", "--window", "64", "--compare", builtinCompare); err != nil || len(o.compare) < 3 {
+		t.Errorf("got %d entries for many sessions, %v", len(o.compare), err)
 	}
 	for _, tt := range []struct{ args, part string }{
 		{"", "want one of -s"},
