@@ -63,7 +63,7 @@ func (c *client) run(ctx context.Context, p *plan, w watcher) (*measured, error)
 	if err := c.join(ctx, ctl, p, e); err != nil {
 		return nil, err
 	}
-	_ = ctl.sess.SetDeadline(time.Now().Add(p.duration() + joinTimeout + slack))
+	_ = ctl.sess.SetDeadline(time.Now().Add(p.duration() + joinTimeout + slackDefault))
 	if err := writeMessage(ctl.sess, &message{Type: typeGo}); err != nil {
 		return nil, ctl.lost(err)
 	}
@@ -110,7 +110,7 @@ func (c *client) measure(ctx context.Context, ctl *control, p *plan, e *engine, 
 		w.interval(s, newest.Load())
 	})
 	werr := writeMessage(ctl.sess, &message{Type: typeStop})
-	_ = ctl.sess.SetReadDeadline(time.Now().Add(slack))
+	_ = ctl.sess.SetReadDeadline(time.Now().Add(slackDefault))
 	end := <-ended
 	mu.Lock()
 	defer mu.Unlock()

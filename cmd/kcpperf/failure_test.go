@@ -320,7 +320,9 @@ func TestServerEndsSessionsOfStrangers(t *testing.T) {
 // Nobody can have the server send to an address other than that of the one who asks.
 func TestJoinFromElsewhere(t *testing.T) {
 	t.Parallel()
-	addr, _, _ := startServer(t)
+	o := serverOptions(t)
+	o.limits.slack = time.Second
+	addr, _, _ := startServerWith(t, o)
 	sess, in := stranger(t, addr, "127.0.0.1")
 	p := plan{Settings: fastSettings(), Mode: modeReceive, Sessions: 1, Millis: 100, Every: 100, Length: 1000}
 	if err := writeMessage(sess, &message{Type: typeStart, Version: protocolVersion, Plan: &p}); err != nil {

@@ -64,6 +64,7 @@ type raw struct {
 
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	o := &options{explicit: map[string]bool{}, patience: answerTimeout}
+	o.limits.slack = slackDefault
 	o.plan.Settings = fastSettings()
 	f := flag.NewFlagSet("kcpperf", flag.ContinueOnError)
 	f.SetOutput(io.Discard)

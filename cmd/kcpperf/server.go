@@ -19,6 +19,7 @@ import (
 // limits are what the server grants to clients, whoever they are.
 type limits struct {
 	time     time.Duration // of a test
+	slack    time.Duration // beyond that, for what was sent to arrive and the result to be told
 	sessions int           // of all clients together
 }
 
@@ -26,7 +27,7 @@ const (
 	helloTimeout = 5 * time.Second  // for the first line of a session
 	joinTimeout  = 10 * time.Second // from ready to the last join and to go
 	testsMost    = 16               // at once
-	slack        = drainLimit + 3*time.Second
+	slackDefault = 15 * time.Second
 )
 
 // server runs the tests that clients ask for, several at once.
@@ -261,7 +262,7 @@ func (s *server) run(t *test, sess *kcp.UDPSession, in *bufio.Reader) error {
 	}
 	s.log("%v: %s", sess.RemoteAddr(), t.plan)
 	// All that follows is over by then, whatever the client does.
-	_ = sess.SetDeadline(time.Now().Add(t.plan.duration() + slack))
+	_ = sess.SetDeadline(time.Now().Add(t.plan.duration() + s.limits.slack))
 	if err := writeMessage(sess, &message{Type: typeStarted}); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulatio
 		s.closeNetwork()
 		return nil, err
 	}
-	s.server = newServer(l, limits{24 * time.Hour, sessionsMost}, cryptOverhead, func(string, ...any) {})
+	s.server = newServer(l, limits{24 * time.Hour, slackDefault, sessionsMost}, cryptOverhead, func(string, ...any) {})
 	go func() {
 		defer close(s.served)
 		_ = s.server.serve() // it fails with its socket alone, which nobody closes before the server

@@ -28,7 +28,9 @@ func TestSimulation(t *testing.T) {
 			t.Errorf("got %d intervals of %q", len(r.Intervals), rep.Simulated)
 		}
 		for i, d := range []*direction{r.Up, r.Down} {
-			moved(t, d)
+			if err := moved(d); err != nil {
+				t.Fatal(err)
+			}
 			if lost := r.PathLoss[i]; lost < 7 || lost > 13 || math.Abs(d.LossPercent-lost) > 1 {
 				t.Errorf("the path lost %.2f %%, the ends count %.2f %%; want about 10", lost, d.LossPercent)
 			}
