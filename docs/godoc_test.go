@@ -84,8 +84,9 @@ func TestEveryExportedNameIsDocumented(t *testing.T) {
 	}
 }
 
-// Each setting says what its zero value means.
+// Each setting says what its zero value means, and is in README.md.
 func TestEveryFieldOfConfigSaysItsDefault(t *testing.T) {
+	readme := documents(t)["README.md"]
 	for _, typ := range packageDoc(t).Types {
 		if typ.Name != "Config" {
 			continue
@@ -100,6 +101,9 @@ func TestEveryFieldOfConfigSaysItsDefault(t *testing.T) {
 			for _, name := range f.Names {
 				if !strings.Contains(text, name.Name) {
 					t.Errorf("the comment of %s does not name it", name)
+				}
+				if !strings.Contains(readme, "`"+name.Name+"`") {
+					t.Errorf("README.md does not tell of Config.%s", name)
 				}
 			}
 			said := strings.Contains(text, "efault") || strings.Contains(text, "nil ") || strings.Contains(text, "0 is ")
