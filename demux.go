@@ -245,8 +245,8 @@ func (d *demux) failed(err error) {
 	for s := range d.sessions.all {
 		s.mu.Lock()
 		s.fail(err)
-		s.readCond.Broadcast()
-		s.writeCond.Broadcast()
+		s.wakeReaders()
+		s.wakeWriters()
 		s.mu.Unlock()
 		s.finish()
 	}

@@ -12,7 +12,7 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
-		s.readCond.Broadcast()
+		s.wakeReaders()
 		s.mu.Unlock()
 	})
 	defer stop()
@@ -22,7 +22,7 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	s.flushNow()
 	s.mu.Lock()
 	for s.core.stats.segsIn == 0 && s.readErr == nil && ctx.Err() == nil {
-		s.wait(&s.readCond)
+		s.wait(&s.blocked().readers)
 	}
 	err := s.readErr
 	if err == nil && s.core.stats.segsIn == 0 {

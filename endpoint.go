@@ -18,6 +18,7 @@ type endpoint struct {
 	sealer *sealer
 	sched  *TimedSched
 
+	crowd  crowd
 	role   readRole
 	reader *reader // of whoever has the role
 
@@ -50,6 +51,7 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 	e.io = newBatchConn(conn)
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
 	e.initRole()
+	e.sched.bind(&e.crowd.entry, &e.crowd)
 	return e
 }
 

@@ -193,9 +193,13 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 
 // fuzzHandsOut reports whether the goroutine that calls a session's handler of out-of-band packets is still at work.
 func fuzzHandsOut(s *UDPSession) bool {
-	s.oob.mu.Lock()
-	defer s.oob.mu.Unlock()
-	return s.oob.running
+	q := s.oob.Load()
+	if q == nil {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running
 }
 
 // fuzzReadable reports whether a Read returns at once.

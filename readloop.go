@@ -147,6 +147,7 @@ func (r *reader) batch(msgs []received) {
 	}
 	r.leave()
 	r.awaited = nil
+	r.ep.crowd.noteBatch(len(r.touched))
 	for i, s := range r.touched {
 		r.settle(s)
 		r.touched[i] = nil

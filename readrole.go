@@ -239,8 +239,8 @@ func (s *UDPSession) wait(w *waiters) (read bool) {
 	e.leaveRole(s, failed)
 	if s.waiting > 0 {
 		// The role is free for a call of another kind.
-		s.readCond.Broadcast()
-		s.writeCond.Broadcast()
+		s.wakeReaders()
+		s.wakeWriters()
 	}
 	return true
 }

@@ -62,7 +62,7 @@ func roleWait(t *testing.T, what string, f func() bool) {
 func rolePolls(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.readCond.polls != nil
+	return s.calls != nil && s.calls.readers.polls != nil
 }
 
 // roleBlock starts Reads of s until one of them waits in the poller. What the last returns goes to the channel.

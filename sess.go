@@ -17,6 +17,7 @@ type UDPSession struct {
 	peer       peerAddr
 	customAddr net.Addr // the peer's address if it is not a UDP one
 	conv       uint32
+	peerHash   uint32
 	accepted   bool // made by a listener
 	guest      bool // dialled over a Transport
 
@@ -26,28 +27,25 @@ type UDPSession struct {
 	newestSeqID   atomic.Uint32              // of the newest FEC shard received
 	handedOut     atomic.Bool                // Accept has returned it
 
-	dup atomic.Int32           // further copies of each datagram
-	log atomic.Pointer[logger] // nil: none
-	oob oobQueue
+	dup atomic.Int32             // further copies of each datagram
+	log atomic.Pointer[logger]   // nil: none
+	oob atomic.Pointer[oobQueue] // nil until there was a handler
 
 	timer timerEntry
 
-	mu        sync.Mutex // guards all that follows
-	core      core
-	mtu       int // of the UDP payload
-	readCond  waiters
-	writeCond waiters
-	waiting   int // calls that wait on either
+	mu      sync.Mutex // guards all that follows
+	core    core
+	mtu     int           // of the UDP payload
+	calls   *blockedCalls // nil until a call has waited or a deadline was set
+	waiting int           // calls that wait
 
-	readDeadline  deadline
-	writeDeadline deadline
-	reading       bool        // a Read copies out, others wait
-	writing       bool        // a Write is under way, others wait
-	partial       recvSegment // the last segment read
-	partialOff    int         // what of it has been read
-	msgLeft       uint32      // segments of the message being read that are still queued
-	readErr       error       // what Read reports behind the data, once the session has failed
-	writeErr      error
+	reading    bool        // a Read copies out, others wait
+	writing    bool        // a Write is under way, others wait
+	partial    recvSegment // the last segment read
+	partialOff int         // what of it has been read
+	msgLeft    uint32      // segments of the message being read that are still queued
+	readErr    error       // what Read reports behind the data, once the session has failed
+	writeErr   error
 
 	closed     bool // Close was called
 	readClosed bool // CloseRead was called, or Close
@@ -62,19 +60,20 @@ type UDPSession struct {
 	touched      bool       // waits for the end of the reader's batch
 	transmitting bool       // somebody sends for this session
 	flushAgain   bool       // and shall look again when done
+	queued       bool       // waits in the endpoint's crowd
 	sends        sendTurns
 	sendTurn     sendTurn // of who sends
 
 	encoder   *fecEncoder // used by whoever transmits
 	decoder   *fecDecoder
-	fecDone   fecStats  // of a decoder that has been released
+	fecDone   *fecStats // of a decoder that has been released
 	fecWanted fecShards // what SetFEC asked for; applied by whoever transmits
 	fecChange bool
 	fecActive fecShards   // what the encoder has been told last
 	parity    parityShare // used by whoever transmits
 	spare     *fecEncoder // keeps its count of shards while FEC is off
 
-	counted     coreStats // what of core.stats has been added to the totals
+	counted     countedStats // what of core.stats has been added to the totals
 	packetsSent uint64
 	bytesOnWire uint64
 	packetsIn   uint64
@@ -86,9 +85,7 @@ type fecShards struct{ data, parity int }
 
 // newSession makes a session over ep. It is not in the endpoint's table yet.
 func newSession(ep *endpoint, conv uint32, peer peerAddr, customAddr net.Addr, o *options) *UDPSession {
-	s := &UDPSession{ep: ep, peer: peer, customAddr: customAddr, conv: conv}
-	s.readCond.L, s.writeCond.L = &s.mu, &s.mu
-	s.oob.session = s
+	s := &UDPSession{ep: ep, peer: peer, customAddr: customAddr, conv: conv, peerHash: peer.hash(0)}
 	s.core.init(conv, s.now())
 	s.core.tsOrigin = uint32(randomUint64())
 	s.core.ctl.incarnation = randomUint64() | 1
@@ -206,10 +203,10 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 		s.fail(errProtocol)
 	}
 	if c.readable() > 0 || c.ctl.hasPeerFinal || c.connecting || s.ended {
-		s.readCond.Broadcast()
+		s.wakeReaders()
 	}
 	if limit := c.writeLimit(); c.queued() <= limit-limit/writeShare || s.ended {
-		s.writeCond.Broadcast()
+		s.wakeWriters()
 	}
 	if s.ended {
 		return true
@@ -229,8 +226,8 @@ const writeShare = 4
 
 // arm sets the timer to the next event. Called with the lock held.
 func (s *UDPSession) arm(now millis) {
-	if s.ended {
-		return
+	if s.ended || s.queued {
+		return // a flush is to come, which does it
 	}
 	if at := min(s.core.nextEvent(now), s.lingerAt, s.finWaitAt); at != never {
 		s.timer.schedule(int64(at) * int64(time.Millisecond))
@@ -265,7 +262,7 @@ func (s *UDPSession) finish() {
 	}
 	s.mu.Unlock()
 	s.timer.stop()
-	s.oob.close()
+	s.oob.Load().close()
 	s.ep.demux.remove(s, final, sending)
 	DefaultSnmp.connClosed()
 }

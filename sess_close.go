@@ -20,12 +20,11 @@ func (s *UDPSession) Close() error {
 	now := s.now()
 	s.closed, s.readClosed = true, true
 	s.readErr, s.writeErr = errClosed, errClosed
-	s.readDeadline.disarm()
-	s.writeDeadline.disarm()
+	s.calls.disarm()
 	s.releaseReading()
-	s.oob.close()
-	s.readCond.Broadcast()
-	s.writeCond.Broadcast()
+	s.oob.Load().close()
+	s.wakeReaders()
+	s.wakeWriters()
 	ended, leaving := s.ended, s
 	switch {
 	case ended:
@@ -63,7 +62,7 @@ func (s *UDPSession) CloseWrite() error {
 	}
 	s.core.closeWrite(s.now())
 	s.core.flushAt = never
-	s.writeCond.Broadcast()
+	s.wakeWriters()
 	s.mu.Unlock()
 	s.flushNow()
 	return nil
@@ -82,7 +81,7 @@ func (s *UDPSession) CloseRead() error {
 	if !s.reading {
 		s.releasePartial()
 	}
-	s.readCond.Broadcast()
+	s.wakeReaders()
 	due := s.core.tellWindow && !s.ended
 	s.mu.Unlock()
 	if due {
@@ -140,26 +139,33 @@ func (s *UDPSession) giveUpClosing(now millis) {
 // SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none. After
 // Close the error matches net.ErrClosed.
 func (s *UDPSession) SetDeadline(t time.Time) error {
-	return s.setDeadlines(t, &s.readDeadline, &s.writeDeadline)
+	return s.setDeadlines(t, true, true)
 }
 
 // SetReadDeadline sets the deadline of Read, as SetDeadline does.
-func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, &s.readDeadline) }
+func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
 
 // SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it passes is sent.
-func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, &s.writeDeadline) }
+func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
 
-func (s *UDPSession) setDeadlines(t time.Time, deadlines ...*deadline) error {
+func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return errClosed
 	}
-	for _, d := range deadlines {
-		d.set(t)
+	if s.calls == nil && t.IsZero() {
+		return nil
 	}
-	s.readCond.Broadcast()
-	s.writeCond.Broadcast()
+	c := s.blocked()
+	if read {
+		c.readDeadline.set(t)
+	}
+	if write {
+		c.writeDeadline.set(t)
+	}
+	s.wakeReaders()
+	s.wakeWriters()
 	return nil
 }
 
@@ -167,7 +173,8 @@ func (s *UDPSession) setDeadlines(t time.Time, deadlines ...*deadline) error {
 func (s *UDPSession) releaseSending() {
 	s.core.releaseSending()
 	if s.decoder != nil {
-		s.fecDone = s.decoder.stats()
+		done := s.decoder.stats()
+		s.fecDone = &done
 		s.decoder.release()
 		s.decoder = nil
 	}

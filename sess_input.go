@@ -13,7 +13,7 @@ func (s *UDPSession) input(p *packet, now millis, n *counters) {
 		return
 	case packetOOB:
 		n.oobPackets++
-		s.oob.push(p.segments)
+		s.oob.Load().push(s, p.segments)
 		return
 	case packetData:
 		s.countInput(c.input(p.segments, true, now), n)
@@ -104,8 +104,8 @@ func (s *UDPSession) replaced() {
 	s.mu.Lock()
 	if !s.ended {
 		s.fail(errReset)
-		s.readCond.Broadcast()
-		s.writeCond.Broadcast()
+		s.wakeReaders()
+		s.wakeWriters()
 	}
 	s.mu.Unlock()
 	s.finish()

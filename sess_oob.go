@@ -16,7 +16,6 @@ const oobQueueMax = 64
 // oobQueue hands out-of-band packets to the session's handler on a goroutine that lives only while there are some, so
 // that a slow handler holds up nobody but itself.
 type oobQueue struct {
-	session *UDPSession
 	handler atomic.Pointer[OOBCallBackType]
 	dropped atomic.Uint64
 
@@ -26,9 +25,9 @@ type oobQueue struct {
 	closed  bool
 }
 
-// push takes a copy of payload for the handler.
-func (q *oobQueue) push(payload []byte) {
-	if q.handler.Load() == nil {
+// push takes a copy of payload for the handler. A nil queue, of a session that has had none, takes nothing.
+func (q *oobQueue) push(s *UDPSession, payload []byte) {
+	if q == nil || q.handler.Load() == nil {
 		return
 	}
 	q.mu.Lock()
@@ -37,7 +36,7 @@ func (q *oobQueue) push(payload []byte) {
 		q.dropped.Add(1)
 		return
 	}
-	q.waiting = append(q.waiting, q.session.core.keep(payload))
+	q.waiting = append(q.waiting, s.core.keep(payload))
 	if !q.running {
 		q.running = true
 		go q.run()
@@ -66,6 +65,9 @@ func (q *oobQueue) run() {
 
 // close drops what waits and what still comes.
 func (q *oobQueue) close() {
+	if q == nil {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -73,6 +75,13 @@ func (q *oobQueue) close() {
 		putBuffer(b)
 	}
 	q.waiting = nil
+}
+
+func (q *oobQueue) droppedCount() uint64 {
+	if q == nil {
+		return 0
+	}
+	return q.dropped.Load()
 }
 
 // SetOOBHandler sets what is called with the payload of each out-of-band packet; nil ends it. Packets are handed over
@@ -84,10 +93,17 @@ func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	if s.closed {
 		return errClosed
 	}
-	if handler == nil {
-		s.oob.handler.Store(nil)
-	} else {
-		s.oob.handler.Store(&handler)
+	q := s.oob.Load()
+	switch {
+	case handler != nil && q == nil:
+		q = new(oobQueue)
+		q.closed = s.ended
+		s.oob.Store(q)
+		fallthrough
+	case handler != nil:
+		q.handler.Store(&handler)
+	case q != nil:
+		q.handler.Store(nil)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (s *UDPSession) configure(set func()) {
 	s.mu.Lock()
 	set()
 	now := s.now()
-	s.writeCond.Broadcast()
+	s.wakeWriters()
 	s.arm(now)
 	due := !s.ended && s.core.nextEvent(now) <= now
 	s.mu.Unlock()

@@ -52,7 +52,7 @@ func (s *UDPSession) beginRead(want int) error {
 			return errClosed
 		case want == 0:
 			return nil
-		case s.readDeadline.passed():
+		case s.calls.readPassed():
 			return errTimeout
 		case s.reading:
 		case s.partial.data != nil || s.hasData():
@@ -62,8 +62,9 @@ func (s *UDPSession) beginRead(want int) error {
 		case s.readErr != nil:
 			return s.readErr
 		}
-		s.readDeadline.arm(&s.readCond)
-		s.wait(&s.readCond)
+		c := s.blocked()
+		c.readDeadline.arm(&c.readers)
+		s.wait(&c.readers)
 	}
 }
 
@@ -165,7 +166,7 @@ func (s *UDPSession) endRead() (flush bool) {
 		s.releaseReading()
 	}
 	if s.partial.data != nil || s.core.readable() > 0 || s.closed {
-		s.readCond.Broadcast()
+		s.wakeReaders()
 	}
 	if s.core.sparse() {
 		s.core.own(&s.partial)

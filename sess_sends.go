@@ -10,7 +10,7 @@ import "time"
 // There are two groups. What is laid out joins the current one; who waits makes the other one current, which is empty
 // then, so that a stream of new packets cannot make the wait last.
 type sendTurns struct {
-	under   [2]int // packets' batches of each group that are not out yet
+	under   [2]int32 // packets' batches of each group that are not out yet
 	current sendTurn
 	drained chan struct{} // closed when the group that is not current is empty; nil if it is
 }

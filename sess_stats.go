@@ -81,7 +81,7 @@ func (s *UDPSession) Stats() Stats {
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
-		PeerExtended: c.ctl.known(), AddressProved: !c.addr.open, OOBDropped: s.oob.dropped.Load(),
+		PeerExtended: c.ctl.known(), AddressProved: !c.addr.open, OOBDropped: s.oob.Load().droppedCount(),
 	}
 	if !c.cc.off {
 		st.CongestionWindow = int(c.cc.window)
@@ -102,25 +102,41 @@ func (s *UDPSession) count(n *counters) {
 	DefaultSnmp.queues(c.sendNxt.distance(c.sendEnd), c.queuedOutstanding(), c.readable())
 }
 
+// countedStats is what of coreStats the totals have, in the low 32 bits: much less comes in between two times.
+type countedStats struct {
+	segsIn, segsOut, bytesSent, bytesReceived          uint32
+	fastRetrans, earlyRetrans, timeoutRetrans, repeats uint32
+}
+
 // addTo adds what has been counted since the last time to the totals of a batch.
-func (s *coreStats) addTo(counted *coreStats, n *counters) {
-	fast, early, timeout := s.fastRetrans-counted.fastRetrans, s.earlyRetrans-counted.earlyRetrans, s.timeoutRetrans-counted.timeoutRetrans
-	n.inSegs += s.segsIn - counted.segsIn
-	n.outSegs += s.segsOut - counted.segsOut
-	n.bytesSent += s.bytesSent - counted.bytesSent
-	n.bytesReceived += s.bytesReceived - counted.bytesReceived
+func (s *coreStats) addTo(counted *countedStats, n *counters) {
+	fast, early := news(s.fastRetrans, &counted.fastRetrans), news(s.earlyRetrans, &counted.earlyRetrans)
+	timeout := news(s.timeoutRetrans, &counted.timeoutRetrans)
+	n.inSegs += news(s.segsIn, &counted.segsIn)
+	n.outSegs += news(s.segsOut, &counted.segsOut)
+	n.bytesSent += news(s.bytesSent, &counted.bytesSent)
+	n.bytesReceived += news(s.bytesReceived, &counted.bytesReceived)
 	n.fastRetransSegs += fast
 	n.earlyRetransSegs += early
 	n.lostSegs += timeout
 	n.retransSegs += fast + early + timeout
-	n.repeatSegs += s.repeats - counted.repeats
-	*counted = *s
+	n.repeatSegs += news(s.repeats, &counted.repeats)
+}
+
+// news returns what a counter has gained since it was last asked.
+func news(count uint64, counted *uint32) uint64 {
+	gained := uint32(count) - *counted
+	*counted = uint32(count)
+	return uint64(gained)
 }
 
 // fecStats returns the decoder's figures.
 func (s *UDPSession) fecStats() fecStats {
 	if s.decoder == nil {
-		return s.fecDone
+		if s.fecDone != nil {
+			return *s.fecDone
+		}
+		return fecStats{}
 	}
 	return s.decoder.stats()
 }

@@ -48,7 +48,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	s.writing = false
 	s.core.note(logSend, nil, n)
 	s.arm(s.now())
-	s.writeCond.Broadcast()
+	s.wakeWriters()
 	logs := s.takeLogs(nil)
 	s.mu.Unlock()
 	s.log.Load().report(logs)
@@ -61,8 +61,9 @@ func (s *UDPSession) beginWrite() error {
 		if err := s.writeFailure(); err != nil || !s.writing {
 			return err
 		}
-		s.writeDeadline.arm(&s.writeCond)
-		s.wait(&s.writeCond)
+		c := s.blocked()
+		c.writeDeadline.arm(&c.writers)
+		s.wait(&c.writers)
 	}
 }
 
@@ -74,8 +75,9 @@ func (s *UDPSession) waitWritable() error {
 			return err
 		}
 		s.arm(s.now())
-		s.writeDeadline.arm(&s.writeCond)
-		read := s.wait(&s.writeCond)
+		c := s.blocked()
+		c.writeDeadline.arm(&c.writers)
+		read := s.wait(&c.writers)
 		if limit = s.core.writeLimit(); read {
 			limit -= limit / writeShare
 		}
@@ -88,7 +90,7 @@ func (s *UDPSession) writeFailure() error {
 		return errClosed
 	case s.writeErr != nil:
 		return s.writeErr
-	case s.writeDeadline.passed():
+	case s.calls.writePassed():
 		return errTimeout
 	}
 	return nil
@@ -177,7 +179,7 @@ func (s *UDPSession) admitFirst(p []byte, cut int) int {
 
 // sendUnlocked flushes with the lock let go.
 func (s *UDPSession) sendUnlocked() {
-	if now := s.now(); s.core.nextEvent(now) > now {
+	if now := s.now(); s.core.nextEvent(now) > now || s.ep.crowd.leave(s) {
 		return
 	}
 	s.mu.Unlock()

@@ -91,6 +91,7 @@ func (tx *txScratch) frame(s *UDPSession) (need int) {
 func (tx *txScratch) flush(s *UDPSession) {
 	tx.reserve(s.ep, 0)
 	s.mu.Lock()
+	s.queued = false
 	if s.transmitting || s.ended {
 		s.flushAgain = true
 		s.mu.Unlock()
@@ -240,6 +241,7 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 		}
 	}
 	r := runBuilder{tx: tx, s: s}
+	r.resume()
 	for i := range w.packets {
 		p := &w.packets[i]
 		datagram, err := tx.sealPacket(s.ep.sealer, p)
@@ -294,6 +296,22 @@ type runBuilder struct {
 	run   []byte // with all the capacity behind it
 	count int
 	size  int
+}
+
+// resume goes on with the run of the session before, if it goes to the same peer: many sessions of one address, as a
+// Transport or a tunnel has, then leave in one piece too. Who sends copies needs runs of its own.
+func (r *runBuilder) resume() {
+	n := len(r.tx.batch)
+	if n == 0 || r.s.customAddr != nil || r.s.dup.Load() > 0 {
+		return
+	}
+	last := &r.tx.batch[n-1]
+	if last.to != r.s.peer.udp || last.local != r.tx.local || last.segment == 0 {
+		return
+	}
+	r.run, r.size, r.count = last.buf, last.segment, datagrams(len(last.buf), last.segment)
+	*last = outgoing{}
+	r.tx.batch = r.tx.batch[:n-1]
 }
 
 // add takes a datagram whose capacity goes on as far as the memory it lies in.

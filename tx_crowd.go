@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// crowd gathers the Writes of many sessions of one socket. Where each of them sends by itself, small messages cost a
+// system call each, and most of that call is spent on the way through the kernel, not on the message. While many
+// sessions are busy a Write leaves its session here instead, and a scheduler worker, which is woken at once, sends for
+// all that are there when it comes to run: few of them on an idle machine, and the more the busier it is.
+type crowd struct {
+	busy  atomic.Bool // written by the socket's reader
+	entry timerEntry
+
+	mu      sync.Mutex // guards what follows; taken with a session's lock held
+	waiting []*UDPSession
+	spare   []*UDPSession // the array to fill next
+}
+
+// A socket is crowded from the batch on that had data for crowdBegins sessions, until one that had data for no more than
+// crowdEnds. With fewer the wake-up of the worker costs more than the system calls that it saves.
+const (
+	crowdBegins = 8
+	crowdEnds   = 2
+)
+
+// noteBatch looks at how many sessions a batch had data for.
+func (c *crowd) noteBatch(sessions int) {
+	switch busy := c.busy.Load(); {
+	case !busy && sessions >= crowdBegins:
+		c.busy.Store(true)
+	case busy && sessions <= crowdEnds:
+		c.busy.Store(false)
+	}
+}
+
+// leave leaves the flush of s to a worker. The lock of s is held. It reports false if the caller is to flush itself.
+func (c *crowd) leave(s *UDPSession) bool {
+	if s.queued {
+		return true
+	}
+	if !c.busy.Load() || s.core.queued() > crowdSegments {
+		return false
+	}
+	s.queued = true
+	c.mu.Lock()
+	c.waiting = append(c.waiting, s)
+	first := len(c.waiting) == 1
+	c.mu.Unlock()
+	if first {
+		c.entry.schedule(1)
+	}
+	return true
+}
+
+// crowdSegments: a session that has more segments to send is not one of many with little to say.
+const crowdSegments = 8
+
+// runTimed flushes all that wait, one peer's sessions in a row: what goes to one address leaves in one piece.
+func (c *crowd) runTimed(_ int64, tx *txScratch) {
+	c.mu.Lock()
+	all := c.waiting
+	c.waiting, c.spare = c.spare[:0], nil
+	c.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b *UDPSession) int { return cmp.Compare(a.peerHash, b.peerHash) })
+	for _, s := range all {
+		tx.flush(s)
+	}
+	clear(all) // keep no ended session alive
+	if cap(all) > crowdKeeps {
+		return
+	}
+	c.mu.Lock()
+	c.spare = all[:0]
+	c.mu.Unlock()
+}
+
+// crowdKeeps is the longest array that is kept for the next time.
+const crowdKeeps = 4096
