@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// roleVariable makes the program a server that obeys its standard input, one command a line, and answers each with one
+// line of JSON.
+const roleVariable = "KCP_SCALE_ROLE"
+
+// status is how a server's process stands.
+type status struct {
+	Addr       string
+	RSS        int64         // bytes, resident
+	Heap       int64         // bytes of the heap in use, garbage included
+	Goroutines int           // of the whole process
+	CPU        time.Duration // user and system, since its start
+	Sessions   int
+	Messages   int64 // echoed
+	Bytes      int64 // taken from those that upload
+	Switches   int64 // times that a thread of the process was put to sleep or woken
+	Error      string
+}
+
+// server is what a role does.
+type server interface {
+	// command carries out one command and adds to st.
+	command(name string, st *status) error
+}
+
+func runRole(role string, in io.Reader, out io.Writer) error {
+	kind, args, _ := strings.Cut(role, " ")
+	var s server
+	var err error
+	switch kind {
+	case "kcp":
+		s, err = newKCPServer(args)
+	case "raw":
+		s, err = newRawServer()
+	default:
+		err = fmt.Errorf("unknown role %q", role)
+	}
+	if err != nil {
+		return err
+	}
+	answers := json.NewEncoder(out)
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		st := new(status)
+		command := lines.Text()
+		switch command {
+		case "gc":
+			runtime.GC()
+			command = "status"
+		case "free":
+			debug.FreeOSMemory()
+			command = "status"
+		}
+		if err := s.command(command, st); err != nil {
+			st.Error = err.Error()
+		}
+		st.look()
+		if err := answers.Encode(st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look fills in what any process can say of itself.
+func (st *status) look() {
+	st.RSS = residentSize()
+	st.Goroutines = runtime.NumGoroutine()
+	st.CPU, st.Switches = usage()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	st.Heap = int64(m.HeapAlloc)
+}
+
+// usage returns the processor time of the process, and how often a thread of it gave up or lost the processor.
+func usage() (cpu time.Duration, switches int64) {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0, 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Nvcsw + u.Nivcsw
+}
+
+// residentSize returns VmRSS in bytes (proc(5), statm).
+func residentSize() int64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(data))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(fields[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// process is a server of its own.
+type process struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	answers *json.Decoder
+	addr    string
+}
+
+func startProcess(role string) (*process, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(exe)}
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	p.answers = json.NewDecoder(out)
+	st, err := p.ask("status")
+	if err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	p.addr = st.Addr
+	return p, nil
+}
+
+// ask has the server carry out a command.
+func (p *process) ask(command string) (st status, err error) {
+	if _, err = fmt.Fprintln(p.in, command); err == nil {
+		err = p.answers.Decode(&st)
+	}
+	if err == nil && st.Error != "" {
+		err = errors.New(st.Error)
+	}
+	if err != nil {
+		err = fmt.Errorf("the server's %s: %w", command, err)
+	}
+	return st, err
+}
+
+func (p *process) stop() error {
+	p.in.Close()
+	return p.cmd.Wait()
+}
