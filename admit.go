@@ -55,6 +55,11 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		}
 		return nil
 	}
+	if r.stale {
+		// A session opens once from a packet, whoever sends it again.
+		r.counters.inErrs++
+		return nil
+	}
 	switch v := r.pass(l, &key, custom, len(rivals) > 0); v {
 	case verdictPending, verdictProved:
 		for _, s := range rivals {
@@ -204,7 +209,7 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 // lay is answer for what may be sent without such a limit.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.leave()
-	tx, sealer := &r.tx, r.ep.sealer
+	tx, sealer := &r.tx, r.ep.demux.acceptSealer
 	tx.reserve(r.ep, 0)
 	start := tx.w.start
 	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)

@@ -41,6 +41,10 @@ const (
 // helloShared is bit 0 of a HELLO's flags: several sessions share this address on purpose.
 const helloShared = 1 << 0
 
+// helloMarks is bit 1: the first bit of each AEAD nonce is set by who has accepted the session and clear by who has
+// dialled it.
+const helloMarks = 1 << 1
+
 // Reset codes, told for diagnosis only.
 const (
 	resetAborted  = 1 // closed with a linger time of zero, or the linger time ended

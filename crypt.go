@@ -58,6 +58,8 @@ type sealer struct {
 	block BlockCrypt // set for the BlockCrypt layout alone
 	head  int        // bytes before the payload
 	tail  int        // bytes behind the payload
+	marks bool       // the first bit of a nonce tells who seals
+	mark  byte       // that bit
 }
 
 // newSealer chooses the layout that block asks for. A nil block gives the
@@ -95,7 +97,7 @@ func (s *sealer) seal(packet []byte) error {
 	}
 	switch {
 	case s.aead != nil:
-		if err := readNonce(packet[:s.head]); err != nil {
+		if err := s.nonce(packet[:s.head]); err != nil {
 			return err
 		}
 		return s.aead.seal(packet)
@@ -111,7 +113,7 @@ func (s *sealer) seal(packet []byte) error {
 
 // sealFrom is seal for an AEAD with the payload elsewhere: packet = headroom | room for the payload | tailroom.
 func (s *sealer) sealFrom(packet, payload []byte) error {
-	if err := readNonce(packet[:s.head]); err != nil {
+	if err := s.nonce(packet[:s.head]); err != nil {
 		return err
 	}
 	return s.aead.sealFrom(packet, payload)

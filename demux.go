@@ -15,8 +15,12 @@ import (
 // another.
 type demux struct {
 	eps    []*endpoint // one for each socket, at least one
-	sealer *sealer
+	sealer *sealer     // of dialled sessions; opens everything
 	sched  *TimedSched
+
+	acceptSealer *sealer // of accepted ones and of the listener
+	replay       replayGuard
+
 	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
 
 	pending  atomic.Int64 // accepted sessions whose peers have not proved themselves
@@ -37,6 +41,7 @@ var errNameTaken = errors.New("kcp: conversation id in use with this peer")
 // newDemux makes sockets of conns. Nothing is read before start.
 func newDemux(conns []net.PacketConn, owned bool, o *options) *demux {
 	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{byPeer: true}}
+	d.sealer, d.acceptSealer = d.sealer.forBothSides()
 	d.waits.init(d)
 	for _, c := range conns {
 		d.eps = append(d.eps, newEndpoint(d, c, owned, o))

@@ -70,6 +70,6 @@
 //
 // Without a cipher everything on the path can be read and forged. The block and stream ciphers hide the content but do
 // not authenticate it: whoever can change packets can change what they say. Use [NewAESGCMCrypt] or [NewAEADCrypt] where
-// that matters. Keys are shared beforehand: whoever learns one reads recorded traffic too (no forward secrecy), and a
-// packet can be replayed within a session's life. Where more is needed, run crypto/tls over the session.
+// that matters. Keys are shared beforehand: whoever learns one reads recorded traffic too (no forward secrecy).
+// SECURITY.md has what is promised and what not. Where more is needed, run crypto/tls over the session.
 package kcp

@@ -11,6 +11,8 @@ type controlState struct {
 	stranger    uint64 // whom a dialled session has found in its peer's place
 	shared      bool   // told in HELLO: several sessions share this address on purpose
 	peerShared  bool
+	marks       bool // told in HELLO: nonces tell which side has sent a packet
+	peerMarks   bool
 	keyed       bool // every packet that comes in was authenticated by a key
 
 	helloSent   uint8
@@ -193,6 +195,7 @@ func (c *core) inputHello(m *controlSet) {
 	if !ctl.known() {
 		ctl.peer = m.incarnation
 		ctl.peerShared = m.flags&helloShared != 0
+		ctl.peerMarks = m.flags&helloMarks != 0 && ctl.marks
 		ctl.peerAsks = true
 	}
 	if m.heard == ctl.incarnation {
@@ -292,7 +295,10 @@ func (f *flusher) hello() {
 func (s *controlState) sayHello(m *controlSet) {
 	m.has[ctlHello], m.incarnation, m.heard = true, s.incarnation, s.peer
 	if s.shared {
-		m.flags = helloShared
+		m.flags |= helloShared
+	}
+	if s.marks {
+		m.flags |= helloMarks
 	}
 }
 

@@ -30,6 +30,9 @@ type reader struct {
 	awaited  *UDPSession // a call of it waited for the batch
 	counters counters
 
+	nonce []byte // of the packet at hand, where a key vouches for it
+	stale bool   // it may open no session: it has been seen before
+
 	answers      int // sent in answerSecond without a session behind them
 	answerSecond millis
 }
@@ -248,6 +251,13 @@ func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
 		r.counters.inErrs++
 		return
 	}
+	if r.ep.sealer.authenticates() {
+		r.nonce = data[:r.ep.sealer.headroom()]
+		if r.replayed(&p) {
+			r.counters.inErrs++
+			return
+		}
+	}
 	s := r.find(&p, peer, custom)
 	if s == nil {
 		return
@@ -316,17 +326,30 @@ func parsePacket(b []byte) packet {
 // session mostly come in a row, so the lock is kept until another session's packet comes.
 func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
 	if p.kind == packetParity {
-		return r.findParity(p, peer)
+		s := r.findParity(p, peer)
+		if s != nil && r.reflected(s) {
+			r.counters.inErrs++
+			return nil
+		}
+		return s
 	}
 	key := sessionKey{peer, p.conv}
 	if r.session != nil && r.key == key && !r.session.ended || r.lookup(key) {
 		s := r.session
+		if r.reflected(s) {
+			r.counters.inErrs++
+			return nil
+		}
 		switch s.origin(p, r.now) {
 		case originPeer:
 			return s
 		case originStray:
 			r.counters.inErrs++
 			r.answerStray(key, custom)
+			return nil
+		}
+		if r.stale {
+			r.counters.inErrs++
 			return nil
 		}
 		r.leave()

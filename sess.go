@@ -89,7 +89,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, customAddr net.Addr, o
 	s.core.init(conv, s.now())
 	s.core.tsOrigin = uint32(randomUint64())
 	s.core.ctl.incarnation = randomUint64() | 1
-	s.core.ctl.keyed = ep.sealer.authenticates()
+	s.core.ctl.keyed, s.core.ctl.marks = ep.sealer.authenticates(), ep.sealer.marks
 	s.core.stream, s.core.writeDelay, s.core.ackNoDelay = o.stream, o.writeDelay, o.ackNoDelay
 	s.core.setNoDelay(o.noDelay, o.interval, o.resend, o.nc)
 	s.core.setWindows(o.sndWnd, o.rcvWnd)

@@ -172,7 +172,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 
 // oob builds the packet of SendOOB and returns its size.
 func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) (size int, err error) {
-	sealer := s.ep.sealer
+	sealer := s.sealer()
 	head, tail := sealer.headroom(), sealer.tailroom()
 	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
 	b := tx.w.arena[tx.w.start:]
@@ -187,6 +187,9 @@ func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) (size int
 	if err := sealer.seal(b); err != nil {
 		s.ep.wrote(0, 1, err)
 		return 0, err
+	}
+	if sealer.authenticates() {
+		s.ep.demux.replay.sent.add(b[:head])
 	}
 	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr, local: local})
 	tx.counters.outPkts++

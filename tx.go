@@ -20,6 +20,7 @@ type txScratch struct {
 	shared   int // bytes of the batch that are not in the arena
 	senders  []sender
 	again    []*UDPSession // have more to say once the batch is out
+	unmarked bool          // its peer does not tell by the nonces which side has sent a packet
 	copies   int           // of each packet of the session being flushed, besides itself
 	parity   int           // bytes of parity that may be sent for it
 	counters counters
@@ -123,7 +124,7 @@ func (tx *txScratch) flush(s *UDPSession) {
 		tx.parity = s.core.addr.lend()
 	}
 	logs := s.takeLogs(tx.w.packets)
-	tx.local = s.local
+	tx.local, tx.unmarked = s.local, !s.core.ctl.peerMarks
 	s.mu.Unlock()
 
 	if len(tx.w.packets) > 0 {
@@ -244,7 +245,7 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 	r.resume()
 	for i := range w.packets {
 		p := &w.packets[i]
-		datagram, err := tx.sealPacket(s.ep.sealer, p)
+		datagram, err := tx.sealPacket(s, p)
 		if err != nil {
 			tx.ep.wrote(0, 1, err)
 			continue
@@ -258,16 +259,27 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 }
 
 // sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory it lies in.
-func (tx *txScratch) sealPacket(sealer *sealer, p *span) ([]byte, error) {
-	datagram := tx.w.arena[p.start:p.end]
-	switch {
-	case p.shared == nil:
-		return datagram, sealer.seal(datagram)
-	case p.start == p.end:
+func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
+	sealer, datagram := s.sealer(), tx.w.arena[p.start:p.end]
+	if p.shared != nil && p.start == p.end {
 		tx.shared += len(p.shared)
 		return p.shared, nil
 	}
-	return datagram, sealer.sealFrom(datagram, p.shared)
+	segments := p.shared
+	if segments == nil {
+		segments = datagram[min(len(datagram), tx.w.headroom):]
+	}
+	remember := sealer.authenticates() && (tx.unmarked || couldOpen(segments))
+	var err error
+	if p.shared != nil {
+		err = sealer.sealFrom(datagram, p.shared)
+	} else {
+		err = sealer.seal(datagram)
+	}
+	if remember && err == nil {
+		s.ep.demux.replay.sent.add(datagram[:sealer.headroom()])
+	}
+	return datagram, err
 }
 
 // addPacket copies a parity packet behind the packets laid out. One that does not fit the MTU any more, because its group

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// recorder keeps copies of the datagrams that pass.
+type recorder struct {
+	mu      sync.Mutex // guards what follows
+	packets map[string][][]byte
+}
+
+func (r *recorder) tap(from, _ string, payload []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.packets == nil {
+		r.packets = make(map[string][][]byte)
+	}
+	r.packets[from] = append(r.packets[from], bytes.Clone(payload))
+	return false
+}
+
+func (r *recorder) from(addr string) [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.packets[addr]
+}
+
+func replayConfigs(t *testing.T) map[string]Config {
+	gcm, err := NewAESGCMCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := chacha20poly1305.NewX(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]Config{
+		"AES-GCM":           {BlockCrypt: gcm},
+		"AES-GCM FEC":       {BlockCrypt: gcm, DataShards: 2, ParityShards: 1},
+		"XChaCha20 streams": {BlockCrypt: NewAEADCrypt(x), StreamMode: true},
+	}
+}
+
+// marksOff makes s what a deployed peer is to the other side in this respect: its nonces tell nothing, nor do those of
+// its peer to it.
+func marksOff(s *UDPSession) {
+	s.mu.Lock()
+	s.core.ctl.marks = false
+	s.mu.Unlock()
+}
+
+// A session's packets, sent again from another address, or from its own when all is over, open no session, and while it
+// lives they deliver nothing twice.
+func TestReplayedPacketsOpenNothing(t *testing.T) {
+	for name, c := range replayConfigs(t) {
+		for _, old := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " old ", old), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					var rec recorder
+					w.setDrop(rec.tap)
+					l := w.serve(c)
+					client := w.dialFrom(restartAddr, 77, c)
+					if old {
+						marksOff(client)
+					}
+					server := w.join(client, l)
+					var inbox oobInbox
+					_ = server.SetOOBHandler(inbox.handle)
+					connWrite(t, client, string(pattern(50_000, 1)))
+					connWantRead(t, server, string(pattern(50_000, 1)))
+					for range 3 {
+						if err := client.SendOOB([]byte("once")); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if n := len(inbox.take()); n != 3 {
+						t.Errorf("%d out-of-band packets arrived, want 3", n)
+					}
+					sent := rec.from(restartAddr)
+					conn := l.demux.eps[0].conn.(*simEndpoint)
+					elsewhere := &net.UDPAddr{IP: net.IPv4(10, 9, 9, 9), Port: 9}
+					again := func(from net.Addr) {
+						for _, p := range sent {
+							conn.put(p, from)
+						}
+						time.Sleep(time.Second)
+					}
+					before := server.Stats()
+					again(elsewhere)
+					again(client.LocalAddr())
+					if n := len(inbox.take()); n != 0 {
+						t.Errorf("%d out-of-band packets were delivered again", n)
+					}
+					if st := server.Stats(); st.BytesReceived != before.BytesReceived {
+						t.Errorf("%d bytes were delivered again", st.BytesReceived-before.BytesReceived)
+					}
+					mustReadNothing(t, server)
+					if n := l.Stats().Sessions; n != 1 {
+						t.Errorf("%d sessions, want 1", n)
+					}
+					client.SetLinger(0)
+					server.SetLinger(0)
+					client.Close()
+					server.Close()
+					time.Sleep(time.Duration(timeWaitLongest) * time.Millisecond)
+					again(client.LocalAddr())
+					again(elsewhere)
+					if n := l.Stats().Sessions; n != 0 {
+						t.Errorf("%d sessions opened from packets of one that has ended", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What a side has sent itself is nothing to it when it comes back: before its peer has said a word, meanwhile and after.
+func TestReflectedPacketsDeliverNothing(t *testing.T) {
+	for name, c := range replayConfigs(t) {
+		for _, old := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " old ", old), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					l := w.serve(c)
+					server := l.demux.eps[0].conn.(*simEndpoint)
+					var rec recorder
+					var client *UDPSession
+					w.setDrop(func(from, to string, payload []byte) bool {
+						rec.tap(from, to, payload)
+						if client == nil {
+							return false
+						}
+						// At once, before the true one arrives, or any answer.
+						if from == restartAddr {
+							client.ep.conn.(*simEndpoint).put(payload, l.Addr())
+						} else {
+							server.put(payload, client.LocalAddr())
+						}
+						return false
+					})
+					s := w.dialFrom(restartAddr, 77, c)
+					if old {
+						marksOff(s)
+					}
+					client = s
+					handler := func(p []byte) { t.Errorf("out of band came %q", p) }
+					_ = client.SetOOBHandler(handler)
+					up, down := string(pattern(30_000, 1)), string(pattern(20_000, 2))
+					connWrite(t, client, up)
+					accepted := w.accept(l)
+					connWantRead(t, accepted, up)
+					_ = client.SendOOB([]byte("for the server"))
+					connWrite(t, accepted, down)
+					connWantRead(t, client, down)
+					for _, p := range rec.from(restartAddr) {
+						client.ep.conn.(*simEndpoint).put(p, l.Addr())
+					}
+					for _, p := range rec.from(connServerAddr) {
+						server.put(p, client.LocalAddr())
+					}
+					time.Sleep(time.Minute)
+					if a, b := client.Stats().BytesReceived, accepted.Stats().BytesReceived; a != uint64(len(down)) || b != uint64(len(up)) {
+						t.Errorf("%d and %d bytes were received, want %d and %d", a, b, len(down), len(up))
+					}
+					mustReadNothing(t, client)
+					mustReadNothing(t, accepted)
+					if connEnded(client) || connEnded(accepted) || l.Stats().Sessions != 1 {
+						t.Error("a session has ended, or another begun")
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNonceSetRemembersTheNewest(t *testing.T) {
+	var s nonceSet
+	nonce := func(i int) []byte { return binary.LittleEndian.AppendUint64(make([]byte, 4, 12), uint64(i)) }
+	const n = 3 * nonceSlots
+	for i := range n {
+		if s.has(nonce(i)) || s.add(nonce(i)) {
+			t.Fatalf("nonce %d was there", i)
+		}
+		if !s.add(nonce(i)) {
+			t.Fatalf("nonce %d was not kept", i)
+		}
+	}
+	for i := n - nonceSlots/4*3; i < n; i++ {
+		if !s.has(nonce(i)) {
+			t.Fatalf("nonce %d of %d is forgotten", i, n)
+		}
+	}
+	if s.has(nonce(0)) || len(s.newer) > nonceSlots || len(s.older) > nonceSlots {
+		t.Errorf("the first is kept, or %d and %d slots", len(s.newer), len(s.older))
+	}
+}
+
+// BenchmarkReplayGuard measures what the guard costs each packet.
+func BenchmarkReplayGuard(b *testing.B) {
+	nonce := make([]byte, 12)
+	b.Run("remember", func(b *testing.B) {
+		var s nonceSet
+		b.ReportAllocs()
+		for i := uint64(0); b.Loop(); i++ {
+			binary.LittleEndian.PutUint64(nonce, i)
+			s.add(nonce)
+		}
+	})
+	b.Run("look up", func(b *testing.B) {
+		var s nonceSet
+		for i := range uint64(nonceSlots / 2) {
+			binary.LittleEndian.PutUint64(nonce, i)
+			s.add(nonce)
+		}
+		b.ReportAllocs()
+		for i := uint64(0); b.Loop(); i++ {
+			binary.LittleEndian.PutUint64(nonce, i|1<<40)
+			s.has(nonce)
+		}
+	})
+	b.Run("marked", func(b *testing.B) {
+		r := reader{nonce: nonce}
+		var s UDPSession
+		s.core.ctl.peerMarks = true
+		b.ReportAllocs()
+		for b.Loop() {
+			r.reflected(&s)
+		}
+	})
+}
