@@ -311,6 +311,22 @@ func TestCommandsHaveTheFlagsThatAreGiven(t *testing.T) {
 	}
 }
 
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	for name, text := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+			target, _, _ := strings.Cut(m[1], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), target)); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", name, target)
+			}
+		}
+	}
+}
+
 func TestInternalsNameWhatIsThere(t *testing.T) {
 	text := documents(t)["docs/internals.md"]
 	files, err := filepath.Glob(filepath.Join(root, "*.go"))

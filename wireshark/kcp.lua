@@ -45,6 +45,7 @@ local f = {
 	heard = ProtoField.uint64("kcp.hello.heard", "Heard", base.HEX),
 	flags = ProtoField.uint32("kcp.hello.flags", "Flags", base.HEX),
 	shared = ProtoField.bool("kcp.hello.shared", "Sessions share this address on purpose", 32, nil, 1),
+	marks = ProtoField.bool("kcp.hello.marks", "Nonces tell who has sent a packet", 32, nil, 2),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
 	code = ProtoField.uint16("kcp.reset.code", "Code", base.DEC, reset_codes),
 	reset_for = ProtoField.uint64("kcp.reset.incarnation", "For the incarnation", base.HEX),
@@ -131,7 +132,9 @@ local control_values = {
 	[1] = function(v, tree)
 		tree:add_le(f.incarnation, v(0, 8))
 		tree:add_le(f.heard, v(8, 8))
-		tree:add_le(f.flags, v(16, 4)):add_le(f.shared, v(16, 4))
+		local flags = tree:add_le(f.flags, v(16, 4))
+		flags:add_le(f.shared, v(16, 4))
+		flags:add_le(f.marks, v(16, 4))
 		return ""
 	end,
 	[2] = function(v, tree)
