@@ -119,6 +119,35 @@ func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
 	}
 }
 
+// The memory of many entries is given back when all of them have fired, or were stopped.
+func TestAnEmptyHeapIsGivenBack(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := NewTimedSched(1)
+			defer s.Close()
+			entries := make([]countingTask, 10*heapKeeps)
+			for i := range entries {
+				s.bind(&entries[i].entry, &entries[i])
+				entries[i].entry.schedule(int64(time.Second))
+			}
+			if stopped {
+				synctest.Wait()
+				for i := range entries {
+					entries[i].entry.stop()
+				}
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			w := &s.workers[0]
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if n := cap(w.heap); n > heapKeeps {
+				t.Errorf("stopped %v: an empty heap has room for %d entries", stopped, n)
+			}
+		})
+	}
+}
+
 func TestTimerEntryStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewTimedSched(1)

@@ -73,7 +73,18 @@ func (w *schedWorker) stop(e *timerEntry) {
 	w.heap.remove(e)
 	e.pending.Store(0)
 	if len(w.heap) == 0 && !w.running {
+		w.releaseHeap()
 		w.sleepUntil(noWake)
+	}
+}
+
+// heapKeeps is the longest empty heap that is kept for the next entries.
+const heapKeeps = 1024
+
+// releaseHeap gives a large heap back that has become empty.
+func (w *schedWorker) releaseHeap() {
+	if cap(w.heap) > heapKeeps {
+		w.heap = nil
 	}
 }
 
@@ -164,6 +175,7 @@ func (w *schedWorker) collect(due []*timerEntry) ([]*timerEntry, int64, bool) {
 	switch {
 	case w.running:
 	case len(w.heap) == 0:
+		w.releaseHeap()
 		w.sleepUntil(noWake)
 	default:
 		w.sleepUntil(w.heap[0].when)

@@ -85,6 +85,7 @@ func (w *timeWaits) runTimed(now int64, _ *txScratch) {
 	for {
 		key, ok := w.order.Peek()
 		if !ok {
+			w.records, w.order = nil, RingBuffer[sessionKey]{} // neither shrinks by itself
 			return
 		}
 		r := w.records[*key]

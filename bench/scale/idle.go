@@ -165,7 +165,7 @@ func (m *idleRun) busy() error {
 	}
 	slices.Sort(latencies)
 	messages := float64(after.Messages - before.Messages)
-	m.t.row(fmt.Sprintf("messages a second, %d sessions active", len(active)), int(messages/m.s.measure.Seconds()), "")
+	m.t.row(fmt.Sprintf("messages a second, %d sessions active", len(active)), int(messages/(m.s.measure+echoWarm).Seconds()), "")
 	for _, q := range []struct {
 		name  string
 		share float64
@@ -179,6 +179,9 @@ func (m *idleRun) busy() error {
 	return err
 }
 
+// echoWarm is how long the sessions echo before it counts: their goroutines and buffers appear in that time.
+const echoWarm = time.Second
+
 // echoAll has every session echo a message each pause and returns how long each took.
 func echoAll(sessions []*kcp.UDPSession, size int, pause, length time.Duration) ([]time.Duration, error) {
 	var (
@@ -191,7 +194,7 @@ func echoAll(sessions []*kcp.UDPSession, size int, pause, length time.Duration) 
 	for i, s := range sessions {
 		at := begin.Add(pause * time.Duration(i) / time.Duration(len(sessions)))
 		wg.Go(func() {
-			took, err := echoEach(s, size, at, pause, begin.Add(length))
+			took, err := echoEach(s, size, at, pause, begin.Add(echoWarm), begin.Add(echoWarm+length))
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, took...)
@@ -207,7 +210,7 @@ func echoAll(sessions []*kcp.UDPSession, size int, pause, length time.Duration) 
 	return all, errors.Join(errs...)
 }
 
-func echoEach(s *kcp.UDPSession, size int, at time.Time, pause time.Duration, end time.Time) (took []time.Duration, err error) {
+func echoEach(s *kcp.UDPSession, size int, at time.Time, pause time.Duration, counts, end time.Time) (took []time.Duration, err error) {
 	message := make([]byte, size)
 	for ; at.Before(end); at = at.Add(pause) {
 		time.Sleep(time.Until(at))
@@ -215,7 +218,9 @@ func echoEach(s *kcp.UDPSession, size int, at time.Time, pause time.Duration, en
 		if err := echo(s, message); err != nil {
 			return took, err
 		}
-		took = append(took, time.Since(sent))
+		if sent.After(counts) {
+			took = append(took, time.Since(sent))
+		}
 	}
 	return took, nil
 }
