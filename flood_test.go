@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// garbage sends datagrams of noise to addr, perSecond of them, until ctx ends, and returns how many.
+func garbage(t *testing.T, ctx context.Context, addr netip.AddrPort, perSecond int) (sent int) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer conn.Close()
+	out := newBatchConn(conn)
+	rng := rand.New(rand.NewPCG(1, 1))
+	noise := make([]byte, 1<<16)
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	const batch = 64
+	for began := time.Now(); ctx.Err() == nil; {
+		if due := int(time.Since(began).Seconds() * float64(perSecond)); sent+batch > due {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		msgs := make([]outgoing, batch)
+		for i := range msgs {
+			at, n := rng.IntN(len(noise)-1400), 1+rng.IntN(300)
+			msgs[i] = outgoing{buf: noise[at : at+n], to: addr}
+		}
+		_, _, _ = out.writeBatch(msgs) // what the socket does not take is not sent
+		sent += batch
+	}
+	return sent
+}
+
+// goodput is what an honest client gets through in that time, in bytes a second.
+func goodput(t *testing.T, l *Listener, c *Config, d time.Duration) float64 {
+	client, err := c.Dial(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, client, []byte{1})
+	server, err := l.AcceptKCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := server.Read(buf)
+			got.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}()
+	data := pattern(1<<16, 1)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if _, err := client.Write(data); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+	n := got.Load()
+	for _, s := range []*UDPSession{client, server} {
+		s.SetLinger(0)
+		s.Close()
+	}
+	<-done
+	return float64(n) / d.Seconds()
+}
+
+// A flood of noise opens nothing, takes up no memory to speak of, and leaves an honest client most of what it has without.
+// The share is printed; it is held to 80 % in the long form alone (-args -long), on a machine that does nothing else.
+func TestGarbageFloodLeavesHonestClientsTheirGoodput(t *testing.T) {
+	connCheckLeaks(t)
+	d, perSecond := time.Second/2, 100_000
+	if *longForm {
+		d = 10 * time.Second
+	}
+	c := &Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true}
+	l, err := c.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_ = l.SetReadBuffer(4 << 20)
+	without := goodput(t, l, c, d)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	ctx, stop := context.WithCancel(t.Context())
+	sent := make(chan int)
+	go func() { sent <- garbage(t, ctx, l.Addr().(*net.UDPAddr).AddrPort(), perSecond) }()
+	with := goodput(t, l, c, d)
+	stop()
+	count := <-sent
+	for end := time.Now().Add(5 * time.Second); l.Stats().Sessions > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	st := l.Stats()
+	t.Logf("%d datagrams of noise in %v: %.0f MB/s of %.0f MB/s without (%.0f %%); %d KiB more on the heap, %d sessions",
+		count, d, with/1e6, without/1e6, 100*with/without, grown>>10, st.Sessions)
+	if st.Sessions != 0 || st.Backlog != 0 || st.Pending != 0 || grown > 16<<20 {
+		t.Errorf("%d sessions, %d wait, %d bytes more on the heap", st.Sessions, st.Backlog, grown)
+	}
+	if *longForm && with < 0.8*without {
+		t.Errorf("%.0f of %.0f bytes a second are left", with, without)
+	}
+}

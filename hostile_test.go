@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+// controlCore is inputCore with the control messages on and a peer that is known, whose packets no key vouches for.
+func controlCore(t testing.TB, base seqNum) *core {
+	c := inputCore(t, base)
+	c.ctl.incarnation, c.ctl.peer = 1<<63|5, 77
+	return c
+}
+
+// Control messages that lie change nothing and are counted.
+func TestForgedControlMessagesChangeNothing(t *testing.T) {
+	message := func(una seqNum, m controlSet, kinds ...int) segment {
+		for _, k := range kinds {
+			m.has[k] = true
+		}
+		return segment{conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: una, data: appendControl(nil, &m)}
+	}
+	for _, base := range inputBases {
+		lies := map[string]segment{
+			"RESET for another incarnation":      message(base+2, controlSet{resetFor: 6}, ctlReset),
+			"RESET for none, without a key":      message(base+2, controlSet{}, ctlReset),
+			"RESET below what is in flight":      message(base-1, controlSet{resetFor: 1<<63 | 5}, ctlReset),
+			"RESET beyond what was sent":         message(base+9, controlSet{resetFor: 1<<63 | 5}, ctlReset),
+			"FIN below what was received":        message(base+2, controlSet{final: base + 12}, ctlFin),
+			"FIN far ahead":                      message(base+2, controlSet{final: base + 1<<30}, ctlFin),
+			"HELLO of another":                   message(base+2, controlSet{incarnation: 78, heard: 1}, ctlHello),
+			"HELLO of nobody":                    message(base+2, controlSet{}, ctlHello),
+			"a TLV longer than the segment":      {conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: base + 2, data: []byte{ctlFin, 4, 1, 2, 3}},
+			"a TLV without its length":           {conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: base + 2, data: []byte{ctlReset}},
+			"a lie behind a RESET that would do": {conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: base + 2, data: append(appendControl(nil, &controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetFor: 1<<63 | 5}), 9, 200)},
+		}
+		for name, s := range lies {
+			c := controlCore(t, base)
+			before, ctl := viewOf(c), c.ctl
+			if got := c.input(appendSegment(nil, &s), true, 1100); got != inputOK {
+				t.Errorf("%s at %d: input = %d", name, base, got)
+			}
+			if after := viewOf(c); after != before || c.ctl != ctl {
+				t.Errorf("%s at %d: the state has changed\nfrom %+v\nto   %+v", name, base, ctl, c.ctl)
+			}
+			if c.stats.badFields == 0 {
+				t.Errorf("%s at %d: not counted", name, base)
+			}
+		}
+		// An end that moves.
+		c := controlCore(t, base)
+		for _, final := range []seqNum{base + 20, base + 19, base + 21, base + 13} {
+			s := message(base+2, controlSet{final: final}, ctlFin)
+			c.input(appendSegment(nil, &s), true, 1100)
+		}
+		if c.ctl.peerFinal != base+20 || c.stats.badFields != 3 || c.ctl.resetDue {
+			t.Errorf("at %d: the end is %d, %d lies counted, reset %v", base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
+		}
+	}
+}
+
+func TestAMillionForgedResetsEndNoSession(t *testing.T) {
+	c := controlCore(t, 0)
+	rng := rand.New(rand.NewPCG(1, 2))
+	m := controlSet{has: [ctlPong + 1]bool{ctlReset: true}}
+	s := segment{conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic}
+	var packet, data [100]byte
+	const forged = 1_000_000
+	for i := range forged {
+		m.resetFor = rng.Uint64()
+		if i%2 == 0 {
+			m.resetFor = 0
+		}
+		s.una = c.sendUna + seqNum(i%5)
+		s.data = appendControl(data[:0], &m)
+		c.input(appendSegment(packet[:0], &s), true, 1100)
+	}
+	if c.ctl.wasReset || c.stats.badFields < forged {
+		t.Errorf("reset %v, %d counted", c.ctl.wasReset, c.stats.badFields)
+	}
+}
+
+// discardConn takes what is written to it and never has anything to read.
+type discardConn struct{ *memConn }
+
+func (c discardConn) WriteTo(p []byte, _ net.Addr) (int, error) { return len(p), nil }
+
+// costRig feeds datagrams to an accepted session as its reader does, and measures how long that takes, answers included.
+type costRig struct {
+	l *Listener
+	s *UDPSession
+	r *reader
+}
+
+func newCostRig(t *testing.T, window int) *costRig {
+	t.Helper()
+	conn := discardConn{newMemConn(memAddr("server"), nil)}
+	l, err := (&Config{ReceiveWindow: window, SendWindow: window, AmplificationLimit: -1, NoCongestionControl: true}).Serve(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.put(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 5, data: []byte("x")}), memAddr("peer"))
+	s, err := l.AcceptKCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &costRig{l: l, s: s, r: newReader(s.ep)}
+	t.Cleanup(func() {
+		s.SetLinger(0)
+		s.Close()
+		l.Close()
+		g.r.release()
+	})
+	return g
+}
+
+// feed returns how long the datagrams take, each as a batch of its own.
+func (g *costRig) feed(datagrams [][]byte) time.Duration {
+	msgs := make([]received, len(datagrams))
+	for i, d := range datagrams {
+		msgs[i] = received{buf: d, n: len(d), fromAddr: memAddr("peer")}
+	}
+	began := time.Now()
+	for i := range msgs {
+		g.r.batch(msgs[i : i+1])
+	}
+	return time.Since(began)
+}
+
+// next returns the first sequence number that the session waits for.
+func (g *costRig) next() seqNum {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	return g.s.core.rcvNxt
+}
+
+// drain reads all there is.
+func (g *costRig) drain() {
+	g.s.mu.Lock()
+	g.s.core.releaseReceived()
+	g.s.core.afterRead()
+	g.s.mu.Unlock()
+}
+
+// stuffed fills a datagram with as many segments as make gives.
+func stuffed(size int, make func(i int) segment) (b []byte) {
+	for i := 0; ; i++ {
+		s := make(i)
+		s.conv, s.wnd = 7, wndMax
+		if len(b)+segmentHeaderSize+len(s.data) > size {
+			return b
+		}
+		b = appendSegment(b, &s)
+	}
+}
+
+// packetKinds are what an attacker who knows the conversation may send. Each makes one round of datagrams.
+func packetKinds(window int) []struct {
+	name string
+	make func(g *costRig, n int) [][]byte
+} {
+	all := func(n int, one func(i int) []byte) (d [][]byte) {
+		for i := range n {
+			d = append(d, one(i))
+		}
+		return d
+	}
+	payload := pattern(1376, 1)
+	return []struct {
+		name string
+		make func(g *costRig, n int) [][]byte
+	}{
+		{"ordinary data", func(g *costRig, n int) [][]byte {
+			first := g.next()
+			return all(n, func(i int) []byte {
+				return stuffed(1400, func(int) segment { return segment{cmd: cmdPush, ts: 9, sn: first + seqNum(i), data: payload} })
+			})
+		}},
+		{"ACKs for nothing", func(_ *costRig, n int) [][]byte {
+			return all(n, func(i int) []byte {
+				return stuffed(1400, func(j int) segment { return segment{cmd: cmdAck, ts: 1, sn: seqNum(58*i + j)} })
+			})
+		}},
+		{"holes", func(g *costRig, n int) [][]byte {
+			first := g.next()
+			return all(n, func(i int) []byte {
+				return stuffed(1400, func(j int) segment {
+					return segment{cmd: cmdPush, ts: 9, sn: first + 1 + seqNum(2*(56*i+j))%seqNum(window-2), data: []byte("x")}
+				})
+			})
+		}},
+		{"repeated data", func(g *costRig, n int) [][]byte {
+			first := g.next()
+			return all(n, func(int) []byte {
+				return stuffed(1400, func(int) segment { return segment{cmd: cmdPush, ts: 9, sn: first - 1} })
+			})
+		}},
+		{"window questions", func(_ *costRig, n int) [][]byte {
+			return all(n, func(int) []byte { return stuffed(1400, func(int) segment { return segment{cmd: cmdWask} }) })
+		}},
+		{"TLVs", func(_ *costRig, n int) [][]byte {
+			return all(n, func(int) []byte {
+				return stuffed(1400, func(int) segment {
+					return segment{cmd: cmdWins, ts: controlVersion, sn: controlMagic, data: slices.Repeat([]byte{200, 0}, 688)}
+				})
+			})
+		}},
+		{"FEC groups to recover", func(g *costRig, n int) (d [][]byte) {
+			e, _ := newFECEncoder(10, 3)
+			defer e.release()
+			first := g.next()
+			for group := 0; len(d) < n; group++ {
+				for i := range 10 {
+					b := appendSegment(make([]byte, fecHeaderSize, 1500), &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 9, sn: first - 1, data: payload[:1368]})
+					ready := e.encode(b, 1)
+					if group < 2 || i%3 != 1 { // the first groups show their size, of the others three are missing
+						d = append(d, b)
+					}
+					for j := range ready {
+						d = append(d, bytes.Clone(e.parity(j)))
+					}
+				}
+			}
+			return d[:n]
+		}},
+	}
+}
+
+// clearlyDear is what the test fails at: twice what is promised, for machines that do something else besides.
+const clearlyDear = 20
+
+// The dearest datagram that a hostile peer can make costs at most ten times an ordinary one of the same size, at a small
+// window and at the largest. Medians of many rounds, taken in turn, keep what else the machine does out.
+func TestDearestPacketCostsLittleMore(t *testing.T) {
+	const packets = 64
+	rounds := 21
+	if raceDetector {
+		rounds = 3
+	}
+	for _, window := range []int{128, wndMax} {
+		kinds := packetKinds(window)
+		took := make([][]time.Duration, len(kinds))
+		for range rounds {
+			for i, k := range kinds {
+				g := newCostRig(t, window)
+				took[i] = append(took[i], g.feed(k.make(g, packets))/packets)
+				if st := g.s.Stats(); i == len(kinds)-1 && st.FECRecovered == 0 {
+					t.Errorf("nothing was recovered: %+v", st)
+				}
+				g.drain()
+			}
+		}
+		ordinary := percentile(took[0], 50)
+		line := fmt.Sprintf("window %d:", window)
+		for i, k := range kinds {
+			ratio := float64(percentile(took[i], 50)) / float64(ordinary)
+			line += fmt.Sprintf(" %s %v (%.1f),", k.name, percentile(took[i], 50), ratio)
+			if ratio > clearlyDear && !raceDetector {
+				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v", window, k.name, percentile(took[i], 50), ordinary)
+			}
+		}
+		t.Log(line)
+	}
+}
