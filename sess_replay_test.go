@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,8 +99,8 @@ func (r *recording) replay(t *testing.T, server bool, drop func(i int, packet []
 	sched := NewTimedSched(1)
 	defer sched.Close()
 	peer := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
-	sent := 0
-	conn := newMemConn(&net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5000}, func([]byte, net.Addr) { sent++ })
+	var sent atomic.Int64 // by several goroutines
+	conn := newMemConn(&net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5000}, func([]byte, net.Addr) { sent.Add(1) })
 	packets, write, read := r.ClientPackets, unhex(t, r.ServerSends), unhex(t, r.ClientSends)
 	if !server {
 		packets, write, read = r.ServerPackets, read, write
@@ -140,7 +141,7 @@ func (r *recording) replay(t *testing.T, server bool, drop func(i int, packet []
 	if s.GetConv() != r.Conv {
 		t.Errorf("conv is %#x, want %#x", s.GetConv(), r.Conv)
 	}
-	if sent == 0 {
+	if sent.Load() == 0 {
 		t.Error("nothing was sent")
 	}
 	s.SetLinger(0)
