@@ -153,9 +153,21 @@ func (f *flusher) prove(more bool) bool {
 	}
 	a.left -= cost
 	a.probes = min(a.probes+1, maxLevel)
-	a.probeAt = f.now + c.shortBackoff(a.probes-1)
+	a.probeAt = f.now + c.proveWait(a.probes)
 	c.ask(f.now)
 	return false
+}
+
+// proveLater is how long the third question and those behind it wait. They are few, so that an outage must not take them
+// all.
+const proveLater millis = 8000
+
+// proveWait is how long the peer is waited for after so many questions.
+func (c *core) proveWait(asked uint8) millis {
+	if asked > 1 {
+		return proveLater
+	}
+	return c.shortBackoff(asked - 1)
 }
 
 // demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
