@@ -238,10 +238,15 @@ func TestSetFECAtRunTime(t *testing.T) {
 			if err := n.client.SetFEC(step.data, step.parity); err != nil {
 				t.Fatalf("SetFEC(%d, %d): %v", step.data, step.parity, err)
 			}
+			n.net.mu.Lock() // the tap runs under it
 			plain, shards = 0, 0
+			n.net.mu.Unlock()
 			before := n.server.Stats()
 			chatter(t, n, 500)
 			recovered := n.server.Stats().FECRecovered - before.FECRecovered
+			n.net.mu.Lock()
+			plain, shards := plain, shards
+			n.net.mu.Unlock()
 			if step.data > 0 && (recovered < 10 || plain > 3 || shards < 500) {
 				t.Errorf("with %v the peer recovered %d packets of %d shards and %d plain ones", step, recovered, shards, plain)
 			}
@@ -249,6 +254,8 @@ func TestSetFECAtRunTime(t *testing.T) {
 				t.Errorf("without FEC %d shards and %d plain packets left", shards, plain)
 			}
 		}
+		n.net.mu.Lock()
+		defer n.net.mu.Unlock()
 		if outOfOrder > 0 {
 			t.Errorf("%d seqids went backwards", outOfOrder)
 		}
