@@ -70,7 +70,8 @@ func (w *connWorld) close(buffers int64) {
 	if n := w.net.Leases(); n != 0 {
 		w.t.Errorf("the network still holds %d packets", n)
 	}
-	if n := buffersOutstanding(); n != buffers {
+	// Fewer are no leak: the reader of another test's socket may have ended meanwhile.
+	if n := buffersOutstanding(); n > buffers {
 		w.t.Errorf("%d buffers at the end, %d before", n, buffers)
 	}
 	if g := connGoroutines(); len(g) > 0 {

@@ -73,7 +73,8 @@ func newReader(e *endpoint) *reader {
 	count, size := e.io.readBatchSize()
 	r.msgs = make([]received, count)
 	for i := range r.msgs {
-		r.msgs[i].buf = getBuffer(size)
+		// Of no pool yet: a socket that receives no large runs never parts with them.
+		r.msgs[i].buf = make([]byte, size)
 	}
 	return r
 }
