@@ -57,6 +57,42 @@ func TestCloseWriteLeavesReadingOpen(t *testing.T) {
 	}
 }
 
+// The peer may be a forger: a Read must not wait for ever for fragments that the end of the stream rules out.
+func TestStreamThatEndsWithinAMessage(t *testing.T) {
+	for _, last := range []uint8{0, 2} { // of the message before the one that is cut short
+		n := newFuzzNet(t)
+		h := n.host("a", Config{})
+		s := h.dial(sessFuzzConv, "b")
+		end := seqNum(last) + 3
+		var in []byte
+		for sn := seqNum(0); sn < end; sn++ {
+			frg := last - uint8(sn)
+			if sn > seqNum(last) {
+				frg = uint8(end - sn) // never 0
+			}
+			in = appendSegment(in, &segment{conv: sessFuzzConv, cmd: cmdPush, wnd: 128, frg: frg, sn: sn, data: []byte("part")})
+		}
+		h.receive("b", in)
+		buf := make([]byte, 100)
+		if got, err := s.Read(buf); got != 4*(int(last)+1) || err != nil {
+			t.Fatalf("Read = %d, %v; want the whole message", got, err)
+		}
+		if fuzzReadable(s) {
+			t.Fatal("a part of a message can be read")
+		}
+		fin := controlSet{final: end}
+		fin.has[ctlFin] = true
+		h.receive("b", appendSegment(nil, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: 128, ts: controlVersion,
+			sn: controlMagic, data: appendControl(nil, &fin)}))
+		for range 2 {
+			if got, err := s.Read(buf); got != 0 || err != io.ErrUnexpectedEOF {
+				t.Fatalf("Read = %d, %v; want io.ErrUnexpectedEOF", got, err)
+			}
+		}
+		n.close()
+	}
+}
+
 func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{StreamMode: true})

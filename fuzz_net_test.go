@@ -206,7 +206,7 @@ func fuzzHandsOut(s *UDPSession) bool {
 func fuzzReadable(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.readErr != nil || s.closed || s.readClosed
+	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.core.cutShort() || s.readErr != nil || s.closed || s.readClosed
 }
 
 // fuzzWrite writes p, of at most a segment, if that does not block.

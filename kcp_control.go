@@ -152,6 +152,11 @@ func (c *core) endOfStream() bool {
 	return c.ctl.hasPeerFinal && c.readNxt == c.ctl.peerFinal
 }
 
+// cutShort reports whether the stream ends within a message, whose other fragments the peer will never send.
+func (c *core) cutShort() bool {
+	return c.peerDone() && c.readable() > 0 && c.peekSegments() == 0
+}
+
 func (c *core) inputControl(s *segment, now millis) {
 	ctl := &c.ctl
 	if ctl.incarnation == 0 {

@@ -306,7 +306,7 @@ func (f *sessFuzz) recover() {
 			}
 		}
 		f.answer()
-		if c.beyond == 0 && c.readable() == 0 && c.queued() == 0 && c.rmtWnd > 0 {
+		if c.beyond == 0 && (c.readable() == 0 || c.cutShort()) && c.queued() == 0 && c.rmtWnd > 0 {
 			if written || s.writeErr != nil || c.ctl.finWanted {
 				break
 			}
@@ -342,6 +342,9 @@ func (f *sessFuzz) checkInward(data, buf []byte) {
 	if c.ctl.hasPeerFinal {
 		want, wantErr = nil, io.EOF
 	}
+	if c.cutShort() {
+		wantErr = io.ErrUnexpectedEOF
+	}
 	if !fuzzReadable(f.s) {
 		f.t.Fatalf("nothing to read, want %q, %v", want, wantErr)
 	}
@@ -350,8 +353,14 @@ func (f *sessFuzz) checkInward(data, buf []byte) {
 	}
 }
 
-// clock is the honest peer's.
-func (f *sessFuzz) clock() uint32 { return f.s.core.ts(f.now()) }
+// clock is the honest peer's: the one that the session has seen, since another one would be a restarted peer's.
+func (f *sessFuzz) clock() uint32 {
+	c := &f.s.core
+	if c.newestAt < 0 {
+		return c.ts(f.now())
+	}
+	return c.newestTS + uint32(f.now()-c.newestAt)
+}
 
 // answer acknowledges all that the session has sent, tells the window, and fills the holes that the forger has left.
 func (f *sessFuzz) answer() {
