@@ -16,7 +16,8 @@ import (
 )
 
 var (
-	chaosSeeds = flag.Int("seeds", 20, "how many seeds TestChaos runs")
+	chaosSeeds = flag.Uint64("seeds", 20, "how many seeds TestChaos runs")
+	chaosFirst = flag.Uint64("first", 0, "the seed that TestChaos begins with")
 	chaosSeed  = flag.Int64("seed", -1, "the one seed that TestChaos replays")
 )
 
@@ -27,8 +28,8 @@ func TestChaos(t *testing.T) {
 		chaosRun(t, uint64(*chaosSeed))
 		return
 	}
-	for seed := range uint64(*chaosSeeds) {
-		chaosRun(t, seed)
+	for i := range *chaosSeeds {
+		chaosRun(t, *chaosFirst+i)
 	}
 }
 
