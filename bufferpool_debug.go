@@ -30,6 +30,7 @@ var trackedBuffers = struct {
 	released map[int][][]byte // by class, oldest first
 	out      map[*byte]bool   // by first byte: true outstanding, false released
 	count    int64            // how many are outstanding
+	reserved int64            // of these, how many are a reader's to receive into
 }{
 	released: make(map[int][][]byte),
 	out:      make(map[*byte]bool),
@@ -92,11 +93,22 @@ func checkPoison(b []byte) {
 	}
 }
 
-// buffersOutstanding returns how many pooled buffers have an owner.
+// reserveBuffer takes a buffer that a reader receives into out of the account (1), or puts it back (-1): readers keep
+// theirs for as long as their socket is open.
+func reserveBuffer(b []byte, by int64) {
+	t := &trackedBuffers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.out[unsafe.SliceData(b)] {
+		t.reserved += by
+	}
+}
+
+// buffersOutstanding returns how many pooled buffers have an owner, other than those that readers receive into.
 func buffersOutstanding() int64 {
 	trackedBuffers.mu.Lock()
 	defer trackedBuffers.mu.Unlock()
-	return trackedBuffers.count
+	return trackedBuffers.count - trackedBuffers.reserved
 }
 
 // DebugBuffersOutstanding returns how many pooled buffers are in use. It exists with the tag kcpdebug alone, for tests

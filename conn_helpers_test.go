@@ -34,6 +34,17 @@ func connCheckLeaks(t *testing.T) {
 	})
 }
 
+// connAwaitStillness waits in real time for the sockets of earlier tests: what they give back while a test in virtual time
+// runs would spoil its account.
+func connAwaitStillness(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(connLeakPatience); len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("an earlier test has left this behind:\n%s", strings.Join(connGoroutines(), "\n\n"))
+		}
+	}
+}
+
 // connGoroutines returns the stacks of the goroutines that belong to a session or a socket. Workers of the common
 // scheduler stay for the life of the program.
 func connGoroutines() (stacks []string) {

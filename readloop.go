@@ -82,6 +82,7 @@ func newReader(e *endpoint) *reader {
 // release gives the buffers back.
 func (r *reader) release() {
 	for i := range r.msgs {
+		reserveBuffer(r.msgs[i].buf, -1)
 		putBuffer(r.msgs[i].buf)
 	}
 	r.msgs = nil
@@ -190,7 +191,9 @@ func (r *reader) endLending() {
 		slab.recycle()
 		return
 	}
+	reserveBuffer(r.msg.buf, -1)
 	r.msg.buf = getBuffer(bufferLarge)
+	reserveBuffer(r.msg.buf, 1)
 	r.session.core.pinned++
 	r.session.core.compact()
 }
