@@ -45,6 +45,17 @@ func connAwaitStillness(t *testing.T) {
 	}
 }
 
+// bubbleGoroutines returns how many goroutines the test in virtual time has that calls it. Those of sockets that earlier
+// tests have left to end do not count.
+func bubbleGoroutines() int {
+	buf := make([]byte, 1<<20)
+	n := runtime.Stack(buf, true)
+	for ; n == len(buf); n = runtime.Stack(buf, true) {
+		buf = make([]byte, 2*len(buf))
+	}
+	return strings.Count(string(buf[:n]), ", synctest bubble ")
+}
+
 // connGoroutines returns the stacks of the goroutines that belong to a session or a socket. Workers of the common
 // scheduler stay for the life of the program.
 func connGoroutines() (stacks []string) {

@@ -48,19 +48,19 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 			knock(i)
 			accept()
 		}
-		before := runtime.NumGoroutine()
+		before := bubbleGoroutines()
 		for i := 10; i < sessions; i++ {
 			knock(i)
 		}
 		for len(all) < sessions {
 			accept()
 		}
-		if n := runtime.NumGoroutine(); n != before {
+		if n := bubbleGoroutines(); n != before {
 			t.Errorf("%d goroutines with %d sessions, %d with 10", n, sessions, before)
 		}
 		// Nor while their data waits to be acknowledged.
 		time.Sleep(5 * time.Second)
-		if n := runtime.NumGoroutine(); n != before {
+		if n := bubbleGoroutines(); n != before {
 			t.Errorf("%d goroutines with %d sessions in retransmission, %d with 10", n, sessions, before)
 		}
 		_ = l.Close()
@@ -69,7 +69,7 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 			_ = s.Close()
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n >= before {
+		if n := bubbleGoroutines(); n >= before {
 			t.Errorf("%d goroutines after all was closed, %d before", n, before)
 		}
 	})

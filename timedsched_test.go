@@ -71,7 +71,7 @@ func TestTimedSchedAfterCloseRunsNothing(t *testing.T) {
 func TestTimedSchedHasNoGoroutineBeforeItsFirstUse(t *testing.T) {
 	before := runtime.NumGoroutine()
 	s := NewTimedSched(64)
-	if n := runtime.NumGoroutine(); n != before {
+	if n := runtime.NumGoroutine(); n > before { // an earlier test's may have ended
 		t.Errorf("%d goroutines, want %d", n, before)
 	}
 	s.Close()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -122,14 +121,14 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 		warm := w.dialTo(tr, connServerAddr)
 		connWrite(t, warm, "the scheduler's worker begins")
 		connWantRead(t, warm, "the scheduler's worker begins")
-		before := runtime.NumGoroutine()
+		before := bubbleGoroutines()
 		var sessions []*UDPSession
 		for i := range n {
 			s := w.dialTo(tr, connServerAddr)
 			sessions = append(sessions, s)
 			connWrite(t, s, fmt.Sprint(i))
 		}
-		if after := runtime.NumGoroutine(); after > before {
+		if after := bubbleGoroutines(); after > before {
 			t.Errorf("%d goroutines with %d sessions, %d before", after, n, before)
 		}
 		for i, s := range sessions {
@@ -137,7 +136,7 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 			_ = s.SetReadDeadline(time.Time{})
 		}
 		time.Sleep(time.Minute)
-		if after := runtime.NumGoroutine(); after > before {
+		if after := bubbleGoroutines(); after > before {
 			t.Errorf("%d goroutines with %d idle sessions, %d before", after, n, before)
 		}
 		for _, of := range []*demux{tr.demux, l.demux} {
