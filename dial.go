@@ -146,8 +146,11 @@ func isNil(v any) bool {
 }
 
 // resolve finds the UDP address of a peer. A name with addresses of both families is taken at its first, IPv4 before
-// IPv6, as the net package does.
+// IPv6, as the net package does. The resolver looks at ctx only where it has to wait.
 func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "udp", Err: err}
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err

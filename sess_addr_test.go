@@ -434,11 +434,13 @@ func dialErr(ctx context.Context, addr string) error {
 func TestDialHeedsItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := dialErr(ctx, "localhost:9"); !errors.Is(err, context.Canceled) {
-		t.Errorf("Dial with a cancelled context: %v, want context.Canceled", err)
-	}
-	if _, err := new(Config).Listen(ctx, "localhost:0"); !errors.Is(err, context.Canceled) {
-		t.Errorf("Listen with a cancelled context: %v, want context.Canceled", err)
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		if err := dialErr(ctx, host+":9"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Dial of %s with a cancelled context: %v, want context.Canceled", host, err)
+		}
+		if _, err := new(Config).Listen(ctx, host+":0"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Listen on %s with a cancelled context: %v, want context.Canceled", host, err)
+		}
 	}
 }
 

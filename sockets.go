@@ -11,6 +11,9 @@ import (
 // listenSockets opens n sockets on the UDP address laddr, fewer where the system does not spread peers over several. The
 // port is taken as a single socket would take it, so that one that is in use is an error, and then shared.
 func listenSockets(ctx context.Context, laddr string, n int) ([]net.PacketConn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "udp", Err: err} // the resolver may not look
+	}
 	var lc net.ListenConfig
 	first, err := lc.ListenPacket(ctx, "udp", laddr)
 	if err != nil {
