@@ -27,7 +27,7 @@ type reader struct {
 	msg      *received   // at hand
 	slab     *slab       // around its buffer, while segments may stay there
 	touched  []*UDPSession
-	awaited  *UDPSession // a call of it waited for the batch
+	awaited  *UDPSession // the batch has woken a call of it
 	counters counters
 
 	nonce []byte // of the packet at hand, where a key vouches for it
@@ -215,10 +215,11 @@ func (r *reader) stopLending() {
 func (r *reader) settle(s *UDPSession) {
 	s.mu.Lock()
 	s.touched = false
-	if s.waiting > 0 {
+	s.calls.resetWoken()
+	ended := s.settle(r.now)
+	if s.calls.wereWoken() {
 		r.awaited = s
 	}
-	ended := s.settle(r.now)
 	due := !ended && !s.ended && s.core.nextEvent(r.now) <= r.now
 	s.count(&r.counters)
 	logs := s.takeLogs(nil)

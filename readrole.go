@@ -197,15 +197,27 @@ func (e *endpoint) wasInterrupted(err error) bool {
 }
 
 // waiters is the condition variable that blocked calls wait on. One of them may wait in the poller for the socket
-// instead.
+// instead. L guards what follows it.
 type waiters struct {
 	sync.Cond
-	polls *endpoint // the socket that one of them waits for, or nil; guarded by L
+	count int       // calls that wait for the condition; none of those that polls stands for
+	woken bool      // some of them have been woken since it was last set to false
+	polls *endpoint // the socket that a call waits for, or nil
+}
+
+// Wait waits to be woken. L is held.
+func (w *waiters) Wait() {
+	w.count++
+	w.Cond.Wait()
+	w.count--
 }
 
 // Broadcast wakes all. L is held.
 func (w *waiters) Broadcast() {
-	w.Cond.Broadcast()
+	if w.count > 0 {
+		w.woken = true
+		w.Cond.Broadcast()
+	}
 	if w.polls != nil {
 		w.polls.interrupt()
 	}
@@ -216,9 +228,7 @@ func (w *waiters) Broadcast() {
 func (s *UDPSession) wait(w *waiters) (read bool) {
 	e := s.ep
 	if !e.takeRole(s) {
-		s.waiting++
 		w.Wait()
-		s.waiting--
 		return false
 	}
 	w.polls = e
@@ -237,10 +247,8 @@ func (s *UDPSession) wait(w *waiters) (read bool) {
 	}
 	s.mu.Lock()
 	e.leaveRole(s, failed)
-	if s.waiting > 0 {
-		// The role is free for a call of another kind.
-		s.wakeReaders()
-		s.wakeWriters()
-	}
+	// The role is free for a call of another kind.
+	s.wakeReaders()
+	s.wakeWriters()
 	return true
 }

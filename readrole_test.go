@@ -219,3 +219,99 @@ func TestCallsOfBothKindsShareTheSocket(t *testing.T) {
 		}
 	}
 }
+
+// roleAlone returns a session with a peer that says nothing, whose calls wait for the endpoint's goroutine.
+func roleAlone(t *testing.T) *UDPSession {
+	t.Helper()
+	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := DialWithOptions(peer.LocalAddr().String(), nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.SetLinger(0)
+		s.Close()
+		peer.Close()
+	})
+	return s
+}
+
+// roleSettle feeds s one segment of its peer, as a batch does, and returns whose call that has woken.
+func roleSettle(s *UDPSession, seg segment) (awaited *UDPSession) {
+	s.mu.Lock()
+	seg.conv, seg.wnd = s.conv, wndInitial
+	if seg.cmd != cmdAck {
+		seg.una = s.core.sendUna
+	}
+	s.core.input(appendSegment(nil, &seg), true, s.now())
+	s.mu.Unlock()
+	r := reader{ep: s.ep, now: s.now()}
+	r.settle(s)
+	r.tx.finish()
+	return r.awaited
+}
+
+// The role goes to calls that have been woken, not to one that waits for something else: nobody would take it then, and the
+// socket would rest until roleGrace is over.
+func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
+	type step struct {
+		what string
+		seg  segment
+		woke bool
+	}
+	for name, c := range map[string]struct {
+		call  func(s *UDPSession) error
+		on    func(c *blockedCalls) *waiters
+		steps []step
+	}{
+		"Read": {
+			func(s *UDPSession) error { _, err := s.Read(make([]byte, 1)); return err },
+			func(c *blockedCalls) *waiters { return &c.readers },
+			[]step{
+				{"an acknowledgement", segment{cmd: cmdAck, una: 0}, false},
+				{"data behind a hole", segment{cmd: cmdPush, sn: 1, data: []byte("b")}, false},
+				{"the data", segment{cmd: cmdPush, sn: 0, data: []byte("a")}, true},
+			},
+		},
+		"Write": {
+			func(s *UDPSession) error { _, err := s.Write(make([]byte, 9*s.core.mss)); return err },
+			func(c *blockedCalls) *waiters { return &c.writers },
+			[]step{
+				{"data", segment{cmd: cmdPush, sn: 0, data: []byte("a")}, false},
+				{"room for one segment", segment{cmd: cmdAck, una: 1}, false},
+				{"room enough", segment{cmd: cmdAck, una: 4}, true},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := roleAlone(t)
+			s.SetNoDelay(1, 10, 0, 1)
+			s.SetWindowSize(8, 8)
+			done := make(chan error, 1)
+			go func() { done <- c.call(s) }()
+			roleWait(t, "blocked", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.calls != nil && c.on(s.calls).count > 0
+			})
+			for _, step := range c.steps {
+				awaited := roleSettle(s, step.seg)
+				if woke := awaited == s; woke != step.woke {
+					t.Errorf("%s: woke a call: %v, want %v", step.what, woke, step.woke)
+				}
+				if lent := s.ep.lendRole(awaited); lent != step.woke {
+					t.Errorf("%s: lent the role: %v, want %v", step.what, lent, step.woke)
+				}
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if roleSettle(s, segment{cmd: cmdPush, sn: 2, data: []byte("c")}) != nil {
+				t.Error("woke a call where none waits")
+			}
+		})
+	}
+}

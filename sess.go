@@ -33,11 +33,10 @@ type UDPSession struct {
 
 	timer timerEntry
 
-	mu      sync.Mutex // guards all that follows
-	core    core
-	mtu     int           // of the UDP payload
-	calls   *blockedCalls // nil until a call has waited or a deadline was set
-	waiting int           // calls that wait
+	mu    sync.Mutex // guards all that follows
+	core  core
+	mtu   int           // of the UDP payload
+	calls *blockedCalls // nil until a call has waited or a deadline was set
 
 	reading    bool        // a Read copies out, others wait
 	writing    bool        // a Write is under way, others wait

@@ -32,6 +32,16 @@ func (s *UDPSession) wakeWriters() {
 	}
 }
 
+// resetWoken begins to watch for calls that are woken.
+func (c *blockedCalls) resetWoken() {
+	if c != nil {
+		c.readers.woken, c.writers.woken = false, false
+	}
+}
+
+// wereWoken reports whether any have been since.
+func (c *blockedCalls) wereWoken() bool { return c != nil && (c.readers.woken || c.writers.woken) }
+
 func (c *blockedCalls) readPassed() bool { return c != nil && c.readDeadline.passed() }
 
 func (c *blockedCalls) writePassed() bool { return c != nil && c.writeDeadline.passed() }
