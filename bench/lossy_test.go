@@ -137,8 +137,12 @@ func TestLossyLinesAreMeasured(t *testing.T) {
 		}
 		_, row, found := strings.Cut(string(text), "| "+c.name+" |")
 		row, _, _ = strings.Cut(row, "\n")
-		if !found || strings.Contains(row, "–") || strings.Contains(row, " 0.0 |") {
+		if !found || strings.Contains(row, "–") {
 			t.Errorf("%s: %q, want figures of every share\n%s", c.name, row, &log)
+		}
+		// At 5 % the little that crosses in this time may come to nothing.
+		if figures := strings.Split(row, "|"); len(figures) < 2 || strings.TrimSpace(figures[1]) == "0.0" {
+			t.Errorf("%s: %q, want some goodput without loss\n%s", c.name, row, &log)
 		}
 	}
 }
