@@ -56,6 +56,7 @@ var errSealShort = errors.New("kcp: packet has no room for the crypto header")
 type sealer struct {
 	aead  *aeadCrypt // set for the AEAD layout alone
 	block BlockCrypt // set for the BlockCrypt layout alone
+	pair  *cfbCrypt  // block, if it encrypts two packets faster than one after the other
 	head  int        // bytes before the payload
 	tail  int        // bytes behind the payload
 	marks bool       // the first bit of a nonce tells who seals
@@ -73,6 +74,12 @@ func newSealer(block BlockCrypt) *sealer {
 			return &sealer{}
 		}
 		return &sealer{aead: b, head: b.nonceSize, tail: b.overhead}
+	case *cfbCrypt:
+		s := &sealer{block: b, head: cryptHeaderSize}
+		if b.pairs() {
+			s.pair = b
+		}
+		return s
 	default:
 		return &sealer{block: block, head: cryptHeaderSize}
 	}
@@ -102,13 +109,31 @@ func (s *sealer) seal(packet []byte) error {
 		}
 		return s.aead.seal(packet)
 	case s.block != nil:
-		if err := readNonce(packet[:cryptNonceSize]); err != nil {
+		if err := fillCryptHeader(packet); err != nil {
 			return err
 		}
-		binary.LittleEndian.PutUint32(packet[cryptNonceSize:], crc32.ChecksumIEEE(packet[cryptHeaderSize:]))
 		s.block.Encrypt(packet, packet)
 	}
 	return nil
+}
+
+// fillCryptHeader writes the nonce and the checksum of a packet that a BlockCrypt is to encrypt.
+func fillCryptHeader(packet []byte) error {
+	if err := readNonce(packet[:cryptNonceSize]); err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint32(packet[cryptNonceSize:], crc32.ChecksumIEEE(packet[cryptHeaderSize:]))
+	return nil
+}
+
+// sealPair is seal for two packets at once, where the cipher is faster so. It reports false if it has sealed neither: each
+// is for seal then.
+func (s *sealer) sealPair(a, b []byte) bool {
+	if s.pair == nil || min(len(a), len(b)) < s.head || fillCryptHeader(a) != nil || fillCryptHeader(b) != nil {
+		return false
+	}
+	s.pair.encryptPair(a, b)
+	return true
 }
 
 // sealFrom is seal for an AEAD with the payload elsewhere: packet = headroom | room for the payload | tailroom.

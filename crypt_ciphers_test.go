@@ -68,6 +68,36 @@ func TestFeedbackEqualsTheTextbookForEveryLength(t *testing.T) {
 	}
 }
 
+func TestPairsAreEncryptedAsEachByItself(t *testing.T) {
+	pairs := 0
+	for _, k := range cryptKinds() {
+		crypt, err := k.make(make([]byte, k.good[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, ok := crypt.(*cfbCrypt)
+		if !ok || !c.pairs() {
+			continue
+		}
+		pairs++
+		for _, n := range [][2]int{{16, 16}, {16, 1500}, {1500, 20}, {31, 33}, {47, 48}, {1400, 1400}, {1399, 1385}} {
+			in := [2][]byte{pattern(n[0], 1), pattern(n[1], 2)}
+			var want [2][]byte
+			for i := range in {
+				want[i] = make([]byte, n[i])
+				c.Encrypt(want[i], in[i])
+			}
+			c.encryptPair(in[0], in[1])
+			if !bytes.Equal(in[0], want[0]) || !bytes.Equal(in[1], want[1]) {
+				t.Errorf("%s: packets of %d bytes differ from those encrypted each by itself", k.name, n)
+			}
+		}
+	}
+	if pairs < 3 {
+		t.Errorf("%d ciphers encrypt pairs, want AES, SM4 and Twofish", pairs)
+	}
+}
+
 func TestBlockCryptWorksOnOtherMemoryAsInPlace(t *testing.T) {
 	for _, kind := range cryptKinds() {
 		block := cryptMust(t, kind)

@@ -247,6 +247,9 @@ func TestSealFailsWithTheNonceSource(t *testing.T) {
 		if err := s.seal(packet); !errors.Is(err, broken) {
 			t.Errorf("%s: got %v, want %v", kind.name, err, broken)
 		}
+		if s.sealPair(packet, make([]byte, 200)) {
+			t.Errorf("%s: sealed a pair without nonces", kind.name)
+		}
 		// Fewer bytes than a nonce are not a nonce.
 		SetEntropy(io.LimitReader(cryptErrReader{}, int64(s.headroom()/2)))
 		if err := s.seal(packet); err == nil {

@@ -243,9 +243,18 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 	}
 	r := runBuilder{tx: tx, s: s}
 	r.resume()
+	sealed := 0 // how many are finished already
 	for i := range w.packets {
 		p := &w.packets[i]
-		datagram, err := tx.sealPacket(s, p)
+		var err error
+		datagram := w.arena[p.start:p.end]
+		switch {
+		case i < sealed:
+		case i+1 < len(w.packets) && s.sealer().sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
+			sealed = i + 2
+		default:
+			datagram, err = tx.sealPacket(s, p)
+		}
 		if err != nil {
 			tx.ep.wrote(0, 1, err)
 			continue
