@@ -39,9 +39,50 @@ type mmsgCalls struct {
 	send func(fd uintptr, msgs []mmsghdr) (n int, errno syscall.Errno)
 }
 
-var kernelCalls = mmsgCalls{
-	recv: func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) { return mmsgCall(unix.SYS_RECVMMSG, fd, msgs) },
-	send: func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) { return mmsgCall(unix.SYS_SENDMMSG, fd, msgs) },
+var kernelCalls = mmsgCalls{recv: receiveMessages, send: sendMessages}
+
+// rawLeast is the size of a message whose copy keeps a processor busy for so long that the runtime has to be told, so that
+// it can go on without it: a microsecond or so. Shorter calls cost a tenth less if it is not.
+const rawLeast = 16 << 10
+
+// receiveMessages asks for a single message in a call that costs a third less.
+func receiveMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+	if len(msgs) != 1 {
+		return mmsgCall(unix.SYS_RECVMMSG, fd, msgs)
+	}
+	m := &msgs[0]
+	size, _, errno := unix.RawSyscall6(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_DONTWAIT, 0, 0, 0)
+	if errno != 0 {
+		return singleFailed(unix.SYS_RECVMMSG, fd, msgs, errno)
+	}
+	m.size = uint32(size)
+	return 1, 0
+}
+
+// sendMessages sends a single datagram in a call that costs a tenth less, if it needs no control messages.
+func sendMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+	if len(msgs) != 1 {
+		return mmsgCall(unix.SYS_SENDMMSG, fd, msgs)
+	}
+	h := &msgs[0].hdr
+	if h.Control != nil || h.Iov.Len > rawLeast {
+		return mmsgCall(unix.SYS_SENDMMSG, fd, msgs)
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
+		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
+	if errno != 0 {
+		return singleFailed(unix.SYS_SENDMMSG, fd, msgs, errno)
+	}
+	return 1, 0
+}
+
+// singleFailed is the end of a call for a single message. Some architectures have got those calls later than the others
+// (386 and s390x with Linux 4.3).
+func singleFailed(call, fd uintptr, msgs []mmsghdr, errno syscall.Errno) (int, syscall.Errno) {
+	if errno == unix.ENOSYS {
+		return mmsgCall(call, fd, msgs)
+	}
+	return 0, errno
 }
 
 // mmsgCall never blocks: waiting is left to the caller, so that no thread is held.

@@ -216,17 +216,16 @@ func (r *reader) settle(s *UDPSession) {
 	s.mu.Lock()
 	s.touched = false
 	s.calls.resetWoken()
-	ended := s.settle(r.now)
+	ended, due := s.settle(r.now, true)
 	if s.calls.wereWoken() {
 		r.awaited = s
 	}
-	due := !ended && !s.ended && s.core.nextEvent(r.now) <= r.now
 	s.count(&r.counters)
 	logs := s.takeLogs(nil)
 	s.mu.Unlock()
 	s.log.Load().report(logs)
 	if due {
-		r.tx.flush(s)
+		r.tx.flush(s, r.ep.sched.now())
 	}
 	if ended {
 		s.finish()
@@ -369,7 +368,10 @@ func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
 // lookup enters the session of that name, if there is one.
 func (r *reader) lookup(key sessionKey) bool {
 	r.leave()
-	s := r.ep.demux.find(&key)
+	s := r.ep.role.sole.Load()
+	if s == nil || s.conv != key.conv || s.peer != key.peer {
+		s = r.ep.demux.find(&key)
+	}
 	return s != nil && r.enter(s, key)
 }
 

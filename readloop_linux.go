@@ -33,6 +33,8 @@ type linuxReader struct {
 	names    [readMessages]unix.RawSockaddrInet6
 	controls [readMessages][readControlSize / 8]uint64 // words, for the alignment of struct cmsghdr
 	want     int                                       // messages to ask for
+	lone     int                                       // reads in a row that waited, and then for one message
+	waited   bool
 	n        int
 	errno    syscall.Errno
 	// receive and receiveNow are method values made once: one made per call would be allocated.
@@ -51,7 +53,11 @@ func newLinuxReader(c *linuxConn) *linuxReader {
 	}
 	r.receive = func(fd uintptr) bool {
 		r.call(fd)
-		return r.errno != unix.EAGAIN
+		if r.errno == unix.EAGAIN {
+			r.waited = true
+			return false
+		}
+		return true
 	}
 	r.receiveNow = r.call
 	return r
@@ -65,6 +71,7 @@ func (r *linuxReader) read(p []received) (int, error) {
 	for {
 		r.prepare(p)
 		err := r.conn.raw.Read(r.receive)
+		r.noteRead()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			// The deadline is the socket owner's. What has arrived is read all the same: it must not starve us.
 			err = r.readNow(err)
@@ -81,6 +88,20 @@ func (r *linuxReader) read(p []received) (int, error) {
 	}
 }
 
+// loneProof is how many reads in a row have to bring one message each, after waiting for it, until a single one is asked for:
+// as with an echo or a slow stream. A message that is there without waiting ends that.
+const loneProof = 4
+
+// noteRead looks at how the messages come.
+func (r *linuxReader) noteRead() {
+	if r.waited && r.n <= 1 {
+		r.lone = min(r.lone+1, loneProof)
+	} else {
+		r.lone = 0
+	}
+	r.waited = false
+}
+
 // readNow reads without waiting; deadline is the error when nothing is there.
 func (r *linuxReader) readNow(deadline error) error {
 	if err := r.conn.raw.Control(r.receiveNow); err != nil {
@@ -94,6 +115,9 @@ func (r *linuxReader) readNow(deadline error) error {
 
 func (r *linuxReader) prepare(p []received) {
 	r.want = min(len(p), len(r.msgs))
+	if r.lone == loneProof {
+		r.want = 1
+	}
 	for i := range r.want {
 		h := &r.msgs[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6

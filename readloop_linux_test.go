@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -128,6 +129,62 @@ func TestDecodeControlTakesNothingBeyondItsBytes(t *testing.T) {
 		copy(b, unsafe.Slice(h.Control, int(h.Controllen)))
 		if _, local := decodeControl(b[:h.Controllen]); local.IsValid() {
 			t.Errorf("%v taken for a local address", local)
+		}
+	}
+}
+
+// Where messages come one at a time, as with an echo, a call asks for one, which costs less. Where there are several, it takes
+// what is there.
+func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
+	rc, sc := batchSocket(t, "127.0.0.1:0"), batchSocket(t, "127.0.0.1:0")
+	var (
+		asked  []int
+		burst  int // datagrams that arrive once the socket has been found empty
+		number int
+	)
+	c := newLinuxConn(rc, mmsgCalls{send: kernelCalls.send, recv: func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+		n, errno := kernelCalls.recv(fd, msgs)
+		asked = append(asked, len(msgs))
+		if errno == unix.EAGAIN {
+			for ; burst > 0; burst-- {
+				if _, err := sc.WriteTo(fmt.Append(nil, "datagram ", number), rc.LocalAddr()); err != nil {
+					t.Error(err)
+				}
+				number++
+			}
+		}
+		return n, errno
+	}})
+	p, got := batchBuffers(c), 0
+	for _, step := range []struct {
+		burst int
+		asked []int
+	}{
+		{1, []int{8, 8}},
+		{1, []int{8, 8}},
+		{1, []int{8, 8}},
+		{1, []int{8, 8}},
+		{1, []int{1, 1}},
+		{1, []int{1, 1}},
+		{12, []int{1, 1, 1, 8, 8}}, // the last of them finds what is left
+		{1, []int{8, 8}},
+		{3, []int{8, 8}},
+	} {
+		asked, burst = nil, step.burst
+		for want := got + step.burst; got < want; {
+			n, err := c.readBatch(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range p[:n] {
+				if data := string(m.buf[:m.n]); data != fmt.Sprint("datagram ", got) || m.from != peerAddrPort(sc.LocalAddr().(*net.UDPAddr)) {
+					t.Errorf("datagram %d is %q from %v", got, data, m.from)
+				}
+				got++
+			}
+		}
+		if !slices.Equal(asked, step.asked) {
+			t.Errorf("a burst of %d: asked for %d messages, want %d", step.burst, asked, step.asked)
 		}
 	}
 }

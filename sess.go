@@ -113,12 +113,6 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, customAddr net.Addr, o
 // now is the time on the scheduler's clock, in milliseconds.
 func (s *UDPSession) now() millis { return millis(s.ep.sched.now() / int64(time.Millisecond)) }
 
-// tick brings the state machine's fine clock up to date and returns the time in milliseconds. The lock is held.
-func (s *UDPSession) tick() millis {
-	s.core.fineNow = s.ep.sched.now()
-	return millis(s.core.fineNow / int64(time.Millisecond))
-}
-
 // toMillis rounds a duration up to whole milliseconds.
 func toMillis(d time.Duration) millis {
 	return millis((d + time.Millisecond - 1) / time.Millisecond)
@@ -167,22 +161,26 @@ func (s *UDPSession) applyFEC() {
 }
 
 // runTimed flushes the session when its time has come.
-func (s *UDPSession) runTimed(_ int64, tx *txScratch) { tx.flush(s) }
+func (s *UDPSession) runTimed(_ int64, tx *txScratch) { tx.flush(s, s.ep.sched.now()) }
 
 // flushNow sends what is due, from the caller's goroutine.
-func (s *UDPSession) flushNow() {
+func (s *UDPSession) flushNow() { s.flushAt(s.ep.sched.now()) }
+
+// flushAt is flushNow for who has just looked at the clock.
+func (s *UDPSession) flushAt(now int64) {
 	tx := txPool.Get().(*txScratch)
-	tx.flush(s)
+	tx.flush(s, now)
 	tx.finish()
 	txPool.Put(tx)
 }
 
 // settle is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
-// the session has come to its end, gives memory back, and sets the timer. It reports true if the session has ended just
-// now; the caller then calls finish without the lock.
-func (s *UDPSession) settle(now millis) (ended bool) {
+// the session has come to its end, gives memory back, and sets the timer. It reports ended if the session has come to it
+// just now; the caller then calls finish without the lock. due says that something is to be sent now; a caller that flushes
+// then needs no timer for it, whose worker would only be in its way.
+func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	if s.ended {
-		return false
+		return false, false
 	}
 	c := &s.core
 	if s.readClosed {
@@ -208,15 +206,18 @@ func (s *UDPSession) settle(now millis) (ended bool) {
 		s.wakeWriters()
 	}
 	if s.ended {
-		return true
+		return true, false
 	}
 	if c.ctl.shared || c.ctl.peerShared {
 		s.sharesAddress.Store(true)
 	}
 	c.releaseIdle()
 	s.isPending(s.pending && c.addr.open)
-	s.arm(now)
-	return false
+	at := c.nextEvent(now)
+	if due = at <= now; !due || !flushes {
+		s.armAt(at)
+	}
+	return false, due
 }
 
 // writeShare: a Write that waits for the window goes on once this share of it is free, so that it is not woken for each
@@ -225,10 +226,17 @@ const writeShare = 4
 
 // arm sets the timer to the next event. Called with the lock held.
 func (s *UDPSession) arm(now millis) {
+	if !s.ended {
+		s.armAt(s.core.nextEvent(now))
+	}
+}
+
+// armAt is arm with the state machine's next event.
+func (s *UDPSession) armAt(at millis) {
 	if s.ended || s.queued {
 		return // a flush is to come, which does it
 	}
-	if at := min(s.core.nextEvent(now), s.lingerAt, s.finWaitAt); at != never {
+	if at = min(at, s.lingerAt, s.finWaitAt); at != never {
 		s.timer.schedule(int64(at) * int64(time.Millisecond))
 	}
 }

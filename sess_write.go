@@ -2,6 +2,8 @@
 
 package kcp
 
+import "time"
+
 // writeBatch is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
 const writeBatch = 48
 
@@ -47,7 +49,9 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	}
 	s.writing = false
 	s.core.note(logSend, nil, n)
-	s.arm(s.now())
+	if s.core.writeDelay {
+		s.arm(s.now())
+	}
 	s.wakeWriters()
 	logs := s.takeLogs(nil)
 	s.mu.Unlock()
@@ -113,7 +117,7 @@ func (s *UDPSession) admit(p []byte) (n int) {
 	}
 	if len(p) <= mss {
 		c.enqueue(append(getBuffer(len(p))[:0], p...), 0)
-		c.delayWrite(s.now())
+		s.delayWrite()
 		return n + len(p)
 	}
 	if len(p) >= slabLeast*mss || c.fill != nil {
@@ -127,7 +131,7 @@ func (s *UDPSession) admit(p []byte) (n int) {
 		n += m
 	}
 	bufferCaches.Put(cache)
-	c.delayWrite(s.now())
+	s.delayWrite()
 	return n
 }
 
@@ -159,7 +163,7 @@ func (s *UDPSession) admitSlab(p []byte, room int) (n int) {
 	if c.mss < mss {
 		c.recut()
 	}
-	c.delayWrite(s.now())
+	s.delayWrite()
 	return n
 }
 
@@ -173,16 +177,29 @@ func (s *UDPSession) admitFirst(p []byte, cut int) int {
 	}
 	c.enqueue(append(getBuffer(cut)[:0], p[:cut]...), frg)
 	c.enqueue(append(getBuffer(len(p) - cut)[:0], p[cut:]...), 0)
-	c.delayWrite(s.now())
+	s.delayWrite()
 	return len(p)
 }
 
-// sendUnlocked flushes with the lock let go.
+// delayWrite starts the wait of what is queued, if it shall wait.
+func (s *UDPSession) delayWrite() {
+	if s.core.writeDelay {
+		s.core.delayWrite(s.now())
+	}
+}
+
+// sendUnlocked flushes with the lock let go, or sets the timer for what cannot leave yet.
 func (s *UDPSession) sendUnlocked() {
-	if now := s.now(); s.core.nextEvent(now) > now || s.ep.crowd.leave(s) {
+	fine := s.ep.sched.now()
+	now := millis(fine / int64(time.Millisecond))
+	if at := s.core.nextEvent(now); at > now {
+		s.armAt(at)
+		return
+	}
+	if s.ep.crowd.leave(s) {
 		return
 	}
 	s.mu.Unlock()
-	s.flushNow()
+	s.flushAt(fine)
 	s.mu.Lock()
 }

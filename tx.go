@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // txScratch is what a goroutine that flushes sessions works with: an arena that packets are built in, the batch that
@@ -88,8 +89,9 @@ func (tx *txScratch) frame(s *UDPSession) (need int) {
 	return 0
 }
 
-// flush lays out, seals and queues what s has to send now. Unless the arena fills, nothing is sent before send.
-func (tx *txScratch) flush(s *UDPSession) {
+// flush lays out, seals and queues what s has to send now, in the scheduler's time. Unless the arena fills, nothing is sent
+// before send.
+func (tx *txScratch) flush(s *UDPSession, fineNow int64) {
 	tx.reserve(s.ep, 0)
 	s.mu.Lock()
 	s.queued = false
@@ -110,12 +112,14 @@ func (tx *txScratch) flush(s *UDPSession) {
 		}
 		tx.frame(s)
 	}
-	now := s.tick()
+	s.core.fineNow = max(fineNow, s.core.fineNow) // somebody may have flushed since the clock was looked at
+	now := millis(s.core.fineNow / int64(time.Millisecond))
 	s.giveUpClosing(now)
 	more := s.core.flush(now, &tx.w)
-	ended := s.settle(now)
+	s.transmitting = len(tx.w.packets) > 0
+	ended, _ := s.settle(now, more && s.transmitting)
 	s.count(&tx.counters)
-	if s.transmitting = len(tx.w.packets) > 0; s.transmitting {
+	if s.transmitting {
 		s.sendTurn = s.sends.begin()
 	}
 	receipt := s.core.rate.receipt()
@@ -158,7 +162,7 @@ func (tx *txScratch) send() {
 		again := tx.again
 		tx.again = nil
 		for _, s := range again {
-			tx.flush(s)
+			tx.flush(s, s.ep.sched.now())
 		}
 		if tx.again == nil {
 			tx.again = again[:0]
@@ -168,6 +172,9 @@ func (tx *txScratch) send() {
 
 // finish ends a run of flushes: all is sent and counted.
 func (tx *txScratch) finish() {
+	if tx.ep == nil {
+		return // there were none
+	}
 	tx.send()
 	tx.counters.flush()
 	tx.ep = nil

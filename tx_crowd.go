@@ -69,7 +69,7 @@ func (c *crowd) runTimed(_ int64, tx *txScratch) {
 	c.mu.Unlock()
 	slices.SortStableFunc(all, func(a, b *UDPSession) int { return cmp.Compare(a.peerHash, b.peerHash) })
 	for _, s := range all {
-		tx.flush(s)
+		tx.flush(s, s.ep.sched.now())
 	}
 	clear(all) // keep no ended session alive
 	if cap(all) > crowdKeeps {
