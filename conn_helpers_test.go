@@ -71,3 +71,9 @@ func connGoroutines() (stacks []string) {
 	}
 	return stacks
 }
+
+// parsePacket tells what an opened datagram is.
+func parsePacket(b []byte) (p packet) {
+	p.parse(b)
+	return p
+}

@@ -36,6 +36,8 @@ func (c *core) receive(s *segment, now millis) {
 		return
 	}
 	switch {
+	case c.in == nil && c.slab != nil:
+		c.in = getRecvRing(max(at, ringOfRun))
 	case c.in == nil:
 		c.in = getRecvRing(at)
 	case at > c.in.size():
@@ -64,6 +66,9 @@ func (c *core) receive(s *segment, now millis) {
 		c.ackNow(now)
 	}
 }
+
+// ringOfRun is the size of a ring that begins with a large run, whose segments it holds without growing.
+const ringOfRun = 64
 
 // A ring takes memory for all segments up to the farthest. What that costs is bounded by what the peer has sent so far:
 // beyond reachLeast a segment counts as lost if it lies farther ahead than reachShare times as many segments. Loss and

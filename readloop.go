@@ -23,8 +23,10 @@ type reader struct {
 	fineNow  int64
 	session  *UDPSession // whose lock is held
 	key      sessionKey  // of session
+	same     bool        // key.peer is known to be who sent the message at hand
 	only     bool        // session is its peer's only one, as far as parity is concerned
 	msg      *received   // at hand
+	packet   packet      // the datagram at hand, opened
 	slab     *slab       // around its buffer, while segments may stay there
 	touched  []*UDPSession
 	awaited  *UDPSession // the batch has woken a call of it
@@ -137,14 +139,14 @@ func (r *reader) batch(msgs []received) {
 		if m.fromAddr != nil {
 			peer, custom = newPeerAddr(m.fromAddr)
 		}
-		r.local = m.local
+		r.local, r.same = m.local, false
 		r.beginLending(m)
 		for data := m.buf[:m.n]; len(data) > 0; {
 			size := len(data)
 			if m.segment > 0 {
 				size = min(m.segment, size)
 			}
-			r.datagram(data[:size:size], peer, custom)
+			r.datagram(data[:size:size], &peer, custom)
 			data = data[size:]
 		}
 		r.endLending()
@@ -233,22 +235,23 @@ func (r *reader) settle(s *UDPSession) {
 }
 
 // datagram opens one datagram and feeds it to its session.
-func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
+func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	r.counters.inPkts++
 	r.counters.inBytes += uint64(len(data))
 	size := len(data)
 	strays := r.ep.demux.strays.Load()
 	raw := r.keepRaw(data, strays)
 	packet, ok := r.ep.sealer.open(data)
-	if !ok && !strays.push(raw, peer, custom) {
+	if !ok && !strays.push(raw, *peer, custom) {
 		r.counters.inCsumErrors++
 		r.counters.inErrs++
 	}
 	if !ok {
 		return
 	}
-	p := parsePacket(packet)
-	if strays != nil && !p.plausible() && strays.push(raw, peer, custom) {
+	p := &r.packet
+	p.parse(packet)
+	if strays != nil && !p.plausible() && strays.push(raw, *peer, custom) {
 		return
 	}
 	if p.kind == packetBad {
@@ -257,12 +260,12 @@ func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
 	}
 	if r.ep.sealer.authenticates() {
 		r.nonce = data[:r.ep.sealer.headroom()]
-		if r.replayed(&p) {
+		if r.replayed(p) {
 			r.counters.inErrs++
 			return
 		}
 	}
-	s := r.find(&p, peer, custom)
+	s := r.find(p, peer, custom)
 	if s == nil {
 		return
 	}
@@ -273,7 +276,7 @@ func (r *reader) datagram(data []byte, peer peerAddr, custom net.Addr) {
 	s.packetsIn++
 	s.bytesIn += uint64(size)
 	s.core.note(logInput, nil, size)
-	s.input(&p, r.now, &r.counters)
+	s.input(p, r.now, &r.counters)
 }
 
 // packetKind is what the first bytes of an opened datagram say it is.
@@ -295,18 +298,18 @@ type packet struct {
 	conv     uint32 // of all kinds but parity
 }
 
-// parsePacket tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md
-// section 2), and validates what it needs to.
-func parsePacket(b []byte) packet {
+// parse tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md section 2), and
+// validates what it needs to.
+func (p *packet) parse(b []byte) {
+	p.kind, p.all = packetBad, b
 	if len(b) < fecHeaderSize {
-		return packet{}
+		return
 	}
-	p := packet{all: b}
 	switch binary.LittleEndian.Uint16(b[4:]) {
 	case fecTypeData:
 		payload, ok := fecDataPayload(b)
 		if !ok || len(payload) < segmentHeaderSize {
-			return packet{}
+			return
 		}
 		p.kind, p.segments, p.conv = packetData, payload, binary.LittleEndian.Uint32(payload)
 	case fecTypeParity:
@@ -314,31 +317,29 @@ func parsePacket(b []byte) packet {
 	case fecTypeOOB:
 		payload, ok := fecDataPayload(b)
 		if !ok || len(payload) < 4 {
-			return packet{}
+			return
 		}
 		p.kind, p.segments, p.conv = packetOOB, payload[4:], binary.LittleEndian.Uint32(payload)
 	default:
 		if len(b) < segmentHeaderSize {
-			return packet{}
+			return
 		}
 		p.kind, p.segments, p.conv = packetPlain, b, binary.LittleEndian.Uint32(b)
 	}
-	return p
 }
 
 // find returns the session a packet is for, with its lock held, opening a new one where that is due. Packets of one
 // session mostly come in a row, so the lock is kept until another session's packet comes.
-func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
+func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 	if p.kind == packetParity {
-		s := r.findParity(p, peer)
+		s := r.findParity(p, *peer)
 		if s != nil && r.reflected(s) {
 			r.counters.inErrs++
 			return nil
 		}
 		return s
 	}
-	key := sessionKey{peer, p.conv}
-	if r.session != nil && r.key == key && !r.session.ended || r.lookup(key) {
+	if r.holds(p.conv, peer) || r.lookup(sessionKey{*peer, p.conv}) {
 		s := r.session
 		if r.reflected(s) {
 			r.counters.inErrs++
@@ -349,7 +350,7 @@ func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
 			return s
 		case originStray:
 			r.counters.inErrs++
-			r.answerStray(key, custom)
+			r.answerStray(r.key, custom)
 			return nil
 		}
 		if r.stale {
@@ -359,10 +360,20 @@ func (r *reader) find(p *packet, peer peerAddr, custom net.Addr) *UDPSession {
 		r.leave()
 		s.replaced()
 	}
+	key := sessionKey{*peer, p.conv}
 	if s := r.admit(p, key, custom); s == nil || !r.enter(s, key) {
 		return nil
 	}
 	return r.session
+}
+
+// holds reports whether the session whose lock is held is the one of that name. The peer is compared once a message.
+func (r *reader) holds(conv uint32, peer *peerAddr) bool {
+	if r.session == nil || r.key.conv != conv || r.session.ended {
+		return false
+	}
+	r.same = r.same || r.key.peer == *peer
+	return r.same
 }
 
 // lookup enters the session of that name, if there is one.
@@ -417,7 +428,7 @@ func (r *reader) enter(s *UDPSession, key sessionKey) bool {
 		s.mu.Unlock()
 		return false
 	}
-	r.session, r.key, r.only = s, key, false
+	r.session, r.key, r.same, r.only = s, key, true, false
 	s.core.cache, s.core.fineNow, s.core.slab = &r.bufs, r.fineNow, r.slab
 	if !s.touched {
 		s.touched = true

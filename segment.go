@@ -8,7 +8,10 @@ import "encoding/binary"
 //
 //	0       4   5   6     8       12      16      20      24
 //	| conv  |cmd|frg| wnd |  ts   |  sn   |  una  |  len  | data[len] |
-const segmentHeaderSize = 24
+const (
+	segmentHeaderSize = 24
+	segmentSNOffset   = 12
+)
 
 // Segment commands.
 const (

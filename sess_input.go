@@ -73,6 +73,9 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
 		return originPeer
 	}
+	if sn := seqNum(binary.LittleEndian.Uint32(p.segments[segmentSNOffset:])); sn >= wndInitial && !sn.before(c.rcvNxt) {
+		return originPeer // of all commands: others look no further
+	}
 	var first segment
 	if _, status := parseSegment(p.segments, &first); status != parseOK || first.cmd != cmdPush ||
 		first.sn >= wndInitial && !first.sn.before(c.rcvNxt) || c.isProbe(&first) {
