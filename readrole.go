@@ -28,7 +28,9 @@ type readRole struct {
 	stopped     bool          // the endpoint's goroutine is to have it and to end
 	interrupted bool          // the socket's read deadline stands in the past to wake a call
 	wake        chan struct{} // hands the role back to the endpoint's goroutine
-	freedAt     int64         // when nobody was left with it
+	freed       uint32        // how often nobody was left with it
+	seen        uint32        // freed, when the timer was set
+	pause       time.Duration // the timer's: from roleGrace up to roleLook
 	lentAt      int64         // when the endpoint's goroutine last woke a call
 	quick       int           // negative: how often a call has to come back in time before the role is lent
 	timer       *time.Timer
@@ -47,6 +49,9 @@ const (
 	// roleGrace is how long the role may be with nobody. What arrives meanwhile waits in the socket's buffer; the runtime
 	// may take a millisecond instead when all processors sleep. A program that echoes comes back within 2 µs.
 	roleGrace = 100 * time.Microsecond
+	// roleLook is the longest time, beside roleGrace, until it is noticed that nobody has the role any more, where calls
+	// have come back for long. Each look wakes a goroutine, and mostly a processor for it.
+	roleLook = 8 * roleGrace
 	// roleProof is how many returns in time make up for one that was not.
 	roleProof = 16
 )
@@ -120,15 +125,21 @@ func (e *endpoint) lendRole(s *UDPSession) bool {
 // freeRole leaves the role with nobody, for a time. The role's lock is held.
 func (e *endpoint) freeRole() {
 	q := &e.role
-	q.holder, q.freedAt = roleNobody, e.sched.now()
-	if q.armed {
-		return
+	q.holder = roleNobody
+	if q.freed++; !q.armed {
+		q.pause = max(q.pause, roleGrace)
+		e.watchRole(q.pause)
 	}
-	q.armed = true
+}
+
+// watchRole sees to it that the endpoint's goroutine looks whether nobody has the role. The role's lock is held.
+func (e *endpoint) watchRole(after time.Duration) {
+	q := &e.role
+	q.armed, q.seen = true, q.freed
 	if q.timer == nil {
-		q.timer = time.AfterFunc(roleGrace, e.reclaimRole)
+		q.timer = time.AfterFunc(after, e.reclaimRole)
 	} else {
-		q.timer.Reset(roleGrace)
+		q.timer.Reset(after)
 	}
 }
 
@@ -138,16 +149,15 @@ func (e *endpoint) reclaimRole() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.armed = false
-	if q.holder != roleNobody {
+	switch {
+	case q.holder == roleNobody && q.freed == q.seen:
+		q.quick, q.pause = -roleProof, 0
+		e.giveBackRole()
 		return
+	case q.holder == roleNobody:
+		e.watchRole(roleGrace) // it may just have been left
 	}
-	if left := int64(roleGrace) - (e.sched.now() - q.freedAt); left > 0 {
-		q.armed = true
-		q.timer.Reset(time.Duration(left))
-		return
-	}
-	q.quick = -roleProof
-	e.giveBackRole()
+	q.pause = min(2*q.pause, roleLook)
 }
 
 // giveBackRole makes the endpoint's goroutine the reader again. The role's lock is held.

@@ -164,12 +164,16 @@ func (s *UDPSession) applyFEC() {
 func (s *UDPSession) runTimed(_ int64, tx *txScratch) { tx.flush(s, s.ep.sched.now()) }
 
 // flushNow sends what is due, from the caller's goroutine.
-func (s *UDPSession) flushNow() { s.flushAt(s.ep.sched.now()) }
+func (s *UDPSession) flushNow() {
+	s.mu.Lock()
+	s.flushLocked(s.ep.sched.now())
+}
 
-// flushAt is flushNow for who has just looked at the clock.
-func (s *UDPSession) flushAt(now int64) {
+// flushLocked is flushNow with the lock held, which it lets go of, for who has just looked at the clock.
+func (s *UDPSession) flushLocked(now int64) {
 	tx := txPool.Get().(*txScratch)
-	tx.flush(s, now)
+	tx.reserve(s.ep, 0) // an empty batch: nothing is sent
+	tx.flushLocked(s, now)
 	tx.finish()
 	txPool.Put(tx)
 }

@@ -19,20 +19,10 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 		s.mu.Unlock()
 		return 0, err
 	}
-	s.reading = true
-	if s.partial.data == nil && s.msgLeft == 0 {
-		s.msgLeft = s.core.peekSegments()
+	n, ok := s.readOne(p)
+	if !ok {
+		n = s.readQueued(p)
 	}
-	n := 0
-	for more := true; more; {
-		var batch readTake
-		more = s.takeSegments(&batch, len(p)-n)
-		s.mu.Unlock()
-		n += batch.copyTo(p[n:])
-		s.mu.Lock()
-		batch.release(&s.core)
-	}
-	s.reading = false
 	s.core.note(logRecv, nil, n)
 	due := s.endRead()
 	logs := s.takeLogs(nil)
@@ -42,6 +32,44 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 	}
 	s.log.Load().report(logs)
 	return n, nil
+}
+
+// readOne reads where one segment is all that there is to read. It is copied with the lock held: letting go of it would take
+// longer.
+func (s *UDPSession) readOne(p []byte) (n int, ok bool) {
+	c := &s.core
+	switch {
+	case s.partial.data != nil || s.msgLeft > 1 || c.stream && c.readable() > 1:
+		return 0, false
+	case s.msgLeft == 0 && c.peekSegments() != 1 || len(c.in.at(c.readNxt).data) > len(p):
+		return 0, false
+	}
+	seg := c.take()
+	s.msgLeft = 0
+	n = copy(p, seg.data)
+	c.freeReceived(&seg)
+	return n, true
+}
+
+// readQueued reads what is there, and lets go of the lock while it copies. Its place on the stack is large, so that it must not
+// become a part of Read, which waits on a stack of its own.
+//
+//go:noinline
+func (s *UDPSession) readQueued(p []byte) (n int) {
+	s.reading = true
+	if s.partial.data == nil && s.msgLeft == 0 {
+		s.msgLeft = s.core.peekSegments()
+	}
+	for more := true; more; {
+		var batch readTake
+		more = s.takeSegments(&batch, len(p)-n)
+		s.mu.Unlock()
+		n += batch.copyTo(p[n:])
+		s.mu.Lock()
+		batch.release(&s.core)
+	}
+	s.reading = false
+	return n
 }
 
 // beginRead waits, with the lock held, until there is something to read or a reason not to.

@@ -199,7 +199,6 @@ func (s *UDPSession) sendUnlocked() {
 	if s.ep.crowd.leave(s) {
 		return
 	}
-	s.mu.Unlock()
-	s.flushAt(fine)
+	s.flushLocked(fine)
 	s.mu.Lock()
 }

@@ -94,6 +94,11 @@ func (tx *txScratch) frame(s *UDPSession) (need int) {
 func (tx *txScratch) flush(s *UDPSession, fineNow int64) {
 	tx.reserve(s.ep, 0)
 	s.mu.Lock()
+	tx.flushLocked(s, fineNow)
+}
+
+// flushLocked is flush where room has been reserved and the lock of s is held, which it lets go of.
+func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
 	s.queued = false
 	if s.transmitting || s.ended {
 		s.flushAgain = true
