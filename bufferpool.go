@@ -25,7 +25,7 @@ const (
 var (
 	tinyBuffers   = sync.Pool{New: func() any { return new([bufferTiny]byte) }}
 	smallBuffers  = sync.Pool{New: func() any { return new([bufferSmall]byte) }}
-	packetBuffers = sync.Pool{New: func() any { return new([bufferPacket]byte) }}
+	packetBuffers sync.Pool // see getPacketBuffer
 	largeBuffers  = sync.Pool{New: func() any { return new([bufferLarge]byte) }}
 )
 
@@ -43,7 +43,7 @@ func getBuffer(n int) []byte {
 	case n > bufferPacket:
 		return largeBuffers.Get().(*[bufferLarge]byte)[:n]
 	case n > bufferSmall:
-		return packetBuffers.Get().(*[bufferPacket]byte)[:n]
+		return getPacketBuffer()[:n]
 	case n > bufferTiny:
 		return smallBuffers.Get().(*[bufferSmall]byte)[:n]
 	default:

@@ -211,6 +211,9 @@ func TestBuffersCostNoAllocation(t *testing.T) {
 		"packet": func() { putBuffer(getBuffer(1400)) },
 		"large":  func() { putBuffer(getBuffer(60000)) },
 		"cache":  func() { c.put(c.get()) },
+		// A Write of one message, whose acknowledgement comes to a reader with a cache.
+		"packet to cache": func() { c.put(getBuffer(1024)) },
+		"cache to packet": func() { putBuffer(c.get()) },
 	} {
 		if got := testing.AllocsPerRun(1000, pair); got != 0 {
 			t.Errorf("%s: got %v allocations a pair, want 0", name, got)
