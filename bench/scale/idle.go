@@ -118,6 +118,11 @@ func (m *idleRun) idle() error {
 		return err
 	}
 	m.most = freed
+	if m.s.profile {
+		if _, err := m.p.ask("heap"); err != nil {
+			return err
+		}
+	}
 	each := func(st status) float64 { return float64(st.RSS-m.before.RSS) / float64(m.s.n) }
 	m.t.row("server memory a session (RSS), as it is", int(each(asIs)), "<= 2048")
 	m.t.row("after a garbage collection", int(each(collected)), "<= 2048")
@@ -143,13 +148,19 @@ func (m *idleRun) idle() error {
 }
 
 // busy has one session in activeShare echo ten messages a second.
-func (m *idleRun) busy() error {
-	if _, err := m.p.ask("activate"); err != nil {
+func (m *idleRun) busy() (err error) {
+	if _, err = m.p.ask("activate"); err != nil {
 		return err
 	}
 	var active []*kcp.UDPSession
 	for i := 0; i < len(m.sessions); i += activeShare {
 		active = append(active, m.sessions[i])
+	}
+	if m.s.profile {
+		if _, err := m.p.ask("profile"); err != nil {
+			return err
+		}
+		defer func() { _, e := m.p.ask("profiled"); err = errors.Join(err, e) }()
 	}
 	before, err := m.p.ask("status")
 	if err != nil {
