@@ -107,8 +107,9 @@ func (e *endpoint) readLoop() {
 			backoff.reset()
 			if e.lendRole(r.awaited) {
 				<-e.role.wake
-			} else if n == 1 {
-				// The socket is most likely empty now: whoever was woken runs before the next look at it.
+			} else if n == 1 || e.crowd.busy.Load() {
+				// The socket is most likely empty now, or the batch has woken many, who would wait for a socket that is
+				// never empty until the runtime preempts this goroutine: whoever was woken runs before the next look.
 				runtime.Gosched()
 			}
 		case errors.Is(err, net.ErrClosed):

@@ -49,7 +49,9 @@ type crowdFigures struct{ server, client, rate, sent float64 }
 func crowdRun(s *settings, p *process, send func(i int) error) (f crowdFigures, err error) {
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	var sent atomic.Int64
-	go func() { ended <- pace(s.crowd, stop, &sent, send) }()
+	go func() {
+		ended <- pace(s.crowd, crowdPause, stop, &sent, func(i int, _ time.Time) error { return send(i) })
+	}()
 	defer func() {
 		close(stop)
 		err = errors.Join(err, <-ended)
@@ -78,8 +80,8 @@ func crowdRun(s *settings, p *process, send func(i int) error) (f crowdFigures, 
 	return f, nil
 }
 
-// pace calls send for each of n sessions in turn, each once a crowdPause.
-func pace(n int, stop <-chan struct{}, total *atomic.Int64, send func(i int) error) error {
+// pace calls send for each of n sessions in turn, each once a pause, with the time that it is due.
+func pace(n int, pause time.Duration, stop <-chan struct{}, total *atomic.Int64, send func(i int, due time.Time) error) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	sent, begin := 0, time.Now()
@@ -89,13 +91,13 @@ func pace(n int, stop <-chan struct{}, total *atomic.Int64, send func(i int) err
 			return nil
 		case <-tick.C:
 		}
-		due := int(time.Since(begin) * time.Duration(n) / crowdPause)
+		due := int(time.Since(begin) * time.Duration(n) / pause)
 		if due-sent > n {
-			begin = begin.Add(time.Duration(due-sent-n) * crowdPause / time.Duration(n)) // too slow: the rate falls
+			begin = begin.Add(time.Duration(due-sent-n) * pause / time.Duration(n)) // too slow: the rate falls
 			due = sent + n
 		}
 		for ; sent < due; sent++ {
-			if err := send(sent % n); err != nil {
+			if err := send(sent%n, begin.Add(time.Duration(sent)*pause/time.Duration(n))); err != nil {
 				return err
 			}
 		}

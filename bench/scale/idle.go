@@ -5,11 +5,13 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seedkcp/kcp"
@@ -166,6 +168,8 @@ func (m *idleRun) busy() (err error) {
 	if err != nil {
 		return err
 	}
+	own, _ := usage()
+	resent := kcp.DefaultSnmp.Copy().RetransSegs
 	latencies, err := echoAll(active, activeMessage, activePause, m.s.measure)
 	if err != nil {
 		return err
@@ -174,6 +178,8 @@ func (m *idleRun) busy() (err error) {
 	if err != nil {
 		return err
 	}
+	ownAfter, _ := usage()
+	resent = kcp.DefaultSnmp.Copy().RetransSegs - resent
 	slices.Sort(latencies)
 	messages := float64(after.Messages - before.Messages)
 	m.t.row(fmt.Sprintf("messages a second, %d sessions active", len(active)), int(messages/(m.s.measure+echoWarm).Seconds()), "")
@@ -186,6 +192,8 @@ func (m *idleRun) busy() (err error) {
 		m.t.row("echo latency "+q.name+", ms", float64(at)/1e6, q.bound)
 	}
 	m.t.row("CPU of the server, µs a message", float64(after.CPU-before.CPU)/1e3/messages, "")
+	m.t.row("CPU of the clients, µs a message", float64(ownAfter-own)/1e3/messages, "")
+	m.t.row("segments that the server and the clients sent again", fmt.Sprint(after.Resent-before.Resent, " + ", resent), "")
 	_, err = m.p.ask("deactivate")
 	return err
 }
@@ -193,47 +201,54 @@ func (m *idleRun) busy() (err error) {
 // echoWarm is how long the sessions echo before it counts: their goroutines and buffers appear in that time.
 const echoWarm = time.Second
 
-// echoAll has every session echo a message each pause and returns how long each took.
+// echoAll has every session echo a message each pause, all of them evenly spread over it, and returns how long each took,
+// from when it was due. One goroutine sends, so that the clients cost the machine that they share with the server as
+// little as they can.
 func echoAll(sessions []*kcp.UDPSession, size int, pause, length time.Duration) ([]time.Duration, error) {
 	var (
-		mu   sync.Mutex
-		all  []time.Duration
-		errs []error
-		wg   sync.WaitGroup
+		sent, received atomic.Int64
+		readers        sync.WaitGroup
+		stop           = make(chan struct{})
+		took           = make([][]time.Duration, len(sessions))
+		message        = make([]byte, size)
+		begin          = time.Now()
 	)
-	begin := time.Now().Add(pause)
 	for i, s := range sessions {
-		at := begin.Add(pause * time.Duration(i) / time.Duration(len(sessions)))
-		wg.Go(func() {
-			took, err := echoEach(s, size, at, pause, begin.Add(echoWarm), begin.Add(echoWarm+length))
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, took...)
-			if err != nil {
-				errs = append(errs, err)
-			}
-		})
+		readers.Go(func() { took[i] = takeEchoes(s, begin, &received) })
 	}
-	wg.Wait()
-	if len(all) == 0 {
-		errs = append(errs, errors.New("nothing was echoed"))
+	time.AfterFunc(echoWarm+length, func() { close(stop) })
+	err := pace(len(sessions), pause, stop, &sent, func(i int, due time.Time) error {
+		binary.LittleEndian.PutUint64(message, uint64(due.Sub(begin)))
+		_, err := sessions[i].Write(message)
+		return err
+	})
+	for end := time.Now().Add(echoPatience); received.Load() < sent.Load() && time.Now().Before(end); time.Sleep(lookPause) {
 	}
-	return all, errors.Join(errs...)
+	for _, s := range sessions {
+		err = errors.Join(err, s.SetReadDeadline(time.Unix(1, 0)))
+	}
+	readers.Wait()
+	all := slices.Concat(took...)
+	if n, want := received.Load(), sent.Load(); n != want || len(all) == 0 {
+		err = errors.Join(err, fmt.Errorf("%d messages of %d came back, %d of them after the warm-up", n, want, len(all)))
+	}
+	return all, err
 }
 
-func echoEach(s *kcp.UDPSession, size int, at time.Time, pause time.Duration, counts, end time.Time) (took []time.Duration, err error) {
-	message := make([]byte, size)
-	for ; at.Before(end); at = at.Add(pause) {
-		time.Sleep(time.Until(at))
-		sent := time.Now()
-		if err := echo(s, message); err != nil {
-			return took, err
+// takeEchoes reads what comes back until the deadline that ends it, and returns how long each message took that was due
+// after the warm-up.
+func takeEchoes(s *kcp.UDPSession, begin time.Time, received *atomic.Int64) (took []time.Duration) {
+	var buf [256]byte
+	for {
+		n, err := s.Read(buf[:])
+		if err != nil || n < 8 {
+			return took
 		}
-		if sent.After(counts) {
-			took = append(took, time.Since(sent))
+		if due := time.Duration(binary.LittleEndian.Uint64(buf[:])); due > echoWarm {
+			took = append(took, time.Since(begin)-due)
 		}
+		received.Add(1)
 	}
-	return took, nil
 }
 
 // closeAll ends all sessions from both sides and looks at what is left.

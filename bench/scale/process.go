@@ -33,9 +33,10 @@ type status struct {
 	Goroutines int           // of the whole process
 	CPU        time.Duration // user and system, since its start
 	Sessions   int
-	Messages   int64 // echoed
-	Bytes      int64 // taken from those that upload
-	Switches   int64 // times that a thread of the process was put to sleep or woken
+	Messages   int64  // echoed
+	Bytes      int64  // taken from those that upload
+	Resent     uint64 // segments
+	Switches   int64  // times that a thread of the process was put to sleep or woken
 	Error      string
 }
 

@@ -199,6 +199,7 @@ func (s *kcpServer) command(name string, st *status) error {
 		return fmt.Errorf("unknown command %q", name)
 	}
 	st.Sessions = s.l.Stats().Sessions
+	st.Resent = kcp.DefaultSnmp.Copy().RetransSegs
 	st.Messages, st.Bytes = s.messages.Load(), s.bytes.Load()
 	return nil
 }
