@@ -75,6 +75,13 @@ type Config struct {
 	// 262144; at some 2 KiB for an idle one.
 	MaxSessions int
 
+	// MaxMemory is how many bytes all sessions on the sockets of a listener, a Transport or a dialled session may hold
+	// together: what was received and not read yet, out-of-band packets and what error correction keeps of it, and what
+	// was written and not acknowledged yet. Each segment counts 1536 bytes. A session may hold no more than what is then
+	// left for the others, and so gets smaller windows while many hold much, but always 8 segments each way, some 28 KiB.
+	// A session that has failed counts until it has been read to its end or closed. Default 2 GiB; negative is no bound.
+	MaxMemory int64
+
 	// MaxPending is how many accepted sessions there may be whose peer has not proved to receive at its address.
 	// Newcomers beyond it, or while half of AcceptBacklog waits, have to prove it before anything is kept of them: that
 	// takes them a round trip and a retransmission, some 200 ms. Default 1024.
@@ -132,6 +139,7 @@ type options struct {
 	amplification                 int // 0: no bound
 	maxSessions, maxPending       int
 	maxPerPrefix                  int
+	maxMemory                     int64 // 0: no bound
 	onSocketError                 func(op string, err error)
 	sockets                       int
 	sched                         *TimedSched
@@ -223,6 +231,9 @@ func (o *options) finish(c *Config) error {
 	}
 	if o.idleTimeout < 0 {
 		return badArgument("Config.IdleTimeout", o.idleTimeout, "0 or more")
+	}
+	if o.maxMemory = max(c.MaxMemory, 0); c.MaxMemory == 0 {
+		o.maxMemory = memoryDefault
 	}
 	switch {
 	case c.AmplificationLimit == 0:

@@ -63,6 +63,12 @@ func (w *connWorld) close(buffers int64) {
 		p.close()
 	}
 	time.Sleep(time.Minute)
+	for _, s := range w.sessions {
+		if held := s.ep.demux.memory.held.Load(); held != 0 {
+			w.t.Errorf("%d bytes are held by sessions that are closed", held)
+			break
+		}
+	}
 	w.sched.Close()
 	if err := w.net.Close(); err != nil {
 		w.t.Error(err)

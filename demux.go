@@ -23,6 +23,7 @@ type demux struct {
 
 	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
 
+	memory   memoryAccount
 	pending  atomic.Int64 // accepted sessions whose peers have not proved themselves
 	stopping atomic.Bool  // written under mu
 	sessions sessionTable // changed under mu
@@ -43,6 +44,7 @@ func newDemux(conns []net.PacketConn, owned bool, o *options) *demux {
 	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{byPeer: true}}
 	d.sealer, d.acceptSealer = d.sealer.forBothSides()
 	d.waits.init(d)
+	d.memory.most = o.maxMemory
 	for _, c := range conns {
 		d.eps = append(d.eps, newEndpoint(d, c, owned, o))
 	}

@@ -179,6 +179,7 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 		if d := h.demux; d.sessions.live != 0 || d.peers.live != 0 || !d.stopping.Load() || d.leaving != 0 {
 			n.t.Fatalf("%s: %d sessions of %d peers are left, %d leaving, stopping %v", h.addr, d.sessions.live, d.peers.live, d.leaving, d.stopping.Load())
 		}
+		defer h.checkAccount(n.t)
 		h.r.bufs.drain()
 	}
 	for _, s := range extra {
@@ -188,6 +189,13 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 	}
 	if got := buffersOutstanding(); got != n.buffers {
 		n.t.Fatalf("%d pooled buffers leaked", got-n.buffers)
+	}
+}
+
+// checkAccount checks that sessions that are no more hold no memory.
+func (h *fuzzHost) checkAccount(t testing.TB) {
+	if held := h.demux.memory.held.Load(); held != 0 {
+		t.Fatalf("%s: %d bytes are held by nobody", h.addr, held)
 	}
 }
 

@@ -70,9 +70,12 @@ type core struct {
 	filling   bool    // a Write copies into it without the lock
 	held      []*slab // hold datagrams that are being sent
 	slab      *slab   // holds the datagram that is being received, or nil
-	pinned    int     // slabs of received data
-	lentSegs  int     // segments in them
-	lentBytes int
+	pinned    int32   // slabs of received data
+	lentSegs  int32   // segments in them
+	lentBytes int32
+	room      uint32 // segments that may be held besides what there is; the owner knows
+	refused   uint32 // segments thrown away for want of it
+	exhausted bool   // there is no room for anybody
 
 	cache   *bufferCache // of whoever holds the lock, if it has one
 	logMask KCPLogType
@@ -126,6 +129,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.sndWnd, c.rmtWnd, c.rcvWnd = wndInitial, wndInitial, wndInitial
 	c.flushAt, c.probeAt, c.ackAt = never, never, never
 	c.newestAt = -1
+	c.room = roomAll
 	c.cc.init()
 	c.flight.init()
 	c.ctl.init()
@@ -205,12 +209,17 @@ func (c *core) queued() uint32 { return c.sendUna.distance(c.sendEnd) }
 // readable returns the segments that are in order and not yet read.
 func (c *core) readable() uint32 { return c.readNxt.distance(c.rcvNxt) }
 
-// window is what wnd says: the free slots of the receive queue.
+// window is what wnd says: the free slots of the receive queue, or what there is memory for.
 func (c *core) window() uint16 {
-	if n := c.readable(); n < c.rcvWnd {
-		return uint16(c.rcvWnd - n)
+	n := c.readable()
+	if n >= c.rcvWnd {
+		return 0
 	}
-	return 0
+	free := c.room
+	if c.takesNext() {
+		free = max(free, 1, roomLeast-min(n, roomLeast))
+	}
+	return uint16(min(c.rcvWnd-n, free))
 }
 
 // nextEvent returns when the state machine next needs a flush: exactly, or never.

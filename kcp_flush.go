@@ -110,6 +110,7 @@ func (f *flusher) said(size int) {
 	}
 	f.c.stats.segsOut++
 	f.c.toldWnd = uint32(f.hdr.wnd)
+	f.c.wasFull = f.c.wasFull || f.hdr.wnd == 0
 }
 
 // acks sends the pending ACKs once they are due, or along with data that leaves anyway. What una covers already is

@@ -29,6 +29,10 @@ func (c *core) receive(s *segment, now millis) {
 		c.stats.outOfWindow++
 		return
 	}
+	if c.room <= c.beyond && c.refuses(s.sn, at) {
+		c.refused++
+		return
+	}
 	c.addAck(s, now)
 	if s.sn.before(c.rcvNxt) {
 		c.stats.repeats++
@@ -58,6 +62,7 @@ func (c *core) receive(s *segment, now millis) {
 	}
 	seg.frg = s.frg
 	c.beyond++
+	c.room -= min(c.room, 1)
 	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.beyond > 1
 	c.advance()

@@ -16,6 +16,9 @@ type ListenerStats struct {
 	RefusedFull   uint64 // datagrams that would have opened a session beyond Config.MaxSessions
 	RefusedPrefix uint64 // likewise Config.MaxPerPrefix
 
+	Memory        int64  // bytes that the sessions hold (Config.MaxMemory)
+	RefusedMemory uint64 // segments and packets that were thrown away for want of it
+
 	Socket SocketStats // of all sockets together, where there are several (Config.Sockets)
 }
 
@@ -28,6 +31,7 @@ func (l *Listener) Stats() ListenerStats {
 	st.Challenged, st.Vouched, st.RefusedFull, st.RefusedPrefix = c.challenged, c.vouched, c.full, c.prefixFull
 	l.demux.mu.Unlock()
 	st.Pending = int(l.demux.pending.Load())
+	st.Memory, st.RefusedMemory = l.demux.memory.held.Load(), l.demux.memory.refused.Load()
 	l.mu.Lock()
 	st.Backlog, st.Refused = l.backlog.Len(), l.refused
 	l.mu.Unlock()

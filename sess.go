@@ -56,6 +56,7 @@ type UDPSession struct {
 	finWaitAt  millis // when it no longer waits for the peer's FIN
 
 	local        netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
+	charged      int32      // bytes that the account knows of
 	touched      bool       // waits for the end of the reader's batch
 	transmitting bool       // somebody sends for this session
 	flushAgain   bool       // and shall look again when done
@@ -216,6 +217,7 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 		s.sharesAddress.Store(true)
 	}
 	c.releaseIdle()
+	s.charge()
 	s.isPending(s.pending && c.addr.open)
 	at := c.nextEvent(now)
 	if due = at <= now; !due || !flushes {
@@ -271,6 +273,7 @@ func (s *UDPSession) finish() {
 	if s.closed {
 		s.releaseReading()
 	}
+	s.charge()
 	s.mu.Unlock()
 	s.timer.stop()
 	s.oob.Load().close()

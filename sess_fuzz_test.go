@@ -188,6 +188,8 @@ func (f *sessFuzz) setting() {
 		_ = f.s.SetOOBHandler(func([]byte) {})
 	case 5:
 		f.s.SetWriteDelay(f.in.u8()&1 != 0)
+	case 6:
+		f.host.demux.memory.most = 1 + 16*int64(f.in.u16())
 	}
 }
 
@@ -293,6 +295,7 @@ func (f *sessFuzz) recover() {
 		from    seqNum
 		end     = f.now() + 100000
 	)
+	f.host.demux.memory.most = memoryDefault // others have given back what there was too little of
 	for ; f.now() < end; f.run(50 * time.Millisecond) {
 		if s.ended {
 			if (!c.ctl.wasReset || !f.reset) && c.ctl.stranger == 0 || !errors.Is(s.readErr, errReset) {

@@ -18,6 +18,14 @@ func (s *UDPSession) input(p *packet, now millis, n *counters) {
 	case packetData:
 		s.countInput(c.input(p.segments, true, now), n)
 	}
+	if c.room == 0 {
+		// What can be repaired can be sent again, too.
+		if s.decoder != nil {
+			s.decoder.discard()
+		}
+		c.refused++
+		return
+	}
 	slab := c.slab
 	c.slab = nil // what is recovered lies elsewhere
 	s.makeDecoder()

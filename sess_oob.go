@@ -18,6 +18,7 @@ const oobQueueMax = 64
 type oobQueue struct {
 	handler atomic.Pointer[OOBCallBackType]
 	dropped atomic.Uint64
+	memory  *memoryAccount
 
 	mu      sync.Mutex // guards what follows; taken with the session's lock held
 	waiting [][]byte   // pooled
@@ -32,10 +33,11 @@ func (q *oobQueue) push(s *UDPSession, payload []byte) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || len(q.waiting) >= oobQueueMax {
+	if room, _ := q.memory.room(0); q.closed || len(q.waiting) >= oobQueueMax || room == 0 {
 		q.dropped.Add(1)
 		return
 	}
+	q.memory.held.Add(memorySegment)
 	q.waiting = append(q.waiting, s.core.keep(payload))
 	if !q.running {
 		q.running = true
@@ -60,6 +62,7 @@ func (q *oobQueue) run() {
 			(*h)(payload)
 		}
 		putBuffer(payload)
+		q.memory.held.Add(-memorySegment)
 	}
 }
 
@@ -73,6 +76,7 @@ func (q *oobQueue) close() {
 	q.closed = true
 	for _, b := range q.waiting {
 		putBuffer(b)
+		q.memory.held.Add(-memorySegment)
 	}
 	q.waiting = nil
 }
@@ -96,7 +100,7 @@ func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	q := s.oob.Load()
 	switch {
 	case handler != nil && q == nil:
-		q = new(oobQueue)
+		q = &oobQueue{memory: &s.ep.demux.memory}
 		q.closed = s.ended
 		s.oob.Store(q)
 		fallthrough

@@ -202,8 +202,10 @@ func (s *UDPSession) endRead() (flush bool) {
 		s.core.own(&s.partial)
 		s.core.compact()
 	}
-	s.core.afterRead()
+	s.core.advance()
 	s.core.releaseIdle()
+	s.charge()
+	s.core.afterRead()
 	return s.core.tellWindow && !s.ended
 }
 
@@ -216,6 +218,7 @@ func (s *UDPSession) releaseReading() {
 	s.msgLeft = 0
 	s.core.releaseReceived()
 	s.core.releaseIdle()
+	s.charge()
 }
 
 // discardReceived throws away what has arrived in order, for a session that nobody reads.

@@ -41,6 +41,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 			break
 		}
 		took := s.admit(p)
+		s.charge()
 		n += took
 		p = p[took:]
 		if took > 0 && !s.core.writeDelay {

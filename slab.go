@@ -94,7 +94,7 @@ func (c *core) releaseHeld() {
 // lend makes data, received in the slab at hand, a segment that stays in it.
 func (c *core) lend(data []byte) recvSegment {
 	c.slab.refs++
-	c.lentBytes += len(data)
+	c.lentBytes += int32(len(data))
 	c.lentSegs++
 	return recvSegment{data: data, slab: c.slab}
 }
@@ -113,7 +113,7 @@ func (c *core) freeReceived(seg *recvSegment) {
 }
 
 func (c *core) endLend(seg *recvSegment) {
-	c.lentBytes -= len(seg.data)
+	c.lentBytes -= int32(len(seg.data))
 	c.lentSegs--
 	if seg.slab.refs == 1 {
 		c.pinned--
@@ -134,7 +134,7 @@ func (c *core) own(seg *recvSegment) {
 
 // sparse reports whether the slabs of received data hold less than a third of what they take, as when a few segments wait
 // behind a hole. A peer must not make a small window cost many times its memory.
-func (c *core) sparse() bool { return c.pinned*bufferLarge > 3*c.lentBytes }
+func (c *core) sparse() bool { return int64(c.pinned)*bufferLarge > 3*int64(c.lentBytes) }
 
 // compact takes what is left out of slabs that are mostly empty.
 func (c *core) compact() {

@@ -81,7 +81,7 @@ func slabRead(t *testing.T, s *UDPSession, from, n seqNum) {
 func slabState(s *UDPSession) [2]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return [2]int{s.core.pinned, s.core.lentSegs}
+	return [2]int{int(s.core.pinned), int(s.core.lentSegs)}
 }
 
 func TestReceivedRunStaysInItsBuffer(t *testing.T) {

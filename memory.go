@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"math"
+	"sync/atomic"
+	"unsafe"
+)
+
+// memoryDefault is what the sessions of one listener may hold together: more than a thousand busy ones with the default
+// windows need, and little enough for a small machine to bear.
+const memoryDefault = 2 << 30
+
+// memorySegment is what a segment counts, however little it carries: the buffer of a whole packet.
+const memorySegment = bufferPacket
+
+// roomLeast is how many segments a session may hold each way, however much others do: so it gets on.
+const roomLeast = 8
+
+// roomAll is room for more than any window.
+const roomAll = math.MaxInt32
+
+// memoryAccount adds up what the sessions of a demux hold for their peers: what has been received and not read, what has
+// been written and not acknowledged, and the shards that error correction keeps. A session may hold no more than what is
+// then left over for all others (the dynamic threshold of shared switch buffers: Choudhury and Hahne, 1998), so that a few
+// cannot take it all, and those who are read go on at the expense of those who are not.
+type memoryAccount struct {
+	most    int64 // 0: no bound
+	held    atomic.Int64
+	refused atomic.Uint64 // segments and packets that were thrown away
+}
+
+// room returns how many segments more a session may hold that holds so many bytes, and whether nothing is left at all. An
+// eighth of the memory is for those alone that would otherwise not get on.
+func (m *memoryAccount) room(own int32) (segs uint32, exhausted bool) {
+	if m.most == 0 {
+		return roomAll, false
+	}
+	free := m.most - m.held.Load()
+	room := (free - m.most/8 - int64(own)) / (2 * memorySegment)
+	return uint32(min(max(room, 0), roomAll)), free <= 0
+}
+
+// memory is how many bytes the state machine holds.
+func (c *core) memory() int {
+	// A Read that is copying has taken segments out whose slab is not given back yet.
+	segs := max(0, int(c.readable()+c.beyond+c.queued())-int(c.lentSegs))
+	n := segs*memorySegment + int(c.pinned)*bufferLarge
+	if c.in != nil {
+		n += len(c.in.slots) * int(unsafe.Sizeof(recvSegment{}))
+	}
+	if c.ring != nil {
+		n += len(c.ring.slots) * int(unsafe.Sizeof(sendSegment{}))
+	}
+	return n
+}
+
+// refuses reports whether there is no room for a new segment, which lies at-1 segments beyond the next to be read. Those
+// beyond a hole get half of the room.
+func (c *core) refuses(sn seqNum, at uint32) bool {
+	switch {
+	case c.room > c.beyond || sn.before(c.rcvNxt):
+		return false
+	case sn == c.rcvNxt:
+		return c.room == 0 && !c.takesNext()
+	}
+	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
+}
+
+// takesNext reports whether the next segment is taken without room for it: the first few are, and, until there is no memory
+// at all, what completes a message.
+func (c *core) takesNext() bool {
+	return c.readable() < roomLeast || c.peekSegments() == 0 && !c.exhausted
+}
+
+// charge brings the account up to date with what the session holds, and the session with what it may hold. Called with
+// the lock held.
+func (s *UDPSession) charge() {
+	held := s.core.memory()
+	if s.partial.data != nil {
+		held += memorySegment
+	}
+	if s.decoder != nil {
+		held += s.decoder.held
+	}
+	m := &s.ep.demux.memory
+	if own := int32(held); own != s.charged {
+		m.held.Add(int64(own - s.charged))
+		s.charged = own
+	}
+	if s.core.refused > 0 {
+		m.refused.Add(uint64(s.core.refused))
+		s.core.refused = 0
+	}
+	s.core.room, s.core.exhausted = m.room(s.charged)
+}
