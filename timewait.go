@@ -20,7 +20,7 @@ type timeWait struct {
 const (
 	timeWaitPeriod  millis = 10000
 	timeWaitLongest millis = 5 * 60000
-	// timeWaitMax bounds the records of one socket, 100 bytes or so each. Beyond it the oldest goes.
+	// timeWaitMax bounds the records of one socket, 260 bytes or so each. Beyond it the oldest goes.
 	timeWaitMax = 1 << 16
 )
 

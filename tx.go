@@ -169,6 +169,7 @@ func (tx *txScratch) send() {
 		for _, s := range again {
 			tx.flush(s, s.ep.sched.now())
 		}
+		clear(again) // keep no ended session alive
 		if tx.again == nil {
 			tx.again = again[:0]
 		}

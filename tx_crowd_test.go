@@ -175,3 +175,40 @@ func intervalOf(s *UDPSession) time.Duration {
 	defer s.mu.Unlock()
 	return s.core.interval.duration()
 }
+
+// A scratch lasts as long as its worker: it keeps no session that had more to say, or the memory of those that have ended
+// stays.
+func TestScratchKeepsNoSession(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		_, servers, _ := crowdOf(t, w, 20, Config{})
+		e := servers[0].ep
+		e.crowd.busy.Store(true) // a Write leaves its session to the worker
+		held := make(chan struct{})
+		w.sched.Put(func() { <-held }, time.Now())
+		synctest.Wait()
+		tx := new(txScratch)
+		for _, s := range servers {
+			connWrite(t, s, "more")
+			tx.flush(s, w.sched.now())
+			tx.flush(s, w.sched.now()) // it is being sent: it has another turn behind that
+		}
+		if n := len(tx.senders); n != len(servers) {
+			t.Errorf("%d sessions have packets in the batch, want %d", n, len(servers))
+		}
+		tx.finish()
+		close(held)
+		if cap(tx.again) < len(servers) {
+			t.Errorf("room for %d sessions that have another turn, want that all %d had one", cap(tx.again), len(servers))
+		}
+		for i, s := range tx.again[:cap(tx.again)] {
+			if s != nil {
+				t.Errorf("the scratch keeps a session in place %d", i)
+			}
+		}
+		for i, f := range tx.senders[:cap(tx.senders)] {
+			if f.s != nil {
+				t.Errorf("the scratch keeps a sender in place %d", i)
+			}
+		}
+	})
+}

@@ -273,7 +273,7 @@ func (m *idleRun) closeAll() error {
 		return err
 	}
 	m.t.row("of the server's memory still held, time-wait records included", share(st), "")
-	time.Sleep(m.s.wait - time.Since(begin))
+	time.Sleep(m.s.wait)
 	if st, err = m.p.ask("free"); err != nil {
 		return err
 	}
