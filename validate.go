@@ -38,8 +38,9 @@ const (
 	// proveAfter is how long a session may be open without proof before the peer is asked. Most have it by then.
 	proveAfter millis = 1000
 	// probesReserved is for how many probes allowance is kept that nothing else may use. What a session opens with is no
-	// shorter than a probe, so that a full datagram has its allowance all the same.
-	probesReserved = 3
+	// shorter than a probe, and 8 bytes of data make up for the fourth, so that a full datagram has its allowance all the
+	// same.
+	probesReserved = 4
 )
 
 // begin demands proof. first is how many bytes may be sent besides, secret is what makes the probe hard to guess.
@@ -158,16 +159,22 @@ func (f *flusher) prove(more bool) bool {
 	return false
 }
 
-// proveLater is how long the third question and those behind it wait. They are few, so that an outage must not take them
-// all.
-const proveLater millis = 8000
+// The third question waits for proveLater, the fourth and those behind it for proveLast. They are few, so that an outage of
+// half a minute must not take them all.
+const (
+	proveLater millis = 8000
+	proveLast  millis = 25000
+)
 
 // proveWait is how long the peer is waited for after so many questions.
 func (c *core) proveWait(asked uint8) millis {
-	if asked > 1 {
+	switch asked {
+	case 1:
+		return c.shortBackoff(0)
+	case 2:
 		return proveLater
 	}
-	return c.shortBackoff(asked - 1)
+	return proveLast
 }
 
 // demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
