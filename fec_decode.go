@@ -18,6 +18,16 @@ const (
 	fecRingMinGroups = 4
 	fecRingMaxGroups = 64
 
+	// fecJumpSeen is from where on a step of the stream, forward or back, may be that of fecShapeJump, with loss and
+	// reordering around it. No loss alone explains it.
+	fecJumpSeen = fecShapeJump / 2
+
+	// fecStaleRun is how many packets from before a jump show that the stream has gone back.
+	fecStaleRun = 32
+
+	// fecFirstLooks is how many packets it takes to know where a stream begins: of three one may be forged.
+	fecFirstLooks = 3
+
 	// fecMaxWaits is how often a group is looked at that waits for certainty: a look takes some 10 us.
 	fecMaxWaits = 8
 
@@ -43,7 +53,11 @@ type fecStats struct {
 // reader under its lock, no lock inside.
 type fecDecoder struct {
 	shape    fecShape
-	heard    bool // the peer's parity has been seen where shape wants it, or shape was detected
+	heard    bool   // the peer's parity has been seen where shape wants it, or shape was detected
+	looked   int    // packets looked at for where the stream is, up to fecFirstLooks
+	lost     bool   // it is not known yet
+	at       uint32 // the newest position of the stream, kept while released
+	behind   int    // packets from far behind it, less two for each other, up to fecStaleRun
 	convSet  bool
 	conv     uint32
 	detector *fecDetector // nil while released
@@ -91,18 +105,19 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	if parity {
 		d.counts.parity++
 	}
+	if d.stale(h.seqid) {
+		d.counts.errors++
+		if parity {
+			d.counts.parityUnused++
+		}
+		return nil
+	}
 	if d.detector == nil {
 		d.detector = new(fecDetector)
 	}
-	was, known := d.detector.head, d.detector.span > 0
 	shape := d.detector.track(h.seqid, parity, d.shape)
-	jump := d.detector.head - was
-	if !known && !d.heard {
-		jump = h.seqid // a stream that changed its groups before its first packet
-	}
-	if jump >= fecShapeJump-fecShapeJump/4 && jump < 2*fecShapeJump {
-		// A sender jumps that far when its groups change; what they are now has to be proven.
-		shape = fecShape{}
+	if d.jumped() {
+		shape, d.heard = fecShape{}, true // what the groups are now has to be proven
 	}
 	if shape != d.shape {
 		d.counts.shapesDetected++
@@ -120,9 +135,34 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	return d.results
 }
 
+// stale reports whether a packet comes from before the stream's last jump. What is late must not be grouped as the
+// stream is now, nor take the stream back to where it was; a stream that did go back is followed after a while.
+func (d *fecDecoder) stale(seqid uint32) bool {
+	if d.looked < fecFirstLooks || int32(seqid-d.at) > -fecJumpSeen {
+		d.behind = max(d.behind-2, 0)
+		return false
+	}
+	d.behind = min(d.behind+1, fecStaleRun)
+	return d.behind < fecStaleRun
+}
+
+// jumped notes where the stream is and reports whether it got there by a jump. A stream that changed its groups before
+// its first packet arrived begins far from 0; what the first packets say of that is not believed before the third.
+func (d *fecDecoder) jumped() bool {
+	far := fecDistance(d.detector.head, d.at) >= fecJumpSeen
+	if d.looked < fecFirstLooks {
+		d.looked++
+		if d.lost = far && d.looked < fecFirstLooks; d.looked < fecFirstLooks {
+			return false
+		}
+	}
+	d.at = d.detector.head
+	return far
+}
+
 // place returns the group that a packet belongs to; nil if there is none for it.
 func (d *fecDecoder) place(seqid uint32, parity bool) *fecGroup {
-	if !d.shape.known() {
+	if !d.shape.known() || d.lost {
 		return nil
 	}
 	d.clock++

@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"cmp"
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -34,6 +35,7 @@ func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint6
 	t.Helper()
 	e, d := fecNewEncoder(t, shape), fecNewDecoder(t, shape)
 	e.next, e.sent = shape.align(r.Uint32N(shape.wrap())), true
+	d.at, d.looked = e.next, fecFirstLooks // as if there had been packets before
 	const groups = 20
 	models := map[uint32]*fecModel{}
 	type event struct {
@@ -114,6 +116,62 @@ func fecFlush(t *testing.T, e *fecEncoder, d *fecDecoder) {
 				if got := d.input(p); len(got) != 0 {
 					t.Errorf("%d payloads recovered where nothing was lost", len(got))
 				}
+			}
+		}
+	}
+}
+
+// TestFECChangesOfShapeMakeNoPacketsUp sends packets alike in size and header, of which any mixture looks like one, in
+// groups that change again and again, over a network that loses, repeats and delays packets by more than a change is
+// apart. Whatever comes back must have been sent.
+func TestFECChangesOfShapeMakeNoPacketsUp(t *testing.T) {
+	for seed := range uint64(50) {
+		fecChangeShapes(t, seed)
+	}
+}
+
+func fecChangeShapes(t *testing.T, seed uint64) {
+	const conv = 0x11223344
+	r := rand.New(rand.NewPCG(seed, 4))
+	e, d := fecNewEncoder(t, fecRandomShape(r, 12)), fecNewDecoder(t, fecShape{})
+	e.sent = true
+	if r.IntN(2) == 0 {
+		d.hint(e.shape.data, e.shape.parity())
+	}
+	d.expectConv(conv)
+	type event struct {
+		packet []byte
+		place  float64
+	}
+	var events []event
+	sent := map[string]bool{}
+	loss, again, late := r.Float64()*0.5, r.Float64()*0.3, 1+r.Float64()*200
+	for n := range 2000 {
+		if r.IntN(100) == 0 {
+			if shape := fecRandomShape(r, 12); e.setShards(shape.data, shape.parity()) != nil {
+				t.Fatal(shape)
+			}
+		}
+		payload := fecRandom(r, 40)
+		binary.LittleEndian.PutUint32(payload, conv)
+		sent[string(payload)] = true
+		for _, p := range fecSend(e, payload, 0) {
+			if r.Float64() >= loss {
+				events = append(events, event{p, float64(n) + r.ExpFloat64()*late/8})
+			}
+			if r.Float64() < again {
+				events = append(events, event{p, float64(n) + r.Float64()*late})
+			}
+		}
+	}
+	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.place, b.place) })
+	for i, ev := range events {
+		if r.IntN(500) == 0 {
+			d.release() // the session was idle
+		}
+		for _, payload := range d.input(ev.packet) {
+			if !sent[string(payload)] {
+				t.Errorf("seed %d, packet %d of %d, grouped as %v: made up a packet", seed, i, len(events), d.shape)
 			}
 		}
 	}
