@@ -58,14 +58,14 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 	a, cost := &f.c.addr, 0
 	if a.open {
 		cost = f.w.cost(n)
-		if !a.allows(cost, a.reserve(f.w.frame()+segmentHeaderSize), f.now) {
+		if !a.allows(cost, f.now) {
 			return false
 		}
 	}
 	if !f.lay(cmd, frg, ts, sn, data) {
 		return false
 	}
-	a.left -= cost
+	a.left -= int32(cost)
 	return true
 }
 

@@ -146,7 +146,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if most := s.oobMax(); err == nil && (len(data) == 0 || len(data) > most) {
 		err = badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
 	}
-	if a := &s.core.addr; err == nil && a.open && !a.allows(s.overOOB()+len(data), a.reserve(s.overhead()+segmentHeaderSize), s.now()) {
+	if a := &s.core.addr; err == nil && a.open && !a.allows(s.overOOB()+len(data), s.now()) {
 		a.broke = false // what the session itself has to say may be smaller
 		s.arm(s.now())
 		err = errUnproved
@@ -156,7 +156,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 		return err
 	}
 	if s.core.addr.open {
-		s.core.addr.left -= s.overOOB() + len(data)
+		s.core.addr.left -= int32(s.overOOB() + len(data))
 	}
 	turn := s.sends.begin()
 	s.mu.Unlock()

@@ -19,8 +19,11 @@ type addressCheck struct {
 	open    bool // no proof yet
 	broke   bool // something was held back for want of allowance
 	probes  uint8
-	factor  int
-	left    int // bytes that may be sent yet
+	factor  int32
+	left    int32 // bytes that may be sent yet
+	pool    int32 // bytes that probes may take besides
+	pooled  int32 // bytes that the pool has had
+	probe   int32 // bytes of a datagram that is only a probe
 	probeTS uint32
 	probeSN seqNum
 	probeAt millis // when it is asked next
@@ -31,22 +34,25 @@ const (
 	amplificationDefault = 3
 	// amplificationMost keeps the product of it and what came in small.
 	amplificationMost = 1 << 10
-	// allowanceMost is as good as none, and keeps int from overflowing where it has 32 bits.
+	// allowanceMost is as good as none, and twice that fits an int32.
 	allowanceMost = 1 << 30
 	// unprovedKeyed is how many datagrams are sent besides where a key vouches for who asks (RFC 6928 has the number).
 	unprovedKeyed = 10
 	// proveAfter is how long a session may be open without proof before the peer is asked. Most have it by then.
 	proveAfter millis = 1000
-	// probesReserved is for how many probes allowance is kept that nothing else may use. What a session opens with is no
-	// shorter than a probe, and 8 bytes of data make up for the fourth, so that a full datagram has its allowance all the
-	// same.
-	probesReserved = 4
+	// probesFirst is for how many probes the first allowance is kept. What a session opens with is no shorter than a
+	// probe, and a few bytes of data make up for the fourth, so that a full datagram has its allowance all the same. Of
+	// what comes in later one part in poolShare is kept for further probes, up to poolMost.
+	probesFirst = 4
+	poolShare   = 3
+	poolMost    = 640
 )
 
-// begin demands proof. first is how many bytes may be sent besides, secret is what makes the probe hard to guess.
-func (a *addressCheck) begin(factor, first int, secret uint64, sendUna seqNum, now millis) {
+// begin demands proof. first is how many bytes may be sent besides, probe is what a datagram with nothing but a probe
+// takes, secret is what makes the probe hard to guess.
+func (a *addressCheck) begin(factor, first, probe int, secret uint64, sendUna seqNum, now millis) {
 	*a = addressCheck{
-		open: true, factor: factor, left: first, probeAt: now + proveAfter,
+		open: true, factor: int32(factor), left: int32(first), probe: int32(probe), probeAt: now + proveAfter,
 		probeTS: uint32(secret), probeSN: belowAll(sendUna, secret>>32),
 	}
 }
@@ -65,15 +71,23 @@ func (c *core) isProbe(s *segment) bool {
 	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(c.rcvNxt-probeDistance/2)
 }
 
-// heard notes bytes received from the address.
+// heard notes bytes received from the address. That it is heard is a good moment for the next question.
 func (a *addressCheck) heard(bytes int, now millis) {
 	if !a.open {
 		return
 	}
-	a.left = min(a.left+a.factor*bytes, allowanceMost)
+	credit := a.factor * int32(bytes)
+	kept := max(0, min(credit, probesFirst*a.probe-a.pooled))
+	kept += max(0, min((credit-kept)/poolShare, poolMost-a.pool-kept))
+	a.pool += kept
+	a.pooled = min(a.pooled+kept, allowanceMost)
+	a.left = min(a.left+credit-kept, allowanceMost)
 	a.broke = false
-	if a.probeAt == never {
+	switch {
+	case a.probeAt == never:
 		a.probeAt = now
+	case a.probes > 0:
+		a.probeAt = min(a.probeAt, now+proveAfter)
 	}
 }
 
@@ -86,10 +100,9 @@ func (a *addressCheck) acknowledged(sn seqNum, ts uint32) {
 	}
 }
 
-// allows reports whether there is allowance for bytes, and a reserve besides. If not, it makes sure that the peer is
-// asked.
-func (a *addressCheck) allows(bytes, reserve int, now millis) bool {
-	if bytes+reserve > a.left {
+// allows reports whether there is allowance for bytes. If not, it makes sure that the peer is asked.
+func (a *addressCheck) allows(bytes int, now millis) bool {
+	if bytes > int(a.left) {
 		a.broke = true
 		if a.probes == 0 {
 			a.probeAt = min(a.probeAt, now)
@@ -98,9 +111,6 @@ func (a *addressCheck) allows(bytes, reserve int, now millis) bool {
 	}
 	return true
 }
-
-// reserve is what of the allowance is kept for probes of so many bytes.
-func (a *addressCheck) reserve(probe int) int { return max(0, probesReserved-int(a.probes)) * probe }
 
 // copies returns how many of n copies of the packets laid out the allowance covers, and takes it.
 func (a *addressCheck) copies(packets []span, n int) int {
@@ -112,9 +122,9 @@ func (a *addressCheck) copies(packets []span, n int) int {
 		bytes += p.size()
 	}
 	if bytes > 0 {
-		n = max(0, min(n, a.left/bytes))
+		n = max(0, min(n, int(a.left)/bytes))
 	}
-	a.left -= n * bytes
+	a.left -= int32(n * bytes)
 	return n
 }
 
@@ -123,13 +133,13 @@ func (a *addressCheck) lend() (allowance int) {
 	if !a.open {
 		return math.MaxInt
 	}
-	allowance, a.left = max(0, a.left), 0
+	allowance, a.left = max(0, int(a.left)), 0
 	return allowance
 }
 
 func (a *addressCheck) giveBack(allowance int) {
 	if a.open && allowance != math.MaxInt {
-		a.left += allowance
+		a.left += int32(allowance)
 	}
 }
 
@@ -144,37 +154,41 @@ func (f *flusher) prove(more bool) bool {
 	if more || f.now < a.probeAt {
 		return more
 	}
-	cost := f.w.cost(segmentHeaderSize)
-	if cost > a.left {
+	cost := int32(f.w.cost(segmentHeaderSize))
+	if cost > a.left+a.pool {
 		a.probeAt = never
 		return false
 	}
 	if !f.lay(cmdPush, 0, a.probeTS, a.probeSN, nil) {
 		return true
 	}
-	a.left -= cost
+	pooled := min(cost, a.pool)
+	a.pool -= pooled
+	a.left -= cost - pooled
 	a.probes = min(a.probes+1, maxLevel)
 	a.probeAt = f.now + c.proveWait(a.probes)
 	c.ask(f.now)
 	return false
 }
 
-// The third question waits for proveLater, the fourth and those behind it for proveLast. They are few, so that an outage of
-// half a minute must not take them all.
+// The second question comes when an answer to the first is overdue, the third proveAgain later and each behind it after
+// three times as long, up to proveLongest: what comes in pays for few, and an outage of half a minute must not take them
+// all.
 const (
-	proveLater millis = 8000
-	proveLast  millis = 25000
+	proveAgain   millis = 2000
+	proveLongest millis = 60_000
 )
 
 // proveWait is how long the peer is waited for after so many questions.
 func (c *core) proveWait(asked uint8) millis {
-	switch asked {
-	case 1:
+	if asked <= 1 {
 		return c.shortBackoff(0)
-	case 2:
-		return proveLater
 	}
-	return proveLast
+	wait := proveAgain
+	for ; asked > 2 && wait < proveLongest; asked-- {
+		wait *= 3
+	}
+	return min(wait, proveLongest)
 }
 
 // demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
@@ -186,5 +200,5 @@ func (s *UDPSession) demandProof(factor int) {
 	case s.core.ctl.keyed:
 		first *= unprovedKeyed
 	}
-	s.core.addr.begin(factor, first, randomUint64(), s.core.sendUna, s.now())
+	s.core.addr.begin(factor, first, s.overhead()+segmentHeaderSize, randomUint64(), s.core.sendUna, s.now())
 }

@@ -205,6 +205,33 @@ func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 	}
 }
 
+// Whatever is lost on the way for how long, a peer with nothing to send is asked again while the session lasts: what it
+// opened with pays for questions over the default DeadTimeout.
+func TestAnswerGoesOnAfterAnOutage(t *testing.T) {
+	for _, outage := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 25 * time.Second} {
+		for name, c := range strangerConfigs(t) {
+			t.Run(fmt.Sprint(name, " ", outage), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					l := w.serve(c)
+					client := w.dial(c)
+					connWrite(t, client, "what is it?")
+					server := w.accept(l)
+					began := time.Now()
+					w.setDrop(func(from, _ string, _ []byte) bool {
+						return from != connServerAddr && time.Since(began) < outage
+					})
+					answer := string(pattern(20_000, 3))
+					mustWrite(t, server, []byte(answer))
+					connWantRead(t, client, answer)
+					if d := time.Since(began); d > 3*outage+time.Second {
+						t.Errorf("took %v", d)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A peer that only listens is asked to prove itself and does.
 func TestQuietPeerProvesItself(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
