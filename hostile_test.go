@@ -233,39 +233,51 @@ func packetKinds(window int) []struct {
 	}
 }
 
-// clearlyDear is what the test fails at: twice what is promised, for machines that do something else besides.
-const clearlyDear = 20
+// dearest is how many times an ordinary datagram the dearest may cost.
+const dearest = 10
 
 // The dearest datagram that a hostile peer can make costs at most ten times an ordinary one of the same size, at a small
-// window and at the largest. Medians of many rounds, taken in turn, keep what else the machine does out.
+// window and at the largest. The least of many rounds, taken in turn, keeps what else the machine does out, or if that goes
+// on for all of them, the least of more.
 func TestDearestPacketCostsLittleMore(t *testing.T) {
-	const packets = 64
-	rounds := 21
+	rounds, tries := 21, 3
 	if raceDetector {
-		rounds = 3
+		rounds, tries = 3, 1
 	}
 	for _, window := range []int{128, wndMax} {
 		kinds := packetKinds(window)
-		took := make([][]time.Duration, len(kinds))
-		for range rounds {
-			for i, k := range kinds {
-				g := newCostRig(t, window)
-				took[i] = append(took[i], g.feed(k.make(g, packets))/packets)
-				if st := g.s.Stats(); i == len(kinds)-1 && st.FECRecovered == 0 {
-					t.Errorf("nothing was recovered: %+v", st)
-				}
-				g.drain()
+		least := make([]time.Duration, len(kinds))
+		for range tries {
+			costOf(t, window, rounds, least)
+			if slices.Max(least) <= dearest*least[0] {
+				break
 			}
 		}
-		ordinary := percentile(took[0], 50)
 		line := fmt.Sprintf("window %d:", window)
 		for i, k := range kinds {
-			ratio := float64(percentile(took[i], 50)) / float64(ordinary)
-			line += fmt.Sprintf(" %s %v (%.1f),", k.name, percentile(took[i], 50), ratio)
-			if ratio > clearlyDear && !raceDetector {
-				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v", window, k.name, percentile(took[i], 50), ordinary)
+			line += fmt.Sprintf(" %s %v (%.1f),", k.name, least[i], float64(least[i])/float64(least[0]))
+			if least[i] > dearest*least[0] && !raceDetector {
+				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v", window, k.name, least[i], least[0])
 			}
 		}
 		t.Log(line)
+	}
+}
+
+// costOf lowers least to what a datagram of each kind takes.
+func costOf(t *testing.T, window, rounds int, least []time.Duration) {
+	t.Helper()
+	const packets = 64
+	for range rounds {
+		for i, k := range packetKinds(window) {
+			g := newCostRig(t, window)
+			if took := g.feed(k.make(g, packets)) / packets; least[i] == 0 || took < least[i] {
+				least[i] = took
+			}
+			if st := g.s.Stats(); i == len(least)-1 && st.FECRecovered == 0 {
+				t.Errorf("nothing was recovered: %+v", st)
+			}
+			g.drain()
+		}
 	}
 }
