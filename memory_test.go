@@ -232,6 +232,55 @@ func TestMemoryIsSharedAmongBusySessions(t *testing.T) {
 	})
 }
 
+// A session that is read all the time, and whose window has shrunk because others hold the memory, gets it back when they
+// are read.
+func TestMemoryGivenBackOpensTheWindowsOfOthers(t *testing.T) {
+	connRun(t, simProfile{Delay: 20 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+		const hoarders, size = 8, 400_000
+		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, SendWindow: 256, ReceiveWindow: 256}
+		served := c
+		served.MaxMemory = 1 << 20
+		l := w.serve(served)
+		var full []*UDPSession
+		for range hoarders {
+			client := w.dial(c)
+			full = append(full, w.join(client, l))
+			go func() { _, _ = client.Write(make([]byte, size)) }()
+		}
+		time.Sleep(5 * time.Second)
+		client := w.dial(c)
+		s := w.join(client, l)
+		go func() {
+			for {
+				if _, err := client.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		buf := make([]byte, 64<<10)
+		rate := func() int {
+			n := 0
+			for began := time.Now(); time.Since(began) < 2*time.Second; {
+				_ = s.SetReadDeadline(began.Add(2 * time.Second))
+				m, _ := s.Read(buf)
+				n += m
+			}
+			return n / 2
+		}
+		time.Sleep(time.Second)
+		starved := rate()
+		for _, h := range full {
+			go func() { _, _ = io.Copy(io.Discard, h) }()
+		}
+		time.Sleep(time.Second)
+		fed := rate()
+		t.Logf("%d bytes a second while others hold the memory, %d when they are read", starved, fed)
+		if starved < 8*1376*10 || fed < 5*starved {
+			t.Errorf("%d bytes a second while others hold the memory, %d when they are read", starved, fed)
+		}
+	})
+}
+
 func TestMemoryOfOutOfBandPackets(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{MaxMemory: 64 << 10})
