@@ -79,6 +79,7 @@ type Config struct {
 	// together: what was received and not read yet, out-of-band packets and what error correction keeps of it, and what
 	// was written and not acknowledged yet. Each segment counts 1536 bytes. A session may hold no more than what is then
 	// left for the others, and so gets smaller windows while many hold much, but always 8 segments each way, some 28 KiB.
+	// The first 8 KiB of each are not counted.
 	// A session that has failed counts until it has been read to its end or closed. Default 2 GiB; negative is no bound.
 	MaxMemory int64
 

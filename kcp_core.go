@@ -248,7 +248,7 @@ func (c *core) sendEvent(now millis) millis {
 	if c.ring == nil {
 		return never
 	}
-	lost := c.ring.lists[lostList].n > 0 && c.flightRoom()
+	lost := c.ring.lost() > 0 && c.flightRoom()
 	at := never
 	if lost || (c.flushAt == never || c.flushAt <= now) && c.canSendNew() {
 		at = c.rate.readyAt(now)

@@ -164,8 +164,8 @@ func (f *flusher) data() bool {
 	if c.ring == nil {
 		return true
 	}
-	for l := &c.ring.lists[lostList]; l.n > 0 && c.flightRoom() && c.rate.allow(f.now); {
-		sn := l.head
+	for c.ring.lost() > 0 && c.flightRoom() && c.rate.allow(f.now) {
+		sn := c.ring.lists[lostList].head
 		cause := c.ring.at(sn).cause
 		if !f.transmit(sn) {
 			return false

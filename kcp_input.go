@@ -123,7 +123,7 @@ func (c *core) queuedOutstanding() uint32 {
 	if c.ring == nil {
 		return 0
 	}
-	return c.inFlight + c.ring.lists[lostList].n
+	return c.inFlight + c.ring.lost()
 }
 
 // finishInput applies what a datagram said as a whole.

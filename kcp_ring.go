@@ -71,10 +71,19 @@ type segmentList struct {
 // sendRing is the storage of a send window, indexed by sequence number. The lists are linked by sequence numbers, so
 // they stay valid when the ring grows.
 type sendRing struct {
+	// What a session with a segment or two in flight looks at lies in one cache line, lists[0] included.
 	slots       []sendSegment
 	outstanding bitmap // sent and not acknowledged
-	lists       [numLists]segmentList
 	used        uint32 // bit i: list i is not empty
+	lists       [numLists]segmentList
+}
+
+// lost is how many segments have been found lost and wait to be sent again.
+func (r *sendRing) lost() uint32 {
+	if r.used&(1<<lostList) == 0 {
+		return 0
+	}
+	return r.lists[lostList].n
 }
 
 func (r *sendRing) size() uint32                { return uint32(len(r.slots)) }

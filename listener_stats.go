@@ -16,7 +16,7 @@ type ListenerStats struct {
 	RefusedFull   uint64 // datagrams that would have opened a session beyond Config.MaxSessions
 	RefusedPrefix uint64 // likewise Config.MaxPerPrefix
 
-	Memory        int64  // bytes that the sessions hold (Config.MaxMemory)
+	Memory        int64  // bytes that the sessions hold beyond 8 KiB each (Config.MaxMemory)
 	RefusedMemory uint64 // segments and packets that were thrown away for want of it
 
 	Socket SocketStats // of all sockets together, where there are several (Config.Sockets)

@@ -18,6 +18,10 @@ const memorySegment = bufferPacket
 // roomLeast is how many segments a session may hold each way, however much others do: so it gets on.
 const roomLeast = 8
 
+// memoryUncounted is what a session may hold without its being counted, some segments and the rings for them: less than
+// roomLeast allows it in any case. So sessions of small messages do not all write to the account with each of them.
+const memoryUncounted = 8 << 10
+
 // roomAll is room for more than any window.
 const roomAll = math.MaxInt32
 
@@ -85,7 +89,7 @@ func (s *UDPSession) charge() {
 		held += s.decoder.held
 	}
 	m := &s.ep.demux.memory
-	if own := int32(held); own != s.charged {
+	if own := int32(max(held-memoryUncounted, 0)); own != s.charged {
 		m.held.Add(int64(own - s.charged))
 		s.charged = own
 	}

@@ -10,9 +10,9 @@ const readBatch = 64
 
 // Read reads what has arrived, waiting for the first byte. In message mode it returns at most one message, and what
 // does not fit p stays for the next Read; in stream mode it fills p with all that is there. At the end of the stream it
-// returns io.EOF, and io.ErrUnexpectedEOF where a faulty peer has ended it within a message. A deadline that has passed gives an error that matches os.ErrDeadlineExceeded, a session closed on
-// this side net.ErrClosed and io.ErrClosedPipe, one that the peer aborted syscall.ECONNRESET, a peer that answers no
-// more syscall.ETIMEDOUT.
+// returns io.EOF, and io.ErrUnexpectedEOF where a faulty peer has ended it within a message. A deadline that has passed
+// gives an error that matches os.ErrDeadlineExceeded, a session closed on this side net.ErrClosed and io.ErrClosedPipe,
+// one that the peer aborted syscall.ECONNRESET, a peer that answers no more syscall.ETIMEDOUT.
 func (s *UDPSession) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	if err := s.beginRead(len(p)); err != nil || len(p) == 0 {
