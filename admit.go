@@ -76,7 +76,9 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 // one has another end somewhere.
 func opens(s *segment) bool { return s.cmd == cmdPush && uint32(s.sn) < wndInitial && s.una == 0 }
 
-// open makes the session of a newcomer that got in.
+// open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
+// that happens to it is the datagram that opened it: a program that closes it at once would otherwise leave nothing to tell
+// the peer's next one by, which would open another.
 func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool) *UDPSession {
 	d := r.ep.demux
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
@@ -90,11 +92,13 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool
 		d.mu.Unlock()
 		return nil
 	}
-	s.mu.Lock()
-	s.isPending(s.core.addr.open)
-	s.mu.Unlock()
 	DefaultSnmp.connOpened(false)
+	if !r.enter(s, *key) {
+		return nil
+	}
+	s.isPending(s.core.addr.open)
 	if !l.offer(s) {
+		r.leave()
 		s.replaced()
 		return nil
 	}

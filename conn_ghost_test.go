@@ -68,7 +68,8 @@ func TestLatePacketsOpenNoGhost(t *testing.T) {
 	}
 }
 
-// Records of ended sessions go by themselves, in memory too.
+// Records of ended sessions go by themselves, in memory too. Each session ends as soon as both sides have closed, also one
+// that is closed the moment Accept returns it.
 func TestTimeWaitRecordsGo(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -79,9 +80,13 @@ func TestTimeWaitRecordsGo(t *testing.T) {
 			s := w.accept(l)
 			client.Close()
 			s.Close()
+			began := time.Now()
 			for !connEnded(client) {
 				time.Sleep(time.Millisecond)
 				synctest.Wait() // its socket is closed then
+			}
+			if d := time.Since(began); d > 4*closeLink.Delay || s.GetConv() != client.GetConv() {
+				t.Fatalf("session %d, with conversation id %d, took %v to close", i, s.GetConv(), d)
 			}
 		}
 		count := func() int {
@@ -89,8 +94,7 @@ func TestTimeWaitRecordsGo(t *testing.T) {
 			defer l.demux.mu.Unlock()
 			return len(l.demux.waits.records)
 		}
-		// Where both sides close at once, an end can take finWait: then few of them fall within a record's time.
-		if c := count(); c < 1 || c > n {
+		if c := count(); c != n {
 			t.Errorf("%d records after %d sessions", c, n)
 		}
 		time.Sleep(2 * time.Duration(timeWaitPeriod) * time.Millisecond)

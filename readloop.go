@@ -362,10 +362,7 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 		s.replaced()
 	}
 	key := sessionKey{*peer, p.conv}
-	if s := r.admit(p, key, custom); s == nil || !r.enter(s, key) {
-		return nil
-	}
-	return r.session
+	return r.admit(p, key, custom)
 }
 
 // holds reports whether the session whose lock is held is the one of that name. The peer is compared once a message.
