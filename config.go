@@ -23,6 +23,11 @@ type Config struct {
 	// DataShards and ParityShards are the Reed-Solomon configuration of what this side sends: for each DataShards
 	// packets ParityShards packets follow that make up for as many lost ones. Both zero, the default: none.
 	// Together at most 255.
+	//
+	// What the peer sends is found out from its packets: nothing is recovered before two of its groups, or 24 packets, have
+	// shown how they are made up. Of a peer that does not know the extension the same configuration is expected, as deployed
+	// peers need it, until a packet contradicts it: configure both sides alike there, or none of this at a side that need
+	// not send parity.
 	DataShards, ParityShards int
 
 	// MTU is the size of a datagram in bytes, its whole UDP payload. Default 1400, at most 1500.

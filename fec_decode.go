@@ -86,6 +86,15 @@ func (d *fecDecoder) hint(k, p int) {
 	}
 }
 
+// unhint drops a shape that only a hint speaks for. Deployed peers have to be configured alike, but one that knows the
+// extension may well be configured otherwise: what it sends has to be shown. Otherwise, where many of the first packets are
+// lost or late, a wrong shape would make packets up before anything contradicts it.
+func (d *fecDecoder) unhint() {
+	if !d.heard && d.shape.known() {
+		d.adopt(fecShape{})
+	}
+}
+
 // expectConv tells the conversation id that every data packet of the session begins with. From then on data packets of
 // another one are dropped before they can do harm, and a recovery that does not begin with it is known to be wrong:
 // whoever does not know the id cannot make the decoder return anything.

@@ -29,6 +29,9 @@ func (s *UDPSession) input(p *packet, now millis, n *counters) {
 	slab := c.slab
 	c.slab = nil // what is recovered lies elsewhere
 	s.makeDecoder()
+	if c.ctl.known() {
+		s.decoder.unhint()
+	}
 	s.newestSeqID.Store(binary.LittleEndian.Uint32(p.all))
 	before := s.decoder.stats()
 	for _, recovered := range s.decoder.input(p.all) {
