@@ -25,9 +25,9 @@ type Config struct {
 	// Together at most 255.
 	//
 	// What the peer sends is found out from its packets: nothing is recovered before two of its groups, or 24 packets, have
-	// shown how they are made up. Of a peer that does not know the extension the same configuration is expected, as deployed
-	// peers need it, until a packet contradicts it: configure both sides alike there, or none of this at a side that need
-	// not send parity.
+	// shown how they are made up. Of a peer that has not said that it knows the extension the same configuration is expected,
+	// as deployed peers need it, until a packet contradicts it: configure both sides alike there, or none of this at a side
+	// that need not send parity.
 	DataShards, ParityShards int
 
 	// MTU is the size of a datagram in bytes, its whole UDP payload. Default 1400, at most 1500.
@@ -84,8 +84,8 @@ type Config struct {
 	// together: what was received and not read yet, out-of-band packets and what error correction keeps of it, and what
 	// was written and not acknowledged yet. Each segment counts 1536 bytes. A session may hold no more than what is then
 	// left for the others, and so gets smaller windows while many hold much, but always 8 segments each way, some 28 KiB.
-	// The first 8 KiB of each are not counted.
-	// A session that has failed counts until it has been read to its end or closed. Default 2 GiB; negative is no bound.
+	// The first 8 KiB of each are not counted. A session that has failed counts until it has been read to its end or closed.
+	// Default 2 GiB; negative is no bound.
 	MaxMemory int64
 
 	// MaxPending is how many accepted sessions there may be whose peer has not proved to receive at its address.

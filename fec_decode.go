@@ -54,8 +54,8 @@ type fecStats struct {
 type fecDecoder struct {
 	shape    fecShape
 	heard    bool   // the peer's parity has been seen where shape wants it, or shape was detected
+	hinted   bool   // shape is a hint
 	looked   int    // packets looked at for where the stream is, up to fecFirstLooks
-	lost     bool   // it is not known yet
 	at       uint32 // the newest position of the stream, kept while released
 	behind   int    // packets from far behind it, less two for each other, up to fecStaleRun
 	convSet  bool
@@ -83,14 +83,15 @@ func newFECDecoder() *fecDecoder { return &fecDecoder{} }
 func (d *fecDecoder) hint(k, p int) {
 	if shape, err := newFECShape(k, p); err == nil && !d.heard && shape != d.shape {
 		d.adopt(shape)
+		d.hinted = true
 	}
 }
 
-// unhint drops a shape that only a hint speaks for. Deployed peers have to be configured alike, but one that knows the
-// extension may well be configured otherwise: what it sends has to be shown. Otherwise, where many of the first packets are
-// lost or late, a wrong shape would make packets up before anything contradicts it.
+// unhint drops a shape that is only a hint. Deployed peers have to be configured alike, but one that knows the extension may
+// well be configured otherwise: what it sends has to be shown. Otherwise, where many of the first packets are lost or late, a
+// wrong shape would make packets up before anything contradicts it, and a parity packet that fits proves little.
 func (d *fecDecoder) unhint() {
-	if !d.heard && d.shape.known() {
+	if d.hinted {
 		d.adopt(fecShape{})
 	}
 }
@@ -125,7 +126,8 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 		d.detector = new(fecDetector)
 	}
 	shape := d.detector.track(h.seqid, parity, d.shape)
-	if d.jumped() {
+	jumped, sure := d.follow()
+	if jumped && sure {
 		shape, d.heard = fecShape{}, true // what the groups are now has to be proven
 	}
 	if shape != d.shape {
@@ -133,7 +135,11 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 		d.heard = true
 		d.adopt(shape)
 	}
-	if g := d.place(h.seqid, parity); g != nil && d.keep(g, uint8(h.seqid-g.base), packet[fecShardOffset:]) {
+	var g *fecGroup
+	if !jumped || sure {
+		g = d.place(h.seqid, parity)
+	}
+	if g != nil && d.keep(g, uint8(h.seqid-g.base), packet[fecShardOffset:]) {
 		d.settle(g)
 	} else if parity {
 		d.counts.parityUnused++
@@ -155,23 +161,20 @@ func (d *fecDecoder) stale(seqid uint32) bool {
 	return d.behind < fecStaleRun
 }
 
-// jumped notes where the stream is and reports whether it got there by a jump. A stream that changed its groups before
-// its first packet arrived begins far from 0; what the first packets say of that is not believed before the third.
-func (d *fecDecoder) jumped() bool {
-	far := fecDistance(d.detector.head, d.at) >= fecJumpSeen
-	if d.looked < fecFirstLooks {
-		d.looked++
-		if d.lost = far && d.looked < fecFirstLooks; d.looked < fecFirstLooks {
-			return false
-		}
+// follow notes where the stream is and reports whether it got there by a jump. A stream that changed its groups before
+// its first packet arrived begins far from 0; sure is false while there are too few packets to know.
+func (d *fecDecoder) follow() (jumped, sure bool) {
+	d.looked = min(d.looked+1, fecFirstLooks)
+	jumped, sure = fecDistance(d.detector.head, d.at) >= fecJumpSeen, d.looked == fecFirstLooks
+	if sure {
+		d.at = d.detector.head
 	}
-	d.at = d.detector.head
-	return far
+	return jumped, sure
 }
 
 // place returns the group that a packet belongs to; nil if there is none for it.
 func (d *fecDecoder) place(seqid uint32, parity bool) *fecGroup {
-	if !d.shape.known() || d.lost {
+	if !d.shape.known() {
 		return nil
 	}
 	d.clock++
@@ -211,7 +214,7 @@ func (d *fecDecoder) ours(payload []byte) bool {
 // adopt changes the shape. The groups of the old one are of no use any more.
 func (d *fecDecoder) adopt(shape fecShape) {
 	d.discard()
-	d.shape = shape
+	d.shape, d.hinted = shape, false
 }
 
 // group returns the group of a seqid, opening it if need be; nil if it is too far from where the stream is or if its
@@ -364,6 +367,7 @@ func (d *fecDecoder) memory() int {
 func (d *fecDecoder) release() {
 	d.discard()
 	d.detector, d.results, d.buffers = nil, nil, nil
+	d.looked = 0
 }
 
 func (d *fecDecoder) stats() fecStats { return d.counts }

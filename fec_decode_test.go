@@ -312,6 +312,39 @@ func TestFECDecoderReleasedGoesOn(t *testing.T) {
 	}
 }
 
+// A forged packet from far off, the first that comes after a release, does not take the stream with it.
+func TestFECDecoderReleasedIsNotLedAway(t *testing.T) {
+	l := fecNewLink(t, fecShape{4, 6})
+	for g := range 5 {
+		l.lose(l.group())
+		l.decoder.release()
+		packets := l.group()
+		forged := fecHeader{seqid: fecSeqid(packets[0]) + 1<<30, kind: fecTypeData, size: 90}.append(nil)
+		l.decoder.input(append(forged, fecRandom(l.random, 88)...))
+		if !l.lose(packets, 0) || !l.lose(l.group(), 1, 2) {
+			t.Fatalf("round %d: not recovered beside a forged packet", g)
+		}
+	}
+}
+
+// What is only a hint is dropped though a parity packet has fitted it.
+func TestFECHintIsDroppedForAPeerThatMayDiffer(t *testing.T) {
+	l := fecNewLink(t, fecShape{3, 5})
+	l.lose(l.group())
+	if l.decoder.unhint(); l.decoder.shape.known() {
+		t.Errorf("the shape is still %v", l.decoder.shape)
+	}
+	for range 2 {
+		l.lose(l.group())
+	}
+	if l.decoder.unhint(); l.decoder.shape != l.encoder.shape {
+		t.Errorf("shown by the stream and not kept: %v", l.decoder.shape)
+	}
+	if !l.lose(l.group(), 0, 1) {
+		t.Error("not recovered")
+	}
+}
+
 func TestFECForgedShardsDoNotBuyWorkOverAndOver(t *testing.T) {
 	// Every packet of the attacker meets a group that has enough shards and never comes out right.
 	l := fecNewLink(t, fecShape{10, 20})

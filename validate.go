@@ -42,7 +42,7 @@ const (
 	proveAfter millis = 1000
 	// probesFirst is for how many probes the first allowance is kept. What a session opens with is no shorter than a
 	// probe, and a few bytes of data make up for the fourth, so that a full datagram has its allowance all the same. Of
-	// what comes in later one part in poolShare is kept for further probes, up to poolMost.
+	// the rest of what comes in one part in poolShare is kept for further probes, up to poolMost.
 	probesFirst = 4
 	poolShare   = 3
 	poolMost    = 640

@@ -205,8 +205,8 @@ func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 	}
 }
 
-// Whatever is lost on the way for how long, a peer with nothing to send is asked again while the session lasts: what it
-// opened with pays for questions over the default DeadTimeout.
+// A peer with nothing to send, none of whose acknowledgements gets through for most of the default DeadTimeout, is asked
+// again while the session lasts: what it opened with pays for that.
 func TestAnswerGoesOnAfterAnOutage(t *testing.T) {
 	for _, outage := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 25 * time.Second} {
 		for name, c := range strangerConfigs(t) {
