@@ -23,12 +23,14 @@ const (
 	ctlPong   = 6
 )
 
-// Lengths of the values.
+// Lengths of the values. HELLO and RESET have grown: their first versions end sooner, and are understood.
 const (
-	helloLen = 20
-	finLen   = 4
-	resetLen = 10
-	pingLen  = 8
+	helloLen      = 22
+	helloShortLen = 20 // without the largest datagram
+	finLen        = 4
+	resetLen      = 18
+	resetShortLen = 10 // without the echo
+	pingLen       = 8
 
 	// helloSegment is a segment with a HELLO alone.
 	helloSegment = segmentHeaderSize + 2 + helloLen
@@ -37,6 +39,9 @@ const (
 	// HELLO, FIN, FINACK, RESET, PING and PONG once each.
 	maxControl = 6*2 + helloLen + 2*finLen + resetLen + 2*pingLen
 )
+
+// largestDatagram is what HELLO says of this side: its readers take any UDP datagram.
+const largestDatagram = 65535
 
 // helloShared is bit 0 of a HELLO's flags: several sessions share this address on purpose.
 const helloShared = 1 << 0
@@ -60,10 +65,12 @@ type controlSet struct {
 	incarnation uint64 // HELLO
 	heard       uint64
 	flags       uint32
+	largest     uint16 // bytes of the largest datagram that the sender can receive, 0 if it does not say
 	final       seqNum // FIN
 	finalAcked  seqNum // FINACK
 	resetCode   uint16 // RESET
 	resetFor    uint64
+	echo        uint64 // the PING's number or the FIN's final that the RESET answers, 0 for none
 	ping        uint64
 	pong        uint64
 }
@@ -80,6 +87,7 @@ func appendControl(b []byte, c *controlSet) []byte {
 		b = le.AppendUint64(b, c.incarnation)
 		b = le.AppendUint64(b, c.heard)
 		b = le.AppendUint32(b, c.flags)
+		b = le.AppendUint16(b, c.largest)
 	}
 	if c.has[ctlFin] {
 		b = le.AppendUint32(append(b, ctlFin, finLen), uint32(c.final))
@@ -90,6 +98,7 @@ func appendControl(b []byte, c *controlSet) []byte {
 	if c.has[ctlReset] {
 		b = le.AppendUint16(append(b, ctlReset, resetLen), c.resetCode)
 		b = le.AppendUint64(b, c.resetFor)
+		b = le.AppendUint64(b, c.echo)
 	}
 	if c.has[ctlPing] {
 		b = le.AppendUint64(append(b, ctlPing, pingLen), c.ping)
@@ -117,14 +126,20 @@ func parseControl(b []byte) (c controlSet, ok bool) {
 		kind, v := b[0], b[2:2+int(b[1])]
 		b = b[2+len(v):]
 		switch {
-		case kind == ctlHello && len(v) >= helloLen:
-			c.incarnation, c.heard, c.flags = le.Uint64(v), le.Uint64(v[8:]), le.Uint32(v[16:])
+		case kind == ctlHello && len(v) >= helloShortLen:
+			c.incarnation, c.heard, c.flags, c.largest = le.Uint64(v), le.Uint64(v[8:]), le.Uint32(v[16:]), 0
+			if len(v) >= helloLen {
+				c.largest = le.Uint16(v[helloShortLen:])
+			}
 		case kind == ctlFin && len(v) >= finLen:
 			c.final = seqNum(le.Uint32(v))
 		case kind == ctlFinAck && len(v) >= finLen:
 			c.finalAcked = seqNum(le.Uint32(v))
-		case kind == ctlReset && len(v) >= resetLen:
-			c.resetCode, c.resetFor = le.Uint16(v), le.Uint64(v[2:])
+		case kind == ctlReset && len(v) >= resetShortLen:
+			c.resetCode, c.resetFor, c.echo = le.Uint16(v), le.Uint64(v[2:]), 0
+			if len(v) >= resetLen {
+				c.echo = le.Uint64(v[resetShortLen:])
+			}
 		case kind == ctlPing && len(v) >= pingLen:
 			c.ping = le.Uint64(v)
 		case kind == ctlPong && len(v) >= pingLen:

@@ -12,7 +12,7 @@ import (
 func controlAll() controlSet {
 	c := controlSet{
 		incarnation: 0x0807060504030201, heard: 0x100f0e0d0c0b0a09, flags: 0x14131211, final: 0x18171615,
-		finalAcked: 0x1c1b1a19, resetCode: 0x1e1d, resetFor: 0x262524232221201f,
+		finalAcked: 0x1c1b1a19, resetCode: 0x1e1d, resetFor: 0x262524232221201f, largest: 0x3837, echo: 0x403f3e3d3c3b3a39,
 		ping: 0x2e2d2c2b2a292827, pong: 0x363534333231302f,
 	}
 	for kind := ctlHello; kind <= ctlPong; kind++ {
@@ -24,10 +24,10 @@ func controlAll() controlSet {
 // Each message stands on the wire as its rule says.
 func TestControlLayout(t *testing.T) {
 	c := controlAll()
-	const want = "0114" + "0102030405060708" + "090a0b0c0d0e0f10" + "11121314" +
+	const want = "0116" + "0102030405060708" + "090a0b0c0d0e0f10" + "11121314" + "3738" +
 		"0204" + "15161718" +
 		"0304" + "191a1b1c" +
-		"040a" + "1d1e" + "1f20212223242526" +
+		"0412" + "1d1e" + "1f20212223242526" + "393a3b3c3d3e3f40" +
 		"0508" + "2728292a2b2c2d2e" +
 		"0608" + "2f30313233343536"
 	got := appendControl(nil, &c)
@@ -53,13 +53,13 @@ func TestControlRoundTrip(t *testing.T) {
 			c.has[kind] = true
 			switch kind {
 			case ctlHello:
-				c.incarnation, c.heard, c.flags = all.incarnation, all.heard, all.flags
+				c.incarnation, c.heard, c.flags, c.largest = all.incarnation, all.heard, all.flags, all.largest
 			case ctlFin:
 				c.final = all.final
 			case ctlFinAck:
 				c.finalAcked = all.finalAcked
 			case ctlReset:
-				c.resetCode, c.resetFor = all.resetCode, all.resetFor
+				c.resetCode, c.resetFor, c.echo = all.resetCode, all.resetFor, all.echo
 			case ctlPing:
 				c.ping = all.ping
 			case ctlPong:
@@ -77,6 +77,8 @@ func TestControlRoundTrip(t *testing.T) {
 
 func TestParseControl(t *testing.T) {
 	fin := controlSet{has: [ctlPong + 1]bool{ctlFin: true}, final: 9}
+	hello := controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 5, heard: 6, flags: 3}
+	reset := controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: 2, resetFor: 5}
 	tests := []struct {
 		name string
 		in   string
@@ -90,6 +92,12 @@ func TestParseControl(t *testing.T) {
 		{"a longer value", "020609000000aabb", fin, true},
 		{"a shorter value is skipped", "020309000000"[:10], controlSet{}, true},
 		{"the last of two counts", "020401000000" + "020409000000", fin, true},
+		{"a HELLO of the first version", "0114" + "0500000000000000" + "0600000000000000" + "03000000", hello, true},
+		{"a HELLO cut within what was added", "0115" + "0500000000000000" + "0600000000000000" + "03000000" + "aa", hello, true},
+		{"a HELLO shorter than the first version", "0113" + "0500000000000000" + "0600000000000000" + "030000", controlSet{}, true},
+		{"a RESET of the first version", "040a" + "0200" + "0500000000000000", reset, true},
+		{"a RESET cut within what was added", "0411" + "0200" + "0500000000000000" + "aaaaaaaaaaaaaa", reset, true},
+		{"a long RESET, then a short one", "0412" + "0100" + "0600000000000000" + "0700000000000000" + "040a" + "0200" + "0500000000000000", reset, true},
 		{"a type without a length", "02", controlSet{}, false},
 		{"a length beyond the end", "020509000000", controlSet{}, false},
 		{"a lie behind a truth", "020409000000" + "03ff", controlSet{}, false},
@@ -164,6 +172,8 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendControl(nil, &all))
 	f.Add([]byte{7, 3, 1, 2, 3, ctlFin, 4, 0, 0, 0, 0})
+	f.Add(append([]byte{ctlReset, 18, 5, 0}, make([]byte, 16)...))
+	f.Add(append([]byte{ctlHello, 20}, make([]byte, 20)...))
 	f.Add([]byte{ctlReset, 10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, ok := parseControl(b)

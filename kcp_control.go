@@ -298,7 +298,7 @@ func (f *flusher) hello() {
 
 // sayHello fills in a HELLO.
 func (s *controlState) sayHello(m *controlSet) {
-	m.has[ctlHello], m.incarnation, m.heard = true, s.incarnation, s.peer
+	m.has[ctlHello], m.incarnation, m.heard, m.largest = true, s.incarnation, s.peer, largestDatagram
 	if s.shared {
 		m.flags |= helloShared
 	}

@@ -46,9 +46,11 @@ local f = {
 	flags = ProtoField.uint32("kcp.hello.flags", "Flags", base.HEX),
 	shared = ProtoField.bool("kcp.hello.shared", "Sessions share this address on purpose", 32, nil, 1),
 	marks = ProtoField.bool("kcp.hello.marks", "Nonces tell who has sent a packet", 32, nil, 2),
+	largest = ProtoField.uint16("kcp.hello.largest", "Largest datagram that can be received", base.DEC),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
 	code = ProtoField.uint16("kcp.reset.code", "Code", base.DEC, reset_codes),
 	reset_for = ProtoField.uint64("kcp.reset.incarnation", "For the incarnation", base.HEX),
+	reset_echo = ProtoField.uint64("kcp.reset.echo", "Answers the number or the final", base.HEX),
 	number = ProtoField.uint64("kcp.ping.number", "Number", base.HEX),
 
 	nonce = ProtoField.bytes("kcp.crypto.nonce", "Nonce"),
@@ -125,7 +127,7 @@ local function plausible(tvb, offset)
 	return fault == nil
 end
 
--- fixed lengths of the values of control messages
+-- least lengths of the values of control messages
 local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8 }
 
 local control_values = {
@@ -135,6 +137,7 @@ local control_values = {
 		local flags = tree:add_le(f.flags, v(16, 4))
 		flags:add_le(f.shared, v(16, 4))
 		flags:add_le(f.marks, v(16, 4))
+		if v:len() >= 22 then tree:add_le(f.largest, v(20, 2)) end
 		return ""
 	end,
 	[2] = function(v, tree)
@@ -145,6 +148,7 @@ local control_values = {
 		local item = tree:add_le(f.code, v(0, 2))
 		item:add_proto_expert_info(e.reset)
 		tree:add_le(f.reset_for, v(2, 8))
+		if v:len() >= 18 then tree:add_le(f.reset_echo, v(10, 8)) end
 		local code = v(0, 2):le_uint()
 		return " (" .. (reset_codes[code] or code) .. ")"
 	end,
