@@ -21,8 +21,8 @@ import (
 type admission struct {
 	block    cipher.Block // keyed at random, made when it is first needed
 	scratch  [2 * aes.BlockSize]byte
-	vouched  [2]map[sessionKey]struct{} // who has answered: now, and in the period before
-	period   millis                     // the newer one's
+	vouched  [2]map[sessionKey]struct{} // who has answered: now, and in the span before
+	span     millis                     // the newer one's
 	prefixes map[uint64]int             // accepted sessions of each prefix
 	counts   admissionCounts
 }
@@ -37,9 +37,11 @@ const (
 	pendingDefault   = 1 << 10
 	perPrefixDefault = 1 << 16
 
-	// vouchPeriod is how long a challenge can be answered, and an answer be used, at least; at most it is twice that. A
-	// peer sends its first segment again within a second or two.
-	vouchPeriod millis = 8000
+	// challengePeriod is how long a challenge can be answered, at least; at most it is twice that.
+	challengePeriod millis = 8000
+	// vouchSpan is how long an answer can be used, at least; at most it is twice that. It is longer than any RTO: after an
+	// outage a peer sends its first segment again so late.
+	vouchSpan = rtoMax + challengePeriod
 	// vouchedMax bounds the answers that are kept of a period, some 100 bytes each. Beyond it the older ones go.
 	vouchedMax = 1 << 15
 )
@@ -140,18 +142,18 @@ func (a *admission) answered(s *segment, key *sessionKey, now millis) bool {
 	if a.block == nil || s.cmd != cmdAck || !s.sn.before(0) {
 		return false
 	}
-	period := now / vouchPeriod
+	period := now / challengePeriod
 	for _, p := range []millis{period, period - 1} {
 		if ts, sn := a.challenge(key, p); s.ts == ts && s.sn == sn {
-			a.vouch(key, period)
+			a.vouch(key, now)
 			return true
 		}
 	}
 	return false
 }
 
-func (a *admission) vouch(key *sessionKey, period millis) {
-	a.turn(period)
+func (a *admission) vouch(key *sessionKey, now millis) {
+	a.turn(now / vouchSpan)
 	if len(a.vouched[0]) >= vouchedMax {
 		a.vouched[0], a.vouched[1] = nil, a.vouched[0]
 	}
@@ -166,7 +168,7 @@ func (a *admission) hasVouched(key *sessionKey, now millis) bool {
 	if a.vouched[0] == nil && a.vouched[1] == nil {
 		return false
 	}
-	a.turn(now / vouchPeriod)
+	a.turn(now / vouchSpan)
 	_, newer := a.vouched[0][*key]
 	_, older := a.vouched[1][*key]
 	delete(a.vouched[0], *key)
@@ -175,15 +177,15 @@ func (a *admission) hasVouched(key *sessionKey, now millis) bool {
 }
 
 // turn forgets what is too old.
-func (a *admission) turn(period millis) {
+func (a *admission) turn(span millis) {
 	switch {
-	case period == a.period:
-	case period == a.period+1:
+	case span == a.span:
+	case span == a.span+1:
 		a.vouched[0], a.vouched[1] = nil, a.vouched[0]
 	default:
 		a.vouched = [2]map[sessionKey]struct{}{}
 	}
-	a.period = period
+	a.span = span
 }
 
 // pass decides whether a newcomer gets in. rivals says that it would end other sessions: where no key vouches for it, it
@@ -200,7 +202,7 @@ func (r *reader) pass(l *Listener, key *sessionKey, custom net.Addr, rivals bool
 	var s segment
 	if v == verdictChallenge {
 		s = segment{conv: key.conv, cmd: cmdPush, wnd: wndInitial}
-		s.ts, s.sn = d.admission.challenge(key, r.now/vouchPeriod)
+		s.ts, s.sn = d.admission.challenge(key, r.now/challengePeriod)
 	}
 	d.mu.Unlock()
 	if v == verdictChallenge {

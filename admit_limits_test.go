@@ -152,12 +152,45 @@ func TestForgedOpenerEndsNoSession(t *testing.T) {
 	}
 }
 
+// After an outage the RTO of a newcomer has grown to up to a minute. Its first segment, sent again so long after it has
+// answered the challenge, opens the session, which replaces the one of the process before.
+func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
+	for _, wait := range []time.Duration{0, 17 * time.Second, 30 * time.Second, time.Duration(rtoMax) * time.Millisecond} {
+		t.Run(wait.String(), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{})
+				before := w.join(w.dialFrom(restartAddr, 77, Config{}), l)
+				challenges := make(chan segment, 10)
+				w.setDrop(func(_, to string, payload []byte) bool {
+					var s segment
+					if _, status := parseSegment(payload, &s); status == parseOK && s.conv == 78 && to == restartAddr {
+						challenges <- s
+					}
+					return false
+				})
+				conn := l.demux.eps[0].conn.(*simEndpoint)
+				opener := segment{conv: 78, cmd: cmdPush, wnd: 32, data: []byte("again")}
+				conn.put(appendSegment(nil, &opener), before.RemoteAddr())
+				challenge := <-challenges
+				answer := segment{conv: 78, cmd: cmdAck, wnd: 32, ts: challenge.ts, sn: challenge.sn}
+				conn.put(appendSegment(nil, &answer), before.RemoteAddr())
+				time.Sleep(wait)
+				conn.put(appendSegment(nil, &opener), before.RemoteAddr())
+				connWantRead(t, w.accept(l), "again")
+				if !connEnded(before) {
+					t.Error("the session of the process before goes on")
+				}
+			})
+		})
+	}
+}
+
 // Only the very numbers of a challenge, from the address and conversation that were challenged, and soon, vouch.
 func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 	var a admission
 	key := sessionKey{peerAddr{udp: netip.MustParseAddrPort("192.0.2.1:1000")}, 5}
 	now := millis(1_000_000)
-	ts, sn := a.challenge(&key, now/vouchPeriod)
+	ts, sn := a.challenge(&key, now/challengePeriod)
 	good := segment{cmd: cmdAck, ts: ts, sn: sn}
 	others := map[string]func(s *segment, k *sessionKey, at *millis){
 		"another ts":           func(s *segment, _ *sessionKey, _ *millis) { s.ts++ },
@@ -167,7 +200,7 @@ func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 		"another port":         func(_ *segment, k *sessionKey, _ *millis) { k.peer.udp = netip.MustParseAddrPort("192.0.2.1:1001") },
 		"another address":      func(_ *segment, k *sessionKey, _ *millis) { k.peer.udp = netip.MustParseAddrPort("192.0.2.2:1000") },
 		"another kind":         func(_ *segment, k *sessionKey, _ *millis) { k.peer = peerAddr{custom: "mem|a"} },
-		"too late":             func(_ *segment, _ *sessionKey, at *millis) { *at += 2 * vouchPeriod },
+		"too late":             func(_ *segment, _ *sessionKey, at *millis) { *at += 2 * challengePeriod },
 	}
 	for name, change := range others {
 		s, k, at := good, key, now
@@ -176,19 +209,19 @@ func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 			t.Errorf("%s vouches", name)
 		}
 	}
-	a.period = 0
-	if !a.answered(&good, &key, now+vouchPeriod) {
+	a.span = 0
+	if !a.answered(&good, &key, now+challengePeriod) {
 		t.Fatal("the answer does not vouch")
 	}
-	if !a.hasVouched(&key, now+vouchPeriod) || a.hasVouched(&key, now+vouchPeriod) {
+	if !a.hasVouched(&key, now+challengePeriod+rtoMax) || a.hasVouched(&key, now+challengePeriod+rtoMax) {
 		t.Error("an answer vouches not at all, or twice")
 	}
 	for i := range uint32(3 * vouchedMax) {
 		k := key
 		k.conv = i
-		a.vouch(&k, now/vouchPeriod+1)
+		a.vouch(&k, now+challengePeriod+rtoMax)
 	}
-	if n := len(a.vouched[0]) + len(a.vouched[1]); n > 2*vouchedMax || !a.hasVouched(&sessionKey{key.peer, 3*vouchedMax - 1}, now+vouchPeriod) {
+	if n := len(a.vouched[0]) + len(a.vouched[1]); n > 2*vouchedMax || !a.hasVouched(&sessionKey{key.peer, 3*vouchedMax - 1}, now+2*rtoMax) {
 		t.Errorf("%d answers are kept, or not the newest", n)
 	}
 }
