@@ -30,13 +30,15 @@ type connOldPeer struct {
 	got    []byte
 	hellos int
 	closed bool
-	mute   bool // takes nothing in
+	mute   bool   // takes nothing in
+	lazy   bool   // reads only when told to
+	age    millis // of its process when the test began
 }
 
 // oldPeer starts a peer at addr that speaks to whoever speaks to it first, or to peer with conv.
 func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPeer {
 	w.t.Helper()
-	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}), peer: peer, conv: conv}
+	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}), peer: peer, conv: conv, age: 5000}
 	p.cond.L = &p.mu
 	p.out.arena = make([]byte, 1<<16)
 	p.out.maxPackets = 16
@@ -66,7 +68,7 @@ func (p *connOldPeer) restart(conv uint32) {
 	p.begin(conv)
 }
 
-func (p *connOldPeer) now() millis { return millis(time.Since(p.start)/time.Millisecond) + 5000 }
+func (p *connOldPeer) now() millis { return millis(time.Since(p.start)/time.Millisecond) + p.age }
 
 func (p *connOldPeer) run() {
 	defer close(p.done)
@@ -110,16 +112,40 @@ func (p *connOldPeer) take(data []byte, from net.Addr) {
 	if p.core.input(data, true, p.now()) != inputOK {
 		p.t.Errorf("an old peer could not read %x", data)
 	}
-	for {
-		n := p.core.peekSize()
-		if n < 0 {
-			break
-		}
+	if !p.lazy {
+		p.read()
+	}
+}
+
+// read takes out what has arrived. The lock is held.
+func (p *connOldPeer) read() {
+	for n := p.core.peekSize(); n >= 0; n = p.core.peekSize() {
 		at := len(p.got)
 		p.got = append(p.got, make([]byte, n)...)
 		p.core.recv(p.got[at:])
 	}
 	p.cond.Broadcast()
+	_ = p.conn.SetReadDeadline(time.Now())
+}
+
+// legacyClocks gives the WASK and WINS of a datagram the ts that deployed peers give them: that of the last ACK before, or
+// 0.
+func legacyClocks(data []byte) {
+	var s segment
+	for ts := uint32(0); len(data) >= segmentHeaderSize; {
+		at := data
+		var status parseStatus
+		if data, status = parseSegment(data, &s); status != parseOK {
+			return
+		}
+		switch s.cmd {
+		case cmdAck:
+			ts = s.ts
+		case cmdWask, cmdWins:
+			s.ts = ts
+			putHeader(at, &s, len(s.data))
+		}
+	}
 }
 
 // check holds a datagram to what deployed receivers expect.
@@ -168,6 +194,7 @@ func (p *connOldPeer) flush() {
 		p.out.reset(0, 0, p.core.mtu)
 		more = p.core.flush(p.now(), &p.out)
 		for _, s := range p.out.packets {
+			legacyClocks(p.out.arena[s.start:s.end])
 			_, _ = p.conn.WriteTo(p.out.arena[s.start:s.end], p.peer)
 		}
 	}

@@ -71,7 +71,7 @@ type inputState struct {
 	wnd      uint16 // the window that came with it
 	wndTS    uint32
 	hasWnd   bool
-	clocked  bool // wndTS is the peer's clock, not an echo of ours
+	clocked  bool // wndTS is the peer's clock
 	acked    uint32
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
 	longest  millis
@@ -85,7 +85,7 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		// More than a window late: it says nothing any more.
 	case !in.hasWnd || !s.una.before(in.una):
 		in.una, in.wnd, in.hasWnd = s.una, s.wnd, true
-		if s.cmd != cmdAck && !isControl(s) {
+		if c.bearsClock(s) {
 			in.wndTS, in.clocked = s.ts, true
 		}
 	}
@@ -153,25 +153,26 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 	c.updateProbe(now)
 }
 
+// bearsClock reports whether a segment's ts is the peer's clock. Legacy peers fill it in for PUSH alone: their WASK and
+// WINS carry 0 or what the last ACK echoed. A probe's ts is random.
+func (c *core) bearsClock(s *segment) bool {
+	switch s.cmd {
+	case cmdPush:
+		return !c.isProbe(s)
+	case cmdWask, cmdWins:
+		return c.ctl.known() && !isControl(s)
+	}
+	return false
+}
+
 // staleWindow bounds how much older a window update may be than the newest to be taken for one that was overtaken
 // on the way. A larger step back is a clock that jumped, or a forgery that must not stop updates for long.
 const staleWindow = 10000
 
-// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one: by its una, and at
-// one una by the peer's clock. An ACK bears no clock of the peer's, but without more data a window only opens.
+// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one.
 func (c *core) updateWindow(in *inputState) {
-	if !in.hasWnd {
+	if !in.hasWnd || c.hasWnd && c.overtakenWindow(in) {
 		return
-	}
-	if c.hasWnd {
-		d := int32(in.wndTS - c.wndTS)
-		switch {
-		case in.una.before(c.wndUna):
-			return
-		case in.una != c.wndUna:
-		case !in.clocked && uint32(in.wnd) < c.rmtWnd, in.clocked && c.hasWndTS && d < 0 && d > -staleWindow:
-			return
-		}
 	}
 	if in.clocked {
 		c.wndTS, c.hasWndTS = in.wndTS, true
@@ -181,4 +182,18 @@ func (c *core) updateWindow(in *inputState) {
 	if opened {
 		c.windowOpened()
 	}
+}
+
+// overtakenWindow reports whether a window is older than the one known. The larger una is newer. At one una the window
+// of a receiver only opens, because every segment that takes a slot advances una. Only a peer with the extension may
+// close it there, for want of memory: the newer clock decides where there is one.
+func (c *core) overtakenWindow(in *inputState) bool {
+	switch {
+	case in.una != c.wndUna:
+		return in.una.before(c.wndUna)
+	case !in.clocked || !c.ctl.known():
+		return uint32(in.wnd) < c.rmtWnd
+	}
+	age := int32(c.wndTS - in.wndTS)
+	return c.hasWndTS && 0 < age && age < staleWindow
 }

@@ -255,6 +255,7 @@ func TestInputTakesWindowFromTheNewestPacket(t *testing.T) {
 	c := new(core)
 	c.init(7, 1000)
 	c.setNoDelay(1, 10, 2, 1)
+	c.ctl.incarnation, c.ctl.peer = 1, 2 // a WINS of such a peer bears its clock
 	defer releaseCore(c)
 	wins := func(ts uint32, una seqNum, wnd uint16) []byte {
 		return appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: ts, una: una, wnd: wnd})

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// legacyWindow is a state machine that has 32 segments in flight towards a legacy peer, whose clock showed clock when its
+// request came.
+func legacyWindow(t *testing.T, clock uint32) *core {
+	c := new(core)
+	c.init(7, 1000)
+	c.tsOrigin = 1 << 20
+	c.setNoDelay(1, 10, 0, 1)
+	c.setWindows(128, 128)
+	t.Cleanup(func() { releaseCore(c) })
+	request := segment{conv: 7, cmd: cmdPush, ts: clock, wnd: 32, data: []byte("GET")}
+	c.input(appendSegment(nil, &request), true, 1000)
+	for range 64 {
+		c.send([]byte("x"))
+	}
+	if n := count(flushAll(c, 1000), cmdPush); n != 32 {
+		t.Fatalf("%d segments sent into a window of 32", n)
+	}
+	return c
+}
+
+// permutations returns all orders of n things.
+func permutations(n int) (all [][]int) {
+	if n == 0 {
+		return [][]int{nil}
+	}
+	for _, p := range permutations(n - 1) {
+		for at := range n {
+			q := append([]int(nil), p[:at]...)
+			all = append(all, append(append(q, n-1), p[at:]...))
+		}
+	}
+	return all
+}
+
+// A legacy peer fills in its clock for PUSH alone. Its WINS carries 0 or the ts of the last ACK before it, and must open
+// the window whatever the clock of its PUSH showed, in whichever order the packets around the closing come.
+func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
+	for _, clock := range []uint32{200, 9_999, 20_000, 1 << 31, 1<<32 - 50} {
+		for _, winsTS := range []string{"0", "echo", "clock"} {
+			for _, order := range permutations(4) {
+				c := legacyWindow(t, clock)
+				echo := c.ts(1000)
+				wins := segment{conv: 7, cmd: cmdWins, una: 32, wnd: 32}
+				switch winsTS {
+				case "echo":
+					wins.ts = echo
+				case "clock":
+					wins.ts = clock + 120
+				}
+				said := [][]byte{
+					appendSegment(nil, &segment{conv: 7, cmd: cmdAck, ts: echo, sn: 31, una: 32}),
+					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 20, sn: 1, una: 32, data: []byte("more")}),
+					appendSegment(nil, &wins),
+					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 10, sn: 2, una: 16, wnd: 16, data: []byte("data")}),
+				}
+				for _, i := range order {
+					c.input(said[i], true, 1100)
+				}
+				if c.rmtWnd != 32 {
+					t.Errorf("clock %d, WINS with %s, order %v: window %d, want 32", clock, winsTS, order, c.rmtWnd)
+				}
+				if n := count(flushAll(c, 1101), cmdPush); n != 32 {
+					t.Errorf("clock %d, WINS with %s, order %v: %d segments follow, want 32", clock, winsTS, order, n)
+				}
+			}
+		}
+	}
+}
+
+// The answers to probes are WINS as well.
+func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
+	for _, clock := range []uint32{1, 200, 9_999, 20_000} {
+		c := legacyWindow(t, clock)
+		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")}), true, 1010)
+		now, asked := millis(1010), 0
+		for asked == 0 && now < 10_000 {
+			now = max(c.nextEvent(now), now+1)
+			asked = count(flushAll(c, now), cmdWask)
+		}
+		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, una: 32, wnd: 32}), true, now)
+		if asked == 0 || c.rmtWnd != 32 {
+			t.Errorf("clock %d: asked %d times, window %d, want 32", clock, asked, c.rmtWnd)
+		}
+	}
+}
+
+// The ts of a challenge is random: it is no clock to judge windows by.
+func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
+	c := legacyWindow(t, 200)
+	c.ctl.incarnation, c.ctl.peer = 1, 2
+	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32, data: []byte("y")}), true, 1010)
+	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 5_000, sn: belowAll(0, 5), una: 32}), true, 1010)
+	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 220, una: 32, wnd: 20}), true, 1020)
+	if c.rmtWnd != 20 {
+		t.Errorf("window %d, want 20", c.rmtWnd)
+	}
+}
+
+// A client of a legacy peer asks, pauses and reads: the whole answer has to come, however young its process is.
+func TestLegacyClientThatPausesGetsItsDownload(t *testing.T) {
+	for _, age := range []millis{200, 9_999, 20_000} {
+		t.Run(fmt.Sprintf("%d ms old", age), func(t *testing.T) {
+			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{})
+				answer := bytes.Repeat([]byte("answer"), 50_000)
+				go func() {
+					s, err := l.AcceptKCP()
+					if err != nil {
+						return
+					}
+					defer s.Close()
+					_, _ = s.Read(make([]byte, 100))
+					_, _ = s.Write(answer)
+				}()
+				p := w.oldPeer(restartAddr, l.Addr(), 5)
+				p.set(func() { p.age, p.lazy = age, true; p.core.setWindows(32, 32) })
+				p.write([]byte("GET"))
+				for range 50 {
+					time.Sleep(100 * time.Millisecond)
+					p.set(p.read)
+				}
+				if got := p.wait(len(answer), time.Second); !bytes.Equal(got, answer) {
+					t.Errorf("%d of %d bytes came", len(got), len(answer))
+				}
+			})
+		})
+	}
+}
