@@ -16,8 +16,8 @@ type received struct {
 	buf      []byte         // set by the reader once, reused; a reader may find its buffers in another order
 	n        int            // bytes received
 	segment  int            // size of each datagram in buf[:n]; equals n for a single one
-	from     netip.AddrPort // the source, IPv4-mapped addresses unmapped, zone kept; invalid when fromAddr is set
-	fromAddr net.Addr       // the source as a custom net.PacketConn named it when it is no IP address and port; else nil
+	from     netip.AddrPort // the source on a UDP socket, IPv4-mapped addresses unmapped, zone kept; else invalid
+	fromAddr net.Addr       // the source as a custom net.PacketConn named it, nil if it named none; nil on a UDP socket
 	local    netip.Addr     // the address the datagram was sent to, where the platform tells; invalid otherwise
 }
 
@@ -25,8 +25,8 @@ type received struct {
 type outgoing struct {
 	buf     []byte
 	segment int            // size of each datagram; 0 or >= len(buf): a single one
-	to      netip.AddrPort // the peer
-	toAddr  net.Addr       // used when `to` is not valid
+	to      netip.AddrPort // the peer; what a UDP socket uses
+	toAddr  net.Addr       // the peer as it was named; what a custom net.PacketConn is given, unless it is nil
 	// local is the source address to use, as a received.local told it; invalid leaves it to the kernel, which is right
 	// for a dialled session: its own address may change. Ignored where the platform cannot choose.
 	local netip.Addr
@@ -146,8 +146,6 @@ func (c *portableConn) readBatch(p []received) (int, error) {
 		return 0, seamError(err)
 	case n < 0 || n > len(m.buf):
 		return 0, errReadLength
-	case !m.from.IsValid() && m.fromAddr == nil:
-		return 0, errNoSource
 	}
 	m.n, m.segment = n, n
 	return 1, nil
@@ -164,15 +162,9 @@ func (c *portableConn) read(m *received) (n int, err error) {
 		m.from = unmapped(m.from)
 		return n, err
 	}
-	n, addr, err := c.conn.ReadFrom(m.buf)
-	if udp, ok := addr.(*net.UDPAddr); ok {
-		m.from = peerAddrPort(udp)
-		if udp == nil {
-			addr = nil
-		}
-	}
-	if !m.from.IsValid() {
-		m.fromAddr = addr
+	n, m.fromAddr, err = c.conn.ReadFrom(m.buf)
+	if isNil(m.fromAddr) {
+		m.fromAddr = nil
 	}
 	return n, err
 }
@@ -203,10 +195,11 @@ func (c *portableConn) write(datagram []byte, o *outgoing) error {
 	var err error
 	if c.udp == nil {
 		addr := o.toAddr
-		if o.to.IsValid() {
+		switch {
+		case addr != nil:
+		case o.to.IsValid():
 			addr = c.udpAddr(o.to)
-		}
-		if addr == nil {
+		default:
 			return errNoDestination
 		}
 		_, err = c.conn.WriteTo(datagram, addr)

@@ -60,8 +60,7 @@ func (d *demux) start() {
 
 // dial makes a session to raddr.
 func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, shared bool) (*UDPSession, error) {
-	peer, custom := newPeerAddr(raddr)
-	s := newSession(ep, conv, peer, custom, o)
+	s := newSession(ep, conv, newPeerAddr(raddr), raddr, o)
 	s.core.ctl.dialled = true
 	if shared {
 		s.guest = true

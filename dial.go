@@ -134,6 +134,8 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 		return nil, badArgument("raddr", nil, "an address")
 	}
 	d := newDemux([]net.PacketConn{conn}, owned, o)
+	_, udp := conn.(*net.UDPConn)
+	d.eps[0].byConv = !udp || !newPeerAddr(raddr).udp.IsValid()
 	s, err := d.dial(d.eps[0], raddr, conv, o, false)
 	d.start()
 	return s, err
@@ -148,6 +150,14 @@ func isNil(v any) bool {
 // resolve finds the UDP address of a peer. A name with addresses of both families is taken at its first, IPv4 before
 // IPv6, as the net package does. The resolver looks at ctx only where it has to wait.
 func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
+	a, err := lookup(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return net.UDPAddrFromAddrPort(newPeerAddr(a).udp), nil
+}
+
+func lookup(ctx context.Context, addr string) (*net.UDPAddr, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "udp", Err: err}
 	}

@@ -14,6 +14,7 @@ type endpoint struct {
 	demux  *demux // the sessions on it
 	conn   net.PacketConn
 	owned  bool // the library opened conn and closes it
+	byConv bool // sources may be named otherwise than peers: see dialledAs
 	io     batchConn
 	sealer *sealer
 	sched  *TimedSched

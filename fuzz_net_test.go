@@ -65,8 +65,7 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 }
 
 func (h *fuzzHost) dial(conv uint32, to memAddr) *UDPSession {
-	peer, custom := newPeerAddr(to)
-	s := newSession(h.ep, conv, peer, custom, h.opts)
+	s := newSession(h.ep, conv, newPeerAddr(to), to, h.opts)
 	s.core.ctl.dialled = true
 	_ = h.demux.add(s)
 	DefaultSnmp.connOpened(true)

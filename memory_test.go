@@ -64,8 +64,7 @@ func memoryPushes(h *fuzzHost, from memAddr, conv uint32, first, end seqNum, frg
 }
 
 func mustPeer(addr memAddr) peerAddr {
-	peer, _ := newPeerAddr(addr)
-	return peer
+	return newPeerAddr(addr)
 }
 
 func memoryPush(conv uint32, sn seqNum, frg uint8) []byte {

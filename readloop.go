@@ -136,9 +136,13 @@ func (r *reader) batch(msgs []received) {
 	r.now = millis(r.fineNow / int64(time.Millisecond))
 	for i := range msgs {
 		m := &msgs[i]
-		peer, custom := peerAddr{udp: m.from}, net.Addr(nil)
-		if m.fromAddr != nil {
-			peer, custom = newPeerAddr(m.fromAddr)
+		peer, custom := peerAddr{udp: m.from}, m.fromAddr
+		if custom != nil {
+			peer = newPeerAddr(custom)
+		} else if !m.from.IsValid() && !r.ep.byConv {
+			r.ep.errors.reads.Add(1)
+			r.ep.errors.note(socketRead, errNoSource)
+			continue
 		}
 		r.local, r.same = m.local, false
 		r.beginLending(m)
@@ -332,6 +336,9 @@ func (p *packet) parse(b []byte) {
 // find returns the session a packet is for, with its lock held, opening a new one where that is due. Packets of one
 // session mostly come in a row, so the lock is kept until another session's packet comes.
 func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
+	if r.ep.byConv {
+		peer, custom = r.dialledAs(p, peer, custom)
+	}
 	if p.kind == packetParity {
 		s := r.findParity(p, *peer)
 		if s != nil && r.reflected(s) {

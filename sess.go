@@ -13,13 +13,14 @@ import (
 // UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the same thing. All its
 // methods may be called from any goroutine at any time; concurrent Writes do not mix their bytes.
 type UDPSession struct {
-	ep         *endpoint
-	peer       peerAddr
-	customAddr net.Addr // the peer's address if it is not a UDP one
-	conv       uint32
-	peerHash   uint32
-	accepted   bool // made by a listener
-	guest      bool // dialled over a Transport
+	ep          *endpoint
+	peer        peerAddr
+	remote      atomic.Pointer[net.Addr] // the peer's address as it was named; nil: made when it is asked for
+	conv        uint32
+	peerHash    uint32
+	accepted    bool // made by a listener
+	guest       bool // dialled over a Transport
+	exactSource bool // datagrams come from the address that was dialled; used by the reader
 
 	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
 	prevOfPeer    *UDPSession                // guarded by it
@@ -83,9 +84,13 @@ type UDPSession struct {
 // fecShards is a Reed-Solomon configuration; 0/0 is none.
 type fecShards struct{ data, parity int }
 
-// newSession makes a session over ep. It is not in the endpoint's table yet.
-func newSession(ep *endpoint, conv uint32, peer peerAddr, customAddr net.Addr, o *options) *UDPSession {
-	s := &UDPSession{ep: ep, peer: peer, customAddr: customAddr, conv: conv, peerHash: peer.hash(0)}
+// newSession makes a session over ep. It is not in the endpoint's table yet. addr is the peer's address as it was named; nil
+// where it follows from peer.
+func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {
+	s := &UDPSession{ep: ep, peer: peer, conv: conv, peerHash: peer.hash(0)}
+	if addr != nil {
+		s.remote.Store(&addr)
+	}
 	s.core.init(conv, s.now())
 	s.core.tsOrigin = uint32(randomUint64())
 	s.core.ctl.incarnation = randomUint64() | 1
@@ -286,11 +291,3 @@ func (s *UDPSession) GetConv() uint32 { return s.conv }
 
 // LocalAddr returns the address of the session's socket; for an accepted session that is the listener's.
 func (s *UDPSession) LocalAddr() net.Addr { return s.ep.conn.LocalAddr() }
-
-// RemoteAddr returns the peer's address.
-func (s *UDPSession) RemoteAddr() net.Addr {
-	if s.customAddr != nil {
-		return s.customAddr
-	}
-	return net.UDPAddrFromAddrPort(s.peer.udp)
-}

@@ -257,7 +257,7 @@ func (l *listenFuzz) serve(config Config) {
 			down.move(l.t)
 		}
 		for s := l.take(); s != nil; s = l.take() {
-			if s.peer.custom == client.ep.conn.LocalAddr().Network()+"|"+string(h.addr) {
+			if s.peer == newPeerAddr(h.addr) {
 				up.to, down.from = s, s
 			}
 		}

@@ -195,7 +195,7 @@ func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) (size int
 	if sealer.authenticates() {
 		s.ep.demux.replay.sent.add(b[:head])
 	}
-	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.customAddr, local: local})
+	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})
 	tx.counters.outPkts++
 	tx.counters.outBytes += uint64(len(b))
 	return len(b), nil

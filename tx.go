@@ -4,7 +4,6 @@ package kcp
 
 import (
 	"math"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -336,7 +335,7 @@ type runBuilder struct {
 // Transport or a tunnel has, then leave in one piece too. Who sends copies needs runs of its own.
 func (r *runBuilder) resume() {
 	n := len(r.tx.batch)
-	if n == 0 || r.s.customAddr != nil || r.s.dup.Load() > 0 {
+	if n == 0 || r.tx.ep.maxRunSegments < 2 || r.s.dup.Load() > 0 {
 		return
 	}
 	last := &r.tx.batch[n-1]
@@ -369,36 +368,9 @@ func (r *runBuilder) end() {
 			buf:     r.run,
 			segment: r.size,
 			to:      r.s.peer.udp,
-			toAddr:  r.s.customAddr,
+			toAddr:  r.s.remoteAddr(),
 			local:   r.tx.local,
 		})
 	}
 	r.count = 0
-}
-
-// peerAddr names a peer's address; it is comparable. A UDP address is a netip.AddrPort, any other kind of net.Addr a
-// string of its network and its text.
-type peerAddr struct {
-	udp    netip.AddrPort
-	custom string
-}
-
-// newPeerAddr takes an address apart. custom is the address itself if it is not a UDP one.
-func newPeerAddr(addr net.Addr) (p peerAddr, custom net.Addr) {
-	if u, ok := addr.(*net.UDPAddr); ok {
-		return peerAddr{udp: canonicalPeer(thisHost(u.AddrPort()))}, nil
-	}
-	return peerAddr{custom: addr.Network() + "|" + addr.String()}, addr
-}
-
-// thisHost makes the unspecified address the loopback one of its family, as package net does for a dialled socket: that
-// is where the kernel sends to, and what its answers come from.
-func thisHost(a netip.AddrPort) netip.AddrPort {
-	switch ip := a.Addr().Unmap(); {
-	case !ip.IsValid(), ip == netip.IPv4Unspecified():
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
-	case ip.IsUnspecified():
-		return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
-	}
-	return a
 }

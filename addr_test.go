@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// textAddr is an address of a foreign type, whose values cannot even be compared.
+type textAddr struct {
+	text  string
+	other []int
+}
+
+func (a textAddr) Network() string { return "text" }
+func (a textAddr) String() string  { return a.text }
+
+// namingConn is one end of a pipe. It names the other end as it likes, and notes whom it is given to write to.
+type namingConn struct {
+	*memConn
+	name func() net.Addr // of the source of each datagram
+
+	mu sync.Mutex // guards to
+	to []net.Addr
+}
+
+func (c *namingConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, _, err := c.memConn.ReadFrom(p)
+	if err != nil {
+		return n, nil, err
+	}
+	return n, c.name(), nil
+}
+
+func (c *namingConn) WriteTo(p []byte, to net.Addr) (int, error) {
+	c.mu.Lock()
+	c.to = append(c.to, to)
+	c.mu.Unlock()
+	return c.memConn.WriteTo(p, to)
+}
+
+func (c *namingConn) written() []net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.to)
+}
+
+// namingPair returns two ends that name each other as given.
+func namingPair(near, far func() net.Addr) (client, server *namingConn) {
+	a, b := newMemPipe()
+	return &namingConn{memConn: a, name: near}, &namingConn{memConn: b, name: far}
+}
+
+func named(a net.Addr) func() net.Addr { return func() net.Addr { return a } }
+
+// namingEcho says something on a session to raddr and reads the echo, with the options given. It reports whether one
+// came.
+func namingEcho(t *testing.T, client, server *namingConn, raddr net.Addr, c Config) (s, a *UDPSession, ok bool) {
+	t.Helper()
+	l, err := c.Serve(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err = c.Client(client, raddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, s, []byte("hello"))
+	_ = l.SetDeadline(time.Now().Add(time.Minute))
+	a, err = l.AcceptKCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, a, mustRead(t, a, 100))
+	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
+	n, err := s.Read(make([]byte, 100))
+	return s, a, n == 5 && err == nil
+}
+
+// namingRun runs f in virtual time and closes what it returns.
+func namingRun(t *testing.T, f func(t *testing.T, c Config) []*UDPSession) {
+	synctest.Test(t, func(t *testing.T) {
+		sched := NewTimedSched(1)
+		for _, s := range f(t, Config{Scheduler: sched}) {
+			s.SetLinger(0)
+			_ = s.Close()
+		}
+		time.Sleep(time.Minute)
+		sched.Close()
+	})
+}
+
+// A dialled session takes what comes over a connection of its own, however that names the source.
+func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
+	udp := func(text string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
+	tcp := func(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
+	for _, tt := range []struct {
+		name          string
+		raddr, source net.Addr
+	}{
+		{"TCP for UDP", udp("192.0.2.1:9"), tcp("192.0.2.1:9")},
+		{"UDP for TCP", tcp("192.0.2.1:9"), udp("192.0.2.1:9")},
+		{"a type of its own for UDP", udp("192.0.2.1:9"), textAddr{text: "192.0.2.1:9"}},
+		{"IPv6", textAddr{text: "[2001:db8::1]:9"}, udp("[2001:db8::1]:9")},
+		{"a name for an address", textAddr{text: "server.example:9"}, udp("192.0.2.1:9")},
+		{"the proxy's address", udp("192.0.2.1:9"), udp("192.0.2.7:1080")},
+		{"no address", udp("192.0.2.1:9"), nil},
+		{"no address of a type", udp("192.0.2.1:9"), (*net.UnixAddr)(nil)},
+		{"another network of the same text", &net.UnixAddr{Name: "/peer", Net: "unixgram"}, textAddr{text: "/peer"}},
+	} {
+		for _, config := range []Config{{}, {DataShards: 2, ParityShards: 1}} {
+			t.Run(tt.name, func(t *testing.T) {
+				namingRun(t, func(t *testing.T, c Config) []*UDPSession {
+					c.DataShards, c.ParityShards = config.DataShards, config.ParityShards
+					client, server := namingPair(named(tt.source), named(memAddr("client")))
+					defer func() { client.Close(); server.Close() }()
+					s, a, ok := namingEcho(t, client, server, tt.raddr, c)
+					if !ok {
+						t.Errorf("no echo came: dialled %v, and %v is where it is from", tt.raddr, tt.source)
+					}
+					return []*UDPSession{s, a}
+				})
+			})
+		}
+	}
+}
+
+// A listener tells one peer by the text of its address, whatever type each datagram's has.
+func TestListenerTellsAPeerByText(t *testing.T) {
+	var turn int
+	names := []net.Addr{
+		textAddr{text: "192.0.2.1:9"}, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
+		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")),
+	}
+	namingRun(t, func(t *testing.T, c Config) []*UDPSession {
+		client, server := namingPair(named(memAddr("server")), func() net.Addr { turn++; return names[turn%len(names)] })
+		defer func() { client.Close(); server.Close() }()
+		s, a, ok := namingEcho(t, client, server, memAddr("server"), c)
+		for range 10 {
+			mustWrite(t, s, []byte("more"))
+			if got := string(mustRead(t, a, 100)); !ok || got != "more" {
+				t.Fatalf("read %q", got)
+			}
+		}
+		return []*UDPSession{s, a}
+	})
+}
+
+// Once the dialled address itself was heard from, others are not taken for it.
+func TestExactSourceShutsOthersOut(t *testing.T) {
+	var other bool
+	namingRun(t, func(t *testing.T, c Config) []*UDPSession {
+		server, stranger := memAddr("server"), memAddr("stranger")
+		client, far := namingPair(func() net.Addr {
+			if other {
+				return stranger
+			}
+			return server
+		}, named(memAddr("client")))
+		defer func() { client.Close(); far.Close() }()
+		s, a, ok := namingEcho(t, client, far, server, c)
+		if !ok {
+			t.Fatal("no echo came")
+		}
+		other = true
+		mustWrite(t, a, []byte("forged"))
+		_ = s.SetReadDeadline(time.Now().Add(3 * time.Second))
+		if n, err := s.Read(make([]byte, 100)); err == nil {
+			t.Errorf("%d bytes of a stranger were taken", n)
+		}
+		return []*UDPSession{s, a}
+	})
+}
+
+// The connection gets the very values that the program and it have named the peers by, and RemoteAddr returns them.
+func TestAddressObjectsAreHandedOn(t *testing.T) {
+	for name, addrs := range map[string][2]net.Addr{ // of the server, and of the client
+		"UDP":      {net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
+		"TCP":      {net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
+		"unix":     {&net.UnixAddr{Name: "/server", Net: "unixgram"}, &net.UnixAddr{Name: "/client", Net: "unixgram"}},
+		"own type": {&textAddr{text: "192.0.2.1:9"}, &textAddr{text: ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			namingRun(t, func(t *testing.T, c Config) []*UDPSession {
+				client, server := namingPair(named(addrs[0]), named(addrs[1]))
+				defer func() { client.Close(); server.Close() }()
+				s, a, ok := namingEcho(t, client, server, addrs[0], c)
+				if !ok {
+					t.Fatal("no echo came")
+				}
+				if err := s.SendOOB([]byte("x")); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				for i, c := range []*namingConn{client, server} {
+					if got := c.written(); len(got) == 0 || slices.ContainsFunc(got, func(a net.Addr) bool { return a != addrs[i] }) {
+						t.Errorf("WriteTo got %p, want %p alone", got, addrs[i])
+					}
+				}
+				for i, s := range []*UDPSession{s, a} {
+					if s.RemoteAddr() != addrs[i] || s.RemoteAddr() != addrs[i] {
+						t.Errorf("RemoteAddr returns %p, want %p", s.RemoteAddr(), addrs[i])
+					}
+				}
+				return []*UDPSession{s, a}
+			})
+		})
+	}
+}
+
+// Sessions over the library's own sockets build their address once.
+func TestRemoteAddrIsTheSameValueOnEveryCall(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, s, []byte("x"))
+	a, err := l.AcceptKCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*UDPSession{s, a} {
+		first := make(chan net.Addr)
+		for range 2 {
+			go func() { first <- s.RemoteAddr() }()
+		}
+		if a, b := <-first, <-first; a != b || a != s.RemoteAddr() || a.String() == "" {
+			t.Errorf("RemoteAddr returns %p, %p and %p", a, b, s.RemoteAddr())
+		}
+		s.SetLinger(0)
+		_ = s.Close()
+	}
+}
