@@ -25,10 +25,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
+	"github.com/seedkcp/kcp/examples/internal/cli"
 	"github.com/seedkcp/kcp/examples/internal/progress"
 )
 
@@ -41,37 +40,21 @@ type options struct {
 	timeout time.Duration
 }
 
-// errUsage is returned for a command line that makes no sense; what is wrong
-// has been printed by then.
-var errUsage = errors.New("usage")
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { cli.Main(run) }
 
 // run is the whole program. It returns the exit status: 0 for success, 1 when
 // something failed, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseOptions(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+	if err != nil {
+		return cli.Status("echo", stderr, err)
 	}
 	if opts.listen != "" {
 		err = runServer(ctx, opts, stdout)
 	} else {
 		err = runClient(ctx, opts, stdout)
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "echo: %v\n", err)
-		return 1
-	}
-	return 0
+	return cli.Status("echo", stderr, err)
 }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
@@ -83,29 +66,22 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&opts.listen, "listen", "", "only serve, on this UDP `address`, until interrupted")
 	flags.StringVar(&opts.dial, "dial", "", "only be the client of the server at this UDP `address`")
 	flags.DurationVar(&opts.timeout, "timeout", 10*time.Second, "give up after this `time` without a byte from the peer")
-	if err := flags.Parse(args); err != nil {
-		return opts, err
-	}
-
-	wrong := ""
-	switch {
-	case flags.NArg() > 0:
-		wrong = fmt.Sprintf("unexpected argument %q (a file is given with -file)", flags.Arg(0))
-	case opts.listen != "" && opts.dial != "":
-		wrong = "-listen and -dial exclude each other"
-	case opts.listen != "" && opts.file != "":
-		wrong = "-file is the client's: it cannot be used with -listen"
-	case opts.mebi < 0 || int64(opts.mebi) > maxMebi:
-		wrong = fmt.Sprintf("-size must be from 0 to %d MiB", maxMebi)
-	case opts.timeout <= 0:
-		wrong = "-timeout must be above 0"
-	}
-	if wrong != "" {
-		fmt.Fprintf(stderr, "echo: %s\n", wrong)
-		flags.Usage()
-		return opts, errUsage
-	}
-	return opts, nil
+	err := cli.Parse(flags, args, func() string {
+		switch {
+		case flags.NArg() > 0:
+			return fmt.Sprintf("unexpected argument %q (a file is given with -file)", flags.Arg(0))
+		case opts.listen != "" && opts.dial != "":
+			return "-listen and -dial exclude each other"
+		case opts.listen != "" && opts.file != "":
+			return "-file is the client's: it cannot be used with -listen"
+		case opts.mebi < 0 || int64(opts.mebi) > maxMebi:
+			return fmt.Sprintf("-size must be from 0 to %d MiB", maxMebi)
+		case opts.timeout <= 0:
+			return "-timeout must be above 0"
+		}
+		return ""
+	})
+	return opts, err
 }
 
 // runServer echoes every client's stream until ctx ends.

@@ -23,14 +23,6 @@ const headerSize = 8
 // bufferSize is that of one Read and one Write, well above a packet's payload.
 const bufferSize = 64 << 10
 
-// tune sets both ends up for throughput: a stream, fast retransmission, no
-// congestion window, and windows of 1024 segments.
-func tune(sess *kcp.UDPSession) {
-	sess.SetStreamMode(true)
-	sess.SetNoDelay(1, 10, 2, 1)
-	sess.SetWindowSize(1024, 1024)
-}
-
 // server echoes the streams of any number of clients. It may be closed from
 // any goroutine.
 type server struct {

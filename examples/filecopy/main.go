@@ -21,15 +21,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
-	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli"
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
@@ -42,22 +38,14 @@ type options struct {
 	files        []string
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { cli.Main(run) }
 
 // run is the whole program. It returns the exit status: 0 for success, 1 when
 // something failed, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseOptions(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+	if err != nil {
+		return cli.Status("filecopy", stderr, err)
 	}
 	config, err := opts.config()
 	if err == nil && opts.listen != "" {
@@ -65,11 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else if err == nil {
 		err = sendFiles(ctx, config, opts, stdout)
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "filecopy: %v\n", err)
-		return 1
-	}
-	return 0
+	return cli.Status("filecopy", stderr, err)
 }
 
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
@@ -82,48 +66,21 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&opts.dial, "dial", "", "send the named files to the receiver at this UDP `address`")
 	flags.StringVar(&opts.key, keyfile.Flag, "", keyfile.Usage)
 	flags.DurationVar(&opts.timeout, "timeout", 20*time.Second, "give up after this `time` without a byte from the peer")
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	opts.files = flags.Args()
-
-	wrong := ""
-	switch {
-	case (opts.listen == "") == (opts.dial == ""):
-		wrong = "one of -listen and -dial is needed"
-	case opts.listen != "" && len(opts.files) > 0:
-		wrong = "files are named with -dial only"
-	case opts.dial != "" && len(opts.files) == 0:
-		wrong = "no file is named"
-	case opts.maxSize < 0 || opts.maxSize > 1<<40:
-		wrong = "-max must be from 0 to 2^40 MiB"
-	case opts.timeout <= 0:
-		wrong = "-timeout must be above 0"
-	}
-	if wrong != "" {
-		fmt.Fprintf(stderr, "filecopy: %s\n", wrong)
-		flags.Usage()
-		return nil, errors.New(wrong)
-	}
-	return opts, nil
-}
-
-// config is for bulk transfer. Without a congestion window a session takes its
-// share of a lossy line, and more than that of a crowded one: leave
-// NoCongestionControl out where others need the line too.
-func (o *options) config() (*kcp.Config, error) {
-	block, err := keyfile.Load(o.key)
-	if err != nil {
-		return nil, err
-	}
-	return &kcp.Config{
-		BlockCrypt:          block,
-		StreamMode:          true,
-		NoDelay:             true,
-		FastResend:          2,
-		NoCongestionControl: true,
-		SendWindow:          1024,
-		ReceiveWindow:       1024,
-		WaitPeer:            true,
-	}, nil
+	err := cli.Parse(flags, args, func() string {
+		opts.files = flags.Args()
+		switch {
+		case (opts.listen == "") == (opts.dial == ""):
+			return "one of -listen and -dial is needed"
+		case opts.listen != "" && len(opts.files) > 0:
+			return "files are named with -dial only"
+		case opts.dial != "" && len(opts.files) == 0:
+			return "no file is named"
+		case opts.maxSize < 0 || opts.maxSize > 1<<40:
+			return "-max must be from 0 to 2^40 MiB"
+		case opts.timeout <= 0:
+			return "-timeout must be above 0"
+		}
+		return ""
+	})
+	return opts, err
 }

@@ -27,11 +27,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
-	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli"
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
@@ -44,28 +42,16 @@ type options struct {
 	key          string
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { cli.Main(run) }
 
 // run is the whole program. It returns the exit status: 0 for success, 1 when
 // something failed, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseOptions(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+	if err != nil {
+		return cli.Status("game", stderr, err)
 	}
-	if err := perform(ctx, opts, stdout); err != nil {
-		fmt.Fprintf(stderr, "game: %v\n", err)
-		return 1
-	}
-	return 0
+	return cli.Status("game", stderr, perform(ctx, opts, stdout))
 }
 
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
@@ -79,49 +65,24 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.Float64Var(&opts.loss, "loss", 0, "lose this share of the players' packets, in `percent`, each way")
 	flags.IntVar(&opts.parity, "parity", 0, "send this `number` of parity packets for each packet (FEC), 0 to 3")
 	flags.StringVar(&opts.key, keyfile.Flag, "", keyfile.Usage)
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	wrong := ""
-	switch {
-	case flags.NArg() > 0:
-		wrong = fmt.Sprintf("unexpected argument %q", flags.Arg(0))
-	case opts.listen != "" && opts.dial != "":
-		wrong = "-listen and -dial exclude each other"
-	case opts.players < 1 || opts.players > maxPlayers:
-		wrong = fmt.Sprintf("-players must be from 1 to %d", maxPlayers)
-	case opts.time <= 0:
-		wrong = "-time must be above 0"
-	case opts.loss < 0 || opts.loss > 50:
-		wrong = "-loss must be from 0 to 50"
-	case opts.parity < 0 || opts.parity > 3:
-		wrong = "-parity must be from 0 to 3"
-	}
-	if wrong != "" {
-		fmt.Fprintf(stderr, "game: %s\n", wrong)
-		flags.Usage()
-		return nil, errors.New(wrong)
-	}
-	return opts, nil
-}
-
-// config is for little data that is to arrive soon: message mode, short
-// timeouts, no congestion window, and parity in groups of one packet, which
-// waits for no other.
-func (o *options) config() (*kcp.Config, error) {
-	block, err := keyfile.Load(o.key)
-	if err != nil {
-		return nil, err
-	}
-	config := &kcp.Config{
-		BlockCrypt: block,
-		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
-		IdleTimeout: 10 * time.Second,
-	}
-	if o.parity > 0 {
-		config.DataShards, config.ParityShards = 1, o.parity
-	}
-	return config, nil
+	err := cli.Parse(flags, args, func() string {
+		switch {
+		case flags.NArg() > 0:
+			return fmt.Sprintf("unexpected argument %q", flags.Arg(0))
+		case opts.listen != "" && opts.dial != "":
+			return "-listen and -dial exclude each other"
+		case opts.players < 1 || opts.players > maxPlayers:
+			return fmt.Sprintf("-players must be from 1 to %d", maxPlayers)
+		case opts.time <= 0:
+			return "-time must be above 0"
+		case opts.loss < 0 || opts.loss > 50:
+			return "-loss must be from 0 to 50"
+		case opts.parity < 0 || opts.parity > 3:
+			return "-parity must be from 0 to 3"
+		}
+		return ""
+	})
+	return opts, err
 }
 
 func perform(ctx context.Context, opts *options, stdout io.Writer) error {

@@ -24,11 +24,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
-	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli"
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
@@ -39,28 +37,16 @@ type options struct {
 	timeout      time.Duration
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { cli.Main(run) }
 
 // run is the whole program. It returns the exit status: 0 for success, 1 when
 // something failed, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseOptions(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+	if err != nil {
+		return cli.Status("http", stderr, err)
 	}
-	if err := perform(ctx, opts, stdout); err != nil {
-		fmt.Fprintf(stderr, "http: %v\n", err)
-		return 1
-	}
-	return 0
+	return cli.Status("http", stderr, perform(ctx, opts, stdout))
 }
 
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
@@ -72,39 +58,26 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.IntVar(&opts.size, "size", 16, "`MiB` to send each way")
 	flags.StringVar(&opts.key, keyfile.Flag, "", keyfile.Usage)
 	flags.DurationVar(&opts.timeout, "timeout", time.Minute, "the most `time` that one request takes")
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	wrong := ""
-	switch {
-	case flags.NArg() > 0:
-		wrong = fmt.Sprintf("unexpected argument %q", flags.Arg(0))
-	case opts.listen != "" && opts.dial != "":
-		wrong = "-listen and -dial exclude each other"
-	case opts.size < 0 || opts.size > maxMebi:
-		wrong = fmt.Sprintf("-size must be from 0 to %d MiB", maxMebi)
-	case opts.timeout <= 0:
-		wrong = "-timeout must be above 0"
-	}
-	if wrong != "" {
-		fmt.Fprintf(stderr, "http: %s\n", wrong)
-		flags.Usage()
-		return nil, errors.New(wrong)
-	}
-	return opts, nil
+	err := cli.Parse(flags, args, func() string {
+		switch {
+		case flags.NArg() > 0:
+			return fmt.Sprintf("unexpected argument %q", flags.Arg(0))
+		case opts.listen != "" && opts.dial != "":
+			return "-listen and -dial exclude each other"
+		case opts.size < 0 || opts.size > maxMebi:
+			return fmt.Sprintf("-size must be from 0 to %d MiB", maxMebi)
+		case opts.timeout <= 0:
+			return "-timeout must be above 0"
+		}
+		return ""
+	})
+	return opts, err
 }
 
 func perform(ctx context.Context, opts *options, stdout io.Writer) error {
-	block, err := keyfile.Load(opts.key)
+	config, err := opts.config()
 	if err != nil {
 		return err
-	}
-	// HTTP is a stream. WaitPeer lets a dial fail, as HTTP clients expect it,
-	// when nobody is there. Long downloads go through the send window.
-	config := &kcp.Config{
-		BlockCrypt: block, StreamMode: true, WaitPeer: true,
-		NoDelay: true, FastResend: 2, NoCongestionControl: true,
-		SendWindow: 1024, ReceiveWindow: 1024,
 	}
 	if opts.dial != "" {
 		return exchange(ctx, config, opts.dial, opts, stdout)

@@ -23,15 +23,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
-	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli"
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
@@ -47,22 +44,14 @@ type options struct {
 	connections  int
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { cli.Main(run) }
 
 // run is the whole program. It returns the exit status: 0 for success, 1 when
 // something failed, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseOptions(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+	if err != nil {
+		return cli.Status("tunnel", stderr, err)
 	}
 	config, err := opts.config()
 	if err == nil {
@@ -77,11 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = f.forward(ctx, config, opts.listen)
 		}
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "tunnel: %v\n", err)
-		return 1
-	}
-	return 0
+	return cli.Status("tunnel", stderr, err)
 }
 
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
@@ -104,33 +89,22 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.DurationVar(&opts.idle, "idle", time.Hour, "end a connection after this `time` without a byte")
 	flags.IntVar(&opts.connections, "max", 1000, "`connections` at a time; further ones are turned away")
 
-	wrong := ""
 	switch {
 	case len(args) == 0:
-		wrong = "want server or client"
+		return nil, cli.Wrong(flags, "want server or client")
 	case args[0] == "server":
 		opts.server = true
 	case args[0] == "-h" || args[0] == "-help" || args[0] == "--help":
 		flags.Usage()
 		return nil, flag.ErrHelp
 	case args[0] != "client":
-		wrong = fmt.Sprintf("%q is neither server nor client", args[0])
+		return nil, cli.Wrong(flags, fmt.Sprintf("%q is neither server nor client", args[0]))
 	}
-	if wrong == "" {
-		if err := flags.Parse(args[1:]); err != nil {
-			return nil, err
-		}
-		wrong = opts.check(flags.Args(), *fec)
-	}
-	if wrong != "" {
-		fmt.Fprintf(stderr, "tunnel: %s\n", wrong)
-		flags.Usage()
-		return nil, errors.New(wrong)
-	}
-	return opts, nil
+	err := cli.Parse(flags, args[1:], func() string { return opts.check(flags.Args(), *fec) })
+	return opts, err
 }
 
-// check says what is wrong, if anything is.
+// check returns what is wrong with the options, or "".
 func (o *options) check(rest []string, fec string) string {
 	var behind string
 	if fec != "" {
@@ -149,23 +123,4 @@ func (o *options) check(rest []string, fec string) string {
 		return "-max must be above 0"
 	}
 	return ""
-}
-
-// config is that of a tunnel: it carries streams, and what is interactive in
-// them should not wait.
-func (o *options) config() (*kcp.Config, error) {
-	block, err := newCipher(o.cipher, o.key)
-	if err != nil {
-		return nil, err
-	}
-	return &kcp.Config{
-		BlockCrypt: block,
-		DataShards: o.data, ParityShards: o.parity,
-		MTU: o.mtu, SendWindow: o.window, ReceiveWindow: o.window,
-		StreamMode: true,
-		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: !o.congestion,
-		// A silent line is asked now and then, so that a NAT on the way keeps
-		// it and the end of a peer is noticed.
-		KeepAlive: 20 * time.Second, DeadTimeout: o.timeout,
-	}, nil
 }

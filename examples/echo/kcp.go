@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import "github.com/seedkcp/kcp"
+
+// tune sets both ends up for throughput: a stream, fast retransmission, no
+// congestion window, and windows of 1024 segments.
+func tune(sess *kcp.UDPSession) {
+	sess.SetStreamMode(true)
+	sess.SetNoDelay(1, 10, 2, 1)
+	sess.SetWindowSize(1024, 1024)
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/keyfile"
+)
+
+// config is for bulk transfer. Without a congestion window a session takes its
+// share of a lossy line, and more than that of a crowded one: leave
+// NoCongestionControl out where others need the line too.
+func (o *options) config() (*kcp.Config, error) {
+	block, err := keyfile.Load(o.key)
+	if err != nil {
+		return nil, err
+	}
+	return &kcp.Config{
+		BlockCrypt:          block,
+		StreamMode:          true,
+		NoDelay:             true,
+		FastResend:          2,
+		NoCongestionControl: true,
+		SendWindow:          1024,
+		ReceiveWindow:       1024,
+		WaitPeer:            true,
+	}, nil
+}

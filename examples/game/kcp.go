@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"time"
+
+	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/keyfile"
+)
+
+// config is for little data that is to arrive soon: message mode, short
+// timeouts, no congestion window, and parity in groups of one packet, which
+// waits for no other.
+func (o *options) config() (*kcp.Config, error) {
+	block, err := keyfile.Load(o.key)
+	if err != nil {
+		return nil, err
+	}
+	config := &kcp.Config{
+		BlockCrypt: block,
+		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
+		IdleTimeout: 10 * time.Second,
+	}
+	if o.parity > 0 {
+		config.DataShards, config.ParityShards = 1, o.parity
+	}
+	return config, nil
+}
