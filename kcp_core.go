@@ -60,6 +60,7 @@ type core struct {
 	newestTS uint32 // newest ts among the PUSH segments
 	newestAt millis // when it came, negative for not at all
 	unacked  uint32 // PUSH segments since the last flush of ACKs
+	rcvMost  uint16 // the largest receive window so far: the peer may have cut messages for it
 
 	ctl   controlState
 	life  liveness
@@ -126,7 +127,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.conv = conv
 	c.mtu, c.mss = mtuDefault, mtuDefault-segmentHeaderSize
 	c.interval, c.minRTO = intervalDefault, rtoMin
-	c.sndWnd, c.rmtWnd, c.rcvWnd = wndInitial, wndInitial, wndInitial
+	c.sndWnd, c.rmtWnd, c.rcvWnd, c.rcvMost = wndInitial, wndInitial, wndInitial, wndInitial
 	c.flushAt, c.probeAt, c.ackAt = never, never, never
 	c.newestAt = -1
 	c.room = roomAll
@@ -157,6 +158,7 @@ func (c *core) setWindows(snd, rcv int) {
 	}
 	if rcv > 0 {
 		c.rcvWnd = uint32(min(rcv, wndMax))
+		c.rcvMost = max(c.rcvMost, uint16(c.rcvWnd))
 		c.afterRead()
 	}
 }
@@ -211,15 +213,24 @@ func (c *core) readable() uint32 { return c.readNxt.distance(c.rcvNxt) }
 
 // window is what wnd says: the free slots of the receive queue, or what there is memory for.
 func (c *core) window() uint16 {
-	n := c.readable()
-	if n >= c.rcvWnd {
+	n, most := c.readable(), c.capacity()
+	if n >= most {
 		return 0
 	}
 	free := c.room
 	if c.takesNext() {
 		free = max(free, 1, roomLeast-min(n, roomLeast))
 	}
-	return uint16(min(c.rcvWnd-n, free))
+	return uint16(min(most-n, free))
+}
+
+// capacity is how many segments the receive queue holds: the receive window, or all of the message at its head, which
+// could otherwise never become complete.
+func (c *core) capacity() uint32 {
+	if c.readNxt == c.rcvNxt {
+		return c.rcvWnd
+	}
+	return max(c.rcvWnd, uint32(c.in.at(c.readNxt).frg)+1)
 }
 
 // nextEvent returns when the state machine next needs a flush: exactly, or never.

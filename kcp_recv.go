@@ -2,14 +2,14 @@
 
 package kcp
 
-// receive handles one PUSH. It returns whether data became readable.
+// receive handles one PUSH.
 func (c *core) receive(s *segment, now millis) {
-	if !s.sn.before(c.rcvNxt + seqNum(c.rcvWnd)) {
+	if !s.sn.before(c.rcvNxt + seqNum(c.capacity())) {
 		c.stats.outOfWindow++
 		return
 	}
-	if uint32(s.frg) >= c.rcvWnd && s.frg > 0 {
-		// A message of more fragments than the window holds can never be complete.
+	if s.frg > 0 && uint16(s.frg) >= c.rcvMost {
+		// No window has ever been large enough for the message.
 		c.stats.badFields++
 		return
 	}
@@ -92,22 +92,22 @@ func (c *core) keep(data []byte) []byte {
 	return append(c.getBuffer(len(data))[:0], data...)
 }
 
-// advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. A message at the head
-// of the queue may always become complete, also when the window has been made smaller than it.
+// advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. The first segment to enter
+// an empty queue may bring a message that needs more room than the window.
 func (c *core) advance() {
-	if c.in == nil || c.beyond == 0 {
-		return
-	}
-	limit := c.rcvWnd
-	if c.readable() > 0 {
-		limit = max(limit, uint32(c.in.at(c.readNxt).frg)+1)
-	}
-	if n := c.readable(); n < limit {
-		run := c.in.present.run(c.in.slot(c.rcvNxt), min(limit-n, c.beyond), c.in.size(), true)
+	for c.beyond > 0 {
+		n, most := c.readable(), c.capacity()
+		if n >= most {
+			break
+		}
+		run := c.in.present.run(c.in.slot(c.rcvNxt), min(most-n, c.beyond), c.in.size(), true)
+		if run == 0 {
+			break
+		}
 		c.rcvNxt += seqNum(run)
 		c.beyond -= run
 	}
-	if c.readable() >= c.rcvWnd {
+	if c.readable() >= c.capacity() {
 		c.wasFull = true
 	}
 }

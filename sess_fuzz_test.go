@@ -119,7 +119,7 @@ func (f *sessFuzz) check() {
 	if c.readable()+c.beyond > 3*sessFuzzWnd || c.in != nil && c.in.size() > ringSize(4*sessFuzzWnd) {
 		f.t.Fatalf("%d segments readable, %d beyond, in a ring of %d", c.readable(), c.beyond, c.in.size())
 	}
-	f.wnd = max(f.wnd, c.rcvWnd)
+	f.wnd = max(f.wnd, c.capacity())
 	for i := f.wnd; c.in != nil && i < c.in.size()-c.readable(); i++ {
 		if c.in.present.has(c.in.slot(c.rcvNxt + seqNum(i))) {
 			f.t.Fatalf("sn %d is kept, %d beyond the next, with a window of %d", c.rcvNxt+seqNum(i), i, f.wnd)
