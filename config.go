@@ -53,7 +53,8 @@ type Config struct {
 	// StreamMode carries a stream of bytes, as TCP does: small writes may be merged. The default keeps messages.
 	StreamMode bool
 
-	// WriteDelay leaves written data to the interval, so that small writes leave together.
+	// WriteDelay lets small writes leave together: what does not fill a datagram waits for more, for any packet that
+	// leaves anyway, or for the interval. What fills one leaves at once.
 	WriteDelay bool
 
 	// ACKNoDelay acknowledges after each received batch instead of waiting for the interval.

@@ -85,6 +85,7 @@ func (c *core) closeWrite(now millis) {
 	}
 	c.ctl.finWanted = true
 	c.ctl.finAt = now
+	c.flushAt = never // there is nothing to wait for
 }
 
 // writeDone reports whether all that was written has been acknowledged, the end of the stream included where the

@@ -14,6 +14,8 @@ type core struct {
 	noDelay    bool
 	writeDelay bool
 	ackNoDelay bool
+	rides      uint16 // delayed writes that may leave at once until ridesEnd: see owesRide
+	fullRun    uint8  // full segments sent since the latest Write began
 	interval   millis // the most that an ACK or a delayed write waits
 	minRTO     millis
 
@@ -33,7 +35,8 @@ type core struct {
 	order      uint64 // transmissions made
 	delivered  uint64 // the highest transmission number acknowledged
 	topOrders  []uint64
-	flushAt    millis // a delayed write goes out at this time
+	flushAt    millis // a delayed write goes out at this time at the latest
+	ridesEnd   millis
 	probeAt    millis // next window probe, never if none is due
 	probeWait  millis
 	askWindow  bool
@@ -183,6 +186,16 @@ func (c *core) setNoDelay(noDelay, interval, resend, nc int) {
 	}
 }
 
+// intervalChanged shortens the waits that have begun to the interval as it is now.
+func (c *core) intervalChanged(now millis) {
+	if c.flushAt != never {
+		c.flushAt = min(c.flushAt, now+c.interval)
+	}
+	if c.ackAt != never {
+		c.ackAt = min(c.ackAt, now+c.interval)
+	}
+}
+
 // getBuffer returns a pooled buffer of length n.
 func (c *core) getBuffer(n int) []byte {
 	if c.cache != nil {
@@ -243,7 +256,7 @@ func (c *core) nextEvent(now millis) millis {
 		return now
 	}
 	c.updateProbe(now)
-	at := min(c.ackAt, c.flushAt, c.probeAt)
+	at := min(c.ackAt, c.probeAt)
 	if c.connecting {
 		at = min(at, c.connectAt)
 	}
@@ -259,10 +272,12 @@ func (c *core) sendEvent(now millis) millis {
 	if c.ring == nil {
 		return never
 	}
-	lost := c.ring.lost() > 0 && c.flightRoom()
 	at := never
-	if lost || (c.flushAt == never || c.flushAt <= now) && c.canSendNew() {
+	switch lost := c.ring.lost() > 0 && c.flightRoom(); {
+	case lost || c.canSendNew() && c.released(now):
 		at = c.rate.readyAt(now)
+	case c.canSendNew():
+		at = max(c.rate.readyAt(now), c.flushAt)
 	}
 	return min(at, c.lossEvent())
 }

@@ -2,6 +2,8 @@
 
 package kcp
 
+import "math"
+
 // flush writes all that is due at now: acknowledgements, window messages, what was lost, new data as far as the
 // windows allow, control messages last. It returns true when the writer was full before all was said; the caller
 // sends the packets and calls again.
@@ -10,6 +12,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 	c.askHello(now)
 	c.connectTick(now)
 	f := flusher{c: c, w: w, now: now}
+	before := len(w.packets)
 	f.begin()
 	c.detectTimeouts(now)
 	sending := c.sendEvent(now) <= now
@@ -21,9 +24,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 		more = f.prove(more)
 	}
 	w.finish()
-	if !more && c.flushAt <= now {
-		c.flushAt = never
-	}
+	f.settleDelay(len(w.packets) > before)
 	c.updateProbe(now)
 	return more
 }
@@ -43,6 +44,8 @@ type flusher struct {
 	w   *packetWriter
 	now millis
 	hdr segment // conv, wnd and una of every segment of this flush
+
+	sentNew bool // new data is among it
 }
 
 func (f *flusher) begin() {
@@ -129,6 +132,7 @@ func (f *flusher) acks(sending bool) bool {
 			return false
 		}
 	}
+	c.giveRides(c.unacked / c.ackShare())
 	c.acks = c.acks[:0]
 	c.ackAt, c.unacked = never, 0
 	return true
@@ -179,15 +183,37 @@ func (f *flusher) data() bool {
 			c.stats.timeoutRetrans++
 		}
 	}
-	if c.flushAt != never && c.flushAt > f.now {
-		return true
-	}
-	for c.canSendNew() && c.rate.allow(f.now) {
+	// A control message follows: what is delayed leaves along with it.
+	due := c.ctl.urgent() || c.controlEvent() <= f.now
+	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) && c.rate.allow(f.now) {
 		if !f.transmit(c.sendNxt) {
 			return false
 		}
+		f.sentNew = true
 	}
 	return true
+}
+
+// settleDelay ends or renews the wait of a delayed write after a flush; left says that packets have left.
+func (f *flusher) settleDelay(left bool) {
+	c := f.c
+	switch {
+	case c.sendNxt == c.sendEnd:
+		c.flushAt = never
+	case f.sentNew && c.flushAt != never && c.flushAt > f.now:
+		c.flushAt = f.now + c.interval // what is over has been written just now
+	}
+	switch {
+	case f.sentNew:
+		c.rides -= min(c.rides, 1)
+	case left:
+		c.giveRides(1)
+	}
+}
+
+// fitsOpen reports whether the segment sn fits into the packet that has been begun.
+func (f *flusher) fitsOpen(sn seqNum) bool {
+	return f.w.open && segmentHeaderSize+len(f.c.ring.at(sn).data) <= f.w.room()
 }
 
 // transmit sends the segment sn, for the first time or again.
@@ -207,6 +233,9 @@ func (f *flusher) transmit(sn seqNum) bool {
 		seg.firstTS = ts
 		c.lastFrg = seg.frg
 		c.ring.outstanding.set(c.ring.slot(sn))
+		if len(seg.data) >= c.mss {
+			c.fullRun = min(c.fullRun, math.MaxUint8-1) + 1
+		}
 		c.sendNxt++
 		c.stats.bytesSent += uint64(len(seg.data))
 	} else {

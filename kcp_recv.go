@@ -223,7 +223,7 @@ func (c *core) addAck(s *segment, now millis) {
 	if uint32(len(c.acks)) < max(acksLeast, 4*c.rcvWnd) {
 		c.acks = append(c.acks, ackItem{s.sn, s.ts})
 	}
-	share := max(1, min(c.rcvWnd, wndInitial)/4)
+	share := c.ackShare()
 	c.unacked++
 	if 2*len(s.data) >= c.mss {
 		c.unacked += share/2 - min(share/2, 1)
@@ -234,5 +234,8 @@ func (c *core) addAck(s *segment, now millis) {
 		c.ackAt = now + c.interval
 	}
 }
+
+// ackShare is how many segments are acknowledged without waiting for the interval.
+func (c *core) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }
 
 func (c *core) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }

@@ -2,7 +2,10 @@
 
 package kcp
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // lossCause is how a segment was found lost.
 type lossCause uint8
@@ -88,6 +91,47 @@ func (c *core) delayWrite(now millis) {
 	if c.writeDelay && c.flushAt == never {
 		c.flushAt = now + c.interval
 	}
+}
+
+// restRides is how many full segments of a Write take its rest along. Up to then waiting for the next Write saves a good
+// part of the packets; a reader of large frames would wait for the rest of each.
+const restRides = 8
+
+// released reports whether new data need not wait for more: no write is delayed, the interval is over, it is the rest of a
+// large Write, a packet that has just left would have carried it, or there is enough to fill a packet.
+func (c *core) released(now millis) bool {
+	return c.flushAt == never || c.flushAt <= now || c.fullRun >= restRides || c.owesRide(now) || c.fillsPacket()
+}
+
+// fillsPacket reports whether the new data fills a packet, so that waiting adds nothing to that.
+func (c *core) fillsPacket() bool {
+	full := c.mtu
+	if !c.stream {
+		full -= segmentHeaderSize // no other message fits behind it
+	}
+	size := 0
+	for sn := c.sendNxt; sn != c.sendEnd; sn++ {
+		n := len(c.ring.at(sn).data)
+		if size += segmentHeaderSize + n; size >= full || n >= c.cut(sn) {
+			return true
+		}
+	}
+	return false
+}
+
+// owesRide reports whether a delayed write makes up for a packet that it has missed. The acknowledgement of bulk data
+// leaves as soon as it is received, before the program can have written its answer, a multiplexer's window update for
+// instance. So the answer leaves at once as well, up to an interval after the data: as if the acknowledgement had waited.
+func (c *core) owesRide(now millis) bool { return c.rides > 0 && now < c.ridesEnd }
+
+// giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
+// there would have been acknowledgements if the data had not come in large batches.
+func (c *core) giveRides(n uint32) {
+	if !c.writeDelay || c.newestAt < 0 {
+		return
+	}
+	c.rides = max(c.rides, uint16(min(n, math.MaxUint16)))
+	c.ridesEnd = c.newestAt + c.interval
 }
 
 // recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.

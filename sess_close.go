@@ -61,7 +61,6 @@ func (s *UDPSession) CloseWrite() error {
 		return err
 	}
 	s.core.closeWrite(s.now())
-	s.core.flushAt = never
 	s.wakeWriters()
 	s.mu.Unlock()
 	s.flushNow()

@@ -16,8 +16,9 @@ func (s *UDPSession) SetStreamMode(enable bool) {
 	s.configure(func() { s.core.stream = enable })
 }
 
-// SetWriteDelay leaves written data to the interval, so that small writes leave together; false, the default, sends at
-// once.
+// SetWriteDelay lets small writes leave together (true): what does not fill a datagram waits for more, or for any packet
+// that leaves anyway, an acknowledgement for instance, and for the interval of SetNoDelay at most. What fills one leaves at
+// once, and so does all with false, the default. Close and CloseWrite end the wait.
 func (s *UDPSession) SetWriteDelay(delay bool) {
 	s.configure(func() {
 		s.core.writeDelay = delay
@@ -67,7 +68,10 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 // is the count of later ACKs after which a segment is sent again, 0 for off, at most 64. nc 1 switches the congestion
 // window off.
 func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
-	s.configure(func() { s.core.setNoDelay(nodelay, interval, resend, nc) })
+	s.configure(func() {
+		s.core.setNoDelay(nodelay, interval, resend, nc)
+		s.core.intervalChanged(s.now())
+	})
 }
 
 // SetDUP sends each datagram dup times more, 0 to 16: what lies outside is taken as the nearest. Default 0. Out-of-band

@@ -30,6 +30,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		return 0, err
 	}
 	s.writing = true
+	s.core.fullRun = 0
 	for {
 		for len(p) == 0 && len(rest) > 0 {
 			p, rest = rest[0], rest[1:]
@@ -44,15 +45,12 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		s.charge()
 		n += took
 		p = p[took:]
-		if took > 0 && !s.core.writeDelay {
+		if took > 0 {
 			s.sendUnlocked()
 		}
 	}
 	s.writing = false
 	s.core.note(logSend, nil, n)
-	if s.core.writeDelay {
-		s.arm(s.now())
-	}
 	s.wakeWriters()
 	logs := s.takeLogs(nil)
 	s.mu.Unlock()
