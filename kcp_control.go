@@ -13,6 +13,7 @@ type controlState struct {
 	peerShared  bool
 	marks       bool // told in HELLO: nonces tell which side has sent a packet
 	peerMarks   bool
+	marking     marking
 	keyed       bool // every packet that comes in was authenticated by a key
 
 	helloSent   uint8
@@ -188,6 +189,10 @@ func (c *core) inputControl(s *segment, now millis) {
 
 func (c *core) inputHello(m *controlSet) {
 	ctl := &c.ctl
+	if m.incarnation == ctl.incarnation {
+		c.stats.badFields++ // this side's own, sent back
+		return
+	}
 	if m.incarnation == 0 || ctl.known() && m.incarnation != ctl.peer {
 		c.stats.badFields++
 		if ctl.dialled && m.incarnation != 0 {

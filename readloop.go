@@ -282,6 +282,9 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	s.bytesIn += uint64(size)
 	s.core.note(logInput, nil, size)
 	s.input(p, r.now, &r.counters)
+	if ctl := &s.core.ctl; ctl.peerMarks && ctl.marking == markNone {
+		ctl.chooseMarks(r.nonce[0]&nonceAccepted != 0)
+	}
 }
 
 // packetKind is what the first bytes of an opened datagram say it is.
@@ -341,7 +344,7 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 	}
 	if p.kind == packetParity {
 		s := r.findParity(p, *peer)
-		if s != nil && r.reflected(s) {
+		if s != nil && r.reflected(p, s) {
 			r.counters.inErrs++
 			return nil
 		}
@@ -349,7 +352,7 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 	}
 	if r.holds(p.conv, peer) || r.lookup(sessionKey{*peer, p.conv}) {
 		s := r.session
-		if r.reflected(s) {
+		if r.reflected(p, s) {
 			r.counters.inErrs++
 			return nil
 		}

@@ -16,8 +16,9 @@ import (
 //     wherever it comes from.
 //   - The nonces of out-of-band packets, which have no sequence numbers, are remembered likewise.
 //   - The first bit of a nonce tells whether a dialled or an accepted session has sent the packet, and HELLO says that it
-//     does, so that a packet sent back to where it came from is known for that. For a peer that has not said so, an old
-//     one above all, the nonces of what was sent to it are remembered.
+//     does, so that a packet sent back to where it came from is known for that. Where both sides have dialled, the order
+//     of their incarnations decides (marking). For a peer that has not said so, an old one above all, the nonces of what
+//     was sent to it are remembered.
 type replayGuard struct {
 	openers nonceSet
 	oob     nonceSet
@@ -129,9 +130,44 @@ func (s *sealer) forBothSides() (dials, accepts *sealer) {
 	return &a, &b
 }
 
-// sealer returns what seals the session's packets.
+// marking is how a session tells what it has sent itself from what its peer has sent.
+type marking uint8
+
+const (
+	// markNone: the peer has not said that it marks its nonces. Those of what is sent are remembered.
+	markNone marking = iota
+	// markRole: one side has dialled and the other accepted, which their marks show.
+	markRole
+	// markUpper: both sides have dialled, and this one's incarnation is the greater. It sends with the mark of an accepted
+	// session from now on. What bears no mark may be its own of before, whose nonces it has kept, or the peer's.
+	markUpper
+	// markLower: both have dialled, and the peer's incarnation is the greater. Nonces are remembered until it has shown
+	// that it knows.
+	markLower
+	// markLowerKnown: it has. From now on all of the peer's packets bear the mark.
+	markLowerKnown
+)
+
+// remembers reports whether the nonces of what is sent are to be kept.
+func (m marking) remembers() bool { return m == markNone || m == markLower }
+
+// chooseMarks finds how a session and its peer, which has just said that it marks its nonces, are told apart. marked says
+// what the packet bears that the peer said it in. Two accepted sessions are not told apart by their marks.
+func (s *controlState) chooseMarks(marked bool) {
+	switch {
+	case marked == s.dialled:
+		s.marking = markRole
+	case !s.dialled:
+	case s.incarnation > s.peer:
+		s.marking = markUpper
+	default:
+		s.marking = markLower
+	}
+}
+
+// sealer returns what seals the session's packets. The lock is held.
 func (s *UDPSession) sealer() *sealer {
-	if s.accepted {
+	if s.accepted || s.core.ctl.marking == markUpper {
 		return s.ep.demux.acceptSealer
 	}
 	return s.ep.sealer
@@ -160,12 +196,36 @@ func (r *reader) replayed(p *packet) (drop bool) {
 }
 
 // reflected reports whether the packet at hand, which is for s, is one that this side has sent. The lock of s is held.
-func (r *reader) reflected(s *UDPSession) bool {
-	switch {
-	case len(r.nonce) == 0:
+func (r *reader) reflected(p *packet, s *UDPSession) bool {
+	if len(r.nonce) == 0 {
 		return false
-	case s.core.ctl.peerMarks:
-		return (r.nonce[0]&nonceAccepted != 0) == s.accepted
+	}
+	ctl := &s.core.ctl
+	marked := r.nonce[0]&nonceAccepted != 0
+	switch ctl.marking {
+	case markRole:
+		return marked == s.accepted
+	case markUpper:
+		if marked {
+			return true
+		}
+	case markLower:
+		if marked {
+			ctl.marking = markLowerKnown
+			return false
+		}
+	case markLowerKnown:
+		// A peer that was started anew does not know yet.
+		return !marked && !ctl.strangerIn(p)
 	}
 	return s.ep.demux.replay.sent.has(r.nonce)
+}
+
+// strangerIn reports whether the HELLO in a packet is neither this side's nor its peer's.
+func (s *controlState) strangerIn(p *packet) bool {
+	if p.kind != packetPlain && p.kind != packetData {
+		return false
+	}
+	m := findControl(p.segments)
+	return m.has[ctlHello] && m.incarnation != s.incarnation && m.incarnation != s.peer
 }

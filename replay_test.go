@@ -230,11 +230,14 @@ func BenchmarkReplayGuard(b *testing.B) {
 	})
 	b.Run("marked", func(b *testing.B) {
 		r := reader{nonce: nonce}
-		var s UDPSession
-		s.core.ctl.peerMarks = true
+		var (
+			s UDPSession
+			p packet
+		)
+		s.core.ctl.marking = markRole
 		b.ReportAllocs()
 		for b.Loop() {
-			r.reflected(&s)
+			r.reflected(&p, &s)
 		}
 	})
 }

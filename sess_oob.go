@@ -158,11 +158,11 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if s.core.addr.open {
 		s.core.addr.left -= int32(s.overOOB() + len(data))
 	}
-	turn := s.sends.begin()
+	turn, sealer := s.sends.begin(), s.sealer()
 	s.mu.Unlock()
 	tx := txPool.Get().(*txScratch)
 	defer txPool.Put(tx)
-	size, err := tx.oob(s, data, local)
+	size, err := tx.oob(s, sealer, data, local)
 	tx.finish()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,8 +175,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 }
 
 // oob builds the packet of SendOOB and returns its size.
-func (tx *txScratch) oob(s *UDPSession, data []byte, local netip.Addr) (size int, err error) {
-	sealer := s.sealer()
+func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip.Addr) (size int, err error) {
 	head, tail := sealer.headroom(), sealer.tailroom()
 	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
 	b := tx.w.arena[tx.w.start:]

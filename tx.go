@@ -20,7 +20,8 @@ type txScratch struct {
 	shared   int // bytes of the batch that are not in the arena
 	senders  []sender
 	again    []*UDPSession // have more to say once the batch is out
-	unmarked bool          // its peer does not tell by the nonces which side has sent a packet
+	sealer   *sealer       // of the session being flushed
+	remember bool          // keep the nonces of its packets
 	copies   int           // of each packet of the session being flushed, besides itself
 	parity   int           // bytes of parity that may be sent for it
 	counters counters
@@ -132,7 +133,7 @@ func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
 		tx.parity = s.core.addr.lend()
 	}
 	logs := s.takeLogs(tx.w.packets)
-	tx.local, tx.unmarked = s.local, !s.core.ctl.peerMarks
+	tx.local, tx.sealer, tx.remember = s.local, s.sealer(), s.core.ctl.marking.remembers()
 	s.mu.Unlock()
 
 	if len(tx.w.packets) > 0 {
@@ -262,7 +263,7 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 		datagram := w.arena[p.start:p.end]
 		switch {
 		case i < sealed:
-		case i+1 < len(w.packets) && s.sealer().sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
+		case i+1 < len(w.packets) && tx.sealer.sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
 			sealed = i + 2
 		default:
 			datagram, err = tx.sealPacket(s, p)
@@ -281,7 +282,7 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 
 // sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory it lies in.
 func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
-	sealer, datagram := s.sealer(), tx.w.arena[p.start:p.end]
+	sealer, datagram := tx.sealer, tx.w.arena[p.start:p.end]
 	if p.shared != nil && p.start == p.end {
 		tx.shared += len(p.shared)
 		return p.shared, nil
@@ -290,7 +291,7 @@ func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
 	if segments == nil {
 		segments = datagram[min(len(datagram), tx.w.headroom):]
 	}
-	remember := sealer.authenticates() && (tx.unmarked || couldOpen(segments))
+	remember := sealer.authenticates() && (tx.remember || couldOpen(segments))
 	var err error
 	if p.shared != nil {
 		err = sealer.sealFrom(datagram, p.shared)

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+// bothDial makes two dialled sessions of one conversation, as two peers have after hole punching. The first has the
+// greater incarnation.
+func bothDial(w *connWorld, c Config) (upper, lower *UDPSession) {
+	w.t.Helper()
+	upper = w.dialFrom(restartAddr, 77, c)
+	conn := w.endpoint(connServerAddr)
+	lower, err := dialOver(conn, true, upper.LocalAddr(), 77, w.options(c))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.sessions = append(w.sessions, lower)
+	for i, s := range []*UDPSession{lower, upper} {
+		s.mu.Lock()
+		s.core.ctl.incarnation = uint64(1000 + i)
+		s.mu.Unlock()
+	}
+	return upper, lower
+}
+
+// sendAcross writes data on one side and reads it on the other.
+func sendAcross(t *testing.T, from, to *UDPSession, data []byte) {
+	t.Helper()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_, _ = from.Write(data)
+	}()
+	_ = to.SetReadDeadline(time.Now().Add(time.Minute))
+	connWantRead(t, to, string(data))
+	<-sent
+}
+
+// bothDialOrders are the ways in which two sides that have dialled each other can begin.
+var bothDialOrders = map[string]func(t *testing.T, upper, lower *UDPSession){
+	"upper first": func(t *testing.T, upper, lower *UDPSession) {
+		sendAcross(t, upper, lower, pattern(5_000, 1))
+		sendAcross(t, lower, upper, pattern(5_000, 2))
+	},
+	"lower first": func(t *testing.T, upper, lower *UDPSession) {
+		sendAcross(t, lower, upper, pattern(5_000, 2))
+		sendAcross(t, upper, lower, pattern(5_000, 1))
+	},
+	"together": func(t *testing.T, upper, lower *UDPSession) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			sendAcross(t, upper, lower, pattern(5_000, 1))
+		}()
+		sendAcross(t, lower, upper, pattern(5_000, 2))
+		<-done
+	},
+}
+
+// Both sides may dial, as after hole punching, whoever speaks first and whatever is lost. What comes back to its sender is
+// known for that all the same.
+func TestBothSidesMayDialWithOneKey(t *testing.T) {
+	for name, c := range replayConfigs(t) {
+		for order, begin := range bothDialOrders {
+			for _, loss := range []float64{0, 0.3} {
+				t.Run(fmt.Sprint(name, " ", order, " loss ", loss), func(t *testing.T) {
+					connRunSeed(t, 3, simProfile{Delay: 20 * time.Millisecond, Loss: loss}, func(t *testing.T, w *connWorld) {
+						c.NoDelay, c.Interval = true, 10*time.Millisecond
+						var rec recorder
+						w.setDrop(rec.tap)
+						upper, lower := bothDial(w, c)
+						begin(t, upper, lower)
+						for i := range 5 {
+							sendAcross(t, upper, lower, pattern(20_000, uint64(i)))
+							sendAcross(t, lower, upper, pattern(20_000, uint64(i)))
+						}
+						wantNothingReflected(t, &rec, upper, lower)
+					})
+				})
+			}
+		}
+	}
+}
+
+// wantNothingReflected sends both sides what they have sent themselves, out-of-band packets as well.
+func wantNothingReflected(t *testing.T, rec *recorder, upper, lower *UDPSession) {
+	t.Helper()
+	for _, s := range []*UDPSession{upper, lower} {
+		_ = s.SetOOBHandler(func(p []byte) { t.Errorf("out of band came %q", p) })
+	}
+	before := [2]Stats{upper.Stats(), lower.Stats()}
+	for i, s := range []*UDPSession{upper, lower} {
+		other := []*UDPSession{lower, upper}[i]
+		own := slices.Clone(rec.from(s.LocalAddr().String()))
+		for _, p := range own {
+			s.ep.conn.(*simEndpoint).put(p, other.LocalAddr())
+		}
+	}
+	time.Sleep(time.Second)
+	for i, s := range []*UDPSession{upper, lower} {
+		if n := s.Stats().BytesReceived - before[i].BytesReceived; n != 0 || connEnded(s) {
+			t.Errorf("%d bytes were received of what came back, ended: %v", n, connEnded(s))
+		}
+		mustReadNothing(t, s)
+	}
+}
+
+// Two sides that tell each other apart by their marks keep no nonces of what they send: only the first packets cost memory.
+func TestBothSidesDialledKeepFewNonces(t *testing.T) {
+	c := replayConfigs(t)["AES-GCM"]
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		upper, lower := bothDial(w, c)
+		sendAcross(t, upper, lower, pattern(100, 1))
+		sendAcross(t, lower, upper, pattern(100, 1))
+		before := upper.ep.demux.replay.sent.count + lower.ep.demux.replay.sent.count
+		sendAcross(t, upper, lower, pattern(300_000, 1))
+		sendAcross(t, lower, upper, pattern(300_000, 1))
+		time.Sleep(time.Second)
+		if n := upper.ep.demux.replay.sent.count + lower.ep.demux.replay.sent.count; n != before || n > 20 {
+			t.Errorf("%d nonces are kept, %d after the first packets", n, before)
+		}
+	})
+}
+
+// A peer without marks that has dialled too is told by the nonces of what was sent to it.
+func TestPeerWithoutMarksMayDialToo(t *testing.T) {
+	for order, begin := range bothDialOrders {
+		t.Run(order, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				var rec recorder
+				w.setDrop(rec.tap)
+				upper, lower := bothDial(w, replayConfigs(t)["AES-GCM"])
+				marksOff(upper)
+				begin(t, upper, lower)
+				sendAcross(t, upper, lower, pattern(20_000, 1))
+				sendAcross(t, lower, upper, pattern(20_000, 1))
+				wantNothingReflected(t, &rec, upper, lower)
+			})
+		})
+	}
+}
+
+// If one of two sides that have dialled each other is started anew, the session of before ends on the other side, whichever
+// it is.
+func TestRestartedSideThatDialledIsNoticed(t *testing.T) {
+	for _, which := range []string{"upper", "lower"} {
+		t.Run(which, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				c := replayConfigs(t)["AES-GCM"]
+				upper, lower := bothDial(w, c)
+				bothDialOrders["together"](t, upper, lower)
+				gone, stays := upper, lower
+				if which == "lower" {
+					gone, stays = lower, upper
+				}
+				addr := gone.LocalAddr()
+				_ = gone.ep.conn.(*simEndpoint).Close()
+				again, err := dialOver(w.endpoint(addr.String()), true, stays.LocalAddr(), 77, w.options(c))
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.sessions = append(w.sessions, again)
+				connWrite(t, again, "new")
+				_ = stays.SetReadDeadline(time.Now().Add(10 * time.Second))
+				if n, err := stays.Read(make([]byte, 10)); n != 0 || err == nil || isTimeout(err) {
+					t.Errorf("read %d bytes, %v", n, err)
+				}
+			})
+		})
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
