@@ -71,7 +71,6 @@ type core struct {
 	stats coreStats
 
 	fill      *slab   // has room for the next Write's segments, or nil
-	filling   bool    // a Write copies into it without the lock
 	held      []*slab // hold datagrams that are being sent
 	slab      *slab   // holds the datagram that is being received, or nil
 	pinned    int32   // slabs of received data
@@ -79,7 +78,9 @@ type core struct {
 	lentBytes int32
 	room      uint32 // segments that may be held besides what there is; the owner knows
 	refused   uint32 // segments thrown away for want of it
-	exhausted bool   // there is no room for anybody
+	spare     uint32 // segments until nothing is left for anybody
+	heavy     uint32 // segments that the large ones among those received count besides as one each
+	filling   bool   // a Write copies into fill without the lock
 
 	cache   *bufferCache // of whoever holds the lock, if it has one
 	logMask KCPLogType
@@ -133,7 +134,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.sndWnd, c.rmtWnd, c.rcvWnd, c.rcvMost = wndInitial, wndInitial, wndInitial, wndInitial
 	c.flushAt, c.probeAt, c.ackAt = never, never, never
 	c.newestAt = -1
-	c.room = roomAll
+	c.room, c.spare = roomAll, roomAll
 	c.cc.init()
 	c.flight.init()
 	c.ctl.init()
@@ -231,7 +232,7 @@ func (c *core) window() uint16 {
 		return 0
 	}
 	free := c.room
-	if c.takesNext() {
+	if c.takesNext(1) {
 		free = max(free, 1, roomLeast-min(n, roomLeast))
 	}
 	return uint16(min(most-n, free))

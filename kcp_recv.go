@@ -29,7 +29,8 @@ func (c *core) receive(s *segment, now millis) {
 		c.stats.outOfWindow++
 		return
 	}
-	if c.room <= c.beyond && c.refuses(s.sn, at) {
+	weight := memoryWeight(len(s.data))
+	if c.room < c.beyond+c.heavy+weight && c.refuses(s.sn, at, weight) {
 		c.refused++
 		return
 	}
@@ -59,10 +60,11 @@ func (c *core) receive(s *segment, now millis) {
 		*seg = c.lend(s.data)
 	} else {
 		*seg = recvSegment{data: c.keep(s.data)}
+		c.heavy += memoryWeight(cap(seg.data)) - 1
 	}
 	seg.frg = s.frg
 	c.beyond++
-	c.room -= min(c.room, 1)
+	c.took(weight)
 	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.beyond > 1
 	c.advance()

@@ -12,8 +12,12 @@ import (
 // windows need, and little enough for a small machine to bear.
 const memoryDefault = 2 << 30
 
-// memorySegment is what a segment counts, however little it carries: the buffer of a whole packet.
+// memorySegment is what a segment counts, however little it carries: the buffer of a whole packet. One that is larger
+// counts as several.
 const memorySegment = bufferPacket
+
+// memoryWeight returns how many segments a buffer of so many bytes counts as.
+func memoryWeight(bytes int) uint32 { return uint32(max(1, (bytes+memorySegment-1)/memorySegment)) }
 
 // roomLeast is how many segments a session may hold each way, however much others do: so it gets on.
 const roomLeast = 8
@@ -35,22 +39,23 @@ type memoryAccount struct {
 	refused atomic.Uint64 // segments and packets that were thrown away
 }
 
-// room returns how many segments more a session may hold that holds so many bytes, and whether nothing is left at all. An
-// eighth of the memory is for those alone that would otherwise not get on.
-func (m *memoryAccount) room(own int32) (segs uint32, exhausted bool) {
+// room returns how many segments more a session may hold that holds so many bytes, and how many are left until all is
+// taken. An eighth of the memory is for those alone that would otherwise not get on.
+func (m *memoryAccount) room(own int64) (segs, spare uint32) {
 	if m.most == 0 {
-		return roomAll, false
+		return roomAll, roomAll
 	}
 	free := m.most - m.held.Load()
-	room := (free - m.most/8 - int64(own)) / (2 * memorySegment)
-	return uint32(min(max(room, 0), roomAll)), free <= 0
+	room := (free - m.most/8 - own) / (2 * memorySegment)
+	left := (free + memorySegment - 1) / memorySegment
+	return uint32(min(max(room, 0), roomAll)), uint32(min(max(left, 0), roomAll))
 }
 
 // memory is how many bytes the state machine holds.
 func (c *core) memory() int {
 	// A Read that is copying has taken segments out whose slab is not given back yet.
 	segs := max(0, int(c.readable()+c.beyond+c.queued())-int(c.lentSegs))
-	n := segs*memorySegment + int(c.pinned)*bufferLarge
+	n := (segs+int(c.heavy))*memorySegment + int(c.pinned)*bufferLarge
 	if c.in != nil {
 		n += len(c.in.slots) * int(unsafe.Sizeof(recvSegment{}))
 	}
@@ -60,22 +65,28 @@ func (c *core) memory() int {
 	return n
 }
 
-// refuses reports whether there is no room for a new segment, which lies at-1 segments beyond the next to be read. Those
-// beyond a hole get half of the room.
-func (c *core) refuses(sn seqNum, at uint32) bool {
+// refuses reports whether there is no room for a new segment that counts as so many, and lies at-1 segments beyond the
+// next to be read. Those beyond a hole get half of the room.
+func (c *core) refuses(sn seqNum, at, weight uint32) bool {
 	switch {
-	case c.room > c.beyond || sn.before(c.rcvNxt):
+	case c.room >= c.beyond+c.heavy+weight || sn.before(c.rcvNxt):
 		return false
 	case sn == c.rcvNxt:
-		return c.room == 0 && !c.takesNext()
+		return c.room < weight && !c.takesNext(weight)
 	}
 	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
 }
 
 // takesNext reports whether the next segment is taken without room for it: the first few are, and, until there is no memory
 // at all, what completes a message.
-func (c *core) takesNext() bool {
-	return c.readable() < roomLeast || c.peekSegments() == 0 && !c.exhausted
+func (c *core) takesNext(weight uint32) bool {
+	return c.readable()+c.heavy+weight <= roomLeast || c.peekSegments() == 0 && c.spare >= weight
+}
+
+// took notes that a segment has been received that counts as so many.
+func (c *core) took(weight uint32) {
+	c.room -= min(c.room, weight)
+	c.spare -= min(c.spare, weight)
 }
 
 // charge brings the account up to date with what the session holds, and the session with what it may hold. Called with
@@ -89,13 +100,13 @@ func (s *UDPSession) charge() {
 		held += s.decoder.held
 	}
 	m := &s.ep.demux.memory
-	if own := int32(max(held-memoryUncounted, 0)); own != s.charged {
-		m.held.Add(int64(own - s.charged))
+	if own := int64(max(held-memoryUncounted, 0)); own != s.charged {
+		m.held.Add(own - s.charged)
 		s.charged = own
 	}
 	if s.core.refused > 0 {
 		m.refused.Add(uint64(s.core.refused))
 		s.core.refused = 0
 	}
-	s.core.room, s.core.exhausted = m.room(s.charged)
+	s.core.room, s.core.spare = m.room(s.charged)
 }

@@ -4,8 +4,10 @@ package kcp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,13 +18,22 @@ var memoryHoards = []struct {
 	hoard func(h *fuzzHost, from memAddr, conv uint32)
 }{
 	{"data that nobody reads", func(h *fuzzHost, from memAddr, conv uint32) {
-		memoryPushes(h, from, conv, 0, 300, 0)
+		memoryPushes(h, from, conv, 0, 300, 0, 1000)
 	}},
 	{"data behind a hole", func(h *fuzzHost, from memAddr, conv uint32) {
-		memoryPushes(h, from, conv, 1, 300, 0)
+		memoryPushes(h, from, conv, 1, 300, 0, 1000)
 	}},
 	{"a message without its end", func(h *fuzzHost, from memAddr, conv uint32) {
-		memoryPushes(h, from, conv, 0, 250, 255)
+		memoryPushes(h, from, conv, 0, 250, 255, 1000)
+	}},
+	{"large segments that nobody reads", func(h *fuzzHost, from memAddr, conv uint32) {
+		memoryPushes(h, from, conv, 0, 30, 0, 60_000)
+	}},
+	{"large segments behind a hole", func(h *fuzzHost, from memAddr, conv uint32) {
+		memoryPushes(h, from, conv, 1, 30, 0, 60_000)
+	}},
+	{"a large message without its end", func(h *fuzzHost, from memAddr, conv uint32) {
+		memoryPushes(h, from, conv, 0, 30, 255, 60_000)
 	}},
 	{"shards of error correction", func(h *fuzzHost, from memAddr, conv uint32) {
 		batch := [][]byte{memoryPush(conv, 0, 0)}
@@ -53,11 +64,12 @@ var memoryHoards = []struct {
 }
 
 // memoryPushes sends the segments from first to end, as fast senders do: several to a batch.
-func memoryPushes(h *fuzzHost, from memAddr, conv uint32, first, end seqNum, frg uint8) {
+func memoryPushes(h *fuzzHost, from memAddr, conv uint32, first, end seqNum, frg uint8, size int) {
 	for sn := first; sn < end; {
 		var batch [][]byte
 		for ; sn < end && len(batch) < 50; sn++ {
-			batch = append(batch, memoryPush(conv, sn, frg))
+			batch = append(batch, appendSegment(nil, &segment{conv: conv, cmd: cmdPush, frg: frg, wnd: 128, ts: 1, sn: sn,
+				data: make([]byte, size)}))
 		}
 		h.receive(from, batch...)
 	}
@@ -108,7 +120,7 @@ func TestMemoryOfAllSessionsIsBounded(t *testing.T) {
 				t.Error("nothing was counted as refused")
 			}
 			fragments := 12
-			if tt.name == "a message without its end" {
+			if strings.HasSuffix(tt.name, "without its end") {
 				fragments = roomLeast // there is memory left for no more
 			}
 			memoryServesOthers(t, n, h, fragments)
@@ -316,6 +328,50 @@ func TestMemoryOfOutOfBandPackets(t *testing.T) {
 		}
 		if dropped < 10*60-64<<10/memorySegment {
 			t.Errorf("%d packets were dropped", dropped)
+		}
+		close(release)
+		time.Sleep(time.Second)
+		if held := l.Stats().Memory; held != 0 {
+			t.Errorf("%d bytes are held after all were handed over", held)
+		}
+	})
+}
+
+// Large out-of-band packets, which this library does not send, count what they take.
+func TestMemoryOfLargeOutOfBandPackets(t *testing.T) {
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		const most = 1 << 20
+		l := w.serve(Config{MaxMemory: most})
+		server := l.demux.eps[0].conn.(*simEndpoint)
+		release := make(chan struct{})
+		payload := make([]byte, 60_000)
+		var queues []*oobQueue
+		for range 10 {
+			c := w.dial(Config{})
+			s := w.join(c, l)
+			if err := s.SetOOBHandler(func([]byte) { <-release }); err != nil {
+				t.Fatal(err)
+			}
+			queues = append(queues, s.oob.Load())
+			header := binary.LittleEndian.AppendUint32(nil, oobSeqID)
+			header = binary.LittleEndian.AppendUint16(header, fecTypeOOB)
+			header = binary.LittleEndian.AppendUint16(header, uint16(2+4+len(payload)))
+			header = binary.LittleEndian.AppendUint32(header, c.GetConv())
+			for range oobQueueMax {
+				server.put(append(header, payload...), c.LocalAddr())
+				time.Sleep(time.Millisecond)
+			}
+		}
+		held := 0
+		for _, q := range queues {
+			q.mu.Lock()
+			for _, b := range q.waiting {
+				held += cap(b)
+			}
+			q.mu.Unlock()
+		}
+		if st := l.Stats(); held > most || int64(held) > st.Memory || st.Memory < most/4 {
+			t.Errorf("%d bytes wait, %d are in the account, want at most %d", held, st.Memory, most)
 		}
 		close(release)
 		time.Sleep(time.Second)

@@ -438,7 +438,7 @@ func (r *reader) enter(s *UDPSession, key sessionKey) bool {
 	}
 	r.session, r.key, r.same, r.only = s, key, true, false
 	s.core.cache, s.core.fineNow, s.core.slab = &r.bufs, r.fineNow, r.slab
-	s.core.room, s.core.exhausted = r.ep.demux.memory.room(s.charged)
+	s.core.room, s.core.spare = r.ep.demux.memory.room(s.charged)
 	if !s.touched {
 		s.touched = true
 		r.touched = append(r.touched, s)

@@ -57,7 +57,7 @@ type UDPSession struct {
 	finWaitAt  millis // when it no longer waits for the peer's FIN
 
 	local        netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
-	charged      int32      // bytes that the account knows of
+	charged      int64      // bytes that the account knows of
 	touched      bool       // waits for the end of the reader's batch
 	transmitting bool       // somebody sends for this session
 	flushAgain   bool       // and shall look again when done

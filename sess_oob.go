@@ -33,17 +33,21 @@ func (q *oobQueue) push(s *UDPSession, payload []byte) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if room, _ := q.memory.room(0); q.closed || len(q.waiting) >= oobQueueMax || room == 0 {
+	if room, _ := q.memory.room(0); q.closed || len(q.waiting) >= oobQueueMax || room < memoryWeight(len(payload)) {
 		q.dropped.Add(1)
 		return
 	}
-	q.memory.held.Add(memorySegment)
-	q.waiting = append(q.waiting, s.core.keep(payload))
+	kept := s.core.keep(payload)
+	q.memory.held.Add(oobMemory(kept))
+	q.waiting = append(q.waiting, kept)
 	if !q.running {
 		q.running = true
 		go q.run()
 	}
 }
+
+// oobMemory is what a packet that waits counts.
+func oobMemory(b []byte) int64 { return int64(memoryWeight(cap(b))) * memorySegment }
 
 func (q *oobQueue) run() {
 	for {
@@ -61,8 +65,9 @@ func (q *oobQueue) run() {
 		if h := q.handler.Load(); h != nil {
 			(*h)(payload)
 		}
+		size := oobMemory(payload)
 		putBuffer(payload)
-		q.memory.held.Add(-memorySegment)
+		q.memory.held.Add(-size)
 	}
 }
 
@@ -75,8 +80,8 @@ func (q *oobQueue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	for _, b := range q.waiting {
+		q.memory.held.Add(-oobMemory(b))
 		putBuffer(b)
-		q.memory.held.Add(-memorySegment)
 	}
 	q.waiting = nil
 }

@@ -107,6 +107,7 @@ func (c *core) freeReceived(seg *recvSegment) {
 	if seg.slab != nil {
 		c.endLend(seg)
 	} else {
+		c.heavy -= memoryWeight(cap(seg.data)) - 1
 		c.putBuffer(seg.data)
 	}
 	seg.data = nil
@@ -128,6 +129,7 @@ func (c *core) own(seg *recvSegment) {
 		return
 	}
 	data := c.keep(seg.data)
+	c.heavy += memoryWeight(cap(data)) - 1
 	c.endLend(seg)
 	seg.data = data
 }
