@@ -31,7 +31,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 			if stray {
 				r.answerStray(key, custom)
 			} else {
-				r.answerEnded(&record, &first, &m, key, custom)
+				r.answerEnded(&record, p.segments, &first, &m, key, custom)
 			}
 			return nil
 		}
@@ -83,6 +83,7 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool
 	d := r.ep.demux
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
 	s.accepted = true
+	s.core.ctl.accepted = true
 	if !proved {
 		s.demandProof(l.opts.amplification)
 	}
@@ -96,7 +97,7 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool
 	if !r.enter(s, *key) {
 		return nil
 	}
-	s.isPending(s.core.addr.open)
+	s.isPending(s.core.addr != nil)
 	if !l.offer(s) {
 		r.leave()
 		s.replaced()
@@ -147,7 +148,7 @@ func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 
 // answerEnded answers a datagram for a session that has ended: FINACK for a FIN, RESET for data, where the peer knows
 // the extension.
-func (r *reader) answerEnded(w *timeWait, first *segment, m *controlSet, key sessionKey, custom net.Addr) {
+func (r *reader) answerEnded(w *timeWait, segments []byte, first *segment, m *controlSet, key sessionKey, custom net.Addr) {
 	if w.peer == 0 || m.has[ctlReset] {
 		return
 	}
@@ -161,6 +162,9 @@ func (r *reader) answerEnded(w *timeWait, first *segment, m *controlSet, key ses
 		answer.has[ctlFinAck], answer.finalAcked = true, m.final
 	case m.has[ctlPing]:
 		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
+	case m.has[ctlHello] && m.incarnation == w.peer && asksWindow(segments):
+		// It waits for something of this session, which will not come any more.
+		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
 	case first.cmd == cmdPush:
 		// A repeated segment whose acknowledgement was lost.
 		r.answer(&segment{conv: key.conv, cmd: cmdAck, wnd: wndInitial, ts: first.ts, sn: first.sn, una: w.rcvNxt}, key, custom)
@@ -169,6 +173,21 @@ func (r *reader) answerEnded(w *timeWait, first *segment, m *controlSet, key ses
 		return
 	}
 	r.answerControl(&answer, una, key, custom)
+}
+
+// asksWindow reports whether there is a WASK among the segments.
+func asksWindow(segments []byte) bool {
+	var s segment
+	for len(segments) > 0 {
+		var status parseStatus
+		if segments, status = parseSegment(segments, &s); status != parseOK {
+			break
+		}
+		if s.cmd == cmdWask {
+			return true
+		}
+	}
+	return false
 }
 
 // answerUnknown tells a peer whose packet a key vouches for that its session does not exist.

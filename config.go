@@ -102,9 +102,8 @@ type Config struct {
 	// times the bytes that came from it, and one datagram besides, or ten where the cipher authenticates who asks. It keeps
 	// the listener from being used to flood strangers whose address was forged. A peer proves itself by its first
 	// acknowledgement, so that an answer of several datagrams takes one round trip more. One that only reads earns nothing
-	// for what is lost on its way to it, so it is asked for the proof, as often as what it sent pays for: after a request of a
-	// hundred bytes some five times within half a minute, and again with all that comes from it. A new session of which
-	// all that is lost ends by DeadTimeout. Default 3; negative: no bound.
+	// for what is lost on its way to it, so it is asked for the proof ten times within half a minute, and again with all that
+	// comes from it. A new session of which all that is lost ends by DeadTimeout. Default 3; negative: no bound.
 	AmplificationLimit int
 
 	// OnSocketError is told of errors of the socket: op is "read" or "write". They end nothing (see SocketStats, which

@@ -50,6 +50,9 @@ const helloShared = 1 << 0
 // dialled it.
 const helloMarks = 1 << 1
 
+// helloProved is bit 5: the peer's address is proved, it need not go on about it.
+const helloProved = 1 << 5
+
 // Reset codes, told for diagnosis only.
 const (
 	resetAborted  = 1 // closed with a linger time of zero, or the linger time ended

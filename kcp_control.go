@@ -22,6 +22,9 @@ type controlState struct {
 	helloHeard  bool // a HELLO with the peer's incarnation in it has been sent
 	confirmed   bool // the peer has named this side's incarnation: it receives at its address
 	peerAsks    bool // the peer has repeated its HELLO without naming this side
+	helloWanted bool // there is something to say with it
+	accepted    bool // this side is a listener, to which addresses are proved
+	peerSure    bool // the peer needs no proof of this side's address
 
 	finWanted bool // the write side is closed, at sendEnd
 	finAcked  bool
@@ -170,7 +173,7 @@ func (c *core) inputControl(s *segment, now millis) {
 		return
 	}
 	if m.has[ctlHello] {
-		c.inputHello(&m)
+		c.inputHello(&m, now)
 	}
 	if m.has[ctlReset] && c.resetValid(s, &m) {
 		ctl.wasReset = true
@@ -187,7 +190,7 @@ func (c *core) inputControl(s *segment, now millis) {
 	}
 }
 
-func (c *core) inputHello(m *controlSet) {
+func (c *core) inputHello(m *controlSet, now millis) {
 	ctl := &c.ctl
 	if m.incarnation == ctl.incarnation {
 		c.stats.badFields++ // this side's own, sent back
@@ -203,15 +206,17 @@ func (c *core) inputHello(m *controlSet) {
 		}
 		return
 	}
-	if !ctl.known() {
+	first := !ctl.known()
+	if first {
 		ctl.peer = m.incarnation
 		ctl.peerShared = m.flags&helloShared != 0
 		ctl.peerMarks = m.flags&helloMarks != 0 && ctl.marks
 		ctl.peerAsks = true
 	}
+	c.heardOfProof(m.flags&helloProved != 0, first, now)
 	if m.heard == ctl.incarnation {
 		ctl.confirmed = true
-		c.addr.prove()
+		c.proved()
 	} else {
 		ctl.peerAsks = true
 	}
@@ -270,7 +275,7 @@ func (f *flusher) control() bool {
 		m.resetFor, f.hdr.una = ctl.stranger, 0 // nothing of it was acknowledged
 	}
 	if (sending || !m.empty()) && c.helloDue(f.now, m.has[ctlFin]) {
-		ctl.sayHello(&m)
+		c.sayHello(&m)
 	}
 	if m.empty() {
 		ctl.resetDue = false
@@ -278,7 +283,8 @@ func (f *flusher) control() bool {
 	}
 	var buf [maxControl]byte
 	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m)) {
-		if c.addr.broke && m.has[ctlReset] {
+		if c.addr.heldBack() && m.has[ctlReset] {
+			f.resetReserved(&m)
 			// The session ends without a word: it must not wait for leave to say it.
 			ctl.resetSent, ctl.resetDue = true, false
 		}
@@ -297,19 +303,23 @@ func (f *flusher) hello() {
 	}
 	var m controlSet
 	var buf [helloSegment]byte
-	c.ctl.sayHello(&m)
+	c.sayHello(&m)
 	f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m))
 	c.helloSaid(f.now)
 }
 
 // sayHello fills in a HELLO.
-func (s *controlState) sayHello(m *controlSet) {
+func (c *core) sayHello(m *controlSet) {
+	s := &c.ctl
 	m.has[ctlHello], m.incarnation, m.heard, m.largest = true, s.incarnation, s.peer, largestDatagram
 	if s.shared {
 		m.flags |= helloShared
 	}
 	if s.marks {
 		m.flags |= helloMarks
+	}
+	if s.accepted && c.addr == nil {
+		m.flags |= helloProved
 	}
 }
 
@@ -321,7 +331,7 @@ func (c *core) helloDue(now millis, withFin bool) bool {
 	}
 	// A peer that still asks is answered, however soon: it asks once an RTO of its own. One that has not named this
 	// side cannot answer a FIN, so it is told again along with it.
-	return !ctl.helloHeard || ctl.peerAsks || !ctl.confirmed && (withFin || now >= ctl.helloAt)
+	return !ctl.helloHeard || ctl.peerAsks || ctl.helloWanted || !ctl.confirmed && (withFin || now >= ctl.helloAt)
 }
 
 func (c *core) helloSaid(now millis) {
@@ -329,7 +339,7 @@ func (c *core) helloSaid(now millis) {
 	ctl.helloSent = min(ctl.helloSent+1, helloLimit)
 	ctl.helloAt, ctl.helloSentAt = now+c.rto(), now
 	ctl.helloHeard = ctl.known()
-	ctl.peerAsks = false
+	ctl.peerAsks, ctl.helloWanted = false, false
 }
 
 func (c *core) controlSent(m *controlSet, now millis) {

@@ -67,7 +67,8 @@ type core struct {
 
 	ctl   controlState
 	life  liveness
-	addr  addressCheck
+	addr  *addressCheck // nil: the peer is known to receive at its address
+	duty  *proofDuty    // nil: this side need not prove that it does
 	stats coreStats
 
 	fill      *slab   // has room for the next Write's segments, or nil
@@ -249,7 +250,7 @@ func (c *core) capacity() uint32 {
 
 // nextEvent returns when the state machine next needs a flush: exactly, or never.
 func (c *core) nextEvent(now millis) millis {
-	if c.addr.broke {
+	if c.addr.heldBack() {
 		// All that is due waits for the peer's proof, or for another word of it.
 		return max(min(c.addr.probeAt, c.lifeEvent()), now)
 	}
@@ -261,9 +262,10 @@ func (c *core) nextEvent(now millis) millis {
 	if c.connecting {
 		at = min(at, c.connectAt)
 	}
-	if c.addr.open {
+	if c.addr != nil {
 		at = min(at, c.addr.probeAt)
 	}
+	at = min(at, c.proofEvent())
 	at = min(at, c.sendEvent(now), c.controlEvent(), c.lifeEvent())
 	return max(at, now)
 }

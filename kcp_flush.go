@@ -11,16 +11,17 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 	c.lifeTick(now)
 	c.askHello(now)
 	c.connectTick(now)
+	c.proofTick(now)
 	f := flusher{c: c, w: w, now: now}
 	before := len(w.packets)
 	f.begin()
 	c.detectTimeouts(now)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
-	if !more || c.addr.broke {
+	if !more || c.addr.heldBack() {
 		more = !f.control()
 	}
-	if c.addr.open {
+	if c.addr != nil {
 		more = f.prove(more)
 	}
 	w.finish()
@@ -58,8 +59,8 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 	if f.w.open && f.w.room() < n {
 		f.hello()
 	}
-	a, cost := &f.c.addr, 0
-	if a.open {
+	a, cost := f.c.addr, 0
+	if a != nil {
 		cost = f.w.cost(n)
 		if !a.allows(cost, f.now) {
 			return false
@@ -68,7 +69,9 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 	if !f.lay(cmd, frg, ts, sn, data) {
 		return false
 	}
-	a.left -= int32(cost)
+	if a != nil {
+		a.left -= int32(cost)
+	}
 	return true
 }
 
@@ -88,7 +91,7 @@ func (f *flusher) lay(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 // push writes the PUSH of a segment. One that fills a datagram and lies in a slab stays there, where the writer can use
 // that, and gets its header in front.
 func (f *flusher) push(sn seqNum, seg *sendSegment, ts uint32) bool {
-	if !f.w.shares || f.c.addr.open || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
+	if !f.w.shares || f.c.addr != nil || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
 	}
 	if f.w.open {
@@ -147,7 +150,7 @@ func (f *flusher) windowMessages() bool {
 		c.probeAt = f.now + c.probeWait
 	}
 	if c.askWindow {
-		if !f.put(cmdWask, 0, c.ts(f.now), 0, nil) {
+		if !f.put(cmdWask, 0, c.ts(f.now), c.askNumber(), nil) {
 			return false
 		}
 		c.askWindow = false

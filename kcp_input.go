@@ -109,9 +109,12 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		c.tellWindow = true
 		// It may ask in order to learn who this side is.
 		c.ctl.helloAt = min(c.ctl.helloAt, now)
+		c.ctl.helloWanted = c.ctl.helloWanted || c.ctl.accepted && c.addr == nil
 	case cmdWins:
 		if isControl(s) {
 			c.inputControl(s, now)
+		} else {
+			c.heardWindow()
 		}
 		// The first answer may come without a HELLO because one was sent shortly before.
 		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 1
@@ -144,6 +147,7 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 		c.updateWindow(in)
 	}
 	if in.acked > 0 {
+		c.heardOfData()
 		c.flight.acked(in.acked, c.delivered, c.fineNow, c.ctl.known())
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()

@@ -35,6 +35,7 @@ func (c *core) receive(s *segment, now millis) {
 		return
 	}
 	c.addAck(s, now)
+	c.owesProof(s, now)
 	if s.sn.before(c.rcvNxt) {
 		c.stats.repeats++
 		c.ackNow(now)

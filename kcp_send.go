@@ -65,12 +65,19 @@ func (c *core) fillLast(p []byte) []byte {
 }
 
 // cut is how many bytes the segment sn may hold. The first of a session leaves room for the HELLO that goes along with
-// it.
+// it, and for the ACK of what it answers.
 func (c *core) cut(sn seqNum) int {
-	if sn == 0 && c.order == 0 && c.ctl.incarnation != 0 && c.mss > helloSegment {
-		return c.mss - helloSegment
+	if sn != 0 || c.order > 0 || c.ctl.incarnation == 0 {
+		return c.mss
 	}
-	return c.mss
+	room := helloSegment
+	if c.ctl.accepted {
+		room += segmentHeaderSize
+	}
+	if c.mss <= room {
+		return c.mss
+	}
+	return c.mss - room
 }
 
 // enqueue takes over a pooled buffer as the next segment's data.
@@ -205,7 +212,9 @@ func (c *core) drop(sn seqNum) {
 // acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
 // transmission of a segment in flight changes nothing.
 func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
-	c.addr.acknowledged(sn, ts)
+	if c.addr.acknowledged(sn, ts) {
+		c.proved()
+	}
 	if c.ring == nil || sn.before(c.sendUna) || !sn.before(c.sendNxt) || !c.ring.isOutstanding(sn) {
 		return -1
 	}
@@ -215,8 +224,8 @@ func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
 		c.stats.badFields++
 		return -1
 	}
-	if c.addr.open && (ts == lastTS || ts == seg.firstTS) {
-		c.addr.prove()
+	if ts == lastTS || ts == seg.firstTS {
+		c.proved()
 	}
 	rtt = -1
 	if ts == lastTS {
@@ -303,11 +312,18 @@ func (c *core) detectOvertaken() {
 	}
 }
 
+// openTries is how often the first segment of a session is sent before its waits grow beyond a second: nothing is known of
+// the path yet, and a listener may have been full for a moment. Linux does likewise (tcp_syn_linear_timeouts).
+const openTries = 8
+
 // backoff is how long a segment waits for its acknowledgement after level timeouts. Once the session is being closed it
 // has the linger time and no longer, so the waits stay short.
 func (c *core) backoff(level uint8) millis {
-	if c.ctl.closing {
+	switch {
+	case c.ctl.closing:
 		return c.shortBackoff(level)
+	case c.ctl.dialled && c.sendUna == 0 && c.rcvNxt == 0:
+		return backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay)
 	}
 	return backoff(c.rto(), level, c.noDelay)
 }

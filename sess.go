@@ -223,7 +223,7 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	}
 	c.releaseIdle()
 	s.charge()
-	s.isPending(s.pending && c.addr.open)
+	s.isPending(s.pending && c.addr != nil)
 	at := c.nextEvent(now)
 	if due = at <= now; !due || !flushes {
 		s.armAt(at)

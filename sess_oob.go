@@ -151,7 +151,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if most := s.oobMax(); err == nil && (len(data) == 0 || len(data) > most) {
 		err = badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
 	}
-	if a := &s.core.addr; err == nil && a.open && !a.allows(s.overOOB()+len(data), s.now()) {
+	if a := s.core.addr; err == nil && a != nil && !a.allows(s.overOOB()+len(data), s.now()) {
 		a.broke = false // what the session itself has to say may be smaller
 		s.arm(s.now())
 		err = errUnproved
@@ -160,7 +160,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 		s.mu.Unlock()
 		return err
 	}
-	if s.core.addr.open {
+	if s.core.addr != nil {
 		s.core.addr.left -= int32(s.overOOB() + len(data))
 	}
 	turn, sealer := s.sends.begin(), s.sealer()

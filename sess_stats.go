@@ -81,7 +81,7 @@ func (s *UDPSession) Stats() Stats {
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
-		PeerExtended: c.ctl.known(), AddressProved: !c.addr.open, OOBDropped: s.oob.Load().droppedCount(),
+		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil, OOBDropped: s.oob.Load().droppedCount(),
 	}
 	if !c.cc.off {
 		st.CongestionWindow = int(c.cc.window)

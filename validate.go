@@ -5,8 +5,8 @@ package kcp
 import "math"
 
 // addressCheck bounds what is sent to an address that has not proved to receive, so that nobody can make this side send
-// more to a stranger than he spends himself (RFC 9000 section 8 has the same rule). The zero value is an address that
-// needs no proof. It belongs to the state machine: its owner serialises the calls.
+// more to a stranger than he spends himself (RFC 9000 section 8 has the same rule). A nil one is an address that needs
+// no proof. It belongs to the state machine: its owner serialises the calls.
 //
 // Proof is an acknowledgement of a segment with the very sn and ts that it was sent with, or a HELLO that names this
 // side's incarnation: all of them are random, and only who receives at the address has seen them. A cumulative
@@ -14,16 +14,16 @@ import "math"
 //
 // A peer that has nothing to send would never earn the allowance for what was lost on its way to it. So it is asked: by
 // an empty PUSH whose sn lies below all that was ever sent, which every KCP receiver takes for a late duplicate,
-// acknowledges and throws away.
+// acknowledges and throws away. A part of what may be sent is kept back for that, and for a RESET.
 type addressCheck struct {
-	open    bool // no proof yet
 	broke   bool // something was held back for want of allowance
 	probes  uint8
 	factor  int32
 	left    int32 // bytes that may be sent yet
-	pool    int32 // bytes that probes may take besides
-	pooled  int32 // bytes that the pool has had
+	pool    int32 // bytes that probes and a RESET may take besides
+	reserve int32 // what the pool is filled up to
 	probe   int32 // bytes of a datagram that is only a probe
+	reset   int32 // bytes of a datagram that is only a RESET
 	probeTS uint32
 	probeSN seqNum
 	probeAt millis // when it is asked next
@@ -40,19 +40,20 @@ const (
 	unprovedKeyed = 10
 	// proveAfter is how long a session may be open without proof before the peer is asked. Most have it by then.
 	proveAfter millis = 1000
-	// probesFirst is for how many probes the first allowance is kept. What a session opens with is no shorter than a
-	// probe, and a few bytes of data make up for the fourth, so that a full datagram has its allowance all the same. Of
-	// the rest of what comes in one part in poolShare is kept for further probes, up to poolMost.
-	probesFirst = 4
-	poolShare   = 3
-	poolMost    = 640
+	// probesReserved is for how many probes the reserve is enough. Of what comes in one part in poolShare makes up for
+	// those that were sent.
+	probesReserved = 10
+	poolShare      = 3
 )
 
-// begin demands proof. first is how many bytes may be sent besides, probe is what a datagram with nothing but a probe
-// takes, secret is what makes the probe hard to guess.
-func (a *addressCheck) begin(factor, first, probe int, secret uint64, sendUna seqNum, now millis) {
-	*a = addressCheck{
-		open: true, factor: int32(factor), left: int32(first), probe: int32(probe), probeAt: now + proveAfter,
+// newAddressCheck demands proof. first is how many bytes may be sent besides, overhead is what a datagram has besides
+// its segments, secret is what makes the probe hard to guess.
+func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum, now millis) *addressCheck {
+	probe, reset := overhead+segmentHeaderSize, overhead+segmentHeaderSize+2+resetLen
+	reserve := min(probesReserved*probe+reset, first/2)
+	return &addressCheck{
+		factor: int32(factor), left: int32(first - reserve), pool: int32(reserve), reserve: int32(reserve),
+		probe: int32(probe), reset: int32(reset), probeAt: now + proveAfter,
 		probeTS: uint32(secret), probeSN: belowAll(sendUna, secret>>32),
 	}
 }
@@ -73,32 +74,37 @@ func (c *core) isProbe(s *segment) bool {
 
 // heard notes bytes received from the address. That it is heard is a good moment for the next question.
 func (a *addressCheck) heard(bytes int, now millis) {
-	if !a.open {
+	if a == nil {
 		return
 	}
 	credit := a.factor * int32(bytes)
-	kept := max(0, min(credit, probesFirst*a.probe-a.pooled))
-	kept += max(0, min((credit-kept)/poolShare, poolMost-a.pool-kept))
+	kept := min(credit/poolShare, a.reserve-a.pool)
 	a.pool += kept
-	a.pooled = min(a.pooled+kept, allowanceMost)
 	a.left = min(a.left+credit-kept, allowanceMost)
 	a.broke = false
 	switch {
 	case a.probeAt == never:
 		a.probeAt = now
 	case a.probes > 0:
-		a.probeAt = min(a.probeAt, now+proveAfter)
+		a.probeAt = min(a.probeAt, now+rtoDefault)
 	}
 }
 
-func (a *addressCheck) prove() { *a = addressCheck{} }
+// acknowledged reports whether an ACK answers a probe.
+func (a *addressCheck) acknowledged(sn seqNum, ts uint32) bool {
+	return a != nil && a.probes > 0 && sn == a.probeSN && ts == a.probeTS
+}
 
-// acknowledged looks at an ACK.
-func (a *addressCheck) acknowledged(sn seqNum, ts uint32) {
-	if a.open && a.probes > 0 && sn == a.probeSN && ts == a.probeTS {
-		a.prove()
+// proved notes that the peer receives at its address. It is told so.
+func (c *core) proved() {
+	if c.addr != nil {
+		c.addr = nil
+		c.ctl.helloWanted = true
 	}
 }
+
+// heldBack reports whether something waits for the peer's proof.
+func (a *addressCheck) heldBack() bool { return a != nil && a.broke }
 
 // allows reports whether there is allowance for bytes. If not, it makes sure that the peer is asked.
 func (a *addressCheck) allows(bytes int, now millis) bool {
@@ -114,7 +120,7 @@ func (a *addressCheck) allows(bytes int, now millis) bool {
 
 // copies returns how many of n copies of the packets laid out the allowance covers, and takes it.
 func (a *addressCheck) copies(packets []span, n int) int {
-	if !a.open || n == 0 {
+	if a == nil || n == 0 {
 		return n
 	}
 	bytes := 0
@@ -130,7 +136,7 @@ func (a *addressCheck) copies(packets []span, n int) int {
 
 // lend hands out all that is left, for parity, whose size is not known yet. What was not used is given back.
 func (a *addressCheck) lend() (allowance int) {
-	if !a.open {
+	if a == nil {
 		return math.MaxInt
 	}
 	allowance, a.left = max(0, int(a.left)), 0
@@ -138,7 +144,7 @@ func (a *addressCheck) lend() (allowance int) {
 }
 
 func (a *addressCheck) giveBack(allowance int) {
-	if a.open && allowance != math.MaxInt {
+	if a != nil && allowance != math.MaxInt {
 		a.left += int32(allowance)
 	}
 }
@@ -147,7 +153,7 @@ func (a *addressCheck) giveBack(allowance int) {
 // other than what has to wait for the proof.
 func (f *flusher) prove(more bool) bool {
 	c := f.c
-	a := &c.addr
+	a := c.addr
 	if a.broke {
 		more = false
 	}
@@ -155,40 +161,48 @@ func (f *flusher) prove(more bool) bool {
 		return more
 	}
 	cost := int32(f.w.cost(segmentHeaderSize))
-	if cost > a.left+a.pool {
+	if cost > a.pool-a.reset {
 		a.probeAt = never
 		return false
 	}
 	if !f.lay(cmdPush, 0, a.probeTS, a.probeSN, nil) {
 		return true
 	}
-	pooled := min(cost, a.pool)
-	a.pool -= pooled
-	a.left -= cost - pooled
+	a.pool -= cost
 	a.probes = min(a.probes+1, maxLevel)
-	a.probeAt = f.now + c.proveWait(a.probes)
+	a.probeAt = f.now + min(backoff(c.rto(), a.probes-1, false), probeLongest)
 	c.ask(f.now)
 	return false
 }
 
-// The second question comes when an answer to the first is overdue, the third proveAgain later and each behind it after
-// three times as long, up to proveLongest: what comes in pays for few, and an outage of half a minute must not take them
-// all.
-const (
-	proveAgain   millis = 2000
-	proveLongest millis = 60_000
-)
+// spend takes bytes out of the reserve, and then of the allowance.
+func (a *addressCheck) spend(bytes int32) {
+	pooled := min(bytes, a.pool)
+	a.pool -= pooled
+	a.left -= bytes - pooled
+}
 
-// proveWait is how long the peer is waited for after so many questions.
-func (c *core) proveWait(asked uint8) millis {
-	if asked <= 1 {
-		return c.shortBackoff(0)
+// probeLongest bounds the wait between two questions: with it the reserve lasts for 26 s, so that the last questions come
+// shortly before the default DeadTimeout ends the session.
+const probeLongest millis = 5000
+
+// resetReserved says a RESET for which the allowance does not suffice, and nothing else, from the reserve.
+func (f *flusher) resetReserved(m *controlSet) {
+	a := f.c.addr
+	alone := controlSet{resetCode: m.resetCode, resetFor: m.resetFor, echo: m.echo}
+	alone.has[ctlReset] = true
+	var buf [maxControl]byte
+	data := appendControl(buf[:0], &alone)
+	cost := int32(f.w.cost(segmentHeaderSize + len(data)))
+	if cost <= a.left+a.pool && f.lay(cmdWins, 0, controlVersion, controlMagic, data) {
+		a.spend(cost)
 	}
-	wait := proveAgain
-	for ; asked > 2 && wait < proveLongest; asked-- {
-		wait *= 3
-	}
-	return min(wait, proveLongest)
+}
+
+// asksForProof reports whether the peer is still to be asked, or its answer to be waited for: what is left to deliver
+// to it may need no more than that.
+func (c *core) asksForProof() bool {
+	return c.addr != nil && c.addr.probeAt != never && !c.writeDone()
 }
 
 // demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
@@ -200,5 +214,5 @@ func (s *UDPSession) demandProof(factor int) {
 	case s.core.ctl.keyed:
 		first *= unprovedKeyed
 	}
-	s.core.addr.begin(factor, first, s.overhead()+segmentHeaderSize, randomUint64(), s.core.sendUna, s.now())
+	s.core.addr = newAddressCheck(factor, first, s.overhead(), randomUint64(), s.core.sendUna, s.now())
 }

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// proofDuty is a dialled session's part in the proof of its address. The peer may have spent what it is allowed to send
+// to an address that is not proved, and it cannot tell a lost proof from a peer that is not there. So the side that
+// dialled is responsible for it (RFC 9002 section 6.2.2.1): from the peer's first word until it knows that its address
+// is proved it asks after each silence of an RTO, which doubles, although it has nothing in flight.
+//
+// A question is an ACK of the newest PUSH with its very sn and ts, a WASK and a HELLO; each of the first and the last
+// is a proof. A peer that is not known to speak the extension most likely needs none: it is asked for its window, which
+// settles that, and is sent no ACK twice, for it would take that for a round-trip time.
+type proofDuty struct {
+	at    millis // when it asks next
+	order uint64 // transmissions made when the newest PUSH came
+	sn    seqNum // of the newest PUSH
+	ts    uint32
+	tries uint8
+	push  bool // there was one
+}
+
+const (
+	// proofPatience is for how many questions the wait stays within patience: where many packets are lost the answer
+	// that waits for the proof shall not wait for minutes.
+	proofPatience = 40
+	// proofBlind is how often a peer is asked that does not answer and is not known to speak the extension.
+	proofBlind = 6
+)
+
+// proofOwed returns what there is to prove, nil if there is nothing.
+func (c *core) proofOwed() *proofDuty {
+	if !c.ctl.dialled || c.ctl.incarnation == 0 || c.ctl.peerSure {
+		return nil
+	}
+	if c.duty == nil {
+		c.duty = new(proofDuty)
+	}
+	return c.duty
+}
+
+// proofDone ends the duty.
+func (c *core) proofDone() { c.duty, c.ctl.peerSure = nil, true }
+
+// owesProof notes a PUSH that is to be acknowledged.
+func (c *core) owesProof(s *segment, now millis) {
+	if d := c.proofOwed(); d != nil {
+		if !s.sn.before(c.rcvNxt) {
+			d.tries = 0
+		}
+		d.sn, d.ts, d.push, d.order = s.sn, s.ts, true, c.order
+		d.at = now + c.rto()
+	}
+}
+
+// heardOfProof notes a HELLO of the peer, which says whether this side's address is proved. The first one tells that the
+// peer is not one that needs no proof.
+func (c *core) heardOfProof(proved, first bool, now millis) {
+	switch {
+	case proved:
+		c.proofDone()
+	case first && c.duty == nil:
+		c.ctl.peerSure = false
+		if d := c.proofOwed(); d != nil {
+			d.at = now + c.rto()
+		}
+	}
+}
+
+// heardWindow notes a WINS: the answer to a question, behind the proof that went along with it.
+func (c *core) heardWindow() {
+	if c.duty != nil && c.duty.tries > 0 {
+		c.proofDone()
+	}
+}
+
+// heardOfData notes that data was acknowledged. Of a peer that is not known to want a proof it is enough that it has
+// heard what was sent behind its newest PUSH.
+func (c *core) heardOfData() {
+	if c.duty != nil && !c.ctl.known() && c.delivered > c.duty.order {
+		c.proofDone()
+	}
+}
+
+// proofEvent returns when the peer is asked next. A stream that has come to its end waits for nothing.
+func (c *core) proofEvent() millis {
+	if c.duty == nil || c.ctl.closing || c.peerDone() {
+		return never
+	}
+	return c.duty.at
+}
+
+// proofTick makes the question due.
+func (c *core) proofTick(now millis) {
+	if now < c.proofEvent() {
+		return
+	}
+	d := c.duty
+	if !c.ctl.known() && d.tries >= proofBlind {
+		c.proofDone()
+		return
+	}
+	d.tries = min(d.tries+1, proofPatience+maxLevel)
+	d.at = now + c.proofWait(d.tries)
+	c.askWindow = true
+	if !c.ctl.known() {
+		return
+	}
+	c.ask(now)
+	c.ctl.helloWanted = true
+	if d.push && len(c.acks) == 0 {
+		c.acks = append(c.acks, ackItem{d.sn, d.ts})
+	}
+	if len(c.acks) > 0 {
+		c.ackNow(now)
+	}
+}
+
+// proofWait is the wait after so many questions.
+func (c *core) proofWait(tries uint8) millis {
+	if tries < proofPatience {
+		return min(backoff(c.rto(), tries, false), max(c.rto(), patience))
+	}
+	return backoff(max(c.rto(), patience), tries-proofPatience, false)
+}
+
+// askNumber is the sn of a WASK, which nobody looks at but a deployed listener: for a sn of 0 it would open a session
+// where it has closed the one that is asked after.
+func (c *core) askNumber() seqNum {
+	if c.duty != nil && !c.ctl.known() {
+		return ^seqNum(0)
+	}
+	return 0
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+// heardDatagram is what a raw socket got.
+type heardDatagram struct {
+	at       time.Time
+	segments []segment
+	control  controlSet
+}
+
+// has reports whether there is a segment of that kind, other than a control one.
+func (d *heardDatagram) has(cmd uint8, sn seqNum, ts uint32) bool {
+	return slices.ContainsFunc(d.segments, func(s segment) bool {
+		return s.cmd == cmd && !isControl(&s) && (cmd != cmdAck || s.sn == sn && s.ts == ts)
+	})
+}
+
+// hear reads what comes within the time given.
+func hear(t *testing.T, raw *simEndpoint, within time.Duration) (all []heardDatagram, from net.Addr) {
+	t.Helper()
+	_ = raw.SetReadDeadline(time.Now().Add(within))
+	for {
+		buf := make([]byte, 2000)
+		n, a, err := raw.ReadFrom(buf)
+		if err != nil {
+			return all, from
+		}
+		d := heardDatagram{at: time.Now(), control: findControl(buf[:n])}
+		for rest := buf[:n]; len(rest) > 0; {
+			var s segment
+			var status parseStatus
+			if rest, status = parseSegment(rest, &s); status != parseOK {
+				t.Fatalf("segment %d of a datagram: status %d", len(d.segments), status)
+			}
+			d.segments = append(d.segments, s)
+		}
+		all, from = append(all, d), a
+	}
+}
+
+// helloFrom is a control segment with a HELLO.
+func helloFrom(conv uint32, incarnation, heard uint64, flags uint32) segment {
+	m := controlSet{incarnation: incarnation, heard: heard, flags: flags, largest: largestDatagram}
+	m.has[ctlHello] = true
+	return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1, ts: controlVersion, sn: controlMagic, data: appendControl(nil, &m)}
+}
+
+// A dialled session that has nothing to send goes on asking, with the proof of its address in each question, until it
+// hears that this was received: the accepting side may have spent what it may send.
+func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
+	for name, answer := range map[string]func(conv uint32, heard uint64) segment{
+		"HELLO": func(conv uint32, heard uint64) segment { return helloFrom(conv, 99, heard, helloProved) },
+		"WINS":  func(conv uint32, _ uint64) segment { return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				raw := w.endpoint(connServerAddr)
+				client := w.dial(Config{DeadTimeout: -1})
+				connWrite(t, client, "request")
+				opener, from := hear(t, raw, 50*time.Millisecond)
+				mine, conv := opener[0].control.incarnation, opener[0].segments[0].conv
+				_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+					segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 3, ts: 7777, data: []byte("part")}, helloFrom(conv, 99, 0, 0)), from)
+				asked, _ := hear(t, raw, 30*time.Second)
+				var wait []time.Duration
+				for i, d := range asked[1:] { // the first is the ordinary acknowledgement
+					if !d.has(cmdAck, 3, 7777) || !d.has(cmdWask, 0, 0) || d.control.incarnation != mine || d.control.heard != 99 {
+						t.Fatalf("question %d lacks something: %+v", i, d)
+					}
+					wait = append(wait, d.at.Sub(asked[i].at))
+				}
+				if len(wait) < 10 || wait[1] < 3*wait[0]/2 || wait[2] < 3*wait[1]/2 || slices.Max(wait) > time.Second {
+					t.Errorf("asked after %v", wait)
+				}
+				_, _ = raw.WriteTo(forge(t, Config{}, answer(conv, mine)), from)
+				time.Sleep(3 * closeLink.Delay)
+				_, _ = hear(t, raw, time.Millisecond)
+				if more, _ := hear(t, raw, time.Hour); len(more) > 0 {
+					t.Errorf("%d questions after the answer: %+v", len(more), more[0])
+				}
+			})
+		})
+	}
+}
+
+// A peer that is not known to speak the extension is asked a few times, in a way that opens no session at a listener
+// which has closed the one asked after, and is sent no acknowledgement twice.
+func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		raw := w.endpoint(connServerAddr)
+		client := w.dial(Config{})
+		connWrite(t, client, "request")
+		opener, from := hear(t, raw, 50*time.Millisecond)
+		conv := opener[0].segments[0].conv
+		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+			segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
+		all, _ := hear(t, raw, time.Hour)
+		if len(all) < 2 || len(all) > 1+proofBlind {
+			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions", len(all), proofBlind)
+		}
+		for i, d := range all[1:] {
+			if first := d.segments[0]; first.sn == 0 || !d.has(cmdWask, 0, 0) || d.has(cmdAck, 0, 7777) {
+				t.Errorf("question %d: %+v", i, d)
+			}
+		}
+		if connEnded(client) {
+			t.Error("the session ended because a legacy peer did not answer")
+		}
+	})
+}
+
+// The end of the stream is all that a dialled session waits for: it asks nothing afterwards.
+func TestDialledSideAsksNothingAfterTheEnd(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		client, server, l := w.pair(Config{})
+		var asked int
+		w.setDrop(func(from, _ string, payload []byte) bool {
+			if from != connServerAddr && connHas(payload, cmdWask) {
+				asked++
+			}
+			return false
+		})
+		time.Sleep(time.Hour)
+		server.Close()
+		closeWantEOF(t, client)
+		time.Sleep(time.Minute)
+		if asked > 0 {
+			t.Errorf("asked %d times", asked)
+		}
+		l.Close()
+	})
+}
+
+// What is kept back for questions and a RESET is there although data has spent all that it may.
+func TestReserveForQuestionsAndAReset(t *testing.T) {
+	for name, c := range strangerConfigs(t) {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				c.DeadTimeout = -1
+				l := w.serve(c)
+				raw := w.endpoint(restartAddr)
+				var probes, resets int
+				sealer := newSealer(c.BlockCrypt)
+				w.setDrop(func(from, _ string, payload []byte) bool {
+					opened, ok := sealer.open(slices.Clone(payload))
+					if p := parsePacket(opened); ok && from == connServerAddr && (p.kind == packetPlain || p.kind == packetData) {
+						var s segment
+						for rest, status := parseSegment(p.segments, &s); status == parseOK; rest, status = parseSegment(rest, &s) {
+							if s.cmd == cmdPush && s.sn.before(0) && len(s.data) == 0 {
+								probes++
+							}
+						}
+						if findControl(p.segments).has[ctlReset] {
+							resets++
+						}
+					}
+					return false
+				})
+				_, _ = raw.WriteTo(forge(t, c, segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")}, helloFrom(7, 99, 0, 0)), l.Addr())
+				server := w.accept(l)
+				mustWrite(t, server, pattern(60_000, 1))
+				time.Sleep(time.Minute)
+				if probes != probesReserved {
+					t.Errorf("asked %d times, want %d", probes, probesReserved)
+				}
+				server.SetLinger(0)
+				server.Close()
+				time.Sleep(time.Second)
+				if resets != 1 || !connEnded(server) {
+					t.Errorf("%d resets, ended %v", resets, connEnded(server))
+				}
+			})
+		})
+	}
+}
+
+// A session that is closed before its address is proved does not give up what it has to deliver while the peer is asked.
+func TestClosedSessionWaitsForTheProof(t *testing.T) {
+	for _, outage := range []time.Duration{time.Second, 12 * time.Second, 20 * time.Second} {
+		t.Run(outage.String(), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				c := Config{StreamMode: true}
+				l := w.serve(c)
+				old := w.oldPeer(restartAddr, l.Addr(), 5)
+				old.write([]byte("?"))
+				server := w.accept(l)
+				began := time.Now()
+				w.setDrop(func(from, _ string, _ []byte) bool { return from != connServerAddr && time.Since(began) < outage })
+				answer := pattern(20_000, 3)
+				mustWrite(t, server, answer)
+				server.Close()
+				if got := old.wait(len(answer), time.Minute); string(got) != string(answer) {
+					t.Fatalf("%d bytes arrived", len(got))
+				}
+			})
+		})
+	}
+}
+
+// Who waits for an answer of a session that has failed learns of it, also if the word of that was lost.
+func TestWaitingPeerLearnsThatTheSessionHasFailed(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{})
+		client := w.dial(Config{})
+		connWrite(t, client, "request")
+		server := w.accept(l)
+		time.Sleep(150 * time.Millisecond) // the request is acknowledged
+		began := time.Now()
+		w.setDrop(func(from, _ string, _ []byte) bool { return time.Since(began) < time.Second })
+		server.SetLinger(0)
+		server.Close()
+		restartWantEnd(t, client, "", connReset)
+		if d := time.Since(began); d > 4*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}

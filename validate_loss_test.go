@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answerSize is what the server of a lossyAnswer sends: several times what an unproved address is allowed at first.
+const answerSize = 10 << 10
+
+// lossyAnswer runs one exchange on a path that loses a fifth of the packets: a request, and an answer that is written at
+// once. It returns how long the client waited for the whole answer, or how much of it is missing.
+func lossyAnswer(t *testing.T, seed uint64, c Config, closes bool) (took time.Duration, missing int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newSimNetwork(seed)
+		n.SetDefault(simProfile{Delay: 5 * time.Millisecond, Loss: 0.2})
+		c.Scheduler = NewTimedSched(1)
+		at, err := n.Listen("10.0.0.1:4000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, err := n.Listen("10.0.0.2:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := c.Serve(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := c.Client(from, at.LocalAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		var server sync.WaitGroup
+		var accepted *UDPSession
+		server.Go(func() {
+			s, err := l.AcceptKCP()
+			if err != nil {
+				return
+			}
+			accepted = s
+			_, _ = s.Read(make([]byte, 100))
+			_, _ = s.Write(pattern(answerSize, 1))
+			if closes {
+				_ = s.Close()
+			}
+		})
+		mustWrite(t, client, pattern(100, 2))
+		_ = client.SetReadDeadline(time.Now().Add(2 * time.Minute))
+		got, err := io.ReadFull(client, make([]byte, answerSize))
+		took, missing = time.Since(began), answerSize-got
+		_ = l.Close()
+		server.Wait()
+		for _, s := range []*UDPSession{client, accepted} {
+			if s != nil {
+				s.SetLinger(0)
+				_ = s.Close()
+			}
+		}
+		time.Sleep(20 * time.Second)
+		c.Scheduler.Close()
+		_ = n.Close()
+		synctest.Wait()
+	})
+	return took, missing
+}
+
+// An answer larger than the first allowance arrives on a path that loses a fifth of the packets, and soon: the side that
+// dialled, which has nothing to send any more, keeps asking until its address is proved.
+func TestAnswerArrivesOnALossyPath(t *testing.T) {
+	seeds := uint64(40)
+	if *longForm {
+		seeds = 3000
+	}
+	for name, c := range map[string]Config{
+		"default": {}, "fast": {NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true},
+	} {
+		for _, closes := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " closes ", closes), func(t *testing.T) {
+				var all []time.Duration
+				lost := 0
+				for seed := range seeds {
+					took, missing := lossyAnswer(t, seed+1, c, closes)
+					if missing > 0 {
+						lost++
+						t.Logf("seed %d: %d bytes are missing after %v", seed+1, missing, took)
+					}
+					all = append(all, took)
+				}
+				slices.Sort(all)
+				most := all[len(all)-1]
+				t.Logf("%d seeds, %d lost; median %v, 90 %% %v, 99 %% %v, 99.9 %% %v, most %v", seeds, lost,
+					percentile(all, 50), percentile(all, 90), percentile(all, 99), all[len(all)*999/1000], most)
+				if c.NoDelay && (lost > 0 || most > 4*time.Second || *longForm && percentile(all, 99) > time.Second) {
+					t.Error("an answer is lost or late")
+				}
+				if lost > len(all)/1000 {
+					t.Errorf("%d answers are lost", lost)
+				}
+			})
+		}
+	}
+}
