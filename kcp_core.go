@@ -44,8 +44,10 @@ type core struct {
 	connectAt  millis // when it asks next
 	connects   uint8
 	tellWindow bool
+	tells      uint8  // how often a window that has opened again is still to be told
 	wasFull    bool   // the peer has been told a window of 0
 	toldWnd    uint32 // the window in the newest segment sent
+	tellAt     millis // when it is told again, never if that is not due
 	rtt        rttEstimator
 	cc         congestion
 	rate       tokenBucket
@@ -61,9 +63,11 @@ type core struct {
 	acks     []ackItem
 	ackAt    millis // the pending ACKs leave at this time at the latest
 	newestTS uint32 // newest ts among the PUSH segments
+	closedAt seqNum // una when the window last opened again: a PUSH from there on shows that the peer knows
 	newestAt millis // when it came, negative for not at all
 	unacked  uint32 // PUSH segments since the last flush of ACKs
 	rcvMost  uint16 // the largest receive window so far: the peer may have cut messages for it
+	awaited  uint16 // segments that a waiting Read takes as soon as they come
 
 	ctl   controlState
 	life  liveness
@@ -81,11 +85,11 @@ type core struct {
 	refused   uint32 // segments thrown away for want of it
 	spare     uint32 // segments until nothing is left for anybody
 	heavy     uint32 // segments that the large ones among those received count besides as one each
-	filling   bool   // a Write copies into fill without the lock
+	logMask   KCPLogType
+	filling   bool // a Write copies into fill without the lock
 
-	cache   *bufferCache // of whoever holds the lock, if it has one
-	logMask KCPLogType
-	logs    []logRecord // waits for the owner to report it outside its lock
+	cache *bufferCache // of whoever holds the lock, if it has one
+	logs  []logRecord  // waits for the owner to report it outside its lock
 }
 
 // ackItem is one PUSH to acknowledge.
@@ -114,7 +118,8 @@ const (
 	rtoMin      millis = 100
 	rtoDefault  millis = 200
 	rtoMax      millis = 60000
-	probeInit   millis = 500
+	probeInit   millis = rtoDefault // before the first window probe, until an RTT has been measured
+	probeFirst  millis = 500        // before the first window probe, at most
 	probeLimit  millis = 120000
 	wndInitial         = 32
 	wndMax             = 65535 // the wnd field has 16 bits
@@ -133,7 +138,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.mtu, c.mss = mtuDefault, mtuDefault-segmentHeaderSize
 	c.interval, c.minRTO = intervalDefault, rtoMin
 	c.sndWnd, c.rmtWnd, c.rcvWnd, c.rcvMost = wndInitial, wndInitial, wndInitial, wndInitial
-	c.flushAt, c.probeAt, c.ackAt = never, never, never
+	c.flushAt, c.probeAt, c.ackAt, c.tellAt = never, never, never, never
 	c.newestAt = -1
 	c.room, c.spare = roomAll, roomAll
 	c.cc.init()
@@ -226,9 +231,13 @@ func (c *core) queued() uint32 { return c.sendUna.distance(c.sendEnd) }
 // readable returns the segments that are in order and not yet read.
 func (c *core) readable() uint32 { return c.readNxt.distance(c.rcvNxt) }
 
-// window is what wnd says: the free slots of the receive queue, or what there is memory for.
+// window is what wnd says: the free slots of the receive queue, or what there is memory for. What a waiting Read is about
+// to take counts as taken: a window of 0 would stop the peer, and the word that it has opened can be lost.
 func (c *core) window() uint16 {
 	n, most := c.readable(), c.capacity()
+	if taking := c.taking(); taking > 0 {
+		n, most = n-taking, c.rcvWnd
+	}
 	if n >= most {
 		return 0
 	}
@@ -237,6 +246,17 @@ func (c *core) window() uint16 {
 		free = max(free, 1, roomLeast-min(n, roomLeast))
 	}
 	return uint16(min(most-n, free))
+}
+
+// taking returns how many of the readable segments a waiting Read takes: one message, or what fills its buffer.
+func (c *core) taking() uint32 {
+	switch {
+	case c.awaited == 0:
+		return 0
+	case c.stream:
+		return min(uint32(c.awaited), c.readable())
+	}
+	return c.peekSegments()
 }
 
 // capacity is how many segments the receive queue holds: the receive window, or all of the message at its head, which
@@ -258,7 +278,7 @@ func (c *core) nextEvent(now millis) millis {
 		return now
 	}
 	c.updateProbe(now)
-	at := min(c.ackAt, c.probeAt)
+	at := min(c.ackAt, c.probeAt, c.tellAt)
 	if c.connecting {
 		at = min(at, c.connectAt)
 	}

@@ -12,6 +12,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 	c.askHello(now)
 	c.connectTick(now)
 	c.proofTick(now)
+	c.tellAgain(now)
 	f := flusher{c: c, w: w, now: now}
 	before := len(w.packets)
 	f.begin()
@@ -157,10 +158,16 @@ func (f *flusher) windowMessages() bool {
 		c.stats.probes++
 	}
 	if c.tellWindow {
-		if !f.put(cmdWins, 0, c.ts(f.now), 0, nil) {
+		sn := seqNum(0)
+		if c.tells > 0 {
+			// A legacy listener that has closed the session opens another one for an sn of 0.
+			sn = c.rcvNxt
+		}
+		if !f.put(cmdWins, 0, c.ts(f.now), sn, nil) {
 			return false
 		}
 		c.tellWindow = false
+		c.windowTold(f.now)
 	}
 	return true
 }

@@ -8,6 +8,9 @@ func (c *core) receive(s *segment, now millis) {
 		c.stats.outOfWindow++
 		return
 	}
+	if c.tells > 0 && !s.sn.before(c.closedAt) {
+		c.tells, c.tellAt = 0, never
+	}
 	if s.frg > 0 && uint16(s.frg) >= c.rcvMost {
 		// No window has ever been large enough for the message.
 		c.stats.badFields++
@@ -110,7 +113,7 @@ func (c *core) advance() {
 		c.rcvNxt += seqNum(run)
 		c.beyond -= run
 	}
-	if c.readable() >= c.capacity() {
+	if c.readable() >= c.capacity() && c.awaited == 0 {
 		c.wasFull = true
 	}
 }
@@ -161,11 +164,39 @@ func (c *core) afterRead() {
 		if free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
 			c.wasFull = false
 			c.tellWindow = true
+			c.tells, c.closedAt = tellsMost, c.rcvNxt
 		}
 		return
 	}
 	if c.toldWnd < c.rcvWnd/2 && free >= c.toldWnd+c.rcvWnd/2 && c.stats.segsOut > 0 {
 		c.tellWindow = true
+	}
+}
+
+// tellsMost is how often a window that has opened again is told: with the back-off of shortBackoff for about ten seconds,
+// which is longer than a legacy peer waits until it asks. A peer that has no more to send cannot show that it knows.
+const tellsMost = 12
+
+// tellAgain tells a window that has opened again once more, unless it has closed meanwhile.
+func (c *core) tellAgain(now millis) {
+	if now < c.tellAt {
+		return
+	}
+	c.tellAt = never
+	if c.wasFull || c.peerDone() {
+		c.tells = 0
+		return
+	}
+	c.tellWindow = true
+}
+
+// windowTold sets the time at which the window is told again.
+func (c *core) windowTold(now millis) {
+	if c.tells == 0 {
+		return
+	}
+	if c.tells--; c.tells > 0 {
+		c.tellAt = now + c.shortBackoff(tellsMost-1-c.tells)
 	}
 }
 

@@ -428,14 +428,15 @@ func (c *core) canSendNew() bool {
 }
 
 // updateProbe starts asking for the window when the peer has closed it: its own word that it has opened again may be
-// lost, and what is in flight may lie beyond what it takes.
+// lost, and what is in flight may lie beyond what it takes. A window is mostly closed for a moment only, so the first
+// question comes after an RTO.
 func (c *core) updateProbe(now millis) {
 	if c.rmtWnd > 0 || c.sendUna == c.sendEnd {
 		c.probeAt, c.probeWait = never, 0
 		return
 	}
 	if c.probeAt == never {
-		c.probeWait = probeInit
+		c.probeWait = min(c.rto(), probeFirst)
 		c.probeAt = now + c.probeWait
 	}
 }

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// reopened returns a state machine whose receive window of 8 was full, was advertised as 0 at 1000, and has been read at
+// 1100.
+func reopened(t *testing.T) *core {
+	c := timedCore(t, 1, 10, 2)
+	c.setWindows(32, 8)
+	c.input(pushData(1, 0, 1, 2, 3, 4, 5, 6, 7), true, 1000)
+	if sent := flushAll(c, 1000); len(sent) == 0 || sent[len(sent)-1].wnd != 0 {
+		t.Fatalf("with a full queue left %+v, want a window of 0", sent)
+	}
+	coreMessages(c)
+	return c
+}
+
+func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
+	c := reopened(t)
+	now, first := millis(1100), millis(0)
+	told := 0
+	for {
+		at, sent := nextSent(c, now)
+		if at == never {
+			break
+		}
+		if len(sent) != 1 || sent[0].cmd != cmdWins || sent[0].wnd != 8 {
+			t.Fatalf("at %d left %+v, want a WINS with a window of 8", at, sent)
+		}
+		if told++; told == 2 {
+			first = at
+		}
+		if told > 1 && sent[0].sn == 0 {
+			t.Errorf("at %d: an sn of 0, for which a legacy listener opens a session", at)
+		}
+		if at-now > 1000 {
+			t.Errorf("told at %d and then not before %d", now, at)
+		}
+		now = at
+	}
+	if first == 0 || first > 1100+300 || now < 1100+7000 || told > 20 {
+		t.Errorf("told %d times, again at %d, last at %d; want again within 300 ms, and for 7 s", told, first, now)
+	}
+
+	// A duplicate from before shows nothing, new data does.
+	c = reopened(t)
+	flushAll(c, 1100)
+	c.input(pushData(2, 7), true, 1110)
+	flushAll(c, 1120)
+	if at, sent := nextSent(c, 1121); at > 1400 || count(sent, cmdWins) != 1 {
+		t.Errorf("after a duplicate left %+v at %d, want a WINS", sent, at)
+	}
+	c.input(pushData(3, 8), true, 1410)
+	coreMessages(c)
+	flushAll(c, 1430)
+	if at, sent := nextSent(c, 1431); at != never {
+		t.Errorf("after new data left %+v at %d, want nothing", sent, at)
+	}
+}
+
+// A window that closes again is not told as open.
+func TestReopenedWindowThatClosesIsNotTold(t *testing.T) {
+	c := reopened(t)
+	flushAll(c, 1100)
+	c.input(pushData(3, 8, 9, 10, 11, 12, 13, 14, 15), true, 1110)
+	flushAll(c, 1110)
+	if at, sent := nextSent(c, 1111); at != never {
+		t.Errorf("at %d left %+v, want nothing", at, sent)
+	}
+}
+
+func TestFirstWindowProbeComesAfterAnRTO(t *testing.T) {
+	for _, tt := range []struct{ rtt, from, to millis }{{1, 30, 60}, {20, 30, 100}, {100, 100, 350}, {2000, 500, 500}} {
+		c := timedCore(t, 1, 10, 2)
+		c.send([]byte("x"))
+		flushAll(c, 1000)
+		c.send([]byte("y"))
+		now := 1000 + tt.rtt
+		ack := segmentsOf(testAck(c, 1, 0))[0]
+		ack.wnd = 0
+		c.input(appendSegment(nil, &ack), true, now)
+		at, sent := nextSent(c, now)
+		if wait := at - now; wait < tt.from || wait > tt.to || count(sent, cmdWask) != 1 {
+			t.Errorf("round trip of %d ms: %+v after %d ms, want a WASK after %d to %d", tt.rtt, sent, wait, tt.from, tt.to)
+		}
+	}
+}
+
+// What a waiting Read takes must not close the window: with a gap filled a whole window becomes readable at once. Nobody
+// waiting, it is closed.
+func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
+	for _, stream := range []bool{false, true} {
+		for _, waits := range []bool{false, true} {
+			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{ReceiveWindow: 32, StreamMode: stream, AmplificationLimit: -1})
+				peer := w.endpoint(restartAddr)
+				push := func(first, last seqNum) {
+					for sn := first; sn <= last; sn++ {
+						data := appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: sn, data: pattern(1000, 1)})
+						if _, err := peer.WriteTo(data, l.Addr()); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				push(0, 0)
+				s := w.accept(l)
+				connWantRead(t, s, string(pattern(1000, 1)))
+				time.Sleep(time.Second)
+				var mu sync.Mutex // guards windows
+				windows := make(map[uint16]int)
+				w.setDrop(func(from, _ string, payload []byte) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					if from == connServerAddr {
+						for _, s := range segmentsOf(bytes.Clone(payload)) {
+							windows[s.wnd]++
+						}
+					}
+					return false
+				})
+				push(2, 32)
+				time.Sleep(time.Second)
+				if waits {
+					go func() { _, _ = io.ReadFull(s, make([]byte, 32_000)) }()
+					time.Sleep(time.Second)
+				}
+				push(1, 1)
+				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				if closed := windows[0] > 0; closed == waits || len(windows) == 0 {
+					t.Errorf("stream %v, a Read waits %v: windows told %v", stream, waits, windows)
+				}
+			})
+		}
+	}
+}
+
+// A legacy sender learns of a window that has opened although the first word of it is lost and its own probes are slow.
+func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
+	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{ReceiveWindow: 16, StreamMode: true})
+		var lost atomic.Int32
+		w.setDrop(func(from, to string, payload []byte) bool {
+			for _, s := range segmentsOf(bytes.Clone(payload)) {
+				switch {
+				case s.cmd == cmdWask:
+					return true
+				case from == connServerAddr && s.cmd == cmdWins && !isControl(&s):
+					return lost.Add(1)%3 != 0
+				}
+			}
+			return false
+		})
+		p := w.oldPeer(restartAddr, l.Addr(), 5)
+		want := pattern(100_000, 3)
+		p.write(want)
+		s := w.accept(l)
+		start := time.Now()
+		var got []byte
+		for buf := make([]byte, 64<<10); len(got) < len(want); {
+			time.Sleep(100 * time.Millisecond) // the window is full by then
+			_ = s.SetReadDeadline(time.Now().Add(time.Minute))
+			n, err := s.Read(buf)
+			if err != nil {
+				t.Fatalf("after %d bytes: %v", len(got), err)
+			}
+			got = append(got, buf[:n]...)
+		}
+		if took := time.Since(start); !bytes.Equal(got, want) || took > 5*time.Second || lost.Load() < 3 {
+			t.Errorf("%d bytes in %v with %d updates sent, want all within 5 s", len(got), took, lost.Load())
+		}
+	})
+}
