@@ -187,6 +187,7 @@ func (d *demux) unused() bool {
 
 // stop ends the readers.
 func (d *demux) stop() {
+	d.replay.release()
 	for _, e := range d.eps {
 		e.stop()
 	}
@@ -245,6 +246,7 @@ func (d *demux) failed(err error) {
 	d.listener, d.transport = nil, false
 	d.waits.clear()
 	d.mu.Unlock()
+	d.replay.release()
 	if others {
 		d.stop()
 	}

@@ -134,6 +134,7 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 		return nil, badArgument("raddr", nil, "an address")
 	}
 	d := newDemux([]net.PacketConn{conn}, owned, o)
+	d.replay.share(&dialledNonces)
 	_, udp := conn.(*net.UDPConn)
 	d.eps[0].byConv = !udp || !newPeerAddr(raddr).udp.IsValid()
 	s, err := d.dial(d.eps[0], raddr, conv, o, false)

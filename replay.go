@@ -5,7 +5,9 @@ package kcp
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 // What a key vouches for has been sent by a holder of the key, but when, to whom and how often is another matter. The wire
@@ -25,19 +27,61 @@ type replayGuard struct {
 	sent    nonceSet
 }
 
+// share makes the sets take part in a budget, before they are used.
+func (g *replayGuard) share(b *nonceBudget) { g.openers.budget, g.oob.budget, g.sent.budget = b, b, b }
+
+// release gives the memory back for good.
+func (g *replayGuard) release() {
+	g.openers.release()
+	g.oob.release()
+	g.sent.release()
+}
+
 // nonceSet remembers nonces: at least the last three quarters of nonceSlots of them, in two generations of at most 2 MiB.
-// It may be used by several goroutines.
+// With a budget they may be fewer. It may be used by several goroutines.
 type nonceSet struct {
-	mu    sync.Mutex // guards what follows
-	newer []uint64   // open-addressed hashes, 0 is free
-	older []uint64
-	count int // in newer
+	budget *nonceBudget // nil: the set has memory of its own
+
+	mu       sync.Mutex // guards what follows
+	newer    []uint64   // open-addressed hashes, 0 is free
+	older    []uint64
+	count    int // in newer
+	released bool
 }
 
 const (
 	nonceSlots      = 1 << 18
 	nonceSlotsFirst = 1 << 8
 )
+
+// nonceBudget is memory that many sets share. A generation may take half of what is left over for all, so that few sets
+// get as much as they can use and many get equal parts; what each has at first does not depend on others.
+type nonceBudget struct {
+	slots int64
+	used  atomic.Int64
+}
+
+// dialledNonces is shared by the sets of all dialled sessions with sockets of their own: 32 MiB. Seven of them can
+// remember as much as they may.
+var dialledNonces = nonceBudget{slots: 16 * nonceSlots}
+
+// largest returns the most slots that a generation may have.
+func (b *nonceBudget) largest() int {
+	if b == nil {
+		return nonceSlots
+	}
+	half := (b.slots - b.used.Load()) / 2
+	if half <= nonceSlotsFirst {
+		return nonceSlotsFirst
+	}
+	return min(1<<(bits.Len64(uint64(half))-1), nonceSlots)
+}
+
+func (b *nonceBudget) take(slots int) {
+	if b != nil {
+		b.used.Add(int64(slots))
+	}
+}
 
 // add puts a nonce in. It reports whether it was there already.
 func (s *nonceSet) add(nonce []byte) (seen bool) {
@@ -46,6 +90,9 @@ func (s *nonceSet) add(nonce []byte) (seen bool) {
 	defer s.mu.Unlock()
 	if hasNonce(s.older, h) || hasNonce(s.newer, h) {
 		return true
+	}
+	if s.released {
+		return false // nobody is left to be protected
 	}
 	if s.count >= len(s.newer)/4*3 {
 		s.makeRoom()
@@ -65,21 +112,35 @@ func (s *nonceSet) has(nonce []byte) bool {
 
 // makeRoom grows the newer generation, or makes it the older one.
 func (s *nonceSet) makeRoom() {
-	if len(s.newer) == nonceSlots {
-		s.newer, s.older, s.count = s.older, s.newer, 0
-		if s.newer == nil {
-			s.newer = make([]uint64, nonceSlots)
+	largest := s.budget.largest()
+	if len(s.newer) < largest {
+		bigger := make([]uint64, max(2*len(s.newer), nonceSlotsFirst))
+		for _, h := range s.newer {
+			if h != 0 {
+				putNonce(bigger, h)
+			}
 		}
-		clear(s.newer)
+		s.budget.take(len(bigger) - len(s.newer))
+		s.newer = bigger
 		return
 	}
-	bigger := make([]uint64, max(2*len(s.newer), nonceSlotsFirst))
-	for _, h := range s.newer {
-		if h != 0 {
-			putNonce(bigger, h)
-		}
+	free := s.older
+	s.older, s.count = s.newer, 0
+	if len(free) == 0 || len(free) > largest {
+		s.budget.take(-len(free))
+		free = make([]uint64, min(len(s.older), largest))
+		s.budget.take(len(free))
 	}
-	s.newer = bigger
+	clear(free)
+	s.newer = free
+}
+
+// release gives the memory back for good.
+func (s *nonceSet) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.budget.take(-len(s.newer) - len(s.older))
+	s.newer, s.older, s.count, s.released = nil, nil, 0, true
 }
 
 func hasNonce(slots []uint64, h uint64) bool {

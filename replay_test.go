@@ -205,6 +205,97 @@ func TestNonceSetRemembersTheNewest(t *testing.T) {
 	}
 }
 
+// memory is what the sets hold, in slots.
+func (g *replayGuard) memory() (slots int) {
+	for _, s := range []*nonceSet{&g.openers, &g.oob, &g.sent} {
+		s.mu.Lock()
+		slots += len(s.newer) + len(s.older)
+		s.mu.Unlock()
+	}
+	return slots
+}
+
+// Sets with a budget share it, however many they are: all together stay inside it, each remembers what it can, and what
+// one gives back others can use.
+func TestNonceSetsShareABudget(t *testing.T) {
+	nonce := make([]byte, 12)
+	fill := func(g *replayGuard, n int) {
+		for i := range n {
+			binary.LittleEndian.PutUint64(nonce, uint64(i))
+			g.sent.add(nonce)
+		}
+	}
+	b := &nonceBudget{slots: 1 << 14}
+	guards := make([]replayGuard, 30)
+	for i := range guards {
+		guards[i].share(b)
+	}
+	fill(&guards[0], 1<<14)
+	alone := guards[0].memory()
+	if alone < 1<<12 {
+		t.Errorf("one set alone has %d slots of %d", alone, b.slots)
+	}
+	for range 3 {
+		for i := range guards {
+			fill(&guards[i], 1<<12)
+		}
+	}
+	sum, least := 0, 1<<20
+	for i := range guards {
+		sum, least = sum+guards[i].memory(), min(least, guards[i].memory())
+		last := 1<<12 - nonceSlotsFirst/4*3
+		binary.LittleEndian.PutUint64(nonce, uint64(last))
+		if !guards[i].sent.has(nonce) {
+			t.Fatalf("set %d of %d slots has forgotten nonce %d", i, guards[i].memory(), last)
+		}
+	}
+	t.Logf("%d slots alone; %d of %d in %d sets, %d at least", alone, sum, b.slots, len(guards), least)
+	if sum != int(b.used.Load()) || sum > int(b.slots)+len(guards)*2*nonceSlotsFirst {
+		t.Errorf("%d slots are used, %d in the budget of %d", sum, b.used.Load(), b.slots)
+	}
+	for i := range guards[1:] {
+		guards[1+i].release()
+	}
+	fill(&guards[0], 1<<14)
+	if n := guards[0].memory(); n < alone {
+		t.Errorf("the last set has %d slots, %d when it was alone", n, alone)
+	}
+	guards[0].release()
+	fill(&guards[0], 1<<12)
+	if n := b.used.Load(); n != 0 || guards[0].memory() != 0 {
+		t.Errorf("%d slots are used when all have been given back", n)
+	}
+}
+
+// Sessions dialled to peers without marks give back what they have kept of their packets, when they end.
+func TestDialledSessionsGiveNoncesBack(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		c := replayConfigs(t)["AES-GCM"]
+		l := w.serve(c)
+		before := dialledNonces.used.Load()
+		var clients []*UDPSession
+		for range 5 {
+			client := w.dial(c)
+			marksOff(client)
+			server := w.join(client, l)
+			sendAcross(t, client, server, pattern(500_000, 1))
+			clients = append(clients, client)
+		}
+		grown := dialledNonces.used.Load() - before
+		if grown < 5*nonceSlotsFirst {
+			t.Errorf("%d slots are in the budget", grown)
+		}
+		for _, client := range clients {
+			client.SetLinger(0)
+			client.Close()
+		}
+		time.Sleep(time.Minute)
+		if n := dialledNonces.used.Load() - before; n != 0 {
+			t.Errorf("%d slots are still in the budget", n)
+		}
+	})
+}
+
 // BenchmarkReplayGuard measures what the guard costs each packet.
 func BenchmarkReplayGuard(b *testing.B) {
 	nonce := make([]byte, 12)

@@ -163,11 +163,11 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if s.core.addr != nil {
 		s.core.addr.left -= int32(s.overOOB() + len(data))
 	}
-	turn, sealer := s.sends.begin(), s.sealer()
+	turn, sealer, remember := s.sends.begin(), s.sealer(), s.core.ctl.marking.remembers()
 	s.mu.Unlock()
 	tx := txPool.Get().(*txScratch)
 	defer txPool.Put(tx)
-	size, err := tx.oob(s, sealer, data, local)
+	size, err := tx.oob(s, sealer, data, local, remember)
 	tx.finish()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +180,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 }
 
 // oob builds the packet of SendOOB and returns its size.
-func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip.Addr) (size int, err error) {
+func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip.Addr, remember bool) (size int, err error) {
 	head, tail := sealer.headroom(), sealer.tailroom()
 	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
 	b := tx.w.arena[tx.w.start:]
@@ -196,7 +196,7 @@ func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip
 		s.ep.wrote(0, 1, err)
 		return 0, err
 	}
-	if sealer.authenticates() {
+	if remember && sealer.authenticates() {
 		s.ep.demux.replay.sent.add(b[:head])
 	}
 	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})
