@@ -65,7 +65,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		for _, s := range rivals {
 			s.replaced()
 		}
-		return r.open(l, &key, custom, v == verdictProved)
+		return r.open(l, &key, custom, m.sharesAddress(), v == verdictProved)
 	case verdictRefused:
 		r.counters.inErrs++
 	}
@@ -79,11 +79,14 @@ func opens(s *segment) bool { return s.cmd == cmdPush && uint32(s.sn) < wndIniti
 // open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
 // that happens to it is the datagram that opened it: a program that closes it at once would otherwise leave nothing to tell
 // the peer's next one by, which would open another.
-func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool) *UDPSession {
+func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, shared, proved bool) *UDPSession {
 	d := r.ep.demux
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
 	s.accepted = true
 	s.core.ctl.accepted = true
+	if shared {
+		s.sharesAddress.Store(true) // before it is in the list of its peer's sessions
+	}
 	if !proved {
 		s.demandProof(l.opts.amplification)
 	}
@@ -104,21 +107,6 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, proved bool
 		return nil
 	}
 	return s
-}
-
-// rivals returns the sessions that a new one from the same address replaces: all, unless one side says that several
-// share the address on purpose. ok is false for a packet that may not replace them, because it does not begin a stream.
-// Called with the lock held.
-func (d *demux) rivals(peer *peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
-	if m.has[ctlHello] && m.flags&helloShared != 0 {
-		return nil, true
-	}
-	for s := d.peers.find(peer, 0); s != nil; s = s.nextOfPeer.Load() {
-		if !s.sharesAddress.Load() {
-			rivals = append(rivals, s)
-		}
-	}
-	return rivals, len(rivals) == 0 || first.sn == 0
 }
 
 // lateTS is how much older than the newest segment one that is only late can be, in milliseconds: what begins with an

@@ -104,18 +104,7 @@ func (d *demux) add(s *UDPSession) error {
 	}
 	d.sessions.add(s)
 	d.setSole()
-	first := d.peers.find(&s.peer, 0)
-	if first == nil {
-		d.peers.add(s)
-		return nil
-	}
-	next := first.nextOfPeer.Load()
-	s.prevOfPeer = first
-	s.nextOfPeer.Store(next)
-	if next != nil {
-		next.prevOfPeer = s
-	}
-	first.nextOfPeer.Store(s)
+	d.link(s)
 	return nil
 }
 
@@ -154,24 +143,6 @@ func (d *demux) left() {
 	if stop {
 		d.stop()
 	}
-}
-
-// unlink takes s out of its peer's list. A reader that looks through it without the lock may miss the rest: it guesses.
-func (d *demux) unlink(s *UDPSession) {
-	next := s.nextOfPeer.Load()
-	if next != nil {
-		next.prevOfPeer = s.prevOfPeer
-	}
-	switch {
-	case s.prevOfPeer != nil:
-		s.prevOfPeer.nextOfPeer.Store(next)
-	case next != nil:
-		d.peers.replace(s, next)
-	default:
-		d.peers.remove(s)
-	}
-	s.prevOfPeer = nil
-	s.nextOfPeer.Store(nil) // who keeps s keeps no other session
 }
 
 // unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop

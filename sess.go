@@ -24,6 +24,7 @@ type UDPSession struct {
 
 	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
 	prevOfPeer    *UDPSession                // guarded by it
+	behind        bool                       // in the part of the list that no session is replaced in; likewise
 	sharesAddress atomic.Bool                // HELLO says that several sessions share the peer's address on purpose
 	newestSeqID   atomic.Uint32              // of the newest FEC shard received
 	handedOut     atomic.Bool                // Accept has returned it

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// The sessions of one peer hang on the first of them, which is in the table of peers. In front stand those that a new
+// session from the address replaces, and perhaps some of which it is not known yet that they share it; behind stand
+// those that share it. So what a stranger's datagram costs does not grow with the sessions of its address.
+
+// link puts s into its peer's list. Called with the lock held.
+func (d *demux) link(s *UDPSession) {
+	s.behind = s.sharesAddress.Load()
+	first := d.peers.find(&s.peer, 0)
+	switch {
+	case first == nil:
+		d.peers.add(s)
+	case s.behind:
+		last := first
+		for next := last.nextOfPeer.Load(); next != nil && !next.behind; next = last.nextOfPeer.Load() {
+			last = next
+		}
+		s.linkBetween(last, last.nextOfPeer.Load())
+	default:
+		s.linkBetween(nil, first)
+		d.peers.replace(first, s)
+	}
+}
+
+// linkBetween puts s between two neighbours, either of which may be nil.
+func (s *UDPSession) linkBetween(prev, next *UDPSession) {
+	s.prevOfPeer = prev
+	s.nextOfPeer.Store(next)
+	if next != nil {
+		next.prevOfPeer = s
+	}
+	if prev != nil {
+		prev.nextOfPeer.Store(s)
+	}
+}
+
+// unlink takes s out of its peer's list. A reader that looks through it without the lock may miss the rest: it guesses.
+func (d *demux) unlink(s *UDPSession) {
+	next := s.nextOfPeer.Load()
+	if next != nil {
+		next.prevOfPeer = s.prevOfPeer
+	}
+	switch {
+	case s.prevOfPeer != nil:
+		s.prevOfPeer.nextOfPeer.Store(next)
+	case next != nil:
+		d.peers.replace(s, next)
+	default:
+		d.peers.remove(s)
+	}
+	s.prevOfPeer = nil
+	s.nextOfPeer.Store(nil) // who keeps s keeps no other session
+}
+
+// rivals returns the sessions that a new one from the same address replaces: all, unless one side says that several
+// share the address on purpose. ok is false for a packet that may not replace them, because it does not begin a stream.
+// Called with the lock held.
+func (d *demux) rivals(peer *peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
+	if m.sharesAddress() {
+		return nil, true
+	}
+	var sharing []*UDPSession
+	for s := d.peers.find(peer, 0); s != nil && !s.behind; s = s.nextOfPeer.Load() {
+		if s.sharesAddress.Load() {
+			sharing = append(sharing, s)
+		} else {
+			rivals = append(rivals, s)
+		}
+	}
+	for _, s := range sharing {
+		d.unlink(s)
+		d.link(s)
+	}
+	return rivals, len(rivals) == 0 || first.sn == 0
+}
+
+// sharesAddress reports whether a HELLO says that several sessions share the address on purpose.
+func (c *controlSet) sharesAddress() bool { return c.has[ctlHello] && c.flags&helloShared != 0 }
