@@ -63,7 +63,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	switch v := r.pass(l, &key, custom, len(rivals) > 0); v {
 	case verdictPending, verdictProved:
 		for _, s := range rivals {
-			s.replaced()
+			s.rivalled(r.now)
 		}
 		return r.open(l, &key, custom, m.sharesAddress(), v == verdictProved)
 	case verdictRefused:
@@ -149,7 +149,7 @@ func (r *reader) answerEnded(w *timeWait, segments []byte, first *segment, m *co
 	case m.has[ctlFin]:
 		answer.has[ctlFinAck], answer.finalAcked = true, m.final
 	case m.has[ctlPing]:
-		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
+		answer.has[ctlReset], answer.resetCode, answer.resetFor, answer.echo = true, resetClosed, w.peer, m.echoed()
 	case m.has[ctlHello] && m.incarnation == w.peer && asksWindow(segments):
 		// It waits for something of this session, which will not come any more.
 		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
@@ -159,6 +159,10 @@ func (r *reader) answerEnded(w *timeWait, segments []byte, first *segment, m *co
 		return
 	default:
 		return
+	}
+	if answer.has[ctlReset] && r.ep.sealer.authenticates() {
+		// It says whose session it was: see inputReset. Without a key it would be too long an answer to a stranger.
+		answer.has[ctlHello], answer.incarnation, answer.heard, answer.largest = true, w.incarnation, w.peer, largestDatagram
 	}
 	r.answerControl(&answer, una, key, custom)
 }
@@ -187,7 +191,8 @@ func (r *reader) answerUnknown(first *segment, m *controlSet, key sessionKey, cu
 	if first.cmd != cmdPush {
 		una = first.una
 	}
-	r.answerControl(&controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown}, una, key, custom)
+	answer := controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown, echo: m.echoed()}
+	r.answerControl(&answer, una, key, custom)
 }
 
 // answerStray tells somebody that there is a listener, and nothing else: it acknowledges nothing. A restarted peer whose
@@ -220,7 +225,7 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 // lay is answer for what may be sent without such a limit.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.leave()
-	tx, sealer := &r.tx, r.ep.demux.acceptSealer
+	tx, sealer := &r.tx, r.ep.demux.answerSealer(r.nonce)
 	tx.reserve(r.ep, 0)
 	start := tx.w.start
 	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)

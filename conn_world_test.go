@@ -140,7 +140,13 @@ func (w *connWorld) dialFrom(addr string, conv uint32, c Config) *UDPSession {
 
 func (w *connWorld) dialOn(conn net.PacketConn, conv uint32, c Config) *UDPSession {
 	w.t.Helper()
-	server, err := net.ResolveUDPAddr("udp", connServerAddr)
+	return w.dialOnAt(conn, connServerAddr, conv, c)
+}
+
+// dialOnAt is dialOn to another listener.
+func (w *connWorld) dialOnAt(conn net.PacketConn, to string, conv uint32, c Config) *UDPSession {
+	w.t.Helper()
+	server, err := net.ResolveUDPAddr("udp", to)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -82,6 +82,17 @@ func (c *controlSet) empty() bool {
 	return c.has == [ctlPong + 1]bool{}
 }
 
+// echoed returns what a RESET that answers c echoes.
+func (c *controlSet) echoed() uint64 {
+	switch {
+	case c.has[ctlPing]:
+		return c.ping
+	case c.has[ctlFin]:
+		return uint64(c.final)
+	}
+	return 0
+}
+
 // appendControl appends the messages of c to b.
 func appendControl(b []byte, c *controlSet) []byte {
 	le := binary.LittleEndian

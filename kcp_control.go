@@ -6,48 +6,51 @@ package kcp
 // extension is off and nothing of it is sent or heeded.
 type controlState struct {
 	incarnation uint64 // this side's, random
-	dialled     bool   // the peer is a listener, which this side has found
 	peer        uint64 // the peer's, 0 until its HELLO comes
 	stranger    uint64 // whom a dialled session has found in its peer's place
-	shared      bool   // told in HELLO: several sessions share this address on purpose
-	peerShared  bool
-	marks       bool // told in HELLO: nonces tell which side has sent a packet
-	peerMarks   bool
-	marking     marking
-	keyed       bool // every packet that comes in was authenticated by a key
+	challenge   challenge
+	pingNumber  uint64 // of the PING that waits for its PONG, 0 for none
+	pong        uint64
+	helloAt     millis // HELLO is not repeated before
+	helloSentAt millis
+	finAt       millis // the FIN is due
+	askHelloAt  millis
+
+	dialled    bool // the peer is a listener, which this side has found
+	shared     bool // told in HELLO: several sessions share this address on purpose
+	peerShared bool
+	marks      bool // told in HELLO: nonces tell which side has sent a packet
+	peerMarks  bool
+	marking    marking
+	keyed      bool // every packet that comes in was authenticated by a key
 
 	helloSent   uint8
-	helloAt     millis // not repeated before
-	helloSentAt millis
-	helloHeard  bool // a HELLO with the peer's incarnation in it has been sent
-	confirmed   bool // the peer has named this side's incarnation: it receives at its address
-	peerAsks    bool // the peer has repeated its HELLO without naming this side
-	helloWanted bool // there is something to say with it
-	accepted    bool // this side is a listener, to which addresses are proved
-	peerSure    bool // the peer needs no proof of this side's address
+	helloHeard  bool   // a HELLO with the peer's incarnation in it has been sent
+	confirmed   bool   // the peer has named this side's incarnation: it receives at its address
+	peerAsks    bool   // the peer has repeated its HELLO without naming this side
+	helloWanted bool   // there is something to say with it
+	accepted    bool   // this side is a listener, to which addresses are proved
+	peerSure    bool   // the peer needs no proof of this side's address
+	peerLargest uint16 // bytes of the largest datagram that the peer can receive, 0 if its HELLO does not say
 
-	finWanted bool // the write side is closed, at sendEnd
-	finAcked  bool
-	finAt     millis // the FIN is due
-	finSent   uint8
-
-	hasPeerFinal bool
 	peerFinal    seqNum
+	hasPeerFinal bool
+	finWanted    bool // the write side is closed, at sendEnd
+	finAcked     bool
+	finSent      uint8
 	finAckDue    bool
 
 	closing    bool  // Close was called: all that is left to do is to deliver
 	unread     bool  // data has come since
 	askedHello uint8 // how often a closing side has asked who the peer is
-	askHelloAt millis
-	answered   bool // the window has been told since the second question
+	answered   bool  // the window has been told since the second question
 
 	pingDue, pongDue bool
-	pong             uint64
 
 	resetDue  bool
-	resetCode uint16
 	resetSent bool
 	wasReset  bool // a valid RESET came in
+	resetCode uint16
 }
 
 // helloLimit bounds what a peer that does not know the extension sees of it.
@@ -162,21 +165,26 @@ func (c *core) cutShort() bool {
 	return c.peerDone() && c.readable() > 0 && c.peekSegments() == 0
 }
 
-func (c *core) inputControl(s *segment, now millis) {
+// inputControl takes in the messages of a control segment. It reports whether they can be of the peer's session: what
+// stands beside another's HELLO is not, nor is a RESET without an incarnation, which no session stands behind.
+func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
 	ctl := &c.ctl
 	if ctl.incarnation == 0 {
-		return
+		return true
 	}
 	m, ok := parseControl(s.data)
 	if !ok {
 		c.stats.badFields++
-		return
+		return true
 	}
-	if m.has[ctlHello] {
-		c.inputHello(&m, now)
+	if m.has[ctlHello] && !c.inputHello(&m, now) {
+		return false
 	}
-	if m.has[ctlReset] && c.resetValid(s, &m) {
-		ctl.wasReset = true
+	if m.has[ctlReset] {
+		c.inputReset(s, &m, now)
+		if m.resetFor == 0 {
+			return false
+		}
 	}
 	if m.has[ctlFin] {
 		c.inputFin(m.final)
@@ -188,27 +196,33 @@ func (c *core) inputControl(s *segment, now millis) {
 	if m.has[ctlPing] {
 		ctl.pongDue, ctl.pong = true, m.ping
 	}
+	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
+		ctl.pingNumber = 0
+		c.proved()
+		c.trust(now)
+	}
+	return true
 }
 
-func (c *core) inputHello(m *controlSet, now millis) {
+// inputHello reports whether the HELLO is the peer's.
+func (c *core) inputHello(m *controlSet, now millis) bool {
 	ctl := &c.ctl
-	if m.incarnation == ctl.incarnation {
-		c.stats.badFields++ // this side's own, sent back
-		return
-	}
-	if m.incarnation == 0 || ctl.known() && m.incarnation != ctl.peer {
+	switch {
+	case m.incarnation == 0,
+		m.incarnation == ctl.incarnation,                                          // this side's own, sent back
+		ctl.dialled && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // a session before this one is meant
 		c.stats.badFields++
-		if ctl.dialled && m.incarnation != 0 {
-			// The listener has another session under this name, because it was restarted or this side's address has
-			// changed on the way: that session has no beginning, and this one no end.
-			ctl.stranger = m.incarnation
-			ctl.resetDue, ctl.resetCode = true, resetUnknown
+		return false
+	case ctl.known() && m.incarnation != ctl.peer:
+		c.stats.badFields++
+		if ctl.dialled {
+			c.suspect(m.incarnation, now)
 		}
-		return
+		return false
 	}
 	first := !ctl.known()
 	if first {
-		ctl.peer = m.incarnation
+		ctl.peer, ctl.peerLargest = m.incarnation, m.largest
 		ctl.peerShared = m.flags&helloShared != 0
 		ctl.peerMarks = m.flags&helloMarks != 0 && ctl.marks
 		ctl.peerAsks = true
@@ -220,18 +234,27 @@ func (c *core) inputHello(m *controlSet, now millis) {
 	} else {
 		ctl.peerAsks = true
 	}
+	return true
 }
 
-// resetValid applies docs/protocol.md's rule: una within what is in flight, and the right incarnation, or none if a key
-// vouches for the packet.
-func (c *core) resetValid(s *segment, m *controlSet) bool {
-	inWindow := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una)
-	right := m.resetFor == c.ctl.incarnation || m.resetFor == 0 && c.ctl.keyed
-	if !inWindow || !right {
+// inputReset applies docs/protocol.md's rules. A RESET answers something that was sent: it has an una within what is in
+// flight, or the number of a PING or a FIN. What has the right incarnation ends the session. With a key that is so only
+// beside the peer's HELLO, if the peer is one that adds it: another listener with the key, to which an observer has
+// passed the session's packets, knows the incarnation too.
+func (c *core) inputReset(s *segment, m *controlSet, now millis) {
+	ctl := &c.ctl
+	answers := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una) || m.echo != 0 &&
+		(m.echo == ctl.pingNumber || ctl.finSent > 0 && m.echo == uint64(c.sendEnd))
+	switch {
+	case answers && m.resetFor == ctl.incarnation && (!ctl.keyed || ctl.peerLargest == 0 || m.has[ctlHello]):
+		ctl.wasReset = true
+	case answers && m.resetFor == ctl.incarnation,
+		// Without an echo the first version of RESET answers PING and FIN by an una of this side's.
+		(answers || s.una == c.rcvNxt) && m.resetFor == 0 && ctl.keyed:
+		c.suspect(0, now)
+	default:
 		c.stats.badFields++
-		return false
 	}
-	return true
 }
 
 // inputFin notes the end of the peer's stream. One that lies below what has been received, beyond what could have
@@ -267,14 +290,16 @@ func (f *flusher) control() bool {
 	}
 	if ctl.known() {
 		m.has[ctlFinAck], m.finalAcked = ctl.finAckDue, ctl.peerFinal
-		m.has[ctlPing], m.ping = ctl.pingDue, uint64(f.now)
+		m.has[ctlPing], m.ping = ctl.pingDue, ctl.pingNumber
 		m.has[ctlPong], m.pong = ctl.pongDue, ctl.pong
 	}
 	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue && ctl.known(), ctl.resetCode, ctl.peer
-	if ctl.stranger != 0 {
+	if ctl.challenge.state == peerGone && ctl.stranger != 0 {
 		m.resetFor, f.hdr.una = ctl.stranger, 0 // nothing of it was acknowledged
 	}
-	if (sending || !m.empty()) && c.helloDue(f.now, m.has[ctlFin]) {
+	// A RESET and a question about the session say whose it is.
+	named := m.has[ctlReset] && ctl.keyed || m.has[ctlPing] && c.suspicious()
+	if named || (sending || !m.empty()) && c.helloDue(f.now, m.has[ctlFin]) {
 		c.sayHello(&m)
 	}
 	if m.empty() {

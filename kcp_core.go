@@ -39,10 +39,10 @@ type core struct {
 	ridesEnd   millis
 	probeAt    millis // next window probe, never if none is due
 	probeWait  millis
-	askWindow  bool
-	connecting bool   // asks for the window until the peer answers at all
-	connectAt  millis // when it asks next
+	connectAt  millis // when the window is asked for next
+	connecting bool   // until the peer answers at all
 	connects   uint8
+	askWindow  bool
 	tellWindow bool
 	tells      uint8  // how often a window that has opened again is still to be told
 	wasFull    bool   // the peer has been told a window of 0
@@ -88,8 +88,9 @@ type core struct {
 	logMask   KCPLogType
 	filling   bool // a Write copies into fill without the lock
 
-	cache *bufferCache // of whoever holds the lock, if it has one
-	logs  []logRecord  // waits for the owner to report it outside its lock
+	draw  func() uint64 // gives unguessable numbers
+	cache *bufferCache  // of whoever holds the lock, if it has one
+	logs  []logRecord   // waits for the owner to report it outside its lock
 }
 
 // ackItem is one PUSH to acknowledge.
@@ -135,6 +136,7 @@ const (
 // init sets a new state machine to the defaults of deployed peers.
 func (c *core) init(conv uint32, now millis) {
 	c.conv = conv
+	c.draw = drawNothing
 	c.mtu, c.mss = mtuDefault, mtuDefault-segmentHeaderSize
 	c.interval, c.minRTO = intervalDefault, rtoMin
 	c.sndWnd, c.rmtWnd, c.rcvWnd, c.rcvMost = wndInitial, wndInitial, wndInitial, wndInitial
@@ -146,6 +148,9 @@ func (c *core) init(conv uint32, now millis) {
 	c.ctl.init()
 	c.life.init(now)
 }
+
+// drawNothing is the source of numbers of a state machine whose owner has not given it one: nobody is hostile to it.
+func drawNothing() uint64 { return 1 }
 
 // setMTU changes the packet size and re-cuts what is queued but not yet sent; what is in flight stays as it is, for
 // its sequence numbers are taken. It reports false, and changes nothing, if no data would fit.

@@ -71,6 +71,7 @@ type inputState struct {
 	wnd      uint16 // the window that came with it
 	wndTS    uint32
 	hasWnd   bool
+	alive    bool // the peer's session can have sent it
 	clocked  bool // wndTS is the peer's clock
 	acked    uint32
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
@@ -78,6 +79,13 @@ type inputState struct {
 }
 
 func (c *core) inputSegment(s *segment, in *inputState, now millis) {
+	if c.logMask&logInputAll != 0 {
+		c.note(inputLog[s.cmd-cmdPush], s, len(s.data))
+	}
+	if isControl(s) && !c.inputControl(s, now) {
+		return
+	}
+	in.alive = in.alive || c.canBeLife(s.una)
 	switch {
 	case c.sendNxt.before(s.una):
 		c.stats.badFields++
@@ -88,9 +96,6 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		if c.bearsClock(s) {
 			in.wndTS, in.clocked = s.ts, true
 		}
-	}
-	if c.logMask&logInputAll != 0 {
-		c.note(inputLog[s.cmd-cmdPush], s, len(s.data))
 	}
 	switch s.cmd {
 	case cmdAck:
@@ -111,14 +116,19 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		c.ctl.helloAt = min(c.ctl.helloAt, now)
 		c.ctl.helloWanted = c.ctl.helloWanted || c.ctl.accepted && c.addr == nil
 	case cmdWins:
-		if isControl(s) {
-			c.inputControl(s, now)
-		} else {
+		if !isControl(s) {
 			c.heardWindow()
 		}
 		// The first answer may come without a HELLO because one was sent shortly before.
 		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 1
 	}
+}
+
+// canBeLife reports whether a segment with that una can be of the peer's session, whose una never goes back. An answer that
+// no session stands behind, a stray WINS above all, begins at 0. sendUna is no measure: it passes the una of a peer whose
+// receive queue is full, as that acknowledges segments which have to wait.
+func (c *core) canBeLife(una seqNum) bool {
+	return !c.sendNxt.before(una) && (!c.hasWnd || !una.before(c.wndUna))
 }
 
 // queuedOutstanding returns the segments sent and not acknowledged, lost ones included.
@@ -152,8 +162,13 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()
 	}
-	// A peer whose window is closed may be unable to take what is in flight: any word of it counts.
-	c.life.heard(now, in.acked > 0 || closed || c.rmtWnd == 0, c.sendUna != c.sendNxt)
+	if in.alive || in.acked > 0 {
+		// A peer whose window is closed may be unable to take what is in flight: any word of it counts.
+		c.life.heard(now, in.acked > 0 || closed || c.rmtWnd == 0, c.sendUna != c.sendNxt)
+		if !c.ctl.known() {
+			c.trust(now)
+		}
+	}
 	c.updateProbe(now)
 }
 

@@ -9,7 +9,7 @@ type liveness struct {
 	keepAlive   millis
 	idleTimeout millis
 
-	heardAt    millis // the last valid datagram from the peer
+	heardAt    millis // the last datagram from the peer's session
 	expectedAt millis // since when the peer has owed an answer
 	askedAt    millis // the last keepalive probe
 	asking     bool   // a probe is unanswered
@@ -20,7 +20,7 @@ func (l *liveness) init(now millis) { l.heardAt, l.expectedAt, l.askedAt = now, 
 // expect begins a wait for the peer.
 func (l *liveness) expect(now millis) { l.expectedAt = now }
 
-// heard notes a valid datagram. While data is in flight only its acknowledgement counts as an answer.
+// heard notes a datagram that the peer's session has sent. While data is in flight only its acknowledgement counts as an answer.
 func (l *liveness) heard(now millis, progress, inFlight bool) {
 	l.heardAt = now
 	l.asking = false
@@ -57,7 +57,7 @@ func (c *core) idleAt() millis {
 
 // lifeEvent returns when one of the rules next asks for something.
 func (c *core) lifeEvent() millis {
-	at := min(c.deadAt(), c.idleAt())
+	at := min(c.deadAt(), c.idleAt(), c.challengeEvent())
 	if c.life.keepAlive > 0 && c.spoken() {
 		at = min(at, max(c.life.heardAt, c.life.askedAt)+c.life.keepAlive)
 	}
@@ -87,13 +87,14 @@ func (c *core) connectTick(now millis) {
 // lifeTick asks a silent peer whether it is there, with a PING where that is understood and with a WASK otherwise.
 func (c *core) lifeTick(now millis) {
 	l := &c.life
+	c.challengeTick(now)
 	if l.keepAlive == 0 || !c.spoken() || now < max(l.heardAt, l.askedAt)+l.keepAlive {
 		return
 	}
 	c.ask(now)
 	l.askedAt = now
 	if c.ctl.known() {
-		c.ctl.pingDue = true
+		c.ping()
 	} else {
 		c.askWindow = true
 	}

@@ -154,10 +154,11 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"none":        sealed(NewNoneBlockCrypt(nil)),
 		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
 
-		"hello":      controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 0xC11E, largest: largestDatagram}, 128, 0),
-		"fin-finack": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true}, final: 9, finalAcked: 4}, 128, 4),
-		"reset":      controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetClosed, resetFor: 0xC11E}, 32, 5),
-		"ping":       controlSegment(controlSet{has: [ctlPong + 1]bool{ctlPing: true}, ping: 7}, 128, 4),
+		"hello":         controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 0xC11E, largest: largestDatagram}, 128, 0),
+		"fin-finack":    controlSegment(controlSet{has: [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true}, final: 9, finalAcked: 4}, 128, 4),
+		"reset":         controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetClosed, resetFor: 0xC11E}, 32, 5),
+		"ping":          controlSegment(controlSet{has: [ctlPong + 1]bool{ctlPing: true}, ping: 0x1b7e4d9c2a6f8053}, 128, 4),
+		"reset-unknown": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown, echo: 0x1b7e4d9c2a6f8053}, 32, 4),
 	}
 	for i, name := range []string{"fec-first", "fec-second", "fec-parity"} {
 		want[name] = exampleFEC(t)[i]

@@ -363,6 +363,9 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 			r.counters.inErrs++
 			r.answerStray(r.key, custom)
 			return nil
+		case originStranger:
+			r.counters.inErrs++
+			return nil
 		}
 		if r.stale {
 			r.counters.inErrs++

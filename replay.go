@@ -226,6 +226,15 @@ func (s *controlState) chooseMarks(marked bool) {
 	}
 }
 
+// answerSealer returns what seals an answer that no session stands behind to a packet with that nonce: it bears the mark
+// that the packet does not, or its receiver would take it for its own.
+func (d *demux) answerSealer(nonce []byte) *sealer {
+	if d.acceptSealer.marks && len(nonce) > 0 && nonce[0]&nonceAccepted != 0 {
+		return d.sealer
+	}
+	return d.acceptSealer
+}
+
 // sealer returns what seals the session's packets. The lock is held.
 func (s *UDPSession) sealer() *sealer {
 	if s.accepted || s.core.ctl.marking == markUpper {

@@ -94,6 +94,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 	}
 	s.core.init(conv, s.now())
 	s.core.tsOrigin = uint32(randomUint64())
+	s.core.draw = drawNumber
 	s.core.ctl.incarnation = randomUint64() | 1
 	s.core.ctl.keyed, s.core.ctl.marks = ep.sealer.authenticates(), ep.sealer.marks
 	s.core.stream, s.core.writeDelay, s.core.ackNoDelay = o.stream, o.writeDelay, o.ackNoDelay
@@ -199,7 +200,7 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	}
 	s.giveUpClosing(now)
 	switch {
-	case c.ctl.wasReset, c.ctl.stranger != 0 && c.ctl.resetSent:
+	case c.ctl.wasReset, c.gone():
 		s.fail(errReset)
 	case now >= c.deadAt():
 		s.fail(errPeerDead)

@@ -298,7 +298,7 @@ func (f *sessFuzz) recover() {
 	f.host.demux.memory.most = memoryDefault // others have given back what there was too little of
 	for ; f.now() < end; f.run(50 * time.Millisecond) {
 		if s.ended {
-			if (!c.ctl.wasReset || !f.reset) && c.ctl.stranger == 0 || !errors.Is(s.readErr, errReset) {
+			if (!c.ctl.wasReset || !f.reset) && !c.gone() || !errors.Is(s.readErr, errReset) {
 				f.t.Fatalf("ended without a reset: %v", s.readErr)
 			}
 			return

@@ -74,6 +74,7 @@ type origin uint8
 const (
 	originPeer      origin = iota
 	originRestarted        // the peer's that was started anew: it says so
+	originStranger         // a dialled session's, of another incarnation of the peer
 	originStray            // it looks like a restarted peer's, whose word of it was lost
 )
 
@@ -94,6 +95,10 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 	}
 	switch m := findControl(p.segments); {
 	case m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer:
+		if c.ctl.dialled {
+			c.suspect(0, now)
+			return originStranger
+		}
 		return originRestarted
 	case c.newestAt >= 0 && !clockFits(first.ts, c.newestTS, now-c.newestAt):
 		return originStray
@@ -123,4 +128,21 @@ func (s *UDPSession) replaced() {
 	}
 	s.mu.Unlock()
 	s.finish()
+}
+
+// rivalled is called when another session has opened from the peer's address. A peer that was restarted has left this one
+// behind. But where a key vouches for packets, and nothing else has proved the address, an observer may have sent one again
+// that another listener has seen, or the one before a restart: the peer is asked, and without an answer the session ends.
+func (s *UDPSession) rivalled(now millis) {
+	if !s.core.ctl.keyed {
+		s.replaced()
+		return
+	}
+	s.mu.Lock()
+	if !s.ended {
+		s.core.suspect(0, now)
+		s.core.suspect(0, now) // the newcomer is there
+		s.arm(now)
+	}
+	s.mu.Unlock()
 }

@@ -235,7 +235,7 @@ func restartLost(t *testing.T, s *UDPSession, c Config) {
 	}
 	d := time.Since(began)
 	switch {
-	case c.BlockCrypt != nil && errors.Is(err, connReset) && d < 50*time.Millisecond:
+	case c.BlockCrypt != nil && errors.Is(err, connReset) && d < 650*time.Millisecond: // 3 RTO and a round trip
 	case c.BlockCrypt == nil && errors.Is(err, syscall.ETIMEDOUT) && d < 31*time.Second:
 	case c.BlockCrypt == nil && errors.Is(err, connReset) && d < 31*time.Second:
 	default:

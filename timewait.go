@@ -7,14 +7,15 @@ import "time"
 // timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
 // answered, and data gets a RESET (docs/protocol.md section 4).
 type timeWait struct {
-	worth    bool // anything was received: there may be more to come
-	peer     uint64
-	rcvNxt   seqNum
-	newestTS uint32
-	newestAt millis
-	born     millis
-	until    millis
-	queuedAt millis // the time it stands at in the sweep order
+	worth       bool // anything was received: there may be more to come
+	peer        uint64
+	incarnation uint64 // the session's own
+	rcvNxt      seqNum
+	newestTS    uint32
+	newestAt    millis
+	born        millis
+	until       millis
+	queuedAt    millis // the time it stands at in the sweep order
 }
 
 const (
@@ -111,11 +112,12 @@ func (w *timeWaits) runTimed(now int64, _ *txScratch) {
 func (s *UDPSession) timeWaitRecord() timeWait {
 	c := &s.core
 	return timeWait{
-		worth:    c.stats.segsIn > 0,
-		peer:     c.ctl.peer,
-		rcvNxt:   c.rcvNxt,
-		newestTS: c.newestTS,
-		newestAt: c.newestAt,
-		born:     s.now(),
+		worth:       c.stats.segsIn > 0,
+		peer:        c.ctl.peer,
+		incarnation: c.ctl.incarnation,
+		rcvNxt:      c.rcvNxt,
+		newestTS:    c.newestTS,
+		newestAt:    c.newestAt,
+		born:        s.now(),
 	}
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// challenge settles the suspicion that the peer's session is gone. A RESET without an incarnation and a HELLO of another
+// one are authentic at best: an observer can have them made by sending a copy of a packet from another address, or to
+// another listener with the same key, and pass them on. So the peer is asked by a PING with a fresh number before the
+// session ends (RFC 5961 section 3 calls that a challenge ACK). A peer that does not know PING is asked for its window.
+type challenge struct {
+	at    millis // of the next question or the verdict; without a suspicion the earliest time for one
+	state challengeState
+	asked uint8 // questions so far
+}
+
+type challengeState uint8
+
+const (
+	peerTrusted   challengeState = iota
+	peerSuspected                // something says that the session is gone at the peer
+	peerDenied                   // and something has said so again since the peer was asked
+	peerGone                     // the peer did not answer: the session ends
+)
+
+// challengeQuestions is how many questions the peer is asked, two in each RTO. At a loss of 20 % each way all of them
+// fail in one case of 460.
+const challengeQuestions = 6
+
+// suspect takes note of a word that the session is gone at the peer. stranger is the incarnation found in its place, 0 if
+// there is none.
+func (c *core) suspect(stranger uint64, now millis) {
+	ch := &c.ctl.challenge
+	switch {
+	case ch.state == peerSuspected:
+		ch.state = peerDenied
+	case ch.state != peerTrusted:
+	case now < ch.at || c.ctl.closing && !c.ctl.known():
+		// One suspicion an RTO bounds what somebody who repeats such a word can cost. A closing session asks no old peer,
+		// which might open a session for the question.
+		return
+	default:
+		c.ctl.pingNumber = 0 // a fresh one
+		*ch = challenge{state: peerSuspected}
+		c.question(now)
+	}
+	c.ctl.stranger = stranger
+}
+
+// question asks the peer whether it still has the session.
+func (c *core) question(now millis) {
+	ch := &c.ctl.challenge
+	ch.asked++
+	ch.at = now + (c.rto()+1)/2
+	if c.ctl.known() {
+		c.ping()
+	} else {
+		c.askWindow = true
+	}
+}
+
+// ping asks for a PONG with an unguessable number.
+func (c *core) ping() {
+	ctl := &c.ctl
+	for ctl.pingNumber == 0 {
+		ctl.pingNumber = c.draw()
+	}
+	ctl.pingDue = true
+}
+
+// trust ends a suspicion: the peer has the session.
+func (c *core) trust(now millis) {
+	if ch := &c.ctl.challenge; ch.state == peerSuspected || ch.state == peerDenied {
+		*ch = challenge{at: now + c.rto()}
+		c.ctl.stranger = 0
+	}
+}
+
+// suspicious reports whether the peer has been asked whether it still has the session.
+func (c *core) suspicious() bool {
+	ch := &c.ctl.challenge
+	return ch.state == peerSuspected || ch.state == peerDenied
+}
+
+// challengeEvent returns when challengeTick has something to do.
+func (c *core) challengeEvent() millis {
+	if !c.suspicious() {
+		return never
+	}
+	return c.ctl.challenge.at
+}
+
+// challengeTick repeats the question, or gives the verdict after 3 RTO without an answer. The session ends only if the
+// word has come again meanwhile: total silence is an outage, for which the dead timeout is there.
+func (c *core) challengeTick(now millis) {
+	ctl := &c.ctl
+	switch ch := &ctl.challenge; {
+	case now < c.challengeEvent():
+	case ch.asked < challengeQuestions:
+		c.question(now)
+	case ch.state == peerSuspected:
+		c.trust(now)
+	default:
+		ch.state = peerGone
+		if ctl.stranger != 0 {
+			// The listener has another session under this name, because it was restarted or this side's address has changed on
+			// the way: that session has no beginning, and this one no end.
+			ctl.resetDue, ctl.resetCode = true, resetUnknown
+		}
+	}
+}
+
+// gone reports whether the peer has no session any more, and all that is to be said about that has been said.
+func (c *core) gone() bool {
+	return c.ctl.challenge.state == peerGone && (c.ctl.stranger == 0 || c.ctl.resetSent)
+}
