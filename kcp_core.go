@@ -30,8 +30,9 @@ type core struct {
 	wndTS      uint32
 	hasWnd     bool
 	hasWndTS   bool
-	inFlight   uint32 // sent, neither acknowledged nor found lost
 	lastFrg    uint8  // frg of the newest segment sent for the first time
+	inFlight   uint32 // sent, neither acknowledged nor found lost
+	toldWnd    uint32 // the window in the newest segment sent
 	order      uint64 // transmissions made
 	delivered  uint64 // the highest transmission number acknowledged
 	topOrders  []uint64
@@ -46,7 +47,6 @@ type core struct {
 	tellWindow bool
 	tells      uint8  // how often a window that has opened again is still to be told
 	wasFull    bool   // the peer has been told a window of 0
-	toldWnd    uint32 // the window in the newest segment sent
 	tellAt     millis // when it is told again, never if that is not due
 	rtt        rttEstimator
 	cc         congestion

@@ -40,14 +40,14 @@ type UDPSession struct {
 	mtu   int           // of the UDP payload
 	calls *blockedCalls // nil until a call has waited or a deadline was set
 
-	reading    bool        // a Read copies out, others wait
-	writing    bool        // a Write is under way, others wait
 	partial    recvSegment // the last segment read
 	partialOff int         // what of it has been read
 	msgLeft    uint32      // segments of the message being read that are still queued
 	readErr    error       // what Read reports behind the data, once the session has failed
 	writeErr   error
 
+	reading    bool // a Read copies out, others wait
+	writing    bool // a Write is under way, others wait
 	closed     bool // Close was called
 	readClosed bool // CloseRead was called, or Close
 	ended      bool // off the network; the failure is in readErr
