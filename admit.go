@@ -43,14 +43,15 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	}
 	rivals, ok := d.rivals(&key.peer, &first, &m)
 	d.mu.Unlock()
-	if l == nil || !opens(&first) || !ok {
+	opening := opens(&first) || knocks(&first, &m)
+	if l == nil || !opening || !ok {
 		if l != nil && first.cmd == cmdWask {
 			// Somebody who waits for a listener to be there. No session opens for it.
 			r.answerStray(key, custom)
 			return nil
 		}
 		r.counters.inErrs++
-		if !opens(&first) {
+		if !opening {
 			r.answerUnknown(&first, &m, key, custom)
 		}
 		return nil
@@ -66,8 +67,11 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 			s.rivalled(r.now)
 		}
 		return r.open(l, &key, custom, m.sharesAddress(), v == verdictProved)
-	case verdictRefused:
+	case verdictRefused, verdictCrowded:
 		r.counters.inErrs++
+		if knocks(&first, &m) || v == verdictRefused {
+			r.refuse(&m, key, custom)
+		}
 	}
 	return nil
 }
@@ -75,6 +79,21 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 // opens reports whether a segment begins a session. Who begins one has received nothing of it yet: an una says that this
 // one has another end somewhere.
 func opens(s *segment) bool { return s.cmd == cmdPush && uint32(s.sn) < wndInitial && s.una == 0 }
+
+// knocks reports whether a WASK opens a session: the peer says so, for it waits for that before it has data.
+func knocks(s *segment, m *controlSet) bool {
+	return s.cmd == cmdWask && s.sn == 0 && s.una == 0 && m.has[ctlHello] && m.incarnation != 0 && m.flags&helloOpens != 0
+}
+
+// refuse tells a newcomer that there is no room for it, if it knows the extension. That is shorter than what it has sent.
+func (r *reader) refuse(m *controlSet, key sessionKey, custom net.Addr) {
+	if !m.has[ctlHello] || m.incarnation == 0 {
+		return
+	}
+	answer := controlSet{resetCode: resetRefused, resetFor: m.incarnation}
+	answer.has[ctlReset] = true
+	r.answerControl(&answer, 0, key, custom)
+}
 
 // open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
 // that happens to it is the datagram that opened it: a program that closes it at once would otherwise leave nothing to tell
@@ -116,7 +135,7 @@ const lateTS = 10000
 // yields reports whether a time-wait record makes way for the datagram: a restarted peer has another incarnation, or,
 // being an old one, begins a stream with a clock that has begun anew.
 func (w *timeWait) yields(first *segment, m *controlSet) bool {
-	if first.cmd != cmdPush {
+	if first.cmd != cmdPush && !knocks(first, m) {
 		return false
 	}
 	if m.has[ctlHello] && w.peer != 0 {

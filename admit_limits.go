@@ -51,6 +51,7 @@ type verdict uint8
 
 const (
 	verdictRefused   verdict = iota
+	verdictCrowded           // too many wait for Accept; it may try again
 	verdictChallenge         // it has to prove itself first
 	verdictPending           // it gets in, and is to prove itself
 	verdictProved
@@ -194,7 +195,7 @@ func (r *reader) pass(l *Listener, key *sessionKey, custom net.Addr, rivals bool
 	d := r.ep.demux
 	full, crowded := l.room()
 	if full {
-		return verdictRefused
+		return verdictCrowded
 	}
 	strict := crowded || rivals && !r.ep.sealer.authenticates()
 	d.mu.Lock()

@@ -70,8 +70,8 @@ type Config struct {
 	// IdleTimeout ends a session that has heard nothing for that long. Default 0: off.
 	IdleTimeout time.Duration
 
-	// WaitPeer makes Dial and Client wait until the peer has answered or, for Dial, its context ends. By default they
-	// send nothing and return at once.
+	// WaitPeer makes Dial and Client wait until the peer has opened the session, so that its Accept returns, or refused,
+	// which is an error, or, for Dial, the context ends. By default they send nothing and return at once.
 	WaitPeer bool
 
 	// AcceptBacklog is how many new sessions wait for Accept; beyond it they are refused. Default 128.

@@ -53,12 +53,15 @@ const helloMarks = 1 << 1
 // helloProved is bit 5: the peer's address is proved, it need not go on about it.
 const helloProved = 1 << 5
 
+// helloOpens is bit 6: the WASK in front opens the session.
+const helloOpens = 1 << 6
+
 // Reset codes, told for diagnosis only.
 const (
 	resetAborted  = 1 // closed with a linger time of zero, or the linger time ended
 	resetClosed   = 2 // data for a session that nobody reads any more
 	resetProtocol = 3 // a FIN that moved
-	resetRefused  = 4 // never accepted
+	resetRefused  = 4 // there is no room for the session
 	resetUnknown  = 5 // no such session
 )
 

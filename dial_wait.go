@@ -4,8 +4,8 @@ package kcp
 
 import "context"
 
-// awaitPeer waits, if the options ask for it, until the peer has answered anything, and closes the session if it does
-// not in time.
+// awaitPeer waits, if the options ask for it, until the peer has opened the session, and closes the session if it does not
+// in time, or refuses. What a listener sends to have the address proved first is no answer.
 func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	if !o.waitPeer {
 		return nil
@@ -21,11 +21,11 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	s.mu.Unlock()
 	s.flushNow()
 	s.mu.Lock()
-	for s.core.stats.segsIn == 0 && s.readErr == nil && ctx.Err() == nil {
+	for !s.core.ctl.met && s.readErr == nil && ctx.Err() == nil {
 		s.wait(&s.blocked().readers)
 	}
 	err := s.readErr
-	if err == nil && s.core.stats.segsIn == 0 {
+	if err == nil && !s.core.ctl.met {
 		err = ctx.Err()
 	}
 	s.core.connecting = false

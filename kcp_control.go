@@ -30,6 +30,7 @@ type controlState struct {
 	peerAsks    bool   // the peer has repeated its HELLO without naming this side
 	helloWanted bool   // there is something to say with it
 	accepted    bool   // this side is a listener, to which addresses are proved
+	met         bool   // the peer has answered: with its window, a HELLO or data
 	peerSure    bool   // the peer needs no proof of this side's address
 	peerLargest uint16 // bytes of the largest datagram that the peer can receive, 0 if its HELLO does not say
 
@@ -221,6 +222,7 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 		return false
 	}
 	first := !ctl.known()
+	ctl.met = true
 	if first {
 		ctl.peer, ctl.peerLargest = m.incarnation, m.largest
 		ctl.peerShared = m.flags&helloShared != 0
@@ -343,6 +345,9 @@ func (c *core) sayHello(m *controlSet) {
 	if s.marks {
 		m.flags |= helloMarks
 	}
+	if c.connecting {
+		m.flags |= helloOpens
+	}
 	if s.accepted && c.addr == nil {
 		m.flags |= helloProved
 	}
@@ -352,6 +357,9 @@ func (c *core) sayHello(m *controlSet) {
 func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
 	if !ctl.known() {
+		if c.connecting && !ctl.met {
+			return true // it opens the session
+		}
 		return ctl.helloSent < helloLimit && now >= ctl.helloAt && (ctl.helloSent < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.askedHello > 0)
 	}
 	// A peer that still asks is answered, however soon: it asks once an RTO of its own. One that has not named this

@@ -39,7 +39,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return s, nil
 }
 
-// AcceptKCP waits for the next session, which exists once its first data has arrived. After Close the error matches
+// AcceptKCP waits for the next session, which exists once its first data, or a peer that waits for it (Config.WaitPeer), has arrived. After Close the error matches
 // net.ErrClosed, after the deadline os.ErrDeadlineExceeded.
 func (l *Listener) AcceptKCP() (*UDPSession, error) {
 	l.mu.Lock()

@@ -245,8 +245,11 @@ func (s *UDPSession) sealer() *sealer {
 
 // couldOpen reports whether segments begin like those that open a session.
 func couldOpen(segments []byte) bool {
-	return len(segments) >= segmentHeaderSize && segments[4] == cmdPush &&
-		binary.LittleEndian.Uint32(segments[12:]) < wndInitial && binary.LittleEndian.Uint32(segments[16:]) == 0
+	if len(segments) < segmentHeaderSize || binary.LittleEndian.Uint32(segments[16:]) != 0 {
+		return false
+	}
+	sn := binary.LittleEndian.Uint32(segments[segmentSNOffset:])
+	return segments[4] == cmdPush && sn < wndInitial || segments[4] == cmdWask && sn == 0
 }
 
 // replayed looks at a packet that a key vouches for. It reports whether it is to be dropped, and notes whether it could

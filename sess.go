@@ -20,11 +20,11 @@ type UDPSession struct {
 	peerHash    uint32
 	accepted    bool // made by a listener
 	guest       bool // dialled over a Transport
+	behind      bool // in the part of its peer's list in which no session is replaced; guarded by the demux's lock
 	exactSource bool // datagrams come from the address that was dialled; used by the reader
 
 	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
 	prevOfPeer    *UDPSession                // guarded by it
-	behind        bool                       // in the part of the list that no session is replaced in; likewise
 	sharesAddress atomic.Bool                // HELLO says that several sessions share the peer's address on purpose
 	newestSeqID   atomic.Uint32              // of the newest FEC shard received
 	handedOut     atomic.Bool                // Accept has returned it

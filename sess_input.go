@@ -89,7 +89,12 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 		return originPeer // of all commands: others look no further
 	}
 	var first segment
-	if _, status := parseSegment(p.segments, &first); status != parseOK || first.cmd != cmdPush ||
+	if _, status := parseSegment(p.segments, &first); status == parseOK && first.cmd == cmdWask {
+		if m := findControl(p.segments); knocks(&first, &m) && m.incarnation != c.ctl.peer {
+			return originRestarted
+		}
+		return originPeer
+	} else if status != parseOK || first.cmd != cmdPush ||
 		first.sn >= wndInitial && !first.sn.before(c.rcvNxt) || c.isProbe(&first) {
 		return originPeer
 	}

@@ -43,6 +43,7 @@ func (c *core) proofDone() { c.duty, c.ctl.peerSure = nil, true }
 
 // owesProof notes a PUSH that is to be acknowledged.
 func (c *core) owesProof(s *segment, now millis) {
+	c.ctl.met = c.ctl.met || !c.isProbe(s)
 	if d := c.proofOwed(); d != nil {
 		if !s.sn.before(c.rcvNxt) {
 			d.tries = 0
@@ -68,6 +69,7 @@ func (c *core) heardOfProof(proved, first bool, now millis) {
 
 // heardWindow notes a WINS: the answer to a question, behind the proof that went along with it.
 func (c *core) heardWindow() {
+	c.ctl.met = true
 	if c.duty != nil && c.duty.tries > 0 {
 		c.proofDone()
 	}
@@ -83,7 +85,7 @@ func (c *core) heardOfData() {
 
 // proofEvent returns when the peer is asked next. A stream that has come to its end waits for nothing.
 func (c *core) proofEvent() millis {
-	if c.duty == nil || c.ctl.closing || c.peerDone() {
+	if c.duty == nil || c.connecting || c.ctl.closing || c.peerDone() {
 		return never
 	}
 	return c.duty.at
@@ -126,7 +128,7 @@ func (c *core) proofWait(tries uint8) millis {
 // askNumber is the sn of a WASK, which nobody looks at but a deployed listener: for a sn of 0 it would open a session
 // where it has closed the one that is asked after.
 func (c *core) askNumber() seqNum {
-	if !c.ctl.known() && (c.duty != nil || c.suspicious()) {
+	if !c.ctl.known() && !c.connecting && (c.duty != nil || c.suspicious()) {
 		return ^seqNum(0)
 	}
 	return 0
