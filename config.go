@@ -74,7 +74,7 @@ type Config struct {
 	// which is an error, or, for Dial, the context ends. By default they send nothing and return at once.
 	WaitPeer bool
 
-	// AcceptBacklog is how many new sessions wait for Accept; beyond it they are refused. Default 128.
+	// AcceptBacklog is how many new sessions wait for Accept; beyond it they try again. Default 2048.
 	AcceptBacklog int
 
 	// MaxSessions is how many sessions may be on the sockets of a listener; newcomers beyond it are refused. Default
@@ -122,8 +122,9 @@ type Config struct {
 }
 
 const (
-	windowDefault      = 512
-	backlogDefault     = 128
+	windowDefault = 512
+	// backlogDefault lets a thousand clients begin at once, also where no Config raises it.
+	backlogDefault     = 2048
 	socketsMax         = 256
 	deadTimeoutDefault = 30 * time.Second
 )

@@ -323,9 +323,18 @@ func (c *core) backoff(level uint8) millis {
 	case c.ctl.closing:
 		return c.shortBackoff(level)
 	case c.ctl.dialled && c.sendUna == 0 && c.rcvNxt == 0:
-		return backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay)
+		return c.openJitter(backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay), level)
 	}
 	return backoff(c.rto(), level, c.noDelay)
+}
+
+// openJitter lengthens a wait by up to a quarter, so that many that have begun at once do not all come again at once. The
+// first wait stays as it is.
+func (c *core) openJitter(wait millis, level uint8) millis {
+	if level == 0 {
+		return wait
+	}
+	return wait + wait*millis(c.tsOrigin>>(level&15)&0xFF)/1024
 }
 
 // detectTimeouts finds the segments lost by time.
