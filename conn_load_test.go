@@ -127,22 +127,41 @@ func TestLargeWindowTakesAWriteThatNobodyReads(t *testing.T) {
 	})
 }
 
-func TestWriteLimit(t *testing.T) {
+func TestWriteRoom(t *testing.T) {
+	const mss, all, noRoom = 1376, writeMost/1376 + 1, 1 << 20
 	for name, tt := range map[string]struct {
 		window, peer, inFlight, limit uint32
+		waiting, size                 uint32 // segments besides, and the size of each
 		least                         int64
-		want                          uint32
+		room                          uint32
+		free, share                   uint32
 	}{
-		"small window":              {window: 512, peer: 4000, inFlight: 100, limit: 2000, least: 1e6, want: 512},
-		"short path":                {window: 8192, peer: 4000, inFlight: 100, limit: 2000, least: 1e6, want: 4000},
-		"short path, little flight": {window: 8192, peer: 4000, inFlight: 100, limit: 200, least: 1e6, want: writeLeast},
-		"peer's window is full":     {window: 8192, peer: 100, inFlight: 100, limit: 200, least: 1e6, want: 8192},
-		"long path":                 {window: 8192, peer: 4000, inFlight: 100, limit: 200, least: 20e6, want: 8192},
-		"path not known yet":        {window: 8192, peer: 4000, inFlight: 100, limit: 200, want: 8192},
+		"small window":              {window: 32, peer: 4000, inFlight: 32, limit: 2000, size: mss, least: 20e6, free: all - 32, share: 8},
+		"something waits":           {window: 32, peer: 32, inFlight: 32, waiting: 10, size: mss, free: all - 42, share: 8},
+		"all is queued":             {window: 512, peer: 32, inFlight: 32, waiting: all - 32, size: mss, free: 0, share: 128},
+		"medium messages":           {window: 512, peer: 32, waiting: 4000, size: 1000, free: (writeMost-4000*1000)/mss + 1, share: 128},
+		"small messages":            {window: 512, peer: 32, inFlight: 32, waiting: writeSegments - 37, size: 9, free: 5, share: 128},
+		"large window":              {window: 65535, peer: 65535, inFlight: 60000, limit: 65535, size: mss, least: 20e6, free: 5535, share: 65535 / 4},
+		"small window, short path":  {window: 512, peer: 4000, inFlight: 100, limit: 2000, size: mss, least: 1e6, free: 412, share: 128},
+		"short path":                {window: 8192, peer: 4000, inFlight: 100, limit: 1200, size: mss, least: 1e6, free: 2300, share: 600},
+		"short path, little flight": {window: 8192, peer: 4000, inFlight: 100, limit: 200, size: mss, least: 1e6, free: writeLeast - 100, share: 256},
+		"peer's window is full":     {window: 8192, peer: 100, inFlight: 100, limit: 200, size: mss, least: 1e6, free: 8092, share: 2048},
+		"path not known yet":        {window: 8192, peer: 4000, inFlight: 100, limit: 200, size: mss, free: 8092, share: 2048},
+		"little memory":             {window: 512, peer: 32, inFlight: 32, waiting: 48, size: mss, room: 20, free: 20, share: 25},
+		"no memory":                 {window: 512, peer: 32, inFlight: 2, waiting: 1, size: mss, room: noRoom, free: roomLeast - 3, share: 2},
 	} {
-		c := core{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), flight: flightLimit{limit: tt.limit, least: tt.least}}
-		if got := c.writeLimit(); got != tt.want {
-			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		c := core{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), mss: mss,
+			flight: flightLimit{limit: tt.limit, least: tt.least}}
+		c.sendEnd = c.sendNxt + seqNum(tt.waiting)
+		c.sendBytes = c.queued() * tt.size
+		switch c.room = tt.room; tt.room {
+		case 0:
+			c.room = roomAll
+		case noRoom:
+			c.room = 0
+		}
+		if free, share := c.writeRoom(); free != tt.free || share != tt.share {
+			t.Errorf("%s: room for %d, share %d, want %d and %d", name, free, share, tt.free, tt.share)
 		}
 	}
 }

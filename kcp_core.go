@@ -24,6 +24,7 @@ type core struct {
 	sendUna    seqNum
 	sendNxt    seqNum
 	sendEnd    seqNum
+	sendBytes  uint32 // of data in flight and queued
 	sndWnd     uint32
 	rmtWnd     uint32
 	wndUna     seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with

@@ -53,9 +53,9 @@ var memoryHoards = []struct {
 		s := h.demux.find(&sessionKey{mustPeer(from), conv})
 		for {
 			s.mu.Lock()
-			room := s.core.queued() < s.core.writeLimit()
+			free, _ := s.core.writeRoom()
 			s.mu.Unlock()
-			if !room {
+			if free == 0 {
 				return
 			}
 			_, _ = s.Write(make([]byte, 1000))

@@ -277,7 +277,7 @@ func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
 			},
 		},
 		"Write": {
-			func(s *UDPSession) error { _, err := s.Write(make([]byte, 9*s.core.mss)); return err },
+			func(s *UDPSession) error { _, err := s.Write(make([]byte, writeMost+2*s.core.mss)); return err },
 			func(c *blockedCalls) *waiters { return &c.writers },
 			[]step{
 				{"data", segment{cmd: cmdPush, sn: 0, data: []byte("a")}, false},

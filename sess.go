@@ -214,7 +214,7 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	if c.readable() > 0 || c.ctl.hasPeerFinal || c.connecting || s.ended {
 		s.wakeReaders()
 	}
-	if limit := c.writeLimit(); c.queued() <= limit-limit/writeShare || s.ended {
+	if free, share := c.writeRoom(); free >= share || s.ended {
 		s.wakeWriters()
 	}
 	if s.ended {
@@ -232,10 +232,6 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	}
 	return false, due
 }
-
-// writeShare: a Write that waits for the window goes on once this share of it is free, so that it is not woken for each
-// ACK (the kernel's sk_stream_write_space does likewise for TCP).
-const writeShare = 4
 
 // arm sets the timer to the next event. Called with the lock held.
 func (s *UDPSession) arm(now millis) {

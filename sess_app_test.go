@@ -415,3 +415,31 @@ func TestProxyPassesTheEndOfEachDirectionOn(t *testing.T) {
 		waitOrigin()
 	})
 }
+
+// A program may write much before it reads what comes back meanwhile, whatever the windows and the size of its writes.
+func TestWriteAllThenReadTheEcho(t *testing.T) {
+	for _, c := range []Config{
+		{StreamMode: true, SendWindow: 32, ReceiveWindow: 32},
+		{StreamMode: true, NoDelay: true, NoCongestionControl: true},
+		{StreamMode: true, SendWindow: 1, ReceiveWindow: 128, NoDelay: true, NoCongestionControl: true, WriteDelay: true},
+		{SendWindow: 128, ReceiveWindow: 32, NoDelay: true, NoCongestionControl: true},
+	} {
+		for _, piece := range []int{4 << 20, 1000} {
+			t.Run(fmt.Sprintf("window %d stream %v pieces of %d", c.SendWindow, c.StreamMode, piece), func(t *testing.T) {
+				connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
+					client, server, _ := w.pair(c)
+					go func() { _, _ = io.Copy(server, server) }()
+					want := pattern(4<<20, 3)
+					_ = client.SetDeadline(time.Now().Add(10 * time.Minute))
+					for p := want; len(p) > 0; p = p[min(piece, len(p)):] {
+						mustWrite(t, client, p[:min(piece, len(p))])
+					}
+					got := make([]byte, len(want))
+					if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
+						t.Fatalf("the echo differs, or %v", err)
+					}
+				})
+			})
+		}
+	}
+}

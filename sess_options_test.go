@@ -125,12 +125,14 @@ func TestSetWindowSizeLetsABlockedWriteGoOn(t *testing.T) {
 		start := time.Now()
 		go func() {
 			time.Sleep(time.Millisecond)
-			client.SetWindowSize(100, 0)
+			client.SetWindowSize(4000, 0)
 		}()
-		mustWrite(t, client, make([]byte, 100*1376))
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		mustWrite(t, client, make([]byte, 3500*1376))
 		if d := time.Since(start); d != time.Millisecond {
 			t.Errorf("Write returned after %v, want 1ms: when the window was large enough", d)
 		}
+		time.Sleep(time.Second)
 		client.SetWindowSize(1, 0)
 		time.Sleep(time.Second)
 		if st := client.Stats(); st.InFlight+st.SendQueue != 0 || st.SendWindow != 1 || st.ReceiveWindow != 1024 {

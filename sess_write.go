@@ -7,8 +7,10 @@ import "time"
 // writeBatch is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
 const writeBatch = 48
 
-// Write sends p. It returns when all of p is queued inside the send window, and waits for the rest; what is queued is
-// sent at once unless SetWriteDelay. In message mode p is cut into messages of at most one segment's payload each; in
+// Write sends p. It returns when all of p is queued. What the peer has not acknowledged yet may be 4 MiB in up to 16384
+// messages, or what fits the send window if that is more, as far as Config.MaxMemory goes: there Write waits. On a path of
+// less than 8 ms it waits at the send window, as long as the peer takes what comes. What is queued is sent as the windows
+// allow, and at once unless SetWriteDelay. In message mode p is cut into messages of at most one segment's payload each; in
 // stream mode small writes may leave in one segment. After an error n bytes have been queued. Errors are those of Read;
 // after CloseWrite it is the error of a closed session.
 func (s *UDPSession) Write(p []byte) (n int, err error) {
@@ -70,19 +72,19 @@ func (s *UDPSession) beginWrite() error {
 	}
 }
 
-// waitWritable waits, with the lock held, until the send window has room. A call that reads the socket itself meanwhile
-// goes on reading until a share of the window is free, as one that waits to be woken does.
+// waitWritable waits, with the lock held, until another segment may be queued. A call that reads the socket itself meanwhile
+// goes on reading until there is room for several, as one that waits to be woken does.
 func (s *UDPSession) waitWritable() error {
-	for limit := s.core.writeLimit(); ; {
-		if err := s.writeFailure(); err != nil || s.core.queued() < limit {
+	for need := uint32(1); ; {
+		free, share := s.core.writeRoom()
+		if err := s.writeFailure(); err != nil || free >= need {
 			return err
 		}
 		s.arm(s.now())
 		c := s.blocked()
 		c.writeDeadline.arm(&c.writers)
-		read := s.wait(&c.writers)
-		if limit = s.core.writeLimit(); read {
-			limit -= limit / writeShare
+		if need = 1; s.wait(&c.writers) {
+			need = share
 		}
 	}
 }
@@ -99,15 +101,16 @@ func (s *UDPSession) writeFailure() error {
 	return nil
 }
 
-// admit queues as much of p as the window takes, at most one batch, and returns how many bytes that was.
+// admit queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
 func (s *UDPSession) admit(p []byte) (n int) {
 	c := &s.core
 	if c.stream {
 		n = len(p) - len(c.fillLast(p))
 		p = p[n:]
 	}
-	room := min(int(c.writeLimit())-int(c.queued()), writeBatch)
-	if room <= 0 || len(p) == 0 {
+	free, _ := c.writeRoom()
+	room := min(int(free), writeBatch)
+	if room == 0 || len(p) == 0 {
 		return n
 	}
 	mss := c.mss
