@@ -2,7 +2,8 @@
 
 package kcp
 
-// Names that programs written for the existing Go package and the C original use. They stand here alone.
+// Constants and types by the names that programs written for the existing Go package use, after the C original's. Those of
+// KCP's methods are in kcp.go, those of logging in logger.go.
 
 // PacketType says where a datagram fed to Input comes from.
 type PacketType int8

@@ -143,7 +143,8 @@ func (s *Snmp) connClosed() {
 // last flush: packets are counted here, without touching memory that other
 // processors write. The fields mean what Snmp's fields of the same name
 // mean; a level that falls is counted by adding the negative difference
-// converted to uint64. Its owner's lock guards it.
+// converted to uint64. It has one user at a time: the goroutine that reads a
+// socket, or the one that sends a batch.
 type counters struct {
 	bytesSent           uint64
 	bytesReceived       uint64

@@ -21,11 +21,11 @@ type timeWait struct {
 const (
 	timeWaitPeriod  millis = 10000
 	timeWaitLongest millis = 5 * 60000
-	// timeWaitMax bounds the records of one socket, 260 bytes or so each. Beyond it the oldest goes.
+	// timeWaitMax bounds the records of one demux, 260 bytes or so each. Beyond it the oldest goes.
 	timeWaitMax = 1 << 16
 )
 
-// timeWaits are the records of one socket, guarded by its lock. They are swept in the order of their age by one timer
+// timeWaits are the records of one demux, whatever sockets it has, guarded by its lock. They are swept in the order of their age by one timer
 // for all; a record that has been renewed goes to the end again.
 type timeWaits struct {
 	demux   *demux
