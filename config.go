@@ -21,8 +21,8 @@ type Config struct {
 	BlockCrypt BlockCrypt
 
 	// DataShards and ParityShards are the Reed-Solomon configuration of what this side sends: for each DataShards
-	// packets ParityShards packets follow that make up for as many lost ones. Both zero, the default: none.
-	// Together at most 255.
+	// packets ParityShards packets follow that make up for as many lost ones. Both zero, the default: none. Together
+	// at most 256.
 	//
 	// What the peer sends is found out from its packets: nothing is recovered before two of its groups, or 24 packets, have
 	// shown how they are made up. Of a peer that has not said that it knows the extension the same configuration is expected,
@@ -61,7 +61,8 @@ type Config struct {
 	ACKNoDelay bool
 
 	// DeadTimeout ends a session whose peer has not answered for that long while it owed an answer, an
-	// acknowledgement for instance. Default 30 s; negative: never.
+	// acknowledgement for instance. Default 30 s; negative: never. Here and in the following two, more than 100 years
+	// count as 100 years.
 	DeadTimeout time.Duration
 
 	// KeepAlive asks a silent peer after that time whether it is there. Default 0: off.
@@ -153,8 +154,15 @@ type options struct {
 	sched                         *TimedSched
 }
 
-// legacyOptions are the settings of deployed peers, for the functions that take no Config.
+// legacyOptions are the settings of deployed peers, for the functions that take no Config. Either number of shards zero or
+// less is no FEC, as it is for them.
 func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, error) {
+	if dataShards <= 0 || parityShards <= 0 {
+		dataShards, parityShards = 0, 0
+	}
+	if _, err := (fecShards{dataShards, parityShards}).check("dataShards", "parityShards"); err != nil {
+		return nil, err
+	}
 	c := Config{
 		BlockCrypt: block, DataShards: dataShards, ParityShards: parityShards,
 		SendWindow: wndInitial, ReceiveWindow: wndInitial,
@@ -170,10 +178,8 @@ func (c *Config) options() (*options, error) {
 		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout, sched: c.Scheduler,
 		resend: c.FastResend, onSocketError: c.OnSocketError,
 	}
-	if o.fec.data <= 0 && o.fec.parity <= 0 {
-		o.fec = fecShards{}
-	}
-	if err := checkShards(o.fec.data, o.fec.parity); err != nil {
+	var err error
+	if o.fec, err = o.fec.check("Config.DataShards", "Config.ParityShards"); err != nil {
 		return nil, err
 	}
 	checks := []struct {
@@ -223,10 +229,11 @@ func (o *options) finish(c *Config) error {
 		o.interval = int(intervalMin)
 	}
 	if c.Interval != 0 {
-		o.interval = int(toMillis(c.Interval))
-		if millis(o.interval) < intervalMin || millis(o.interval) > intervalMax {
+		interval := toMillis(c.Interval)
+		if interval < intervalMin || interval > intervalMax {
 			return badArgument("Config.Interval", c.Interval, "10ms to 5s")
 		}
+		o.interval = int(interval)
 	}
 	switch {
 	case o.deadTimeout == 0:

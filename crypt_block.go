@@ -173,11 +173,7 @@ func newCFBCrypt[B cipher.Block](name, keySizes string, key []byte, newBlock fun
 }
 
 func cryptKeyError(name, keySizes string, key []byte, err error) error {
-	const text = "kcp: %s takes a key of %s bytes, got %d"
-	if err == nil {
-		return fmt.Errorf(text, name, keySizes, len(key))
-	}
-	return fmt.Errorf(text+": %w", name, keySizes, len(key), err)
+	return fmt.Errorf("kcp: %s takes a key of %s bytes, got %d: %w", name, keySizes, len(key), err)
 }
 
 // NewAESBlockCrypt returns AES in CFB mode. The key has 16, 24 or 32 bytes for

@@ -31,7 +31,7 @@ func cryptKinds() []cryptKind {
 		{"twofish", NewTwofishBlockCrypt, []int{16, 24, 32}, []int{0, 8, 17, 33}, "16, 24 or 32"},
 		{"cast5", NewCast5BlockCrypt, []int{16}, []int{0, 5, 15, 17}, "16"},
 		{"3des", NewTripleDESBlockCrypt, []int{24}, []int{0, 8, 16, 23, 25}, "24"},
-		{"salsa20", NewSalsa20BlockCrypt, []int{32}, []int{0, 16, 31, 33}, "32"},
+		{"salsa20", NewSalsa20BlockCrypt, []int{32, 0, 16, 31, 33, 100}, nil, ""},
 		{"xor", NewSimpleXORBlockCrypt, []int{32, 0, 1, 100}, nil, ""},
 		{"none", NewNoneBlockCrypt, []int{32, 0}, nil, ""},
 		{"aes-gcm", NewAESGCMCrypt, []int{16, 24, 32}, []int{0, 15, 17, 33}, "16, 24 or 32"},

@@ -24,15 +24,15 @@ const (
 // with the key stream that they select.
 type salsa20Crypt struct{ key [32]byte }
 
-// NewSalsa20BlockCrypt returns Salsa20. The key has 32 bytes. Packets are
-// encrypted, not authenticated: who knows a packet's contents can replace
-// them, bit by bit. 8 bytes select the key stream, so after some 2^32 packets
-// under one key two of them share theirs and betray each other.
+// NewSalsa20BlockCrypt returns Salsa20. The key should have 32 bytes. As for
+// deployed peers a shorter one is filled up with zeros, which makes it no
+// stronger than its own length, and of a longer one only the first 32 bytes
+// count; the error is always nil. Packets are encrypted, not authenticated:
+// who knows a packet's contents can replace them, bit by bit. 8 bytes select
+// the key stream, so after some 2^32 packets under one key two of them share
+// theirs and betray each other.
 func NewSalsa20BlockCrypt(key []byte) (BlockCrypt, error) {
 	c := new(salsa20Crypt)
-	if len(key) != len(c.key) {
-		return nil, cryptKeyError("Salsa20", "32", key, nil)
-	}
 	copy(c.key[:], key)
 	return c, nil
 }

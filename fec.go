@@ -23,12 +23,11 @@ const (
 
 	fecTypeData, fecTypeParity, fecTypeOOB = 0xF1, 0xF2, 0xF3
 
-	// fecOOBSeqid is no group's: every seqid of a group is below fecWrap, which is at most this.
+	// fecOOBSeqid is no group's: every seqid of a group is below fecShape.wrap, which is at most this.
 	fecOOBSeqid = math.MaxUint32
 
-	// fecMaxTotal bounds k+p. The code itself ends at 256 points, beyond which the library that deployed peers use
-	// changes to another code; a shard index that fits a byte with one value to spare is worth more than the 256th.
-	fecMaxTotal = 255
+	// fecMaxTotal bounds k+p: the code has so many points. Beyond it deployed peers change to another code.
+	fecMaxTotal = 256
 
 	// fecMaxPacket is the largest packet taken for a shard: no peer has an MTU above 1500.
 	fecMaxPacket = 1500
@@ -76,18 +75,18 @@ func fecDataPayload(packet []byte) ([]byte, bool) {
 
 // fecShape is how a stream is cut into groups; its zero value is "not known".
 type fecShape struct {
-	data  int // k, 1..254
-	total int // k+p, 2..255
+	data  int // k, 1..255
+	total int // k+p, 2..256
 }
 
 // newFECShape checks shard counts; the error names the argument.
 func newFECShape(dataShards, parityShards int) (fecShape, error) {
 	switch {
 	case dataShards < 1 || dataShards >= fecMaxTotal:
-		return fecShape{}, fmt.Errorf("kcp: dataShards %d is not in 1..%d", dataShards, fecMaxTotal-1)
+		return fecShape{}, badArgument("dataShards", dataShards, fmt.Sprintf("1 to %d", fecMaxTotal-1))
 	case parityShards < 1 || parityShards > fecMaxTotal-dataShards:
-		return fecShape{}, fmt.Errorf("kcp: parityShards %d is not in 1..%d with dataShards %d",
-			parityShards, fecMaxTotal-dataShards, dataShards)
+		return fecShape{}, badArgument("parityShards", parityShards,
+			fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-dataShards, dataShards))
 	}
 	return fecShape{data: dataShards, total: dataShards + parityShards}, nil
 }

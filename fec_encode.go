@@ -31,7 +31,7 @@ type fecEncoder struct {
 }
 
 // newFECEncoder returns an encoder whose first packet has seqid 0. dataShards and parityShards are at least 1 and
-// together at most 255; an error names the argument. It holds no buffers before the first packet.
+// together at most 256; an error names the argument. It holds no buffers before the first packet.
 func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 	shape, err := newFECShape(dataShards, parityShards)
 	if err != nil {

@@ -158,9 +158,9 @@ func TestFECShardCountsAreChecked(t *testing.T) {
 		k, p int
 		want string // in the error
 	}{
-		{1, 1, ""}, {10, 3, ""}, {254, 1, ""}, {1, 254, ""}, {128, 127, ""},
-		{0, 1, "dataShards"}, {-1, 1, "dataShards"}, {255, 1, "dataShards"}, {math.MaxInt, 1, "dataShards"},
-		{1, 0, "parityShards"}, {1, -1, "parityShards"}, {1, 255, "parityShards"}, {128, 128, "parityShards"},
+		{1, 1, ""}, {10, 3, ""}, {255, 1, ""}, {1, 255, ""}, {128, 128, ""},
+		{0, 1, "dataShards"}, {-1, 1, "dataShards"}, {256, 1, "dataShards"}, {math.MaxInt, 1, "dataShards"},
+		{1, 0, "parityShards"}, {1, -1, "parityShards"}, {1, 256, "parityShards"}, {128, 129, "parityShards"},
 		{10, math.MaxInt, "parityShards"}, {0, 0, "dataShards"},
 	} {
 		_, err := newFECEncoder(c.k, c.p)

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -85,6 +86,20 @@ type UDPSession struct {
 // fecShards is a Reed-Solomon configuration; 0/0 is none.
 type fecShards struct{ data, parity int }
 
+// check validates a configuration and makes all that is none 0/0: both numbers zero or less. The error names the argument
+// that is out of range, by the names that they have for the caller.
+func (f fecShards) check(dataName, parityName string) (fecShards, error) {
+	switch {
+	case f.data <= 0 && f.parity <= 0:
+		return fecShards{}, nil
+	case f.data <= 0 || f.data >= fecMaxTotal:
+		return f, badArgument(dataName, f.data, fmt.Sprintf("1 to %d", fecMaxTotal-1))
+	case f.parity <= 0 || f.parity > fecMaxTotal-f.data:
+		return f, badArgument(parityName, f.parity, fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-f.data, f.data))
+	}
+	return f, nil
+}
+
 // newSession makes a session over ep. It is not in the endpoint's table yet. addr is the peer's address as it was named; nil
 // where it follows from peer.
 func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {
@@ -121,9 +136,13 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 // now is the time on the scheduler's clock, in milliseconds.
 func (s *UDPSession) now() millis { return millis(s.ep.sched.now() / int64(time.Millisecond)) }
 
-// toMillis rounds a duration up to whole milliseconds.
+// longest is the most that a duration counts. The scheduler's clock is in nanoseconds as well, and must hold what lies so far
+// ahead of it.
+const longest = 100 * 365 * 24 * time.Hour
+
+// toMillis rounds a duration up to whole milliseconds, longest at most.
 func toMillis(d time.Duration) millis {
-	return millis((d + time.Millisecond - 1) / time.Millisecond)
+	return millis((min(max(d, -longest), longest) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // applyMTU derives what KCP may fill of a datagram.

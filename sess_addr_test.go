@@ -395,9 +395,8 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"no address", session(NewConn2(nil, nil, 0, 0, conn)), []string{"raddr"}},
 		{"a nil address of a type", session(NewConn2(noUDPAddr, nil, 0, 0, conn)), []string{"raddr"}},
 		{"an address to resolve", session(NewConn("::::", nil, 0, 0, conn)), []string{"::::"}},
-		{"too many shards", session(NewConn2(raddr, nil, 200, 56, conn)), []string{"parityShards", "56"}},
-		{"parity for nothing", session(NewConn2(raddr, nil, 0, 3, conn)), []string{"dataShards", "0"}},
-		{"no parity", session(NewConn2(raddr, nil, 10, 0, conn)), []string{"parityShards", "0"}},
+		{"too many shards", session(NewConn2(raddr, nil, 200, 57, conn)), []string{"parityShards", "57"}},
+		{"too many data shards", session(NewConn2(raddr, nil, 256, 1, conn)), []string{"dataShards", "256"}},
 		{"MTU too small", dial(Config{MTU: 30}), []string{"Config.MTU", "30"}},
 		{"MTU negative", dial(Config{MTU: -1}), []string{"Config.MTU", "-1"}},
 		{"send window", dial(Config{SendWindow: 65536}), []string{"Config.SendWindow", "65536"}},
@@ -408,7 +407,9 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"keepalive", dial(Config{KeepAlive: -1}), []string{"Config.KeepAlive"}},
 		{"idle timeout", dial(Config{IdleTimeout: -1}), []string{"Config.IdleTimeout"}},
 		{"backlog", dial(Config{AcceptBacklog: -1}), []string{"Config.AcceptBacklog", "-1"}},
-		{"shards in a Config", dial(Config{DataShards: 255, ParityShards: 1}), []string{"Shards", "255"}},
+		{"parity for nothing", dial(Config{ParityShards: 3}), []string{"Config.DataShards", "0"}},
+		{"no parity", dial(Config{DataShards: 10}), []string{"Config.ParityShards", "0"}},
+		{"shards in a Config", dial(Config{DataShards: 256, ParityShards: 1}), []string{"Config.DataShards", "256"}},
 	}
 	for _, tt := range tests {
 		if tt.err == nil {

@@ -90,7 +90,7 @@ func (s *UDPSession) CloseRead() error {
 }
 
 // SetLinger sets how long Close goes on delivering in the background; 10 s unless set. With 0, Close drops what has not
-// been delivered and resets the session. A negative value restores the default.
+// been delivered and resets the session. A negative value restores the default, more than 100 years count as 100 years.
 func (s *UDPSession) SetLinger(d time.Duration) {
 	if d < 0 {
 		d = lingerDefault

@@ -297,9 +297,9 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 			data, parity int
 			want         string // part of the error; "": none
 		}{
-			{10, 3, ""}, {0, 0, ""}, {-1, -1, ""}, {254, 1, ""}, {1, 254, ""},
+			{10, 3, ""}, {0, 0, ""}, {-1, -1, ""}, {255, 1, ""}, {1, 255, ""}, {128, 128, ""},
 			{0, 3, "dataShards"}, {3, 0, "parityShards"}, {-1, 3, "dataShards"}, {3, -1, "parityShards"},
-			{255, 1, "dataShards"}, {200, 56, "parityShards"}, {1 << 30, 1 << 30, "dataShards"},
+			{256, 1, "dataShards"}, {200, 57, "parityShards"}, {1 << 30, 1 << 30, "dataShards"},
 		} {
 			switch err := client.SetFEC(tt.data, tt.parity); {
 			case tt.want == "" && err != nil:

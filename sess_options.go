@@ -89,19 +89,15 @@ func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 	s.configure(func() { s.core.rate.set(bytesPerSecond, s.now()) })
 }
 
-// SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets, 0, 0
-// to send without FEC. A peer finds out by itself. Segments that were sent before and do not fit the MTU together with
+// SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets,
+// together at most 256, or 0, 0 to send without FEC. A peer finds out by itself. Segments that were sent before and do not fit the MTU together with
 // the FEC header are sent again without it. An error names the argument that is out of range, or an MTU that leaves no
 // room.
 func (s *UDPSession) SetFEC(data, parity int) error {
-	if err := checkShards(data, parity); err != nil {
+	want, err := fecShards{data, parity}.check("dataShards", "parityShards")
+	if err != nil {
 		return err
 	}
-	want := fecShards{data, parity}
-	if data <= 0 {
-		want = fecShards{}
-	}
-	var err error
 	s.configure(func() {
 		old := s.fecWanted
 		s.fecWanted = want
@@ -115,15 +111,6 @@ func (s *UDPSession) SetFEC(data, parity int) error {
 			s.applyFEC()
 		}
 	})
-	return err
-}
-
-// checkShards validates a Reed-Solomon configuration; both zero or less is none.
-func checkShards(data, parity int) error {
-	if data <= 0 && parity <= 0 {
-		return nil
-	}
-	_, err := newFECEncoder(data, parity)
 	return err
 }
 
