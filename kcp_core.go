@@ -15,7 +15,6 @@ type core struct {
 	writeDelay bool
 	ackNoDelay bool
 	rides      uint16 // delayed writes that may leave at once until ridesEnd: see owesRide
-	fullRun    uint8  // full segments sent since the latest Write began
 	interval   millis // the most that an ACK or a delayed write waits
 	minRTO     millis
 
@@ -32,13 +31,14 @@ type core struct {
 	hasWnd     bool
 	hasWndTS   bool
 	lastFrg    uint8  // frg of the newest segment sent for the first time
+	fullRun    uint8  // full segments sent since the latest Write began
 	inFlight   uint32 // sent, neither acknowledged nor found lost
 	toldWnd    uint32 // the window in the newest segment sent
+	ridesEnd   uint32 // on the clock's low 32 bits
 	order      uint64 // transmissions made
 	delivered  uint64 // the highest transmission number acknowledged
 	topOrders  []uint64
 	flushAt    millis // a delayed write goes out at this time at the latest
-	ridesEnd   millis
 	probeAt    millis // next window probe, never if none is due
 	probeWait  millis
 	connectAt  millis // when the window is asked for next

@@ -131,7 +131,7 @@ func (c *core) fillsPacket() bool {
 // owesRide reports whether a delayed write makes up for a packet that it has missed. The acknowledgement of bulk data
 // leaves as soon as it is received, before the program can have written its answer, a multiplexer's window update for
 // instance. So the answer leaves at once as well, up to an interval after the data: as if the acknowledgement had waited.
-func (c *core) owesRide(now millis) bool { return c.rides > 0 && now < c.ridesEnd }
+func (c *core) owesRide(now millis) bool { return c.rides > 0 && int32(uint32(now)-c.ridesEnd) < 0 }
 
 // giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
 // there would have been acknowledgements if the data had not come in large batches.
@@ -140,7 +140,7 @@ func (c *core) giveRides(n uint32) {
 		return
 	}
 	c.rides = max(c.rides, uint16(min(n, math.MaxUint16)))
-	c.ridesEnd = c.newestAt + c.interval
+	c.ridesEnd = uint32(c.newestAt + c.interval)
 }
 
 // recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.
