@@ -167,7 +167,7 @@ func (c *core) cutShort() bool {
 }
 
 // inputControl takes in the messages of a control segment. It reports whether they can be of the peer's session: what
-// stands beside another's HELLO is not, nor is a RESET without an incarnation, which no session stands behind.
+// stands beside another's HELLO is not, nor is a RESET, which no session that goes on sends.
 func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
 	ctl := &c.ctl
 	if ctl.incarnation == 0 {
@@ -183,9 +183,7 @@ func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
 	}
 	if m.has[ctlReset] {
 		c.inputReset(s, &m, now)
-		if m.resetFor == 0 {
-			return false
-		}
+		return false
 	}
 	if m.has[ctlFin] {
 		c.inputFin(m.final)

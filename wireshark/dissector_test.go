@@ -264,6 +264,8 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 	wins := append(push("\x01\xc8lies"), nil...)
 	wins[4] = 84
 	copy(wins[8:], "\x01\x00\x00\x00KCPX")
+	reset := append(push("\x04\x12\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00"), nil...)
+	copy(reset[4:], wins[4:20])
 	unknown := append(push("\x07\x01?"), nil...)
 	copy(unknown[4:], wins[4:20])
 	fec := append([]byte{0, 0, 0, 0, 0xF1, 0, 99, 0}, push("hello")...)
@@ -281,6 +283,7 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 		{"FEC size", "kcp.fec.bad_size", "FEC data seqid=0 [bad size]: 11223344 PUSH sn=0 len=5, una=0 wnd=128", fec},
 		{"out of band without a conversation", "kcp.short", "out of band [short]", []byte{255, 255, 255, 255, 0xF3, 0, 4, 0, 1, 2}},
 		{"control message that lies", "kcp.control.malformed", "11223344 [malformed control message], una=0 wnd=128", wins},
+		{"RESET that echoes a number", "kcp.reset", "11223344 RESET (no such session), una=0 wnd=128", reset},
 		{"unknown control message", "", "11223344 type 7, una=0 wnd=128", unknown},
 		{"data in an ACK", "kcp.unexpected_data", "11223344 ACK sn=0 len=1, una=0 wnd=128", changed(push("a"), 4, 82)},
 		{"full window", "kcp.window_full", "11223344 PUSH sn=0 len=1, una=0 wnd=0", changed(push("a"), 6, 0)},

@@ -46,6 +46,7 @@ local f = {
 	flags = ProtoField.uint32("kcp.hello.flags", "Flags", base.HEX),
 	shared = ProtoField.bool("kcp.hello.shared", "Sessions share this address on purpose", 32, nil, 1),
 	marks = ProtoField.bool("kcp.hello.marks", "Nonces tell who has sent a packet", 32, nil, 2),
+	proved = ProtoField.bool("kcp.hello.proved", "The receiver's address is proved", 32, nil, 32),
 	largest = ProtoField.uint16("kcp.hello.largest", "Largest datagram that can be received", base.DEC),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
 	code = ProtoField.uint16("kcp.reset.code", "Code", base.DEC, reset_codes),
@@ -137,6 +138,7 @@ local control_values = {
 		local flags = tree:add_le(f.flags, v(16, 4))
 		flags:add_le(f.shared, v(16, 4))
 		flags:add_le(f.marks, v(16, 4))
+		flags:add_le(f.proved, v(16, 4))
 		if v:len() >= 22 then tree:add_le(f.largest, v(20, 2)) end
 		return ""
 	end,
