@@ -252,6 +252,7 @@ func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	if sealer.seal(tx.w.arena[start:end]) != nil {
 		return
 	}
+	r.opened++
 	tx.w.start = end
 	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: key.peer.udp, toAddr: custom, local: r.local})
 }

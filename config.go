@@ -110,7 +110,8 @@ type Config struct {
 	// OnSocketError is told of errors of the socket: op is "read" or "write". They end nothing (see SocketStats, which
 	// counts them); a socket that has been closed is no such error and shows in Read, Write and Accept. It is called
 	// outside all locks, on a goroutine of its own, at most once a second for each socket and op, and not while an
-	// earlier call for them has not returned. Default nil: nobody is told.
+	// earlier call for them has not returned. With op "key" it is told, once for each socket, that 2^31 packets have been
+	// sealed and opened with an AEAD of nonces of 12 bytes or fewer: see NewAEADCrypt. Default nil: nobody is told.
 	OnSocketError func(op string, err error)
 
 	// Sockets is how many sockets Listen and OpenTransport open on one port, 1 to 256, each read by a goroutine of its

@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"errors"
+	"sync/atomic"
 )
 
 // errAEADLength reports a cipher.AEAD whose sealed packet is not as much
@@ -17,6 +18,18 @@ type aeadCrypt struct {
 	aead      cipher.AEAD
 	nonceSize int
 	overhead  int
+	packets   atomic.Uint64 // sealed and opened
+}
+
+// keyWarning is how many packets under one key are half of what nonces of up to 12 bytes are good for.
+const keyWarning = 1 << 31
+
+// errKeyUsed is what Config.OnSocketError is told then.
+var errKeyUsed = errors.New("kcp: 2^31 packets under one key, it is good for 2^32: change it")
+
+// used counts packets under the key. It reports whether it is time to change that.
+func (a *aeadCrypt) used(packets int) (worn bool) {
+	return a.packets.Add(uint64(packets)) >= keyWarning && a.nonceSize <= nonceMarked
 }
 
 // NewAEADCrypt makes of any cipher.AEAD the protection of a session: each
@@ -31,7 +44,8 @@ type aeadCrypt struct {
 // for 2^32 packets per key, all peers together, at odds of 1 to 2^32 (NIST
 // SP 800-38D, 8.3): 6 TB of full packets. For more traffic change the key, or
 // take the 24-byte nonces of XChaCha20-Poly1305, for which there is no limit
-// that a network could reach.
+// that a network could reach. SocketStats.KeyPackets counts them, and at 2^31
+// [Config.OnSocketError] is told.
 //
 // aead must be safe for concurrent use and able to work in place, as those of
 // crypto/cipher and golang.org/x/crypto are; if its Seal or Open return other

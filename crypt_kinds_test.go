@@ -7,7 +7,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -115,4 +117,47 @@ func cryptSeal(t testing.TB, s *sealer, payload []byte) []byte {
 		t.Fatal(err)
 	}
 	return packet
+}
+
+// Packets under a key are counted wherever it is used, and when half of what it is good for is used up each socket's hook
+// is told, once. Long nonces have no such limit.
+func TestPacketsUnderAKeyAreCounted(t *testing.T) {
+	for name, warned := range map[string]bool{"AES-GCM": true, "AES-GCM FEC": true, "XChaCha20 streams": false} {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				c := replayConfigs(t)[name]
+				told := make(chan string, 100)
+				c.OnSocketError = func(op string, err error) { told <- op + " " + err.Error() }
+				client, server, l := w.pair(c)
+				sendAcross(t, client, server, pattern(10_000, 1))
+				time.Sleep(time.Second)
+				if n, least := client.Stats().Socket.KeyPackets, client.Stats().PacketsSent+server.Stats().PacketsSent; n < 2*least || n > 2*least+2 {
+					t.Errorf("%d packets under the key, want twice the %d that were sent", n, least)
+				}
+				c.BlockCrypt.(*aeadCrypt).packets.Store(keyWarning - 4)
+				for range 10 {
+					if err := client.SendOOB([]byte("x")); err != nil {
+						t.Fatal(err)
+					}
+					sendAcross(t, server, client, pattern(1000, 2))
+				}
+				time.Sleep(time.Second)
+				want := 0
+				if warned {
+					want = 2
+				}
+				if n := len(told); n != want {
+					t.Errorf("the hooks were told %d times, want %d", n, want)
+				}
+				for range len(told) {
+					if s := <-told; !strings.HasPrefix(s, "key kcp: 2^31 packets") {
+						t.Error(s)
+					}
+				}
+				if n := l.Stats().Socket.KeyPackets; n < keyWarning {
+					t.Errorf("%d packets under the key", n)
+				}
+			})
+		})
+	}
 }

@@ -35,6 +35,8 @@ type reader struct {
 	nonce []byte // of the packet at hand, where a key vouches for it
 	stale bool   // it may open no session: it has been seen before
 
+	opened int // packets of the batch that a key vouches for, and answers without a session
+
 	answers      int // sent in answerSecond without a session behind them
 	answerSecond millis
 }
@@ -158,6 +160,8 @@ func (r *reader) batch(msgs []received) {
 		m.fromAddr = nil
 	}
 	r.leave()
+	r.ep.countSealed(r.opened)
+	r.opened = 0
 	r.awaited = nil
 	r.ep.crowd.noteBatch(len(r.touched))
 	for i, s := range r.touched {
@@ -264,6 +268,7 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 		return
 	}
 	if r.ep.sealer.authenticates() {
+		r.opened++
 		r.nonce = data[:r.ep.sealer.headroom()]
 		if r.replayed(p) {
 			r.counters.inErrs++

@@ -142,14 +142,14 @@ func (s *UDPSession) overOOB() int {
 }
 
 // SendOOB sends data in a datagram of its own, once: it may be lost, doubled or overtaken, and nothing acknowledges it.
-// It fails for data that is empty or longer than GetOOBMaxSize, on a session that has ended, without a nonce, and on an
+// data may be empty. It fails for data that is longer than GetOOBMaxSize, on a session that has ended, without a nonce, and on an
 // accepted session beyond what may be sent before the peer has proved to receive at its address
 // (Config.AmplificationLimit).
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
 	local, err := s.local, s.writeErr
-	if most := s.oobMax(); err == nil && (len(data) == 0 || len(data) > most) {
-		err = badArgument("length of out-of-band data", len(data), "1 to GetOOBMaxSize")
+	if most := s.oobMax(); err == nil && len(data) > most {
+		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
 	if a := s.core.addr; err == nil && a != nil && !a.allows(s.overOOB()+len(data), s.now()) {
 		a.broke = false // what the session itself has to say may be smaller
@@ -199,6 +199,7 @@ func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip
 	if remember && sealer.authenticates() {
 		s.ep.demux.replay.sent.add(b[:head])
 	}
+	s.ep.countSealed(1)
 	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})
 	tx.counters.outPkts++
 	tx.counters.outBytes += uint64(len(b))

@@ -20,6 +20,10 @@ type SocketStats struct {
 	// twice what it granted, for its bookkeeping counts too (socket(7), SO_RCVBUF). 0 where there is no way to ask.
 	ReadBuffer, WriteBuffer int
 
+	// KeyPackets counts the packets that were sealed and opened with the BlockCrypt, by all sessions and listeners that have
+	// the same one: with AES-GCM a key is good for 2^32, of all peers together. 0 for a cipher that is no AEAD.
+	KeyPackets uint64
+
 	GSO bool // many datagrams are handed to the kernel in one piece (udp(7), UDP_SEGMENT)
 	GRO bool // and taken from it (UDP_GRO)
 }
@@ -34,6 +38,7 @@ type socketErrors struct {
 	reads  atomic.Uint64
 	newest atomic.Pointer[socketError]
 	gates  [2]hookGate // of reading and of writing
+	worn   atomic.Bool // the hook has been told that the key is to be changed
 }
 
 type socketError struct {
@@ -79,6 +84,16 @@ func (s *socketErrors) note(op socketOp, err error) {
 	}()
 }
 
+// countSealed counts packets that were sealed or opened with the socket's cipher, and tells the hook, once, when the key is to be
+// changed. No lock may be held.
+func (e *endpoint) countSealed(packets int) {
+	a := e.sealer.aead
+	if a == nil || packets == 0 || !a.used(packets) || e.errors.worn.Load() || e.errors.worn.Swap(true) || e.errors.hook == nil {
+		return
+	}
+	go e.errors.hook("key", errKeyUsed)
+}
+
 // socketStats returns the figures of the endpoint's socket.
 func (e *endpoint) socketStats() SocketStats {
 	st := SocketStats{LostDatagrams: e.errors.lost.Load(), ReadErrors: e.errors.reads.Load()}
@@ -87,6 +102,9 @@ func (e *endpoint) socketStats() SocketStats {
 	}
 	st.ReadBuffer, st.WriteBuffer, _ = socketBuffers(e.conn) // there may be no socket behind it
 	st.GSO, st.GRO = e.io.features()
+	if a := e.sealer.aead; a != nil {
+		st.KeyPackets = a.packets.Load()
+	}
 	return st
 }
 

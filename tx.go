@@ -278,6 +278,7 @@ func (tx *txScratch) seal(s *UDPSession, f *sender) {
 		f.limited += p.limited
 	}
 	r.end()
+	tx.ep.countSealed(f.packets)
 }
 
 // sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory it lies in.
