@@ -30,6 +30,13 @@ func (e *connError) Temporary() bool { return e.timeout }
 // Unwrap returns the standard errors that e matches.
 func (e *connError) Unwrap() []error { return e.matches }
 
+// closedConnError is a connError of what has been closed.
+type closedConnError struct{ *connError }
+
+// Cause returns io.ErrClosedPipe for programs that ask by errors.Cause of
+// github.com/pkg/errors, as they had to before errors.Is.
+func (e *closedConnError) Cause() error { return io.ErrClosedPipe }
+
 var (
 	// errTimeout: a deadline has passed. It matches os.ErrDeadlineExceeded
 	// and its Timeout method returns true.
@@ -39,10 +46,10 @@ var (
 	}
 	// errClosed: the session or listener was closed on this side. It matches
 	// net.ErrClosed and io.ErrClosedPipe.
-	errClosed error = &connError{
+	errClosed error = &closedConnError{&connError{
 		text:    "kcp: use of closed connection",
 		matches: []error{net.ErrClosed, io.ErrClosedPipe},
-	}
+	}}
 	// errReset: the peer aborted the session or was restarted. It matches
 	// syscall.ECONNRESET.
 	errReset error = &connError{
@@ -71,10 +78,10 @@ var (
 	}
 	// errSocketClosed: somebody else closed the socket. It matches
 	// net.ErrClosed and io.ErrClosedPipe.
-	errSocketClosed error = &connError{
+	errSocketClosed error = &closedConnError{&connError{
 		text:    "kcp: the socket has been closed",
 		matches: []error{net.ErrClosed, io.ErrClosedPipe},
-	}
+	}}
 	// errUnproved: an out-of-band packet would be more than may be sent to an
 	// address that has not proved to receive.
 	errUnproved error = &connError{
@@ -83,13 +90,13 @@ var (
 	// errNoOption: the socket does not have what was asked for. It matches
 	// errors.ErrUnsupported.
 	errNoOption error = &connError{
-		text:    "kcp: not supported by this kind of connection",
+		text:    "kcp: invalid operation: not supported by this kind of connection",
 		matches: []error{errors.ErrUnsupported},
 	}
 	// errNotOwner: the call would change a socket that is not this
 	// session's. It matches errors.ErrUnsupported.
 	errNotOwner error = &connError{
-		text:    "kcp: the socket belongs to somebody else",
+		text:    "kcp: invalid operation: the socket belongs to somebody else",
 		matches: []error{errors.ErrUnsupported},
 	}
 )

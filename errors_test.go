@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	pkgerrors "github.com/pkg/errors"
 )
 
 func TestErrorsMatchTheStandardOnes(t *testing.T) {
@@ -97,5 +99,22 @@ func TestBadArgumentIsNamed(t *testing.T) {
 	var arg *argumentError
 	if !errors.As(fmt.Errorf("listen: %w", err), &arg) || arg.name != "MTU" {
 		t.Errorf("got %+v, want the argument's name MTU", arg)
+	}
+}
+
+// Programs that were written before errors.Is ask for the cause.
+func TestCauseOfUseAfterCloseIsErrClosedPipe(t *testing.T) {
+	for _, err := range []error{errClosed, errSocketClosed} {
+		if got := pkgerrors.Cause(pkgerrors.WithStack(err)); got != io.ErrClosedPipe {
+			t.Errorf("the cause of %q is %v", err, got)
+		}
+	}
+	if got := pkgerrors.Cause(pkgerrors.WithStack(errTimeout)); got != errTimeout {
+		t.Errorf("the cause of a timeout is %v", got)
+	}
+	for _, err := range []error{errNotOwner, errNoOption} {
+		if !strings.Contains(err.Error(), "invalid operation") || !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%q does not say what it is", err)
+		}
 	}
 }

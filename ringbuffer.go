@@ -11,8 +11,8 @@ const (
 	ringBufferDoubling = 1024
 )
 
-// RingBuffer is a queue of T in an array that grows when it is full and
-// never shrinks. Slots that become free are cleared, so it keeps nothing
+// RingBuffer is a queue of T in an array that grows when all but one of its
+// slots are taken, and never shrinks. Slots that become free are cleared, so it keeps nothing
 // alive that was popped. The zero value is an empty queue. It must not be
 // used by several goroutines at once.
 type RingBuffer[T any] struct {
@@ -21,8 +21,8 @@ type RingBuffer[T any] struct {
 	count int
 }
 
-// NewRingBuffer returns an empty queue with room for size elements before it
-// grows; a size below 8 counts as 8.
+// NewRingBuffer returns an empty queue of size slots, with room for one
+// element less before it grows; a size below 8 counts as 8.
 func NewRingBuffer[T any](size int) *RingBuffer[T] {
 	return &RingBuffer[T]{slots: make([]T, max(size, ringBufferMin))}
 }
@@ -39,14 +39,15 @@ func (r *RingBuffer[T]) slot(i int) int {
 // Len returns the number of elements.
 func (r *RingBuffer[T]) Len() int { return r.count }
 
-// MaxLen returns how many elements fit before the queue grows.
-func (r *RingBuffer[T]) MaxLen() int { return len(r.slots) }
+// MaxLen returns how many elements fit before the queue grows: one less than
+// it has slots.
+func (r *RingBuffer[T]) MaxLen() int { return max(len(r.slots)-1, 0) }
 
 // IsEmpty reports whether there is no element.
 func (r *RingBuffer[T]) IsEmpty() bool { return r.count == 0 }
 
 // IsFull reports whether the next Push makes the queue grow.
-func (r *RingBuffer[T]) IsFull() bool { return r.count == len(r.slots) }
+func (r *RingBuffer[T]) IsFull() bool { return r.count == r.MaxLen() }
 
 // Push appends v behind the newest element.
 func (r *RingBuffer[T]) Push(v T) {
@@ -132,7 +133,7 @@ func (r *RingBuffer[T]) grow() {
 		size += (size + 9) / 10
 	}
 	slots := make([]T, size)
-	n := copy(slots, r.slots[r.head:])
-	copy(slots[n:], r.slots[:r.head])
+	n := copy(slots, r.slots[r.head:min(r.head+r.count, len(r.slots))])
+	copy(slots[n:], r.slots[:r.count-n])
 	r.slots, r.head = slots, 0
 }

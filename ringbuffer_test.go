@@ -92,10 +92,11 @@ func TestRingBufferIsAQueue(t *testing.T) {
 }
 
 func TestRingBufferGrowsByDoublingThenByATenth(t *testing.T) {
+	// One slot of the array stays free: MaxLen is one less than its size.
 	for _, tt := range []struct{ size, wantFirst, wantNext int }{
-		{-1 << 30, 8, 16}, {-1, 8, 16}, {0, 8, 16}, {8, 8, 16}, {9, 9, 18},
-		{512, 512, 1024}, {1023, 1023, 2046},
-		{1024, 1024, 1127}, {1127, 1127, 1240}, {10000, 10000, 11000},
+		{-1 << 30, 7, 15}, {-1, 7, 15}, {0, 7, 15}, {8, 7, 15}, {9, 8, 17},
+		{512, 511, 1023}, {1023, 1022, 2045},
+		{1024, 1023, 1126}, {1127, 1126, 1239}, {10000, 9999, 10999},
 	} {
 		r := NewRingBuffer[int](tt.size)
 		if got := r.MaxLen(); got != tt.wantFirst {

@@ -9,9 +9,9 @@ import (
 )
 
 // SystemTimedSched is the scheduler of every session that was not given one
-// of its own. Its goroutines, as many as GOMAXPROCS says at the program's
-// start, begin with the first session and stay. Inside a testing/synctest
-// bubble use a scheduler made there.
+// of its own. It has as many goroutines as GOMAXPROCS says at the program's
+// start, while there is something to do. Inside a testing/synctest bubble use
+// a scheduler made there.
 var SystemTimedSched *TimedSched = NewTimedSched(0)
 
 // timedTask is what a scheduler calls.
@@ -25,17 +25,17 @@ type timedTask interface {
 }
 
 // TimedSched calls functions at given times on a fixed number of
-// goroutines, which start when each is first needed and sleep, without
-// waking, while nothing is scheduled. All methods may be called from any
-// goroutine, and from the scheduled functions.
+// goroutines. Each starts when it is needed and ends when it has had nothing
+// scheduled for 100 ms. All methods may be called from any goroutine, and
+// from the scheduled functions.
 type TimedSched struct {
 	epoch   time.Time
 	workers []schedWorker
 	next    atomic.Uint32 // the worker that the next entry is bound to
 }
 
-// NewTimedSched returns a scheduler with parallel goroutines; 0 or less means
-// GOMAXPROCS. Close ends them.
+// NewTimedSched returns a scheduler with at most parallel goroutines; 0 or
+// less means GOMAXPROCS. Close ends them.
 func NewTimedSched(parallel int) *TimedSched {
 	if parallel <= 0 {
 		parallel = runtime.GOMAXPROCS(0)

@@ -172,3 +172,55 @@ func TestTimerEntryStopped(t *testing.T) {
 		}
 	})
 }
+
+// A scheduler with nothing to do has no goroutine after a while, and is as good as new.
+func TestTimedSchedEndsItsGoroutinesWhenThereIsNothingToDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewTimedSched(2)
+		defer s.Close()
+		var far countingTask
+		s.bind(&far.entry, &far)
+		before := bubbleGoroutines()
+		for round := range 3 {
+			done := make(chan struct{}, 2)
+			for range 2 {
+				s.Put(func() { done <- struct{}{} }, time.Now().Add(time.Second))
+			}
+			far.entry.schedule(s.now() + int64(time.Hour))
+			<-done
+			<-done
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if n := bubbleGoroutines(); n != before+1 {
+				t.Errorf("round %d: %d goroutines while one entry is scheduled, want %d", round, n, before+1)
+			}
+			far.entry.stop()
+			time.Sleep(time.Duration(schedIdle))
+			synctest.Wait()
+			if n := bubbleGoroutines(); n != before {
+				t.Errorf("round %d: %d goroutines with nothing scheduled, want %d", round, n, before)
+			}
+		}
+		if far.runs != 0 {
+			t.Error("a stopped entry ran")
+		}
+	})
+}
+
+// What is scheduled at the moment in which the goroutine ends runs all the same.
+func TestTimedSchedAtTheEndOfItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewTimedSched(1)
+		defer s.Close()
+		for i := range 200 {
+			done := make(chan struct{})
+			start := time.Now()
+			s.Put(func() { close(done) }, start.Add(time.Millisecond))
+			<-done
+			if took := time.Since(start); took != time.Millisecond {
+				t.Fatalf("round %d: ran after %v", i, took)
+			}
+			time.Sleep(time.Duration(schedIdle) + time.Duration(i%5-2)*time.Nanosecond)
+		}
+	})
+}

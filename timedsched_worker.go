@@ -13,23 +13,37 @@ import (
 // want sent would wait for the last.
 const dueBatch = 1024
 
-// noWake is later than every time.
+// noWake is for a timer that does not run yet.
 const noWake = 1<<63 - 1
 
-// schedWorker is one goroutine of a scheduler with a heap of its own. It is
-// in one of three states: not started (timer is nil), running, or asleep
-// until wakeAt.
+// schedIdle is how long a goroutine stays that has nothing scheduled. That is
+// long enough for busy sessions not to start one again and again, and short
+// enough for programs that look for goroutines left over.
+const schedIdle = int64(100 * time.Millisecond)
+
+// workerState is what a worker's goroutine does.
+type workerState uint8
+
+const (
+	workerNone    workerState = iota // there is none
+	workerRunning                    // it will look at the heap before it sleeps
+	workerAsleep                     // until wakeAt
+	workerIdle                       // until wakeAt, when it ends if the heap is empty still
+)
+
+// schedWorker is one goroutine of a scheduler with a heap of its own. The
+// goroutine is there while something is scheduled, and a little longer.
 type schedWorker struct {
 	sched *TimedSched
 
-	mu      sync.Mutex // guards all below, and pending and index of the entries bound here
-	heap    timerHeap
-	timer   *time.Timer
-	wakeAt  int64 // while asleep: when timer fires, or noWake
-	running bool  // the goroutine will look at the heap before it sleeps
-	closed  bool
-	wake    chan struct{} // made with the timer; holds a wake-up that is due at once
-	done    chan struct{} // made with the timer; closed by close
+	mu     sync.Mutex // guards all below, and pending and index of the entries bound here
+	heap   timerHeap
+	state  workerState
+	timer  *time.Timer // made with the first goroutine
+	wakeAt int64       // while asleep or idle: when timer fires
+	closed bool
+	wake   chan struct{} // made with the timer; holds a wake-up that is due at once
+	done   chan struct{} // made with the timer; closed by close
 
 	_ [64]byte // keeps two workers' locks out of one cache line
 }
@@ -50,17 +64,27 @@ func (w *schedWorker) schedule(e *timerEntry, when int64) {
 		return
 	}
 	e.pending.Store(when)
-	switch {
-	case w.timer == nil:
+	switch w.state {
+	case workerNone:
+		w.start()
+	case workerAsleep, workerIdle:
+		w.state = workerAsleep
+		if when < w.wakeAt {
+			// Moving the timer from here is cheaper than waking the goroutine
+			// to let it do so.
+			w.sleepUntil(when)
+		}
+	}
+}
+
+// start starts the goroutine. The lock is held.
+func (w *schedWorker) start() {
+	if w.timer == nil {
 		w.timer = time.NewTimer(noWake)
 		w.wake, w.done = make(chan struct{}, 1), make(chan struct{})
-		w.running = true
-		go w.run()
-	case !w.running && when < w.wakeAt:
-		// Moving the timer from here is cheaper than waking the goroutine to
-		// let it do so.
-		w.sleepUntil(when)
 	}
+	w.state = workerRunning
+	go w.run()
 }
 
 // stop takes e out of the heap.
@@ -72,10 +96,17 @@ func (w *schedWorker) stop(e *timerEntry) {
 	}
 	w.heap.remove(e)
 	e.pending.Store(0)
-	if len(w.heap) == 0 && !w.running {
-		w.releaseHeap()
-		w.sleepUntil(noWake)
+	if len(w.heap) == 0 && w.state == workerAsleep {
+		w.idle(w.sched.now())
 	}
+}
+
+// idle makes the goroutine wait for something to do for a while. The lock is
+// held.
+func (w *schedWorker) idle(now int64) {
+	w.releaseHeap()
+	w.state = workerIdle
+	w.sleepUntil(now + schedIdle)
 }
 
 // heapKeeps is the longest empty heap that is kept for the next entries.
@@ -109,10 +140,6 @@ func (w *schedWorker) close() {
 // the caller's goroutine in a synctest bubble, which the race detector of Go 1.26 does not survive. The lock is held.
 func (w *schedWorker) sleepUntil(when int64) {
 	w.wakeAt = when
-	if when == noWake {
-		w.timer.Stop()
-		return
-	}
 	if wait := time.Duration(when - w.sched.now()); wait > 0 {
 		w.timer.Reset(wait)
 		return
@@ -125,10 +152,9 @@ func (w *schedWorker) sleepUntil(when int64) {
 
 // run is the goroutine.
 func (w *schedWorker) run() {
-	var (
-		due []*timerEntry
-		tx  txScratch
-	)
+	var due []*timerEntry
+	tx := txPool.Get().(*txScratch)
+	defer txPool.Put(tx)
 	for {
 		var (
 			now  int64
@@ -147,7 +173,7 @@ func (w *schedWorker) run() {
 			continue
 		}
 		for _, e := range due {
-			e.task.runTimed(now, &tx)
+			e.task.runTimed(now, tx)
 		}
 		tx.finish()
 		clear(due) // keep no ended session alive
@@ -156,28 +182,29 @@ func (w *schedWorker) run() {
 
 // collect appends to due what is due, at most dueBatch entries, and returns
 // it with the time it took for the present. If nothing is due, it sets the
-// timer, and the caller has to wait for it. It returns false once the
-// scheduler is closed.
+// timer, and the caller has to wait for it. It returns false if the goroutine
+// is to end: the scheduler is closed, or has had nothing to do for a while.
 func (w *schedWorker) collect(due []*timerEntry) ([]*timerEntry, int64, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	now := w.sched.now()
+	if w.closed || w.state == workerIdle && now >= w.wakeAt {
 		w.timer.Stop()
+		w.state = workerNone
 		return due, 0, false
 	}
-	now := w.sched.now()
 	for len(w.heap) > 0 && w.heap[0].when <= now && len(due) < dueBatch {
 		e := w.heap.pop()
 		e.pending.Store(0)
 		due = append(due, e)
 	}
-	w.running = len(due) > 0
 	switch {
-	case w.running:
+	case len(due) > 0:
+		w.state = workerRunning
 	case len(w.heap) == 0:
-		w.releaseHeap()
-		w.sleepUntil(noWake)
+		w.idle(now)
 	default:
+		w.state = workerAsleep
 		w.sleepUntil(w.heap[0].when)
 	}
 	return due, now, true
