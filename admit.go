@@ -2,7 +2,10 @@
 
 package kcp
 
-import "net"
+import (
+	"math"
+	"net"
+)
 
 // admit decides what becomes of a datagram for which there is no session: a new session for a PUSH inside the initial
 // window, an answer to what belongs to a session that has ended, nothing otherwise.
@@ -66,7 +69,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		for _, s := range rivals {
 			s.rivalled(r.now)
 		}
-		return r.open(l, &key, custom, m.sharesAddress(), v == verdictProved)
+		return r.open(l, &key, custom, first.sn == 0, m.sharesAddress(), v == verdictProved)
 	case verdictRefused, verdictCrowded:
 		r.counters.inErrs++
 		if knocks(&first, &m) || v == verdictRefused {
@@ -95,10 +98,32 @@ func (r *reader) refuse(m *controlSet, key sessionKey, custom net.Addr) {
 	r.answerControl(&answer, 0, key, custom)
 }
 
+// headlessPatience is how long a session is kept whose first segment does not come, which was overtaken by a later one:
+// longer than a peer goes on with the default DeadTimeout.
+const headlessPatience millis = 30_000
+
+// begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
+func (s *UDPSession) begin() bool {
+	if !s.headless || s.ended || s.core.rcvNxt == 0 {
+		return false
+	}
+	s.headless, s.lingerAt = false, never
+	return true
+}
+
+// offer lets Accept return a session whose first segment has come. There is room for it however many wait: what came
+// before has been acknowledged.
+func (d *demux) offer(s *UDPSession) bool {
+	d.mu.Lock()
+	l := d.listener
+	d.mu.Unlock()
+	return l != nil && l.offer(s, math.MaxInt)
+}
+
 // open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
 // that happens to it is the datagram that opened it: a program that closes it at once would otherwise leave nothing to tell
 // the peer's next one by, which would open another.
-func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, shared, proved bool) *UDPSession {
+func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, begins, shared, proved bool) *UDPSession {
 	d := r.ep.demux
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
 	s.accepted = true
@@ -120,7 +145,12 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, shared, pro
 		return nil
 	}
 	s.isPending(s.core.addr != nil)
-	if !l.offer(s) {
+	if !begins {
+		s.headless = true
+		s.lingerAt = r.now + headlessPatience
+		return s
+	}
+	if !l.offer(s, l.opts.backlog) {
 		r.leave()
 		s.replaced()
 		return nil

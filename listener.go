@@ -63,11 +63,12 @@ func (l *Listener) AcceptKCP() (*UDPSession, error) {
 	}
 }
 
-// offer puts a new session into the backlog. It reports false if there is no room or nobody to accept.
-func (l *Listener) offer(s *UDPSession) bool {
+// offer puts a new session into the backlog, which may hold so many. It reports false if there is no room or nobody to
+// accept.
+func (l *Listener) offer(s *UDPSession, most int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.backlog.Len() >= l.opts.backlog {
+	if l.closed || l.backlog.Len() >= most {
 		l.refused++
 		return false
 	}
@@ -105,6 +106,13 @@ func (l *Listener) Close() error {
 		waiting = append(waiting, s)
 	}
 	l.mu.Unlock()
+	for s := range l.Sessions() {
+		s.mu.Lock()
+		if s.headless {
+			waiting = append(waiting, s)
+		}
+		s.mu.Unlock()
+	}
 	for _, s := range waiting {
 		s.SetLinger(0)
 		_ = s.Close()

@@ -233,8 +233,12 @@ func (r *reader) settle(s *UDPSession) {
 	}
 	s.count(&r.counters)
 	logs := s.takeLogs(nil)
+	begun := s.begin()
 	s.mu.Unlock()
 	s.log.Load().report(logs)
+	if begun && !r.ep.demux.offer(s) {
+		s.replaced()
+	}
 	if due {
 		r.tx.flush(s, r.ep.sched.now())
 	}

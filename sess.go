@@ -53,6 +53,7 @@ type UDPSession struct {
 	readClosed bool // CloseRead was called, or Close
 	ended      bool // off the network; the failure is in readErr
 	pending    bool // accepted, and the peer has not proved itself
+	headless   bool // accepted, and its first segment has not come: Accept does not return it
 	finished   bool // taken out of the endpoint
 	linger     time.Duration
 	lingerAt   millis // when a closed session is given up
@@ -225,6 +226,8 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 		s.fail(errPeerDead)
 	case now >= c.idleAt():
 		s.fail(errIdle)
+	case s.headless && now >= s.lingerAt:
+		s.fail(errReset)
 	case s.closed && (s.doneClosing(now) || now >= s.lingerAt && !c.ctl.resetDue || c.ctl.resetSent):
 		s.fail(errClosed)
 	case c.ctl.resetSent:
