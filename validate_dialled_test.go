@@ -5,6 +5,8 @@ package kcp
 import (
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -121,10 +123,10 @@ func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 func TestDialledSideAsksNothingAfterTheEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, l := w.pair(Config{})
-		var asked int
+		var asked atomic.Int32
 		w.setDrop(func(from, _ string, payload []byte) bool {
 			if from != connServerAddr && connHas(payload, cmdWask) {
-				asked++
+				asked.Add(1)
 			}
 			return false
 		})
@@ -132,8 +134,8 @@ func TestDialledSideAsksNothingAfterTheEnd(t *testing.T) {
 		server.Close()
 		closeWantEOF(t, client)
 		time.Sleep(time.Minute)
-		if asked > 0 {
-			t.Errorf("asked %d times", asked)
+		if n := asked.Load(); n > 0 {
+			t.Errorf("asked %d times", n)
 		}
 		l.Close()
 	})
@@ -147,19 +149,22 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 				c.DeadTimeout = -1
 				l := w.serve(c)
 				raw := w.endpoint(restartAddr)
-				var probes, resets int
+				var probes, resets atomic.Int32
+				var mu sync.Mutex // of sealer
 				sealer := newSealer(c.BlockCrypt)
 				w.setDrop(func(from, _ string, payload []byte) bool {
+					mu.Lock()
+					defer mu.Unlock()
 					opened, ok := sealer.open(slices.Clone(payload))
 					if p := parsePacket(opened); ok && from == connServerAddr && (p.kind == packetPlain || p.kind == packetData) {
 						var s segment
 						for rest, status := parseSegment(p.segments, &s); status == parseOK; rest, status = parseSegment(rest, &s) {
 							if s.cmd == cmdPush && s.sn.before(0) && len(s.data) == 0 {
-								probes++
+								probes.Add(1)
 							}
 						}
 						if findControl(p.segments).has[ctlReset] {
-							resets++
+							resets.Add(1)
 						}
 					}
 					return false
@@ -168,14 +173,14 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 				server := w.accept(l)
 				mustWrite(t, server, pattern(60_000, 1))
 				time.Sleep(time.Minute)
-				if probes != probesReserved {
-					t.Errorf("asked %d times, want %d", probes, probesReserved)
+				if n := probes.Load(); n != probesReserved {
+					t.Errorf("asked %d times, want %d", n, probesReserved)
 				}
 				server.SetLinger(0)
 				server.Close()
 				time.Sleep(time.Second)
-				if resets != 1 || !connEnded(server) {
-					t.Errorf("%d resets, ended %v", resets, connEnded(server))
+				if n := resets.Load(); n != 1 || !connEnded(server) {
+					t.Errorf("%d resets, ended %v", n, connEnded(server))
 				}
 			})
 		})
