@@ -98,6 +98,9 @@ func (l *coreLink) carry(to int, data []byte) {
 	}
 }
 
+// pop takes the next packet off the link.
+func (l *coreLink) pop() linkPacket { return heap.Pop(&l.queue).(linkPacket) }
+
 // step moves time to the next event, of the link or of an end, and handles it. It reports false once nothing is left
 // to happen.
 func (l *coreLink) step() bool {
@@ -113,7 +116,7 @@ func (l *coreLink) step() bool {
 	}
 	l.now = at
 	for len(l.queue) > 0 && l.queue[0].at <= l.now {
-		p := heap.Pop(&l.queue).(linkPacket)
+		p := l.pop()
 		l.ends[p.to].input(p.data, true, l.now)
 	}
 	for i, c := range l.ends {

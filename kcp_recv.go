@@ -37,11 +37,12 @@ func (c *core) receive(s *segment, now millis) {
 		c.refused++
 		return
 	}
+	due := c.ackAt
 	c.addAck(s, now)
 	c.owesProof(s, now)
 	if s.sn.before(c.rcvNxt) {
 		c.stats.repeats++
-		c.ackNow(now)
+		c.ackGap(due, now)
 		return
 	}
 	switch {
@@ -55,7 +56,7 @@ func (c *core) receive(s *segment, now millis) {
 	slot := c.in.slot(s.sn)
 	if c.in.present.has(slot) {
 		c.stats.repeats++
-		c.ackNow(now)
+		c.ackGap(due, now)
 		return
 	}
 	c.in.present.set(slot)
@@ -73,8 +74,7 @@ func (c *core) receive(s *segment, now millis) {
 	gap := s.sn != c.rcvNxt || c.beyond > 1
 	c.advance()
 	if gap {
-		// A hole has opened or closed: the sender is told at once.
-		c.ackNow(now)
+		c.ackGap(due, now)
 	}
 }
 
@@ -273,3 +273,27 @@ func (c *core) addAck(s *segment, now millis) {
 func (c *core) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }
 
 func (c *core) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }
+
+const (
+	// gapHold bounds how long a legacy sender is not told of a hole. With reordering by 5 ms, and with losses that parity
+	// repairs, it sent two to ten times as many segments again when it was told at once, with 20 ms as few as to its own
+	// kind.
+	gapHold millis = 20
+	// acksHeld is how many acknowledgements may wait for that: what fills a datagram.
+	acksHeld = 58
+	// legacyAfter is how many segments without a HELLO make a legacy peer: others send it along with the first.
+	legacyAfter = 64
+)
+
+// ackGap acknowledges a PUSH that has found, left or filled a hole, or that was there already: the sender is told at
+// once. A legacy sender sends a segment again as soon as it has seen a few later ones acknowledged, however late the
+// segment or the parity that repairs its loss may be. So while there is a hole it is told as late as its own kind would.
+// due is when the acknowledgements before this one were to leave.
+func (c *core) ackGap(due, now millis) {
+	legacy := !c.ctl.known() && c.stats.segsIn >= legacyAfter
+	if c.beyond == 0 || !legacy || c.ackNoDelay || len(c.acks) >= acksHeld {
+		c.ackNow(now)
+		return
+	}
+	c.ackAt = min(due, now+min(c.interval, gapHold))
+}
