@@ -51,6 +51,8 @@ type batchConn interface {
 	maxRun() (bytes, segments int)
 	// features tells whether runs of datagrams leave (gso) and arrive (gro) in one piece.
 	features() (gso, gro bool)
+	// stopReading is called before a deadline in the past ends a read for good: what has arrived stays in the socket.
+	stopReading()
 	// release resets the socket options that change what others read from the socket, for one that stays its
 	// caller's. The batchConn is not to be used any more.
 	release()
@@ -234,6 +236,8 @@ func (c *portableConn) readBatchSize() (messages, bufferSize int) { return 1, ma
 func (c *portableConn) maxRun() (bytes, segments int) { return maxRunBytes, 1 }
 
 func (c *portableConn) features() (gso, gro bool) { return false, false }
+
+func (c *portableConn) stopReading() {}
 
 func (c *portableConn) release() {
 	if c.udp != nil {

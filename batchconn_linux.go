@@ -106,6 +106,7 @@ type linuxConn struct {
 	// basic takes over for good when blocked is set: the kernel or a sandbox does not let the calls through.
 	basic   *portableConn
 	blocked atomic.Bool
+	stopped atomic.Bool // see stopReading
 }
 
 // newPlatformConn returns the batchConn for conn, nil if the system offers nothing better than the portable one.
@@ -222,6 +223,8 @@ func (c *linuxConn) maxRun() (bytes, segments int) {
 }
 
 func (c *linuxConn) features() (gso, gro bool) { return c.gso.enabled(), c.gro.Load() }
+
+func (c *linuxConn) stopReading() { c.stopped.Store(true) }
 
 func (c *linuxConn) release() {
 	c.basic.release()

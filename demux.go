@@ -181,7 +181,7 @@ func (d *demux) leave(gone func()) {
 	}
 	if !inUse {
 		// Those that were not accepted are about to go: the sockets stop when their last packets are out.
-		d.awaitReaders()
+		d.awaitStopped()
 	}
 }
 
@@ -199,26 +199,26 @@ func (d *demux) waitStopped(leaving *UDPSession) {
 	}
 	d.mu.Unlock()
 	if stopping {
-		d.awaitReaders()
+		d.awaitStopped()
 	}
 }
 
-func (d *demux) awaitReaders() {
+func (d *demux) awaitStopped() {
 	for _, e := range d.eps {
-		e.awaitReader()
+		e.awaitStopped()
 	}
 }
 
-// failed ends everything when a socket has been closed under us.
+// failed ends everything when a socket has been closed under us or is lost for good.
 func (d *demux) failed(err error) {
 	d.mu.Lock()
-	others := !d.stopping.Swap(true) && len(d.eps) > 1
+	first := !d.stopping.Swap(true)
 	l := d.listener
 	d.listener, d.transport = nil, false
 	d.waits.clear()
 	d.mu.Unlock()
 	d.replay.release()
-	if others {
+	if first {
 		d.stop()
 	}
 	for s := range d.sessions.all {

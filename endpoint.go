@@ -16,6 +16,7 @@ type endpoint struct {
 	owned  bool // the library opened conn and closes it
 	byConv bool // sources may be named otherwise than peers: see dialledAs
 	io     batchConn
+	out    *queuedConn // io, if conn is a foreign connection; nil for a UDP socket
 	sealer *sealer
 	sched  *TimedSched
 
@@ -50,6 +51,10 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 	}
 	e.errors.hook = o.onSocketError
 	e.io = newBatchConn(conn)
+	if _, udp := conn.(*net.UDPConn); !udp {
+		e.out = newQueuedConn(e.io, e.wrote)
+		e.io = e.out
+	}
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
 	e.initRole()
 	e.sched.bind(&e.crowd.entry, &e.crowd)
@@ -58,30 +63,60 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 
 func (e *endpoint) isStopping() bool { return e.demux.stopping.Load() }
 
-// stop ends the reader.
+// stop ends the reader, and on a foreign connection the writer, once what was queued for it is out. It does not block: the
+// methods of a foreign connection are called on a goroutine of their own.
 func (e *endpoint) stop() {
-	defer close(e.woken)
-	if e.owned {
-		e.conn.Close()
-		e.stopRole()
-		return
-	}
-	// The socket is the caller's: the reader is woken by a deadline in the past, which it takes away as it leaves.
-	if e.conn.SetReadDeadline(past) != nil {
-		e.deaf.Store(true)
+	if e.out != nil {
+		go e.halt()
+	} else {
+		e.halt()
 	}
 }
 
-// stopPatience bounds the wait for a reader. Only a connection that takes a deadline and does not heed it lets it pass.
-const stopPatience = time.Second
+func (e *endpoint) halt() {
+	if e.owned {
+		if e.out != nil {
+			e.out.await(stopPatience)
+		}
+		e.conn.Close()
+		e.stopRole()
+	} else if e.io.stopReading(); e.conn.SetReadDeadline(past) != nil {
+		e.deaf.Store(true) // otherwise the reader is woken, and takes the deadline away as it leaves
+	}
+	close(e.woken)
+	if e.out != nil {
+		e.out.await(stopPatience)
+		e.out.close()
+	}
+}
 
-// awaitReader waits for the reader of a socket that is the caller's to end.
-func (e *endpoint) awaitReader() {
-	if e.owned || e.deaf.Load() {
+const (
+	// stopPatience bounds the wait for the reader of a connection that takes a deadline and does not heed it, and for the
+	// last packets of one that blocks.
+	stopPatience = time.Second
+	// writePatience is how much of that a call of the program waits for a connection that blocks.
+	writePatience = 250 * time.Millisecond
+)
+
+// awaitStopped waits until a socket that is the caller's is read no more and what was queued for a foreign connection is
+// out, and until one that is the library's is closed. It does so for a bounded time.
+func (e *endpoint) awaitStopped() {
+	switch {
+	case e.out == nil && e.owned:
+		return
+	case e.out != nil && !e.out.await(writePatience):
 		return
 	}
 	patience := time.NewTimer(stopPatience)
 	defer patience.Stop()
+	select {
+	case <-e.woken:
+	case <-patience.C:
+		return
+	}
+	if e.owned || e.deaf.Load() {
+		return
+	}
 	select {
 	case <-e.done:
 	case <-patience.C:

@@ -58,7 +58,8 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 	conn := newMemConn(addr, func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
 	h.demux = newDemux([]net.PacketConn{conn}, false, o)
 	h.ep = h.demux.eps[0]
-	close(h.ep.done) // nobody waits for a reader that is not there
+	h.ep.io, h.ep.out = newBatchConn(conn), nil // written at once
+	close(h.ep.done)                            // nobody waits for a reader that is not there
 	h.r.ep = h.ep
 	n.hosts = append(n.hosts, h)
 	return h

@@ -72,7 +72,7 @@ func (r *linuxReader) read(p []received) (int, error) {
 		r.prepare(p)
 		err := r.conn.raw.Read(r.receive)
 		r.noteRead()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !r.conn.stopped.Load() {
 			// The deadline is the socket owner's. What has arrived is read all the same: it must not starve us.
 			err = r.readNow(err)
 		}

@@ -49,27 +49,30 @@ const sendPatience = time.Second
 
 // awaitSends waits until the packets that have been laid out are out.
 func (s *UDPSession) awaitSends() {
-	var patience <-chan time.Time
+	patience := time.NewTimer(sendPatience)
+	defer patience.Stop()
 	// The second wait, if any, is for a split that was made after the call, by whomever.
 	for range 2 {
 		s.mu.Lock()
 		drained, ours := s.sends.split()
 		s.mu.Unlock()
 		if drained == nil {
-			return
-		}
-		if patience == nil {
-			timer := time.NewTimer(sendPatience)
-			defer timer.Stop()
-			patience = timer.C
+			break
 		}
 		select {
 		case <-drained:
-		case <-patience:
+		case <-patience.C:
 			return
 		}
 		if ours {
-			return
+			break
 		}
+	}
+	if s.ep.out == nil {
+		return
+	}
+	select {
+	case <-s.ep.out.written():
+	case <-patience.C:
 	}
 }

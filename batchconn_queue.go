@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// queueMost bounds the memory of the datagrams that wait for a connection: two windows of 1,024 full segments, since
+	// parity and copies wait too.
+	queueMost = 4 << 20
+	// queueLatency is how long a datagram may wait while there are more than queueLeast bytes: a slow connection shall delay
+	// what is sent by about that, and not by what its queue could hold.
+	queueLatency = 500 * time.Millisecond
+	queueLeast   = 64 << 10
+	// queueTurn is how many datagrams the writer takes at a time.
+	queueTurn = 32
+	// queueKeeps is the longest array that an idle queue keeps.
+	queueKeeps = 256
+)
+
+var errQueueFull = errors.New("kcp: the packet connection takes packets too slowly")
+
+// queuedConn is the batchConn of a foreign connection, whose WriteTo may block for as long as it likes. Only a goroutine
+// of its own calls that, so that readers, scheduler workers and Writes never wait in it. The goroutine runs while
+// datagrams wait. Those that find the queue full are lost.
+type queuedConn struct {
+	batchConn
+	report func(sent, lost int, err error) // the outcome of writes
+	start  func()                          // run: a method value made per call would be allocated
+	batch  []outgoing                      // being written; the goroutine's
+
+	mu      sync.Mutex // guards what follows
+	waiting RingBuffer[queuedDatagram]
+	held    int // bytes of buffers, also of those being written
+	running bool
+	closed  bool
+	queued  uint64      // datagrams so far
+	done    uint64      // of them, those written or dropped
+	waits   []queueWait // in the order of their targets
+}
+
+// queuedDatagram is a copy of a datagram in a pooled buffer.
+type queuedDatagram struct {
+	buf    []byte
+	to     netip.AddrPort
+	toAddr net.Addr
+	at     time.Time
+}
+
+// queueWait is a wait until so many datagrams are done.
+type queueWait struct {
+	target uint64
+	over   chan struct{}
+}
+
+func newQueuedConn(c batchConn, report func(sent, lost int, err error)) *queuedConn {
+	q := &queuedConn{batchConn: c, report: report}
+	q.start = q.run
+	return q
+}
+
+// writeBatch queues copies. It does not block.
+func (c *queuedConn) writeBatch(p []outgoing) (sent, lost int, err error) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, datagramsFrom(p, 0, 0), net.ErrClosed
+	}
+	for i := range p {
+		o := &p[i]
+		for offset := 0; ; {
+			piece, _ := nextPiece(o, offset, 1)
+			if c.held >= queueMost {
+				return sent, lost + datagramsFrom(p, i, offset), errQueueFull
+			}
+			d := queuedDatagram{append(getBuffer(len(piece))[:0], piece...), o.to, o.toAddr, now}
+			c.waiting.Push(d)
+			c.held += cap(d.buf)
+			c.queued++
+			sent++
+			if offset += len(piece); offset >= len(o.buf) {
+				break
+			}
+		}
+	}
+	if sent > 0 && !c.running {
+		c.running = true
+		go c.start()
+	}
+	return sent, lost, nil
+}
+
+// run writes what waits, until nothing does.
+func (c *queuedConn) run() {
+	for more := true; more; {
+		var late int
+		if late, more = c.take(); late > 0 {
+			c.report(0, late, errQueueFull)
+		}
+		if more {
+			sent, lost, err := c.batchConn.writeBatch(c.batch)
+			c.report(sent, lost, err)
+		}
+	}
+}
+
+// take gives back the buffers of the batch that has been written and begins the next one. It returns how many datagrams
+// have waited for too long and are lost; more is false if there is nothing left to do.
+func (c *queuedConn) take() (late int, more bool) {
+	bytes, written := 0, len(c.batch)
+	for i := range c.batch {
+		bytes += cap(c.batch[i].buf)
+		putBuffer(c.batch[i].buf)
+	}
+	clear(c.batch)
+	c.batch = c.batch[:0]
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held -= bytes
+	c.finished(written)
+	for len(c.batch) < queueTurn {
+		d, ok := c.waiting.Pop()
+		if !ok {
+			break
+		}
+		if c.held > queueLeast && now.Sub(d.at) >= queueLatency {
+			c.held -= cap(d.buf)
+			putBuffer(d.buf)
+			late++
+			continue
+		}
+		c.batch = append(c.batch, outgoing{buf: d.buf, to: d.to, toAddr: d.toAddr})
+	}
+	c.finished(late)
+	if len(c.batch) > 0 {
+		return late, true
+	}
+	if c.running = false; c.waiting.MaxLen() > queueKeeps {
+		c.waiting = RingBuffer[queuedDatagram]{}
+	}
+	return late, false
+}
+
+// finished notes that n datagrams more are done. The lock is held.
+func (c *queuedConn) finished(n int) {
+	c.done += uint64(n)
+	for len(c.waits) > 0 && c.waits[0].target <= c.done {
+		close(c.waits[0].over)
+		c.waits = c.waits[1:]
+	}
+}
+
+// written returns a channel that is closed once all that has been queued so far is written or dropped.
+func (c *queuedConn) written() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := queueWait{c.queued, make(chan struct{})}
+	c.waits = append(c.waits, w)
+	c.finished(0)
+	return w.over
+}
+
+// await waits for that, or for a time. It reports whether all is written or dropped.
+func (c *queuedConn) await(patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-c.written():
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// close drops what waits and what still comes.
+func (c *queuedConn) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	dropped := 0
+	for d, ok := c.waiting.Pop(); ok; d, ok = c.waiting.Pop() {
+		c.held -= cap(d.buf)
+		putBuffer(d.buf)
+		dropped++
+	}
+	c.finished(dropped)
+}
