@@ -101,6 +101,25 @@ var (
 	}
 )
 
+// passes reports whether a read that failed with err says nothing about the reads to come: a deadline, what calls itself
+// temporary, and what a packet socket says of a single datagram or of the way to a peer.
+func passes(err error) bool {
+	var (
+		timeout   interface{ Timeout() bool }
+		temporary interface{ Temporary() bool }
+	)
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() ||
+		errors.As(err, &temporary) && temporary.Temporary() {
+		return true
+	}
+	for _, known := range passingErrors {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
 // argumentError says which argument of a call was bad. It matches
 // os.ErrInvalid.
 type argumentError struct {

@@ -9,4 +9,5 @@ import "syscall"
 var (
 	resetErrors    = []error{syscall.NewError("connection reset")}
 	timedOutErrors = []error{syscall.ETIMEDOUT}
+	passingErrors  []error
 )

@@ -12,4 +12,13 @@ const wsaETIMEDOUT = syscall.Errno(10060)
 var (
 	resetErrors    = []error{syscall.ECONNRESET, syscall.WSAECONNRESET}
 	timedOutErrors = []error{syscall.ETIMEDOUT, wsaETIMEDOUT}
+	// passingErrors are what a packet socket says of a single datagram, of the way to a peer, or of a lack of memory:
+	// WSAEACCES, WSAEMSGSIZE, WSAEADDRNOTAVAIL, WSAENETDOWN, WSAENETUNREACH, WSAENETRESET, WSAECONNRESET, WSAENOBUFS,
+	// WSAECONNREFUSED, WSAEHOSTDOWN and WSAEHOSTUNREACH.
+	passingErrors = []error{
+		syscall.Errno(10013), syscall.Errno(10040), syscall.Errno(10049), syscall.Errno(10050), syscall.Errno(10051),
+		syscall.Errno(10052), syscall.WSAECONNRESET, syscall.Errno(10055), syscall.Errno(10061), syscall.Errno(10064),
+		syscall.Errno(10065), syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+		syscall.ENOBUFS,
+	}
 )

@@ -5,8 +5,10 @@ package kcp
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"time"
 )
@@ -49,27 +51,45 @@ const (
 	// readErrorPauseMax, so that a lasting fault costs no processor time and its end is noticed soon.
 	readErrorPause    = time.Millisecond
 	readErrorPauseMax = 500 * time.Millisecond
+	// lostAfter is how long a connection may give nothing but errors that a socket does not recover from, each no more than
+	// lostGap after the one before, until it is taken for lost: a tunnel may need seconds to come back.
+	lostAfter = 5 * time.Second
+	lostGap   = 2 * time.Second
 )
 
 // readBackoff holds a reader up while its socket fails without anything to read in between.
 type readBackoff struct {
-	errors int       // in a row
-	looked time.Time // when the reader turned to the socket again after the last one
-	pause  time.Duration
+	errors  int       // in a row
+	looked  time.Time // when the reader turned to the socket again after the last one
+	pause   time.Duration
+	lasting time.Time // when the first of a row came that says that the connection is lost; zero: none has
 }
 
-func (b *readBackoff) reset() { b.errors, b.pause = 0, 0 }
+func (b *readBackoff) reset() { b.errors, b.pause, b.lasting = 0, 0, time.Time{} }
 
-// failed takes note of an error and waits, if it is one of many.
-func (b *readBackoff) failed() {
-	if b.errors > 0 && time.Since(b.looked) > readErrorPauseMax {
-		b.reset() // it was waited for, and so is no part of a row
+// failed takes note of an error and waits, if it is one of many. It reports whether the connection is lost.
+func (b *readBackoff) failed(err error) (lost bool) {
+	waited := time.Since(b.looked)
+	if b.errors > 0 && waited > readErrorPauseMax {
+		b.errors, b.pause = 0, 0 // it was waited for, and so is no part of a row
+	}
+	if waited > lostGap {
+		b.lasting = time.Time{}
+	}
+	if !passes(err) {
+		if b.lasting.IsZero() {
+			b.lasting = time.Now()
+		}
+		if time.Since(b.lasting) >= lostAfter {
+			return true
+		}
 	}
 	if b.errors++; b.errors > readErrorsFree {
 		b.pause = min(max(2*b.pause, readErrorPause), readErrorPauseMax)
 		time.Sleep(b.pause)
 	}
 	b.looked = time.Now()
+	return false
 }
 
 func newReader(e *endpoint) *reader {
@@ -114,16 +134,18 @@ func (e *endpoint) readLoop() {
 				// never empty until the runtime preempts this goroutine: whoever was woken runs before the next look.
 				runtime.Gosched()
 			}
+		case e.wasInterrupted(err) || e.isStopping():
 		case errors.Is(err, net.ErrClosed):
-			if !e.isStopping() {
-				e.demux.failed(errSocketClosed)
-			}
-			return
-		case e.wasInterrupted(err):
-		case err != nil && !e.isStopping():
+			e.demux.failed(errSocketClosed)
+		case err != nil:
 			e.errors.reads.Add(1)
 			e.errors.note(socketRead, err)
-			backoff.failed()
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				_ = e.conn.SetReadDeadline(time.Time{}) // which the program has set, for nobody: it does not read
+			}
+			if backoff.failed(err) {
+				e.demux.failed(fmt.Errorf("kcp: the packet connection has failed: %w", err))
+			}
 		}
 	}
 	if !e.owned {

@@ -23,18 +23,17 @@ type readRole struct {
 	able bool                       // calls can be interrupted while they wait in the poller
 	sole atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
 
-	mu          sync.Mutex // guards what follows; may be taken with a session's lock held
-	holder      roleHolder
-	stopped     bool          // the endpoint's goroutine is to have it and to end
-	interrupted bool          // the socket's read deadline stands in the past to wake a call
-	wake        chan struct{} // hands the role back to the endpoint's goroutine
-	freed       uint32        // how often nobody was left with it
-	seen        uint32        // freed, when the timer was set
-	pause       time.Duration // the timer's: from roleGrace up to roleLook
-	lentAt      int64         // when the endpoint's goroutine last woke a call
-	quick       int           // negative: how often a call has to come back in time before the role is lent
-	timer       *time.Timer
-	armed       bool
+	mu      sync.Mutex // guards what follows; may be taken with a session's lock held
+	holder  roleHolder
+	stopped bool          // the endpoint's goroutine is to have it and to end
+	wake    chan struct{} // hands the role back to the endpoint's goroutine
+	freed   uint32        // how often nobody was left with it
+	seen    uint32        // freed, when the timer was set
+	pause   time.Duration // the timer's: from roleGrace up to roleLook
+	lentAt  int64         // when the endpoint's goroutine last woke a call
+	quick   int           // negative: how often a call has to come back in time before the role is lent
+	timer   *time.Timer
+	armed   bool
 }
 
 type roleHolder uint8
@@ -187,11 +186,11 @@ func (e *endpoint) interrupt() {
 	q := &e.role
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.interrupted = true
 	_ = e.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes too
 }
 
-// wasInterrupted reports whether err comes from interrupt, and lets the socket be read again.
+// wasInterrupted reports whether err comes from interrupt, or from a deadline that the program has set through Control, and
+// lets the socket be read again.
 func (e *endpoint) wasInterrupted(err error) bool {
 	q := &e.role
 	if !q.able || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -199,10 +198,7 @@ func (e *endpoint) wasInterrupted(err error) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.interrupted {
-		q.interrupted = false
-		_ = e.conn.SetReadDeadline(time.Time{})
-	}
+	_ = e.conn.SetReadDeadline(time.Time{})
 	return true
 }
 

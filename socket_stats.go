@@ -8,10 +8,11 @@ import (
 )
 
 // SocketStats is how a packet socket stands and what it has refused. No error of a socket but its being closed ends a
-// session or a listener: a datagram that could not be sent is a lost one, which is sent again, and reading goes on.
-// Counts are since the socket came to the library.
+// session or a listener: a datagram that could not be sent is a lost one, which is sent again, and reading goes on. Of
+// other connections five seconds of errors that are neither temporary, timeouts nor a socket's, without a datagram between
+// them, count as closed. Counts are since the socket came to the library.
 type SocketStats struct {
-	LostDatagrams uint64    // refused by the socket, or not sealed for want of a nonce
+	LostDatagrams uint64    // refused by the socket, too many for a slow connection, or not sealed for want of a nonce
 	ReadErrors    uint64    // reads that failed
 	LastError     error     // the newest cause of either, nil if there was none
 	LastErrorTime time.Time // when it came

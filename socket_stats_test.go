@@ -50,7 +50,13 @@ func (c *faultConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	return c.PacketConn.WriteTo(p, to)
 }
 
-var errFault = errors.New("the network is down")
+var errFault error = passingFault{}
+
+// passingFault is an error that says of itself that it passes.
+type passingFault struct{}
+
+func (passingFault) Error() string   { return "the network is down" }
+func (passingFault) Temporary() bool { return true }
 
 func always() error { return errFault }
 

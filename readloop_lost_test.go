@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// failingConn is a connection whose reads fail once err is set.
+type failingConn struct {
+	*memConn
+	err   atomic.Pointer[error]
+	fails atomic.Int32
+}
+
+func (c *failingConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	if err := c.err.Load(); err != nil {
+		c.fails.Add(1)
+		return 0, nil, *err
+	}
+	n, from, err := c.memConn.ReadFrom(p)
+	if fault := c.err.Load(); fault != nil {
+		c.fails.Add(1)
+		return 0, nil, *fault
+	}
+	return n, from, err
+}
+
+func (c *failingConn) fail(err error) {
+	c.err.Store(&err)
+	c.put([]byte("wake"), memAddr("b")) // a read that waits returns
+}
+
+// A connection that is lost for good ends its sessions and its listener with the error; one that is only in trouble ends
+// nothing.
+func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
+	own := errors.New("tunnel: the far end is gone")
+	for _, tt := range []struct {
+		name    string
+		err     error
+		lost    bool
+		within  time.Duration
+		matches error
+	}{
+		{"end of stream", io.EOF, true, 0, net.ErrClosed},
+		{"closed", fmt.Errorf("tunnel: %w", net.ErrClosed), true, 0, net.ErrClosed},
+		{"closed pipe", io.ErrClosedPipe, true, 0, net.ErrClosed},
+		{"the program's own", own, true, lostAfter + time.Second, own},
+		{"cut short", io.ErrUnexpectedEOF, true, lostAfter + time.Second, io.ErrUnexpectedEOF},
+		{"temporary", passingFault{}, false, 0, nil},
+		{"timeout", os.ErrDeadlineExceeded, false, 0, nil},
+	} {
+		for _, owned := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, owned %v", tt.name, owned), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sched := NewTimedSched(1)
+					near, far := newMemPipe()
+					a, b := &failingConn{memConn: near}, &failingConn{memConn: far}
+					c := Config{Scheduler: sched, DeadTimeout: -1}
+					o, err := c.options()
+					if err != nil {
+						t.Fatal(err)
+					}
+					l := serveOver(b, owned, o)
+					s, err := dialOver(a, owned, memAddr("b"), 1, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					mustWrite(t, s, []byte("x"))
+					peer, err := l.AcceptKCP()
+					if err != nil {
+						t.Fatal(err)
+					}
+					mustRead(t, peer, 1)
+					start := time.Now()
+					a.fail(tt.err)
+					b.fail(tt.err)
+					for _, s := range []*UDPSession{s, peer} {
+						_ = s.SetReadDeadline(start.Add(time.Minute))
+						_, err := s.Read(make([]byte, 1))
+						if lost := !errors.Is(err, errTimeout); lost != tt.lost || lost && !errors.Is(err, tt.matches) {
+							t.Errorf("Read: %v after %v, want one of %v: %v", err, time.Since(start), tt.matches, tt.lost)
+						}
+						if d := time.Since(start); tt.lost && d > tt.within {
+							t.Errorf("Read returned after %v, want within %v", d, tt.within)
+						}
+					}
+					_ = l.SetDeadline(time.Now().Add(time.Minute))
+					if _, err := l.Accept(); errors.Is(err, errTimeout) == tt.lost || tt.lost && !errors.Is(err, tt.matches) {
+						t.Errorf("Accept: %v, want one of %v: %v", err, tt.matches, tt.lost)
+					}
+					if n := a.fails.Load(); n > 500 {
+						t.Errorf("the connection was read %d times", n)
+					}
+					for _, s := range []*UDPSession{s, peer} {
+						s.SetLinger(0)
+						_ = s.Close()
+					}
+					_ = l.Close()
+					time.Sleep(time.Minute)
+					if _, err := near.WriteTo(nil, memAddr("b")); errors.Is(err, net.ErrClosed) != owned {
+						t.Errorf("a write to the connection afterwards: %v, owned %v", err, owned)
+					}
+					near.Close()
+					far.Close()
+					sched.Close()
+				})
+			})
+		}
+	}
+}
+
+// Errors that come now and then, without packets between them, end nothing.
+func TestRareErrorsAreNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b readBackoff
+		for range 100 {
+			if b.failed(errors.New("now and then")) {
+				t.Fatal("a connection that fails every three seconds was taken for lost")
+			}
+			time.Sleep(3 * time.Second)
+		}
+	})
+}
+
+// A read deadline that a program has set on the socket costs no time and stops nothing.
+func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
+	for _, owned := range []bool{true, false} {
+		t.Run(fmt.Sprintf("owned %v", owned), func(t *testing.T) {
+			connCheckLeaks(t)
+			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			o, err := new(Config).options()
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := newDemux([]net.PacketConn{conn}, owned, o)
+			counted := &countedReads{batchConn: d.eps[0].io}
+			d.eps[0].io = counted
+			l := echoListener(t, serveOn(d, o))
+			if err := l.Control(func(conn net.PacketConn) error { return conn.SetReadDeadline(past) }); err != nil {
+				t.Fatal(err)
+			}
+			s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const rounds = 500
+			msg := make([]byte, 10)
+			_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+			for range rounds {
+				mustWrite(t, s, msg)
+				if _, err := io.ReadFull(s, msg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := counted.reads.Load(); n > 10*rounds {
+				t.Errorf("the socket was read %d times for %d messages", n, rounds)
+			}
+			s.SetLinger(0)
+			_ = s.Close()
+		})
+	}
+}
+
+// countedReads counts the reads of a socket.
+type countedReads struct {
+	batchConn
+	reads atomic.Int32
+}
+
+func (c *countedReads) readBatch(p []received) (int, error) {
+	c.reads.Add(1)
+	return c.batchConn.readBatch(p)
+}
