@@ -299,10 +299,17 @@ func (s *UDPSession) finish() {
 		s.releaseReading()
 	}
 	s.charge()
+	var done chan struct{}
+	if s.calls != nil {
+		done = s.calls.done
+	}
 	s.mu.Unlock()
 	s.timer.stop()
 	s.oob.Load().close()
 	s.ep.demux.remove(s, final, sending)
+	if done != nil {
+		go s.announceEnd(done)
+	}
 	DefaultSnmp.connClosed()
 }
 

@@ -7,6 +7,7 @@ package kcp
 type blockedCalls struct {
 	readers, writers            waiters
 	readDeadline, writeDeadline deadline
+	done                        chan struct{} // what Done has returned
 }
 
 // blocked returns the session's, made when it is first asked for.

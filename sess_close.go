@@ -105,6 +105,39 @@ func (s *UDPSession) SetLinger(d time.Duration) {
 // of the stream and close its side.
 const finWait millis = 3000
 
+// finWaitLent is finWait where the socket is the caller's and read for this session alone, which has other uses for it.
+const finWaitLent millis = 150
+
+// waitsForFIN returns how long the session waits for the peer's FIN.
+func (s *UDPSession) waitsForFIN() millis {
+	if s.ep.owned || s.accepted || s.guest {
+		return finWait
+	}
+	return finWaitLent
+}
+
+// Done returns a channel that is closed when the session has ended and sends and receives no more: after Close once all is
+// delivered or given up, or when the session has failed. A net.PacketConn that is the caller's, and was used by this session
+// alone, is not read any more then, but for one without read deadlines: what arrives is left in it for the next session.
+func (s *UDPSession) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.blocked()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if s.finished {
+			go s.announceEnd(c.done)
+		}
+	}
+	return c.done
+}
+
+// announceEnd closes what Done has returned, once the sockets are let go of.
+func (s *UDPSession) announceEnd(done chan struct{}) {
+	s.ep.demux.waitStopped(s)
+	close(done)
+}
+
 // doneClosing reports whether nothing is left to do for a closed session.
 func (s *UDPSession) doneClosing(now millis) bool {
 	c := &s.core
@@ -116,7 +149,7 @@ func (s *UDPSession) doneClosing(now millis) bool {
 		return true
 	}
 	if s.finWaitAt == never {
-		s.finWaitAt = now + finWait
+		s.finWaitAt = now + s.waitsForFIN()
 	}
 	return false
 }

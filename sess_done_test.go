@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"testing"
+	"time"
+)
+
+// A connection that is the caller's is read no more soon after the session over it was closed and the peer has all,
+// whether the peer closes its side or not; the next session over it loses nothing.
+func TestLentConnectionIsFreeSoonAfterClose(t *testing.T) {
+	for name, wait := range map[string]func(s *UDPSession){
+		"200 ms": func(*UDPSession) { time.Sleep(200 * time.Millisecond) },
+		"Done":   func(s *UDPSession) { <-s.Done() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{})
+				conn := &restartReads{PacketConn: w.endpoint("10.0.0.2:7")}
+				defer conn.Close()
+				for conv := range uint32(20) {
+					s, err := dialOver(conn, false, l.Addr(), conv, w.options(Config{}))
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.join(s, l)
+					if st := s.Stats(); st.TimeoutRetransmits+st.FastRetransmits+st.EarlyRetransmits > 0 {
+						t.Errorf("session %d has sent segments again: %+v", conv, st)
+					}
+					connWrite(t, s, "goodbye")
+					start := time.Now()
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					wait(s)
+					if d := time.Since(start); d > 200*time.Millisecond {
+						t.Errorf("session %d: the end took %v", conv, d)
+					}
+					if n := conn.inside.Load(); n > 0 {
+						t.Fatalf("session %d: %d are reading after Close", conv, n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Done is closed for a session that has ended before anybody asked, and not before it has.
+func TestDoneTellsOfTheEnd(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		s, peer, _ := w.pair(Config{})
+		select {
+		case <-s.Done():
+			t.Fatal("Done is closed while the session lives")
+		default:
+		}
+		s.Close()
+		peer.Close()
+		<-s.Done()
+		time.Sleep(time.Second)
+		<-peer.Done()
+	})
+}
