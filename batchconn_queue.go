@@ -27,17 +27,17 @@ const (
 var errQueueFull = errors.New("kcp: the packet connection takes packets too slowly")
 
 // queuedConn is the batchConn of a foreign connection, whose WriteTo may block for as long as it likes. Only a goroutine
-// of its own calls that, so that readers, scheduler workers and Writes never wait in it. The goroutine runs while
-// datagrams wait. Those that find the queue full are lost.
+// of its own calls that, so that readers, scheduler workers and Writes never wait in it. The goroutine begins
+// with the first datagram and ends with the socket. Datagrams that find the queue full are lost.
 type queuedConn struct {
 	batchConn
 	report func(sent, lost int, err error) // the outcome of writes
-	start  func()                          // run: a method value made per call would be allocated
 	batch  []outgoing                      // being written; the goroutine's
 
 	mu      sync.Mutex // guards what follows
 	waiting RingBuffer[queuedDatagram]
-	held    int // bytes of buffers, also of those being written
+	held    int       // bytes of buffers, also of those being written
+	more    sync.Cond // tells the goroutine of datagrams, or of the end
 	running bool
 	closed  bool
 	queued  uint64      // datagrams so far
@@ -61,7 +61,7 @@ type queueWait struct {
 
 func newQueuedConn(c batchConn, report func(sent, lost int, err error)) *queuedConn {
 	q := &queuedConn{batchConn: c, report: report}
-	q.start = q.run
+	q.more.L = &q.mu
 	return q
 }
 
@@ -92,19 +92,20 @@ func (c *queuedConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 	}
 	if sent > 0 && !c.running {
 		c.running = true
-		go c.start()
+		go c.run()
 	}
+	c.more.Signal()
 	return sent, lost, nil
 }
 
-// run writes what waits, until nothing does.
+// run writes what waits, until the end.
 func (c *queuedConn) run() {
 	for more := true; more; {
 		var late int
 		if late, more = c.take(); late > 0 {
 			c.report(0, late, errQueueFull)
 		}
-		if more {
+		if len(c.batch) > 0 {
 			sent, lost, err := c.batchConn.writeBatch(c.batch)
 			c.report(sent, lost, err)
 		}
@@ -112,7 +113,7 @@ func (c *queuedConn) run() {
 }
 
 // take gives back the buffers of the batch that has been written and begins the next one. It returns how many datagrams
-// have waited for too long and are lost; more is false if there is nothing left to do.
+// have waited for too long and are lost; more is false at the end.
 func (c *queuedConn) take() (late int, more bool) {
 	bytes, written := 0, len(c.batch)
 	for i := range c.batch {
@@ -121,11 +122,17 @@ func (c *queuedConn) take() (late int, more bool) {
 	}
 	clear(c.batch)
 	c.batch = c.batch[:0]
-	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held -= bytes
 	c.finished(written)
+	for c.waiting.Len() == 0 && !c.closed {
+		if c.waiting.MaxLen() > queueKeeps {
+			c.waiting = RingBuffer[queuedDatagram]{}
+		}
+		c.more.Wait()
+	}
+	now := time.Now()
 	for len(c.batch) < queueTurn {
 		d, ok := c.waiting.Pop()
 		if !ok {
@@ -140,13 +147,7 @@ func (c *queuedConn) take() (late int, more bool) {
 		c.batch = append(c.batch, outgoing{buf: d.buf, to: d.to, toAddr: d.toAddr})
 	}
 	c.finished(late)
-	if len(c.batch) > 0 {
-		return late, true
-	}
-	if c.running = false; c.waiting.MaxLen() > queueKeeps {
-		c.waiting = RingBuffer[queuedDatagram]{}
-	}
-	return late, false
+	return late, len(c.batch) > 0 || !c.closed
 }
 
 // finished notes that n datagrams more are done. The lock is held.
@@ -192,4 +193,5 @@ func (c *queuedConn) close() {
 		dropped++
 	}
 	c.finished(dropped)
+	c.more.Signal()
 }

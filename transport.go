@@ -13,8 +13,9 @@ import (
 )
 
 // Transport carries any number of sessions over one socket: dialled ones to many peers, several to the same peer if need
-// be, and those of a listener. It has one goroutine for each socket, whatever the number of sessions. What arrives and is
-// not KCP, STUN for instance, is the program's: ReadNonKCP. All methods may be called from any goroutine at any time.
+// be, and those of a listener. It has one goroutine for each socket, whatever the number of sessions, and another that
+// writes where the connection is no *net.UDPConn. What arrives and is not KCP, STUN for instance, is the program's:
+// ReadNonKCP. All methods may be called from any goroutine at any time.
 //
 // All sessions of a Transport have its cipher and its scheduler, for a datagram is opened before it is known whose it is.
 //
