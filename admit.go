@@ -186,12 +186,21 @@ func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 // answerEnded answers a datagram for a session that has ended: FINACK for a FIN, RESET for data, where the peer knows
 // the extension.
 func (r *reader) answerEnded(w *timeWait, segments []byte, first *segment, m *controlSet, key sessionKey, custom net.Addr) {
-	if w.peer == 0 || m.has[ctlReset] {
+	peer := w.peer
+	if w.aborted && peer == 0 && m.has[ctlHello] {
+		peer = m.incarnation
+	}
+	if peer == 0 || m.has[ctlReset] {
 		return
 	}
 	var answer controlSet
 	una := w.rcvNxt
 	switch {
+	case w.aborted:
+		answer.has[ctlReset], answer.resetCode, answer.resetFor, answer.echo = true, resetAborted, peer, m.echoed()
+		if first.cmd == cmdPush && !first.sn.before(w.rcvNxt) {
+			una = first.sn
+		}
 	case first.cmd == cmdPush && !first.sn.before(w.rcvNxt):
 		answer.has[ctlReset], answer.resetCode, answer.resetFor = true, resetClosed, w.peer
 		una = first.sn
@@ -274,8 +283,12 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 // lay is answer for what may be sent without such a limit.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.leave()
-	tx, sealer := &r.tx, r.ep.demux.answerSealer(r.nonce)
-	tx.reserve(r.ep, 0)
+	r.tx.lay(r.ep, r.ep.demux.answerSealer(r.nonce), s, outgoing{to: key.peer.udp, toAddr: custom, local: r.local})
+}
+
+// lay adds a datagram of one segment that no session stands behind.
+func (tx *txScratch) lay(ep *endpoint, sealer *sealer, s *segment, o outgoing) {
+	tx.reserve(ep, 0)
 	start := tx.w.start
 	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)
 	end := start + len(b) + sealer.tailroom()
@@ -284,5 +297,6 @@ func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	}
 	r.opened++
 	tx.w.start = end
-	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: key.peer.udp, toAddr: custom, local: r.local})
+	o.buf = tx.w.arena[start:end]
+	tx.batch = append(tx.batch, o)
 }

@@ -280,7 +280,7 @@ func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")
 	}
-	s, err := dialOver(conn, true, raddr, randomConv(), o)
+	s, err := dialOpened(conn, raddr, o)
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -35,6 +35,7 @@ type demux struct {
 	waits     timeWaits
 	admission admission
 	leaving   int // sessions out of the table whose last packets are still to be sent
+	farewells int // aborted sessions whose RESET is repeated
 }
 
 var errNameTaken = errors.New("kcp: conversation id in use with this peer")
@@ -116,6 +117,12 @@ func (d *demux) remove(s *UDPSession, w timeWait, sending bool) {
 	if sending {
 		d.leaving++
 	}
+	if w.bye != nil && !d.stopping.Load() {
+		w.worth = true
+		d.farewells++
+		w.bye.begin(w.born)
+	}
+	w.bye = nil // it keeps itself
 	if d.sessions.remove(s) {
 		if w.worth {
 			d.waits.add(sessionKey{s.peer, s.conv}, w)
@@ -145,11 +152,25 @@ func (d *demux) left() {
 	}
 }
 
+// farewellOver is called when nothing more is repeated for a session that was aborted.
+func (d *demux) farewellOver() {
+	d.mu.Lock()
+	d.farewells--
+	stop := d.unused()
+	d.mu.Unlock()
+	if stop {
+		d.stop()
+	}
+}
+
 // unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop
 // without the lock.
 func (d *demux) unused() bool {
 	if d.stopping.Load() || d.listener != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
 		return false
+	}
+	if d.farewells > 0 && d.eps[0].owned {
+		return false // a socket that is the caller's is not read for that
 	}
 	d.stopping.Store(true)
 	d.waits.clear()

@@ -38,7 +38,7 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")
 	}
-	return dialOver(conn, true, addr, randomConv(), o)
+	return dialOpened(conn, addr, o)
 }
 
 // NewConn makes a session to the UDP address raddr over conn, which stays the caller's and which nobody else may read
@@ -137,6 +137,17 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	d.replay.share(&dialledNonces)
 	_, udp := conn.(*net.UDPConn)
 	d.eps[0].byConv = !udp || !newPeerAddr(raddr).udp.IsValid()
+	d.eps[0].given = owned
+	return d.dialFirst(raddr, conv, o)
+}
+
+// dialOpened is dialOver for a socket that the library has opened for the session.
+func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
+	return newDemux([]net.PacketConn{conn}, true, o).dialFirst(raddr, randomConv(), o)
+}
+
+// dialFirst makes the session that a demux is there for.
+func (d *demux) dialFirst(raddr net.Addr, conv uint32, o *options) (*UDPSession, error) {
 	s, err := d.dial(d.eps[0], raddr, conv, o, false)
 	d.start()
 	return s, err

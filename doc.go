@@ -50,8 +50,8 @@
 //
 // # End of a session
 //
-// Close delivers in the background what has been written, for up to 10 s (SetLinger); the peer then reads io.EOF.
-// CloseWrite ends one direction. A peer that has gone, died or been restarted shows as an error that matches
+// Close delivers in the background what has been written, until 10 s pass without progress (SetLinger); the peer then
+// reads io.EOF. CloseWrite ends one direction. A peer that has gone, died or been restarted shows as an error that matches
 // syscall.ECONNRESET or syscall.ETIMEDOUT. This rides in control messages that deployed peers skip; towards them Close
 // delivers too, but they learn nothing of it, as ever.
 //

@@ -13,7 +13,8 @@ import (
 type endpoint struct {
 	demux  *demux // the sessions on it
 	conn   net.PacketConn
-	owned  bool // the library opened conn and closes it
+	owned  bool // the library closes conn
+	given  bool // owned, and opened by the program
 	byConv bool // sources may be named otherwise than peers: see dialledAs
 	io     batchConn
 	out    *queuedConn // io, if conn is a foreign connection; nil for a UDP socket

@@ -42,6 +42,8 @@ type controlState struct {
 	finAckDue    bool
 
 	closing    bool  // Close was called: all that is left to do is to deliver
+	unheard    bool  // nothing had come when it was called, nor has since
+	progressed bool  // the peer has acknowledged something since the owner last looked
 	unread     bool  // data has come since
 	askedHello uint8 // how often a closing side has asked who the peer is
 	answered   bool  // the window has been told since the second question

@@ -162,9 +162,13 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()
 	}
+	c.ctl.progressed = c.ctl.progressed || c.ctl.unheard
+	c.ctl.unheard = false
 	if in.alive || in.acked > 0 {
 		// A peer whose window is closed may be unable to take what is in flight: any word of it counts.
-		c.life.heard(now, in.acked > 0 || closed || c.rmtWnd == 0, c.sendUna != c.sendNxt)
+		progress := in.acked > 0 || closed || c.rmtWnd == 0
+		c.ctl.progressed = c.ctl.progressed || progress
+		c.life.heard(now, progress, c.sendUna != c.sendNxt)
 		if !c.ctl.known() {
 			c.trust(now)
 		}

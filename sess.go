@@ -47,17 +47,17 @@ type UDPSession struct {
 	readErr    error       // what Read reports behind the data, once the session has failed
 	writeErr   error
 
-	reading    bool // a Read copies out, others wait
-	writing    bool // a Write is under way, others wait
-	closed     bool // Close was called
-	readClosed bool // CloseRead was called, or Close
-	ended      bool // off the network; the failure is in readErr
-	pending    bool // accepted, and the peer has not proved itself
-	headless   bool // accepted, and its first segment has not come: Accept does not return it
-	finished   bool // taken out of the endpoint
-	linger     time.Duration
-	lingerAt   millis // when a closed session is given up
-	finWaitAt  millis // when it no longer waits for the peer's FIN
+	reading    bool          // a Read copies out, others wait
+	writing    bool          // a Write is under way, others wait
+	closed     bool          // Close was called
+	readClosed bool          // CloseRead was called, or Close
+	ended      bool          // off the network; the failure is in readErr
+	pending    bool          // accepted, and the peer has not proved itself
+	headless   bool          // accepted, and its first segment has not come: Accept does not return it
+	finished   bool          // taken out of the endpoint
+	linger     time.Duration // lingerByProgress unless SetLinger has set it
+	lingerAt   millis        // when a closed session is given up
+	finWaitAt  millis        // when it no longer waits for the peer's FIN
 
 	local        netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
 	charged      int64      // bytes that the account knows of
@@ -119,7 +119,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 	s.core.life.deadTimeout = toMillis(o.deadTimeout)
 	s.core.life.keepAlive = toMillis(o.keepAlive)
 	s.core.life.idleTimeout = toMillis(o.idleTimeout)
-	s.linger = lingerDefault
+	s.linger = lingerByProgress
 	s.lingerAt, s.finWaitAt = never, never
 	s.mtu = o.mtu
 	s.fecWanted, s.fecActive = o.fec, o.fec
@@ -218,6 +218,7 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	if s.readClosed {
 		s.discardReceived()
 	}
+	s.noteProgress(now)
 	s.giveUpClosing(now)
 	switch {
 	case c.ctl.wasReset, c.gone():

@@ -4,13 +4,18 @@ package kcp
 
 import "time"
 
-// lingerDefault is how long a closed session goes on delivering what was written.
-const lingerDefault = 10 * time.Second
+const (
+	// lingerDefault is how long a closed session goes on without progress.
+	lingerDefault = 10 * time.Second
+	// lingerUnheard is the same for a session that has never received anything: its peer is most likely not there.
+	lingerUnheard = time.Second
+)
 
-// Close closes the session and returns at once. What has been written is still delivered in the background, until it is
-// acknowledged or the linger time ends (10 s, SetLinger); then the peer reads io.EOF. Blocked calls return. What has
-// arrived and was not read is dropped, and the handler of out-of-band packets is called no more. Closing a second time
-// gives an error that matches net.ErrClosed.
+// Close closes the session and returns at once. What has been written is still delivered in the background, for as long
+// as the peer goes on acknowledging it: the session is given up, and the peer reset, after 10 s without progress, or
+// after 1 s if nothing was ever received from the peer. SetLinger sets a fixed bound instead. Once all is delivered the
+// peer reads io.EOF. Blocked calls return. What has arrived and was not read is dropped, and the handler of out-of-band
+// packets is called no more. Closing a second time gives an error that matches net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -28,10 +33,11 @@ func (s *UDPSession) Close() error {
 	ended, leaving := s.ended, s
 	switch {
 	case ended:
-	case s.linger > 0:
+	case s.linger != 0:
 		s.core.closeWrite(now)
 		s.core.ctl.closing = true
-		s.lingerAt = now + toMillis(s.linger)
+		s.core.ctl.unheard = s.core.stats.segsIn == 0
+		s.lingerAt = now + toMillis(s.lingerTime())
 		leaving = nil
 	default:
 		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
@@ -89,15 +95,38 @@ func (s *UDPSession) CloseRead() error {
 	return nil
 }
 
-// SetLinger sets how long Close goes on delivering in the background; 10 s unless set. With 0, Close drops what has not
-// been delivered and resets the session. A negative value restores the default, more than 100 years count as 100 years.
+// SetLinger bounds how long Close goes on delivering in the background. The bound counts from Close and is kept even
+// while the peer goes on acknowledging; what is undelivered then is dropped, and the peer reset. With 0, Close resets the
+// session at once; a socket that the library opened stays open for 3 s more to repeat the RESET. A negative value restores the default: as long as there is progress, as Close describes.
 func (s *UDPSession) SetLinger(d time.Duration) {
-	if d < 0 {
-		d = lingerDefault
-	}
 	s.mu.Lock()
-	s.linger = d
+	s.linger = max(d, lingerByProgress)
 	s.mu.Unlock()
+}
+
+// lingerByProgress is the linger time of a session for which SetLinger has set none.
+const lingerByProgress time.Duration = -1
+
+// lingerTime is how long a closed session lives on from now without progress, or from Close on if SetLinger has said so.
+func (s *UDPSession) lingerTime() time.Duration {
+	switch {
+	case s.linger != lingerByProgress:
+		return s.linger
+	case s.core.stats.segsIn == 0:
+		return lingerUnheard
+	}
+	return lingerDefault
+}
+
+// noteProgress prolongs the linger time of a closed session whose peer has acknowledged something.
+func (s *UDPSession) noteProgress(now millis) {
+	if !s.core.ctl.progressed {
+		return
+	}
+	s.core.ctl.progressed = false
+	if s.closed && s.linger == lingerByProgress {
+		s.lingerAt = now + toMillis(s.lingerTime())
+	}
 }
 
 // finWait is how long a closed session that has delivered everything waits for the peer's FIN, to acknowledge it and to

@@ -181,6 +181,12 @@ func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {
 	if s.accepted || s.guest {
 		return errNotOwner
 	}
+	s.mu.Lock()
+	gone := s.closed && s.ended
+	s.mu.Unlock()
+	if gone {
+		return errClosed // also while the RESET of an aborted session is repeated
+	}
 	return f(s.ep.conn)
 }
 

@@ -23,6 +23,8 @@ type simProfile struct {
 	Duplicate      float64
 	Reorder        float64 // held back by ReorderDelay
 	ReorderDelay   time.Duration
+	Rate           int // bytes a second; 0: no bound
+	Queue          int // bytes that wait for the line, beyond which it drops
 }
 
 // simAction is what a simTap wants done with a packet.
@@ -42,6 +44,7 @@ type simNetwork struct {
 	tap     simTap
 	ends    map[string]*simEndpoint
 	last    map[string]time.Time // the newest arrival on each link
+	free    map[string]time.Time // when each line of limited rate has sent all that waits
 	port    int
 
 	onWire          atomic.Int64
@@ -57,7 +60,8 @@ type simEndpoint struct {
 
 func newSimNetwork(seed uint64) *simNetwork {
 	return &simNetwork{
-		rng: rand.New(rand.NewPCG(seed, 5)), ends: make(map[string]*simEndpoint), last: make(map[string]time.Time), port: 49152,
+		rng: rand.New(rand.NewPCG(seed, 5)), ends: make(map[string]*simEndpoint), last: make(map[string]time.Time),
+		free: make(map[string]time.Time), port: 49152,
 	}
 }
 
@@ -137,6 +141,16 @@ func (n *simNetwork) carry(e *simEndpoint, data []byte, to net.Addr) {
 func (n *simNetwork) deliver(from *net.UDPAddr, to string, data []byte) {
 	p := n.profile
 	at := time.Now().Add(max(p.Delay, time.Nanosecond))
+	if p.Rate > 0 {
+		line := from.String() + ">" + to
+		wait := max(time.Until(n.free[line]), 0)
+		if int(wait.Seconds()*float64(p.Rate)) > p.Queue {
+			return
+		}
+		wait += time.Duration(len(data)) * time.Second / time.Duration(p.Rate)
+		n.free[line] = time.Now().Add(wait)
+		at = at.Add(wait)
+	}
 	if p.Jitter > 0 {
 		at = at.Add(time.Duration(n.rng.Int64N(int64(p.Jitter))))
 	}

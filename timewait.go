@@ -7,7 +7,9 @@ import "time"
 // timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
 // answered, and data gets a RESET (docs/protocol.md section 4).
 type timeWait struct {
-	worth       bool // anything was received: there may be more to come
+	worth       bool      // anything was received: there may be more to come
+	aborted     bool      // the peer has not been told of a regular end: all that comes is answered by a RESET
+	bye         *farewell // repeats the RESET of one that was aborted; not kept
 	peer        uint64
 	incarnation uint64 // the session's own
 	rcvNxt      seqNum
@@ -112,6 +114,8 @@ func (w *timeWaits) runTimed(now int64, _ *txScratch) {
 func (s *UDPSession) timeWaitRecord() timeWait {
 	c := &s.core
 	return timeWait{
+		aborted:     s.aborted(),
+		bye:         s.farewell(),
 		worth:       c.stats.segsIn > 0,
 		peer:        c.ctl.peer,
 		incarnation: c.ctl.incarnation,

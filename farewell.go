@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a peer that only reads
+// would wait for ever if the one that was sent is lost. The time-wait record beside it answers whatever still comes.
+type farewell struct {
+	ep     *endpoint
+	sealer *sealer
+	key    sessionKey
+	custom net.Addr
+	local  netip.Addr
+	una    seqNum
+	reset  controlSet
+	sent   uint8  // how often it has been repeated
+	rto    millis // between the first two
+	until  millis // nothing is sent any more, and a socket that the library opened may close
+	timer  timerEntry
+}
+
+// abortPeriod is how long a RESET is repeated: long enough for a queue that the session has filled itself to drain. With
+// the back-off up to a second it is sent six times or so.
+const abortPeriod millis = 3000
+
+// aborted reports whether s has ended by a RESET of this side, other than one for a peer that has been told of the end of
+// the stream and has said nothing since. Called with its lock held.
+func (s *UDPSession) aborted() bool {
+	ctl := &s.core.ctl
+	return ctl.resetCode != 0 && !ctl.wasReset && (ctl.resetCode != resetClosed || ctl.unread)
+}
+
+// farewell returns what repeats the RESET of s, nil if there is none to be repeated. Called with its lock held, once it
+// has ended.
+func (s *UDPSession) farewell() *farewell {
+	c := &s.core
+	switch {
+	case !c.ctl.resetSent || c.addr != nil || !s.aborted():
+		return nil
+	case s.linger == 0 && s.closed && s.ep.given && !s.accepted && !s.guest:
+		return nil // the program wants its connection closed at once
+	}
+	now := s.now()
+	f := &farewell{
+		ep: s.ep, sealer: s.sealer(), key: sessionKey{s.peer, s.conv}, custom: s.remoteAddr(), local: s.local,
+		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
+	}
+	f.reset.has[ctlReset], f.reset.resetCode, f.reset.resetFor = true, c.ctl.resetCode, c.ctl.peer
+	if c.ctl.stranger != 0 {
+		f.reset.resetFor, f.una = c.ctl.stranger, 0
+	}
+	c.sayHello(&f.reset) // see inputReset
+	s.ep.sched.bind(&f.timer, f)
+	return f
+}
+
+// begin schedules the first repetition.
+func (f *farewell) begin(now millis) { f.schedule(now + f.rto) }
+
+func (f *farewell) schedule(at millis) {
+	f.timer.schedule(int64(min(at, f.until)) * int64(time.Millisecond))
+}
+
+func (f *farewell) runTimed(now int64, tx *txScratch) {
+	at := millis(now / int64(time.Millisecond))
+	if at >= f.until || f.ep.owned && f.ep.isStopping() {
+		f.ep.demux.farewellOver()
+		return
+	}
+	var buf [maxControl]byte
+	reset := segment{conv: f.key.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
+		data: appendControl(buf[:0], &f.reset)}
+	tx.lay(f.ep, f.sealer, &reset, outgoing{to: f.key.peer.udp, toAddr: f.custom, local: f.local})
+	f.sent++
+	f.schedule(at + min(f.rto<<f.sent, max(f.rto, patience)))
+}
