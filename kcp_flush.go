@@ -60,6 +60,9 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 	if f.w.open && f.w.room() < n {
 		f.hello()
 	}
+	if f.opens(cmd, sn, n) && !f.put(cmdWins, 0, f.c.ts(f.now), snOpensNothing, nil) {
+		return false
+	}
 	a, cost := f.c.addr, 0
 	if a != nil {
 		cost = f.w.cost(n)
@@ -74,6 +77,28 @@ func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 		a.left -= int32(cost)
 	}
 	return true
+}
+
+// snOpensNothing is the sn of a WASK or WINS that opens no session at a deployed listener: those go by the sn of a
+// datagram's first segment, whatever its command, and open for 0. No receiver looks at the sn of these commands.
+const snOpensNothing seqNum = 1<<32 - 1
+
+// opens reports whether a segment of n bytes would begin a datagram for which a deployed listener opens a session, although
+// this side has ended its stream and the peer may have closed the session already. The data that a session begins with is
+// no such segment until the peer has been heard, for then there may be no session yet.
+func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
+	c := f.c
+	return sn == 0 && c.ctl.finWanted && !c.ctl.known() && (!f.w.open || f.w.room() < n) &&
+		(cmd != cmdPush || c.stats.segsIn > 0)
+}
+
+// windowSN is the sn of a WASK or WINS, which may come after the peer has closed the session where this side has ended its
+// stream, still asks for the proof of its address, or doubts whether the peer is there.
+func (c *core) windowSN() seqNum {
+	if !c.ctl.known() && !c.connecting && (c.ctl.finWanted || c.duty != nil || c.suspicious()) {
+		return snOpensNothing
+	}
+	return 0
 }
 
 // lay is put for what has its allowance.
@@ -151,14 +176,14 @@ func (f *flusher) windowMessages() bool {
 		c.probeAt = f.now + c.probeWait
 	}
 	if c.askWindow {
-		if !f.put(cmdWask, 0, c.ts(f.now), c.askNumber(), nil) {
+		if !f.put(cmdWask, 0, c.ts(f.now), c.windowSN(), nil) {
 			return false
 		}
 		c.askWindow = false
 		c.stats.probes++
 	}
 	if c.tellWindow {
-		sn := seqNum(0)
+		sn := c.windowSN()
 		if c.tells > 0 {
 			// A legacy listener that has closed the session opens another one for an sn of 0.
 			sn = c.rcvNxt

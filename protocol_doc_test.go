@@ -143,9 +143,10 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 	key := exampleBytes(32)
 	sealed := func(block BlockCrypt, err error) []byte { return exampleSealed(t, block, err) }
 	want := map[string][]byte{
-		"push": appendSegment(nil, &examplePush),
-		"ack":  appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdAck, wnd: 128, ts: 1000, una: 1}),
-		"wask": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128, ts: 1500, una: 7}),
+		"push":     appendSegment(nil, &examplePush),
+		"ack":      appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdAck, wnd: 128, ts: 1000, una: 1}),
+		"wask":     appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128, ts: 1500, una: 7}),
+		"wask-end": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128, ts: 1500, sn: snOpensNothing, una: 7}),
 
 		"aes-128":     sealed(NewAESBlockCrypt(key[:16])),
 		"blowfish":    sealed(NewBlowfishBlockCrypt(key[:16])),

@@ -188,9 +188,9 @@ func (s *UDPSession) doneClosing(now millis) bool {
 // that goes on sending is told as soon as it has all.
 func (s *UDPSession) giveUpClosing(now millis) {
 	ctl := &s.core.ctl
-	if s.closed && now >= s.lingerAt && ctl.closing && !ctl.resetSent && s.core.asksForProof() {
+	if s.closed && now >= s.lingerAt && ctl.closing && !ctl.resetSent && s.linger == lingerByProgress && s.core.asksForProof() {
 		// What is left may need the proof alone, and the questions for it come to an end.
-		s.lingerAt = now + toMillis(s.linger)
+		s.lingerAt = now + toMillis(s.lingerTime())
 	}
 	switch {
 	case !s.closed || ctl.resetDue || ctl.resetSent || !ctl.known():

@@ -124,12 +124,3 @@ func (c *core) proofWait(tries uint8) millis {
 	}
 	return backoff(max(c.rto(), patience), tries-proofPatience, false)
 }
-
-// askNumber is the sn of a WASK, which nobody looks at but a deployed listener: for a sn of 0 it would open a session
-// where it has closed the one that is asked after.
-func (c *core) askNumber() seqNum {
-	if !c.ctl.known() && !c.connecting && (c.duty != nil || c.suspicious()) {
-		return ^seqNum(0)
-	}
-	return 0
-}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// opensAtOldListener reports whether a deployed listener opens a session for a datagram that it has none for: it looks
+// at the sn of the first segment alone.
+func opensAtOldListener(payload []byte) bool {
+	p := parsePacket(payload)
+	var first segment
+	_, status := parseSegment(p.segments, &first)
+	return (p.kind == packetPlain || p.kind == packetData) && status == parseOK && first.sn == 0
+}
+
+// A session that has been closed, or has ended its stream, sends nothing that opens a session at a deployed server which
+// has closed its own before.
+func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
+	configs := map[string]Config{
+		"plain": {StreamMode: true}, "messages": {},
+		"keepalive": {StreamMode: true, KeepAlive: time.Second},
+	}
+	for name, c := range configs {
+		for _, answer := range []int{0, 5, 60_000} {
+			for _, end := range []string{"Close", "CloseWrite"} {
+				for _, wait := range []time.Duration{0, 45 * time.Millisecond, time.Second} {
+					t.Run(fmt.Sprintf("%s, %d bytes answered, %s after %v", name, answer, end, wait), func(t *testing.T) {
+						for seed := range uint64(3) {
+							link := simProfile{Delay: 20 * time.Millisecond, Loss: 0.2 * float64(seed)}
+							connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) { oldServerCloses(t, w, c, answer, end, wait) })
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// oldServerCloses has an old server take a request, answer it and be gone, and the client end the session a while after.
+func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string, wait time.Duration) {
+	old := w.oldPeer(connServerAddr, nil, 0)
+	client := w.dial(c)
+	connWrite(t, client, "request")
+	if got := old.wait(7, time.Minute); string(got) != "request" {
+		t.Fatalf("the server got %q", got)
+	}
+	if answer > 0 {
+		old.write(pattern(answer, 1))
+	}
+	time.Sleep(wait)
+	var ghosts, sent atomic.Int32
+	w.setDrop(func(from, _ string, payload []byte) bool {
+		if from == connServerAddr {
+			return false
+		}
+		sent.Add(1)
+		// Before it has heard anything the client has to take it that there is no session yet.
+		client.mu.Lock()
+		heard := client.core.stats.segsIn > 0
+		client.mu.Unlock()
+		if heard && opensAtOldListener(payload) {
+			ghosts.Add(1)
+		}
+		return true
+	})
+	old.set(func() { old.mute = true }) // and what it has sent is still under way
+	if end == "Close" {
+		client.Close()
+	} else if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(12 * time.Second)
+	if n := ghosts.Load(); n > 0 {
+		t.Errorf("%d of %d datagrams open a session at a deployed listener", n, sent.Load())
+	}
+}
