@@ -126,7 +126,7 @@ func (d *demux) offer(s *UDPSession) bool {
 func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, begins, shared, proved bool) *UDPSession {
 	d := r.ep.demux
 	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
-	s.accepted = true
+	s.accepted, s.listener = true, l.number
 	s.core.ctl.accepted = true
 	if shared {
 		s.sharesAddress.Store(true) // before it is in the list of its peer's sessions

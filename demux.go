@@ -31,11 +31,13 @@ type demux struct {
 
 	mu        sync.Mutex // guards what follows; taken with no session's lock held
 	listener  *Listener  // nil once closed, or none
+	listeners uint32     // how many there have been
 	transport bool       // a Transport may open sessions yet
 	waits     timeWaits
 	admission admission
-	leaving   int // sessions out of the table whose last packets are still to be sent
-	farewells int // aborted sessions whose RESET is repeated
+	leaving   int  // sessions out of the table whose last packets are still to be sent
+	farewells int  // aborted sessions whose RESET is repeated
+	abandoned bool // the sockets close as soon as the last packets are out
 }
 
 var errNameTaken = errors.New("kcp: conversation id in use with this peer")
@@ -86,8 +88,16 @@ func (d *demux) listen(o *options) (*Listener, error) {
 	if d.listener != nil {
 		return nil, errors.New("kcp: the transport has a listener already")
 	}
-	d.listener = l
+	d.setListener(l)
 	return l, nil
+}
+
+// setListener lets l open sessions. Called with the lock held, or before the readers have started.
+func (d *demux) setListener(l *Listener) {
+	d.listener = l
+	d.admission.counts = admissionCounts{}
+	d.listeners++
+	l.number = d.listeners
 }
 
 // find returns the session of that name. It takes no lock.
@@ -169,7 +179,7 @@ func (d *demux) unused() bool {
 	if d.stopping.Load() || d.listener != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
 		return false
 	}
-	if d.farewells > 0 && d.eps[0].owned {
+	if d.farewells > 0 && d.eps[0].owned && !d.abandoned {
 		return false // a socket that is the caller's is not read for that
 	}
 	d.stopping.Store(true)
@@ -183,6 +193,7 @@ func (d *demux) stop() {
 	for _, e := range d.eps {
 		e.stop()
 	}
+	d.adopted() // by nobody
 }
 
 // leave ends what a listener or a Transport does with the sockets, when gone has noted that it is gone. Sockets that are
@@ -191,6 +202,7 @@ func (d *demux) leave(gone func()) {
 	d.mu.Lock()
 	gone()
 	stop, inUse := d.unused(), d.listener != nil || d.transport
+	d.orphaned()
 	d.mu.Unlock()
 	if stop {
 		d.stop()
@@ -242,6 +254,7 @@ func (d *demux) failed(err error) {
 	if first {
 		d.stop()
 	}
+	d.adopted() // by nobody
 	for s := range d.sessions.all {
 		s.mu.Lock()
 		s.fail(err)

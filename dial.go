@@ -108,15 +108,21 @@ func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketCo
 
 // listenAt opens the sockets of a listener.
 func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) {
-	conns, err := listenSockets(ctx, laddr, o.sockets)
+	var l *Listener
+	_, err := openDemux(ctx, laddr, o, func(d *demux) {
+		l = newListener(d, o)
+		d.setListener(l)
+	})
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: listen")
 	}
-	return serveOn(newDemux(conns, true, o), o), nil
+	return l, nil
 }
 
 func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
-	return serveOn(newDemux([]net.PacketConn{conn}, owned, o), o)
+	d := newDemux([]net.PacketConn{conn}, owned, o)
+	d.eps[0].given = owned
+	return serveOn(d, o)
 }
 
 // serveOn begins to listen on sockets that nobody else uses yet.

@@ -50,7 +50,7 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 	if owned {
 		setDefaultBuffers(conn)
 	}
-	e.errors.hook = o.onSocketError
+	e.errors.setHook(o.onSocketError)
 	e.io = newBatchConn(conn)
 	if _, udp := conn.(*net.UDPConn); !udp {
 		e.out = newQueuedConn(e.io, e.wrote)

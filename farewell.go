@@ -24,9 +24,14 @@ type farewell struct {
 	timer  timerEntry
 }
 
-// abortPeriod is how long a RESET is repeated: long enough for a queue that the session has filled itself to drain. With
-// the back-off up to a second it is sent six times or so.
-const abortPeriod millis = 3000
+const (
+	// abortPeriod is how long a RESET is repeated: long enough for a queue that the session has filled itself to drain.
+	// With the back-off up to a second it is sent six times or so.
+	abortPeriod millis = 3000
+	// abortAtOnce is the same where the program has asked for an end without delay, so that its socket closes soon: four
+	// times or so, or longer if the round trip is.
+	abortAtOnce millis = 1000
+)
 
 // aborted reports whether s has ended by a RESET of this side, other than one for a peer that has been told of the end of
 // the stream and has said nothing since. Called with its lock held.
@@ -49,6 +54,9 @@ func (s *UDPSession) farewell() *farewell {
 	f := &farewell{
 		ep: s.ep, sealer: s.sealer(), key: sessionKey{s.peer, s.conv}, custom: s.remoteAddr(), local: s.local,
 		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
+	}
+	if s.closed && s.linger == 0 {
+		f.until = now + min(max(5*f.rto, abortAtOnce), abortPeriod)
 	}
 	f.reset.has[ctlReset], f.reset.resetCode, f.reset.resetFor = true, c.ctl.resetCode, c.ctl.peer
 	if c.ctl.stranger != 0 {
@@ -77,5 +85,5 @@ func (f *farewell) runTimed(now int64, tx *txScratch) {
 		data: appendControl(buf[:0], &f.reset)}
 	tx.lay(f.ep, f.sealer, &reset, outgoing{to: f.key.peer.udp, toAddr: f.custom, local: f.local})
 	f.sent++
-	f.schedule(at + min(f.rto<<f.sent, max(f.rto, patience)))
+	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, patience)))
 }

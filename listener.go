@@ -12,8 +12,9 @@ import (
 // Listener accepts sessions on a packet socket: a net.Listener. All its methods may be called from any goroutine at any
 // time.
 type Listener struct {
-	demux *demux
-	opts  options // of the sessions to come
+	demux  *demux
+	opts   options // of the sessions to come
+	number uint32  // among the listeners that the sockets have had
 
 	mu       sync.Mutex // guards what follows
 	cond     waiters
@@ -90,8 +91,11 @@ func (l *Listener) room() (full, crowded bool) {
 }
 
 // Close stops accepting: blocked calls return, sessions that nobody has accepted are reset. Accepted sessions live on. A
-// socket that the library opened closes with the last of them; one that is the caller's is not read any more once Close
-// has returned and no accepted session is left. Closing a second time gives an error that matches net.ErrClosed.
+// socket that the library opened closes with the last of them, or is taken over by the next listener or Transport that
+// this process opens on the same address: it begins at once, and the sessions live on beside its own. Where it has another
+// cipher or Scheduler they end, with an error that matches net.ErrClosed, and their peers are reset. A socket that is the
+// caller's is not read any more once Close has returned and no accepted session is left. Closing a second time gives an
+// error that matches net.ErrClosed.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -141,7 +145,7 @@ func (l *Listener) Addr() net.Addr { return l.demux.localAddr() }
 // may not be among them.
 func (l *Listener) Sessions() iter.Seq[*UDPSession] {
 	return func(yield func(*UDPSession) bool) {
-		l.demux.sessions.all(func(s *UDPSession) bool { return !s.accepted || yield(s) })
+		l.demux.sessions.all(func(s *UDPSession) bool { return !s.accepted || s.listener != l.number || yield(s) })
 	}
 }
 

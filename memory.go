@@ -34,7 +34,7 @@ const roomAll = math.MaxInt32
 // then left over for all others (the dynamic threshold of shared switch buffers: Choudhury and Hahne, 1998), so that a few
 // cannot take it all, and those who are read go on at the expense of those who are not.
 type memoryAccount struct {
-	most    int64 // 0: no bound
+	most    int64 // 0: no bound; read and written atomically, and so aligned
 	held    atomic.Int64
 	refused atomic.Uint64 // segments and packets that were thrown away
 }
@@ -42,11 +42,12 @@ type memoryAccount struct {
 // room returns how many segments more a session may hold that holds so many bytes, and how many are left until all is
 // taken. An eighth of the memory is for those alone that would otherwise not get on.
 func (m *memoryAccount) room(own int64) (segs, spare uint32) {
-	if m.most == 0 {
+	most := atomic.LoadInt64(&m.most)
+	if most == 0 {
 		return roomAll, roomAll
 	}
-	free := m.most - m.held.Load()
-	room := (free - m.most/8 - own) / (2 * memorySegment)
+	free := most - m.held.Load()
+	room := (free - most/8 - own) / (2 * memorySegment)
 	left := (free + memorySegment - 1) / memorySegment
 	return uint32(min(max(room, 0), roomAll)), uint32(min(max(left, 0), roomAll))
 }

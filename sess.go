@@ -19,10 +19,11 @@ type UDPSession struct {
 	remote      atomic.Pointer[net.Addr] // the peer's address as it was named; nil: made when it is asked for
 	conv        uint32
 	peerHash    uint32
-	accepted    bool // made by a listener
-	guest       bool // dialled over a Transport
-	behind      bool // in the part of its peer's list in which no session is replaced; guarded by the demux's lock
-	exactSource bool // datagrams come from the address that was dialled; used by the reader
+	listener    uint32 // the number of the listener that has made it
+	accepted    bool   // made by a listener
+	guest       bool   // dialled over a Transport
+	behind      bool   // in the part of its peer's list in which no session is replaced; guarded by the demux's lock
+	exactSource bool   // datagrams come from the address that was dialled; used by the reader
 
 	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
 	prevOfPeer    *UDPSession                // guarded by it
@@ -65,14 +66,14 @@ type UDPSession struct {
 	transmitting bool       // somebody sends for this session
 	flushAgain   bool       // and shall look again when done
 	queued       bool       // waits in the endpoint's crowd
+	sendTurn     sendTurn   // of who sends
+	fecChange    bool       // what fecWanted asks for has not been applied
 	sends        sendTurns
-	sendTurn     sendTurn // of who sends
 
 	encoder   *fecEncoder // used by whoever transmits
 	decoder   *fecDecoder
-	fecDone   *fecStats // of a decoder that has been released
-	fecWanted fecShards // what SetFEC asked for; applied by whoever transmits
-	fecChange bool
+	fecDone   *fecStats   // of a decoder that has been released
+	fecWanted fecShards   // what SetFEC asked for; applied by whoever transmits
 	fecActive fecShards   // what the encoder has been told last
 	parity    parityShare // used by whoever transmits
 	spare     *fecEncoder // keeps its count of shards while FEC is off

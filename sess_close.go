@@ -97,7 +97,9 @@ func (s *UDPSession) CloseRead() error {
 
 // SetLinger bounds how long Close goes on delivering in the background. The bound counts from Close and is kept even
 // while the peer goes on acknowledging; what is undelivered then is dropped, and the peer reset. With 0, Close resets the
-// session at once; a socket that the library opened stays open for 3 s more to repeat the RESET. A negative value restores the default: as long as there is progress, as Close describes.
+// session at once; a socket that the library opened stays open for a second more, or three on a slow path, to repeat the
+// RESET. A negative value restores the default: as long as there is progress, as Close describes. More than 100 years
+// count as 100 years.
 func (s *UDPSession) SetLinger(d time.Duration) {
 	s.mu.Lock()
 	s.linger = max(d, lingerByProgress)

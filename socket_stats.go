@@ -34,7 +34,7 @@ const socketErrorPause = time.Second
 
 // socketErrors counts what went wrong at a socket and tells who wants to know. It is safe for concurrent use.
 type socketErrors struct {
-	hook   func(op string, err error) // nil: nobody does
+	hook   atomic.Pointer[func(op string, err error)] // nil: nobody does
 	lost   atomic.Uint64
 	reads  atomic.Uint64
 	newest atomic.Pointer[socketError]
@@ -45,6 +45,15 @@ type socketErrors struct {
 type socketError struct {
 	err error
 	at  time.Time
+}
+
+// setHook makes hook the function that is told; nil tells nobody.
+func (s *socketErrors) setHook(hook func(op string, err error)) {
+	if hook == nil {
+		s.hook.Store(nil)
+		return
+	}
+	s.hook.Store(&hook)
 }
 
 // hookGate lets through one call at a time and after it none for a while.
@@ -67,7 +76,8 @@ func (op socketOp) String() string { return [...]string{"read", "write"}[op] }
 func (s *socketErrors) note(op socketOp, err error) {
 	now := time.Now()
 	s.newest.Store(&socketError{err, now})
-	if s.hook == nil {
+	hook := s.hook.Load()
+	if hook == nil {
 		return
 	}
 	g := &s.gates[op]
@@ -81,7 +91,7 @@ func (s *socketErrors) note(op socketOp, err error) {
 	// On a goroutine of its own: this one may be the reader or a scheduler worker, which serve others too.
 	go func() {
 		defer g.closed.Store(false)
-		s.hook(op.String(), err)
+		(*hook)(op.String(), err)
 	}()
 }
 

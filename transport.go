@@ -39,7 +39,10 @@ func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 	if isNil(conn) {
 		return nil, badArgument("conn", nil, "a packet connection")
 	}
-	return newTransport([]net.PacketConn{conn}, false, c, o), nil
+	d := newDemux([]net.PacketConn{conn}, false, o)
+	d.transport = true
+	d.start()
+	return &Transport{demux: d, opts: *o, block: c.BlockCrypt}, nil
 }
 
 // OpenTransport makes a Transport over a socket of its own on the local UDP address addr, as in ":4000" or
@@ -49,18 +52,11 @@ func (c *Config) OpenTransport(ctx context.Context, addr string) (*Transport, er
 	if err != nil {
 		return nil, err
 	}
-	conns, err := listenSockets(ctx, addr, o.sockets)
+	d, err := openDemux(ctx, addr, o, func(d *demux) { d.transport = true })
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: transport")
 	}
-	return newTransport(conns, true, c, o), nil
-}
-
-func newTransport(conns []net.PacketConn, owned bool, c *Config, o *options) *Transport {
-	t := &Transport{demux: newDemux(conns, owned, o), opts: *o, block: c.BlockCrypt}
-	t.demux.transport = true
-	t.demux.start()
-	return t
+	return &Transport{demux: d, opts: *o, block: c.BlockCrypt}, nil
 }
 
 // options returns the settings of c, or those of the Transport for nil.

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// orphanage holds the sockets of this process that a listener or Transport has left open for the sessions that live on.
+// The next one on the same address takes them over: a port would be in use otherwise for as long as a session lives, or
+// still waits for the last words of its peer.
+var orphanage = struct {
+	sync.Mutex // guards demuxes; may be taken with a demux's lock held
+	gone       sync.Cond
+	demuxes    map[*demux]struct{}
+}{demuxes: make(map[*demux]struct{})}
+
+func init() { orphanage.gone.L = &orphanage }
+
+// orphaned notes that only sessions use the sockets of d. Called with its lock held.
+func (d *demux) orphaned() {
+	if d.eps[0].owned && !d.eps[0].given && !d.stopping.Load() && d.listener == nil && !d.transport {
+		orphanage.Lock()
+		orphanage.demuxes[d] = struct{}{}
+		orphanage.Unlock()
+	}
+}
+
+// adopted takes d out again: it has a listener or a Transport, or its sockets are closed.
+func (d *demux) adopted() {
+	orphanage.Lock()
+	delete(orphanage.demuxes, d)
+	orphanage.gone.Broadcast()
+	orphanage.Unlock()
+}
+
+// orphanAt returns the sockets on the UDP address laddr that were left for their sessions, nil if there are none.
+func orphanAt(laddr string) *demux {
+	want, err := net.ResolveUDPAddr("udp", laddr)
+	if err != nil || want.Port == 0 {
+		return nil
+	}
+	orphanage.Lock()
+	defer orphanage.Unlock()
+	for d := range orphanage.demuxes {
+		if sameLocal(d.localAddr(), want) {
+			return d
+		}
+	}
+	return nil
+}
+
+// sameLocal reports whether a socket at the address has is what listening on the address want gives.
+func sameLocal(has net.Addr, want *net.UDPAddr) bool {
+	local, ok := has.(*net.UDPAddr)
+	if !ok || local.Port != want.Port {
+		return false
+	}
+	a, b := local.AddrPort().Addr().Unmap(), want.AddrPort().Addr().Unmap()
+	if !b.IsValid() || b.IsUnspecified() {
+		b = netip.Addr{}
+	}
+	if a.IsUnspecified() {
+		a = netip.Addr{}
+	}
+	return a == b
+}
+
+// openDemux opens the sockets of a listener or a Transport on laddr. Where they are left from an earlier one that is
+// closed, they come with the sessions that live on them; use, called with the lock of the demux held, then begins to use
+// it. Sessions of another cipher or scheduler cannot go on beside the new ones, and end.
+func openDemux(ctx context.Context, laddr string, o *options, use func(d *demux)) (*demux, error) {
+	for {
+		conns, err := listenSockets(ctx, laddr, o.sockets)
+		if err == nil {
+			d := newDemux(conns, true, o)
+			use(d)
+			d.start()
+			return d, nil
+		}
+		d := orphanAt(laddr)
+		if d == nil || ctx.Err() != nil {
+			return nil, err
+		}
+		if d.reuse(o, use) {
+			return d, nil
+		}
+		d.abandon()
+		d.awaitGone()
+	}
+}
+
+// reuse takes the sockets over. It reports false if that cannot be.
+func (d *demux) reuse(o *options, use func(d *demux)) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.stopping.Load() || d.listener != nil || d.transport:
+		return false
+	case d.sched != o.sched || !d.sealer.same(newSealer(o.block)):
+		return false
+	}
+	atomic.StoreInt64(&d.memory.most, o.maxMemory)
+	for _, e := range d.eps {
+		e.errors.setHook(o.onSocketError)
+	}
+	if q := d.strays.Load(); q != nil {
+		d.strays.Store(nil) // the former Transport's, which is closed
+	}
+	use(d)
+	d.adopted()
+	return true
+}
+
+// awaitGone returns once the sockets are closed, or somebody else has taken them over.
+func (d *demux) awaitGone() {
+	orphanage.Lock()
+	defer orphanage.Unlock()
+	for {
+		if _, waits := orphanage.demuxes[d]; !waits {
+			return
+		}
+		orphanage.gone.Wait()
+	}
+}
+
+// abandon ends all sessions of sockets that only they use, resets their peers, and closes the sockets.
+func (d *demux) abandon() {
+	d.mu.Lock()
+	if d.stopping.Load() || d.listener != nil || d.transport {
+		d.mu.Unlock()
+		return
+	}
+	d.abandoned = true
+	stop := d.unused()
+	d.mu.Unlock()
+	for s := range d.sessions.all {
+		s.mu.Lock()
+		if s.readErr == nil {
+			s.readErr = errSocketClosed
+		}
+		if s.writeErr == nil {
+			s.writeErr = errSocketClosed
+		}
+		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+		s.mu.Unlock()
+		s.flushNow()
+		s.replaced() // where nothing could be said
+	}
+	if stop {
+		d.stop()
+	}
+}
+
+// same reports whether two sealers open each other's packets: they have the same cipher, or ciphers of the same key.
+func (s *sealer) same(other *sealer) bool {
+	switch {
+	case s.head != other.head || s.tail != other.tail || (s.aead == nil) != (other.aead == nil):
+		return false
+	case s.aead != nil:
+		return s.aead == other.aead || bytes.Equal(s.sample(), other.sample())
+	case s.block != nil:
+		return sameCipher(s.block, other.block) || bytes.Equal(s.sample(), other.sample())
+	}
+	return true
+}
+
+// sample returns what a packet of zeros becomes, under a nonce of zeros. It never leaves this process.
+func (s *sealer) sample() []byte {
+	b := make([]byte, s.head+2*cryptHeaderSize+s.tail)
+	if s.aead != nil {
+		if s.aead.seal(b) != nil {
+			return nil
+		}
+		return b
+	}
+	s.block.Encrypt(b, b)
+	return b
+}
