@@ -45,6 +45,19 @@ func (c *core) suspect(stranger uint64, now millis) {
 	c.ctl.stranger = stranger
 }
 
+// questionClock is called when a PUSH bears a clock that does not fit the peer's: it may be one that was started anew, or
+// one of the two machines has slept. A peer that was started anew has heard nothing of this side, and so answers no PING.
+// The one of before does, and its clock is taken from its next PUSH.
+func (c *core) questionClock(now millis) {
+	ctl := &c.ctl
+	ctl.clockDoubted = true
+	if ch := &ctl.challenge; ch.state == peerTrusted && now >= ch.at {
+		ch.at = now + c.rto() // as for a suspicion
+		ctl.pingNumber = 0
+		c.ping()
+	}
+}
+
 // question asks the peer whether it still has the session.
 func (c *core) question(now millis) {
 	ch := &c.ctl.challenge

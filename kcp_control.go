@@ -49,6 +49,7 @@ type controlState struct {
 	answered   bool  // the window has been told since the second question
 
 	pingDue, pongDue bool
+	clockDoubted     bool // a PUSH has borne a clock that does not fit the peer's
 
 	resetDue  bool
 	resetSent bool
@@ -199,6 +200,9 @@ func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
 	}
 	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
 		ctl.pingNumber = 0
+		if ctl.clockDoubted {
+			ctl.clockDoubted, c.newestAt = false, -1
+		}
 		c.proved()
 		c.trust(now)
 	}

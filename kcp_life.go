@@ -12,7 +12,32 @@ type liveness struct {
 	heardAt    millis // the last datagram from the peer's session
 	expectedAt millis // since when the peer has owed an answer
 	askedAt    millis // the last keepalive probe
+	graceUntil millis // no deadline counts before: see late
 	asking     bool   // a probe is unanswered
+}
+
+const (
+	// lateBound is how late a deadline is judged by a process that runs: its timers are not later on a busy machine.
+	lateBound millis = 20
+	// wakeGrace is how long a process that did not run has for reading what has come meanwhile.
+	wakeGrace millis = 250
+)
+
+// late reports whether a deadline is to be judged anew after a while: when it is found to have passed long ago, the
+// process has been stopped or the machine has slept, and answers may wait in the socket. Once is enough for each deadline.
+func (l *liveness) late(at, now millis) bool {
+	if now-at <= lateBound {
+		return false
+	}
+	if l.graceUntil < at {
+		l.graceUntil = now + wakeGrace
+	}
+	return now < l.graceUntil
+}
+
+// overdue reports whether a deadline has passed, and has been judged after what waited in the socket was read.
+func (l *liveness) overdue(at, now millis) bool {
+	return now >= at && !l.late(at, now) && now >= l.graceUntil
 }
 
 func (l *liveness) init(now millis) { l.heardAt, l.expectedAt, l.askedAt = now, now, now }
@@ -57,7 +82,7 @@ func (c *core) idleAt() millis {
 
 // lifeEvent returns when one of the rules next asks for something.
 func (c *core) lifeEvent() millis {
-	at := min(c.deadAt(), c.idleAt(), c.challengeEvent())
+	at := min(max(min(c.deadAt(), c.idleAt()), c.life.graceUntil), c.challengeEvent())
 	if c.life.keepAlive > 0 && c.spoken() {
 		at = min(at, max(c.life.heardAt, c.life.askedAt)+c.life.keepAlive)
 	}

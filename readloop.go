@@ -392,6 +392,7 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 			return s
 		case originStray:
 			r.counters.inErrs++
+			s.core.questionClock(r.now)
 			r.answerStray(r.key, custom)
 			return nil
 		case originStranger:

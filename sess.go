@@ -224,9 +224,9 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 	switch {
 	case c.ctl.wasReset, c.gone():
 		s.fail(errReset)
-	case now >= c.deadAt():
+	case c.life.overdue(c.deadAt(), now):
 		s.fail(errPeerDead)
-	case now >= c.idleAt():
+	case c.life.overdue(c.idleAt(), now):
 		s.fail(errIdle)
 	case s.headless && now >= s.lingerAt:
 		s.fail(errReset)

@@ -189,7 +189,13 @@ func (s *UDPSession) doneClosing(now millis) bool {
 // that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on. A peer
 // that goes on sending is told as soon as it has all.
 func (s *UDPSession) giveUpClosing(now millis) {
-	ctl := &s.core.ctl
+	ctl, life := &s.core.ctl, &s.core.life
+	if s.closed && s.linger != 0 && life.late(s.lingerAt, now) {
+		s.lingerAt = life.graceUntil
+	}
+	if life.late(s.finWaitAt, now) {
+		s.finWaitAt = life.graceUntil
+	}
 	if s.closed && now >= s.lingerAt && ctl.closing && !ctl.resetSent && s.linger == lingerByProgress && s.core.asksForProof() {
 		// What is left may need the proof alone, and the questions for it come to an end.
 		s.lingerAt = now + toMillis(s.lingerTime())
