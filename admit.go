@@ -283,6 +283,7 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 // lay is answer for what may be sent without such a limit.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.leave()
+	r.opened++
 	r.tx.lay(r.ep, r.ep.demux.answerSealer(r.nonce), s, outgoing{to: key.peer.udp, toAddr: custom, local: r.local})
 }
 
@@ -295,7 +296,6 @@ func (tx *txScratch) lay(ep *endpoint, sealer *sealer, s *segment, o outgoing) {
 	if sealer.seal(tx.w.arena[start:end]) != nil {
 		return
 	}
-	r.opened++
 	tx.w.start = end
 	o.buf = tx.w.arena[start:end]
 	tx.batch = append(tx.batch, o)

@@ -84,6 +84,7 @@ func (f *farewell) runTimed(now int64, tx *txScratch) {
 	reset := segment{conv: f.key.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
 		data: appendControl(buf[:0], &f.reset)}
 	tx.lay(f.ep, f.sealer, &reset, outgoing{to: f.key.peer.udp, toAddr: f.custom, local: f.local})
+	f.ep.countSealed(1)
 	f.sent++
 	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, patience)))
 }

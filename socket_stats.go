@@ -99,10 +99,12 @@ func (s *socketErrors) note(op socketOp, err error) {
 // changed. No lock may be held.
 func (e *endpoint) countSealed(packets int) {
 	a := e.sealer.aead
-	if a == nil || packets == 0 || !a.used(packets) || e.errors.worn.Load() || e.errors.worn.Swap(true) || e.errors.hook == nil {
+	if a == nil || packets == 0 || !a.used(packets) || e.errors.worn.Load() || e.errors.worn.Swap(true) {
 		return
 	}
-	go e.errors.hook("key", errKeyUsed)
+	if hook := e.errors.hook.Load(); hook != nil {
+		go (*hook)("key", errKeyUsed)
+	}
 }
 
 // socketStats returns the figures of the endpoint's socket.
