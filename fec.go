@@ -108,14 +108,6 @@ func (s fecShape) fits(seqid uint32, parity bool) bool {
 	return (int(seqid%uint32(s.total)) >= s.data) == parity
 }
 
-// before returns the seqid before one.
-func (s fecShape) before(seqid uint32) uint32 {
-	if seqid == 0 {
-		seqid = s.wrap()
-	}
-	return seqid - 1
-}
-
 // align returns the first group boundary at or after seqid.
 func (s fecShape) align(seqid uint32) uint32 {
 	total := uint64(s.total)
@@ -124,23 +116,6 @@ func (s fecShape) align(seqid uint32) uint32 {
 		return 0
 	}
 	return uint32(next)
-}
-
-// groupsBetween is the signed number of groups from a to b, both group numbers below wrap/total, the shorter way round.
-// It is antisymmetric: there and back again is zero.
-func (s fecShape) groupsBetween(a, b uint32) int64 {
-	if a == b { // nearly always
-		return 0
-	}
-	groups := int64(s.wrap() / uint32(s.total))
-	d := int64(b) - int64(a)
-	switch {
-	case d > groups/2:
-		return d - groups
-	case -d > groups/2:
-		return d + groups
-	}
-	return d
 }
 
 // fecMiddle returns the one of three seqids that lies between the other two on the circle of 32-bit numbers: one

@@ -2,21 +2,15 @@
 
 package kcp
 
-import (
-	"encoding/binary"
-	"unsafe"
-)
+import "encoding/binary"
 
 const (
 	// fecMemoryLimit bounds the packets that a decoder holds. It is twice what the largest group needs with full-size
-	// packets; groups of 10+3 have 300 KiB in use when none of the ring's twenty is complete.
+	// packets; a window of 256 packets is 384 KiB.
 	fecMemoryLimit = 1 << 20
 
-	// A ring reaches over this many seqids, or this many groups: a quarter of it ahead of the middle of the stream, for
-	// packets that overtake, and the rest behind.
-	fecRingSeqids    = 256
-	fecRingMinGroups = 4
-	fecRingMaxGroups = 64
+	// fecTablesLimit bounds what it takes to keep track of them.
+	fecTablesLimit = 48 << 10
 
 	// fecJumpSeen is from where on a step of the stream, forward or back, may be that of fecShapeJump, with loss and
 	// reordering around it. No loss alone explains it.
@@ -28,11 +22,12 @@ const (
 	// fecFirstLooks is how many packets it takes to know where a stream begins: of three one may be forged.
 	fecFirstLooks = 3
 
-	// fecMaxWaits is how often a group is looked at that waits for certainty: a look takes some 10 us.
-	fecMaxWaits = 8
+	// fecKeptMillis is how long packets are kept at least, and twice that is the longest. A sender has repeated by then
+	// what was lost.
+	fecKeptMillis = 5000
 
-	// fecFirstNumber keeps unwrapped group numbers from ever being negative.
-	fecFirstNumber = 1 << 62
+	// fecIdleMillis is how long after the last packet all memory is given back.
+	fecIdleMillis = 2000
 )
 
 // fecStats counts what a decoder saw and did since it was made.
@@ -44,66 +39,73 @@ type fecStats struct {
 	parity         uint64 // parity packets received
 	parityUnused   uint64 // of these, those that nothing was recovered with
 	errors         uint64 // packets that are malformed, foreign or out of place, and recoveries that came out wrong
-	shapesDetected uint64 // times the peer's k and p were found to be others
+	shapesDetected uint64 // times the peer's k and p were found to be others than known or hinted
 }
 
-// fecDecoder brings lost data packets of one peer back. It keeps the packets of incomplete groups in a ring by group
-// number and finds out by itself how the peer groups them. Nothing that a packet says is believed beyond its own group:
-// where the stream is takes two packets out of three, how it is grouped takes two groups' worth. Owned by one session's
-// reader under its lock, no lock inside.
+// fecDecoder brings lost data packets of one peer back. It keeps the newest packets in a window and finds out by itself
+// how the peer groups them: k and p are proven (fec_prove.go), and so is where each group lies (fec_place.go). A packet
+// that would come out of anything less may be one that nobody sent. Owned by one session's reader under its lock, no
+// lock inside.
 type fecDecoder struct {
-	shape    fecShape
-	heard    bool   // the peer's parity has been seen where shape wants it, or shape was detected
-	hinted   bool   // shape is a hint
-	looked   int    // packets looked at for where the stream is, up to fecFirstLooks
-	at       uint32 // the newest position of the stream, kept while released
-	behind   int    // packets from far behind it, less two for each other, up to fecStaleRun
+	fecWindow
+	fecStream
+	shape    fecShape // proven; with total 0 only k is, and nothing with data 0
+	hinted   fecShape // what to try first
+	reported fecShape // the shape before, for the count of changes
+	proof    fecProof
+	run      int // data packets without a gap up to lastData
+	lastData uint32
 	convSet  bool
+	refuted  bool // a contradiction was met: all that was inferred is void
 	conv     uint32
-	detector *fecDetector // nil while released
 
-	groups  []fecGroup // the ring; nil before the first packet of a known shape
-	anchor  uint32     // the newest known group number of the stream, modulo the wrap
-	number  int64      // the same number unwrapped: it never jumps where seqids start again
-	clock   uint32     // packets, for the age of groups
-	credit  int        // allowance for recovering again, see fecTryEarned
-	waiting int        // groups that wait, see wait
-	held    int        // bytes of pooled buffers in groups and in recovered
+	oldTop  uint32 // packets below are older than oldAt
+	oldAt   millis
+	lastAt  millis // when the last packet came
+	idleAt  millis // when to look next whether that is long ago
+	credit  int    // allowance for trying again, see fecTryEarned
 	adder   fecAdder
-	results [][]byte // what the last input returned
-	buffers [][]byte // the memory behind it
+	members []fecShard // of the group being looked at
+	results [][]byte   // what the last input returned
+	buffers [][]byte   // the memory behind it
 	counts  fecStats
+}
+
+// fecStream is where the stream of seqids is. Nothing moves it that a single packet says.
+type fecStream struct {
+	at     uint32    // the newest place of the stream, kept while released
+	behind int       // packets from far behind it, less two for each other, up to fecStaleRun
+	looked int       // packets looked at, up to fecFirstLooks
+	recent [3]uint32 // seqids of the newest three packets
+	late   bool      // the stream has been so far from 0 that another group than the first may begin there
 }
 
 // newFECDecoder returns a decoder that knows nothing of its peer yet.
 func newFECDecoder() *fecDecoder { return &fecDecoder{} }
 
-// hint tells which shards the session was configured with. They are used until the stream shows others, and ignored if
-// it has shown its own already or if they are not possible.
+// hint tells which shards the session was configured with. They are tried before others, and believed if nothing else
+// is possible or the bytes of packets bear them out.
 func (d *fecDecoder) hint(k, p int) {
-	if shape, err := newFECShape(k, p); err == nil && !d.heard && shape != d.shape {
-		d.adopt(shape)
-		d.hinted = true
+	if shape, err := newFECShape(k, p); err == nil {
+		d.hinted = shape
+		if !d.reported.known() {
+			d.reported = shape
+		}
 	}
 }
 
-// unhint drops a shape that is only a hint. Deployed peers have to be configured alike, but one that knows the extension may
-// well be configured otherwise: what it sends has to be shown. Otherwise, where many of the first packets are lost or late, a
-// wrong shape would make packets up before anything contradicts it, and a parity packet that fits proves little.
-func (d *fecDecoder) unhint() {
-	if d.hinted {
-		d.adopt(fecShape{})
-	}
-}
+// unhint drops the hint. Deployed peers have to be configured alike, one that knows the extension may well be configured
+// otherwise.
+func (d *fecDecoder) unhint() { d.hinted = fecShape{} }
 
-// expectConv tells the conversation id that every data packet of the session begins with. From then on data packets of
-// another one are dropped before they can do harm, and a recovery that does not begin with it is known to be wrong:
-// whoever does not know the id cannot make the decoder return anything.
+// expectConv tells the conversation id that every data packet of the session begins with, and therefore every parity
+// packet too: the coefficients of a row add up to 1. From then on packets of another one are dropped before they can do
+// harm: whoever does not know the id can change nothing.
 func (d *fecDecoder) expectConv(conv uint32) { d.conv, d.convSet = conv, true }
 
 // input takes one data or parity packet from its FEC header on, keeps what it needs of it, and returns the payloads that
-// are recovered with it. They are valid until the next input, hint or release. The packet's own payload is not among
-// them; see fecDataPayload.
+// are recovered with it. They are valid until the next input or release. The packet's own payload is not among them; see
+// fecDataPayload.
 func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	d.dropResults(0)
 	h, ok := d.admit(packet)
@@ -111,43 +113,93 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 		d.counts.errors++
 		return nil
 	}
-	parity := h.kind == fecTypeParity
-	if parity {
+	kind := fecData
+	if h.kind == fecTypeParity {
+		kind = fecParity
 		d.counts.parity++
 	}
-	if d.stale(h.seqid) {
+	d.credit = min(d.credit+fecTryEarned, fecTrySaved)
+	pos, ok := d.place(h.seqid)
+	if !ok {
 		d.counts.errors++
-		if parity {
-			d.counts.parityUnused++
-		}
-		return nil
 	}
-	if d.detector == nil {
-		d.detector = new(fecDetector)
-	}
-	shape := d.detector.track(h.seqid, parity, d.shape)
-	jumped, sure := d.follow()
-	if jumped && sure {
-		shape, d.heard = fecShape{}, true // what the groups are now has to be proven
-	}
-	if shape != d.shape {
-		d.counts.shapesDetected++
-		d.heard = true
-		d.adopt(shape)
-	}
-	var g *fecGroup
-	if !jumped || sure {
-		g = d.place(h.seqid, parity)
-	}
-	if g != nil && d.keep(g, uint8(h.seqid-g.base), packet[fecShardOffset:]) {
-		d.settle(g)
-	} else if parity {
+	stored := ok && d.keep(pos, kind, packet[fecShardOffset:])
+	if stored {
+		d.settleAround(pos, kind)
+	} else if kind == fecParity {
 		d.counts.parityUnused++
 	}
-	if d.waiting > 0 && len(d.results) == 0 {
-		d.settleWaiting()
+	if d.refuted {
+		d.counts.packets -= uint64(len(d.results))
+		d.counts.parityUnused += uint64(len(d.results))
+		d.dropResults(0)
+		d.forget()
 	}
 	return d.results
+}
+
+// place follows the stream and returns the position of a seqid; false if it has none in the window.
+func (d *fecDecoder) place(seqid uint32) (pos uint32, ok bool) {
+	if d.stale(seqid) {
+		return 0, false
+	}
+	if d.slots == nil {
+		d.begin(seqid)
+	}
+	d.recent = [3]uint32{d.recent[1], d.recent[2], seqid}
+	d.looked = min(d.looked+1, fecFirstLooks)
+	d.advance(fecMiddle(d.recent[0], d.recent[1], d.recent[2]))
+	jumped, sure := fecDistance(d.headSeq, d.at) >= fecJumpSeen, d.looked == fecFirstLooks
+	if sure {
+		d.at = d.headSeq
+	}
+	switch {
+	case jumped && !sure:
+		return 0, false
+	case jumped: // what the groups are now has to be proven
+		d.forget()
+		d.hinted = fecShape{}
+	}
+	pos = d.position(seqid, d.shape)
+	return pos, d.reaches(pos)
+}
+
+// begin makes the window for a stream whose first packet has arrived.
+func (d *fecDecoder) begin(seqid uint32) {
+	size := fecWindowSmall
+	if max(d.shape.data, d.shape.total, d.hinted.total) > fecSmallGroup {
+		size = fecWindowLarge
+	}
+	d.resize(size)
+	d.recent = [3]uint32{seqid, seqid, seqid}
+	d.restart(seqid)
+}
+
+// restart empties the window and begins it anew at a seqid. If it reaches to the beginning of the stream that is marked:
+// every encoder's first group has seqid 0.
+func (d *fecDecoder) restart(seqid uint32) {
+	d.headSeq, d.head = seqid, fecFirstPosition
+	d.clear()
+	d.late = d.late || seqid > fecFirstPosition
+	if origin := d.head - d.headSeq; !d.late && d.reaches(origin) {
+		d.claim(origin).marks |= fecMarkStart
+	}
+}
+
+// advance moves the head of the window to a seqid.
+func (d *fecDecoder) advance(seqid uint32) {
+	if seqid == d.headSeq {
+		return
+	}
+	pos := d.position(seqid, d.shape)
+	step := int32(pos - d.head)
+	size := int32(len(d.slots))
+	if step >= size || step <= -size {
+		d.restart(seqid)
+	} else if step > 0 {
+		d.head, d.headSeq = pos, seqid
+		d.late = d.late || seqid > fecFirstPosition
+	}
 }
 
 // stale reports whether a packet comes from before the stream's last jump. What is late must not be grouped as the
@@ -161,35 +213,6 @@ func (d *fecDecoder) stale(seqid uint32) bool {
 	return d.behind < fecStaleRun
 }
 
-// follow notes where the stream is and reports whether it got there by a jump. A stream that changed its groups before
-// its first packet arrived begins far from 0; sure is false while there are too few packets to know.
-func (d *fecDecoder) follow() (jumped, sure bool) {
-	d.looked = min(d.looked+1, fecFirstLooks)
-	jumped, sure = fecDistance(d.detector.head, d.at) >= fecJumpSeen, d.looked == fecFirstLooks
-	if sure {
-		d.at = d.detector.head
-	}
-	return jumped, sure
-}
-
-// place returns the group that a packet belongs to; nil if there is none for it.
-func (d *fecDecoder) place(seqid uint32, parity bool) *fecGroup {
-	if !d.shape.known() {
-		return nil
-	}
-	d.clock++
-	d.credit = min(d.credit+fecTryEarned, fecTrySaved)
-	if d.shape.fits(seqid, parity) {
-		if g := d.group(seqid); g != nil {
-			d.heard = d.heard || parity
-			g.touched = d.clock
-			return g
-		}
-	}
-	d.counts.errors++
-	return nil
-}
-
 // admit checks all that one packet shows by itself.
 func (d *fecDecoder) admit(packet []byte) (h fecHeader, ok bool) {
 	h, ok = parseFECHeader(packet)
@@ -198,7 +221,7 @@ func (d *fecDecoder) admit(packet []byte) (h fecHeader, ok bool) {
 	}
 	switch h.kind {
 	case fecTypeParity:
-		return h, true
+		return h, d.ours(packet[fecHeaderSize:])
 	case fecTypeData:
 		payload, ok := fecDataPayload(packet)
 		return h, ok && d.ours(payload)
@@ -211,111 +234,51 @@ func (d *fecDecoder) ours(payload []byte) bool {
 	return !d.convSet || len(payload) >= 4 && binary.LittleEndian.Uint32(payload) == d.conv
 }
 
-// adopt changes the shape. The groups of the old one are of no use any more.
-func (d *fecDecoder) adopt(shape fecShape) {
-	d.discard()
-	d.shape, d.hinted = shape, false
+// refute notes that what was inferred of the groups is wrong.
+func (d *fecDecoder) refute() {
+	d.counts.errors++
+	d.refuted = true
 }
 
-// group returns the group of a seqid, opening it if need be; nil if it is too far from where the stream is or if its
-// place is taken by a group that is still arriving.
-func (d *fecDecoder) group(seqid uint32) *fecGroup {
-	total := uint32(d.shape.total)
-	middle := d.detector.middle
-	if middle >= d.shape.wrap() {
-		return nil
-	}
-	if d.groups == nil {
-		d.groups = newFECRing(d.shape)
-		d.anchor, d.number = middle/total, fecFirstNumber
-	}
-	d.number += d.shape.groupsBetween(d.anchor, middle/total)
-	d.anchor = middle / total
-
-	size := int64(len(d.groups))
-	ahead := d.shape.groupsBetween(d.anchor, seqid/total)
-	if ahead > size/4 || ahead <= size/4-size {
-		return nil
-	}
-	number := d.number + ahead
-	g := &d.groups[uint64(number)%uint64(size)]
-	if g.state != fecGroupFree && g.number == number {
-		return g
-	}
-	// Only packets that were far off a moment ago can meet a group in its prime here: two outliers in a row, or the
-	// first packets behind a jump. Neither may cost a group that is about to be complete.
-	if g.state == fecGroupOpen && len(g.shards) > 1 && d.clock-g.touched < total {
-		return nil
-	}
-	d.giveUp(g)
-	g.open(number, seqid-seqid%total)
-	return g
+// forget drops all that was inferred, and the packets that it was inferred from.
+func (d *fecDecoder) forget() {
+	d.clear()
+	d.shape, d.proof, d.refuted = fecShape{}, fecProof{}, false
 }
 
-// settle finishes a group if what it has is enough.
-func (d *fecDecoder) settle(g *fecGroup) {
-	before := len(d.results)
-	switch {
-	case g.data == d.shape.data:
-		d.counts.complete++
-	case g.data+g.parity < d.shape.data, g.waits > 0 && int32(d.clock-g.retry) < 0, g.waits == fecMaxWaits:
+// expire gives packets back that nobody waits for any more. It is called before input with the time.
+func (d *fecDecoder) expire(now millis) {
+	if d.lastAt = now; d.slots == nil {
+		d.oldAt, d.idleAt = now, now+fecIdleMillis
+	}
+	if now-d.oldAt < fecKeptMillis {
 		return
-	case !d.detector.trusts(d.shape, g.base):
-		d.wait(g)
-		return
-	case !d.recover(g):
-		d.counts.errors++
-		return
-	default:
-		d.counts.recovered++
-		d.counts.packets += uint64(len(d.results) - before)
 	}
-	d.counts.parityUnused += uint64(g.parities(d.shape) - (len(d.results) - before))
-	d.finish(g)
+	if now-d.oldAt >= 2*fecKeptMillis {
+		d.oldTop = d.top + 1
+	}
+	d.dropBelow(d.oldTop)
+	d.oldTop, d.oldAt = d.top+1, now
 }
 
-// wait puts a group off that has enough packets while it is not certain that they belong together: half a group later
-// more is known.
-func (d *fecDecoder) wait(g *fecGroup) {
-	if g.waits == 0 {
-		d.waiting++
+// nextIdle is when releaseIdle is to be called; never while there is nothing to give back.
+func (d *fecDecoder) nextIdle() millis {
+	if d == nil || d.slots == nil {
+		return never
 	}
-	g.waits++
-	g.retry = d.clock + uint32(d.shape.total+1)/2
+	return d.idleAt
 }
 
-// settleWaiting looks at the groups that were put off, up to the first that is recovered.
-func (d *fecDecoder) settleWaiting() {
-	for i := range d.groups {
-		if g := &d.groups[i]; g.waits > 0 {
-			if d.settle(g); len(d.results) > 0 {
-				return
-			}
-		}
+// releaseIdle gives all memory back if no packet came for a while, and reports whether it did.
+func (d *fecDecoder) releaseIdle(now millis) bool {
+	if now < d.nextIdle() {
+		return false
 	}
-}
-
-// finish gives a group's packets back and remembers that nothing more is wanted of it.
-func (d *fecDecoder) finish(g *fecGroup) {
-	for _, s := range g.shards {
-		d.put(s.bytes)
+	if d.idleAt = d.lastAt + fecIdleMillis; now < d.idleAt {
+		return false
 	}
-	clear(g.shards)
-	g.shards = g.shards[:0]
-	g.state = fecGroupDone
-	if g.waits > 0 {
-		d.waiting--
-		g.waits = 0
-	}
-}
-
-// giveUp ends a group that did not get what it needs, if it is one.
-func (d *fecDecoder) giveUp(g *fecGroup) {
-	if g.state == fecGroupOpen {
-		d.counts.failed++
-		d.counts.parityUnused += uint64(g.parities(d.shape))
-		d.finish(g)
-	}
+	d.release()
+	return true
 }
 
 // get returns a pooled buffer and counts it.
@@ -340,33 +303,17 @@ func (d *fecDecoder) dropResults(n int) {
 	d.buffers, d.results = d.buffers[:n], d.results[:n]
 }
 
-// discard gives all groups back without a verdict on them.
-func (d *fecDecoder) discard() {
-	d.dropResults(0)
-	for i := range d.groups {
-		d.counts.parityUnused += uint64(d.groups[i].parities(d.shape))
-		d.finish(&d.groups[i])
-	}
-	d.groups = nil
-}
+// discard gives all packets back without a verdict on their groups.
+func (d *fecDecoder) discard() { d.clear() }
 
-// memory returns the bytes held now: at most fecMemoryLimit for packets, and at most 48 KiB to keep track of them.
-func (d *fecDecoder) memory() int {
-	n := d.held + len(d.groups)*int(unsafe.Sizeof(fecGroup{}))
-	for i := range d.groups {
-		n += cap(d.groups[i].shards) * int(unsafe.Sizeof(fecShard{}))
-	}
-	if d.detector != nil {
-		n += int(unsafe.Sizeof(*d.detector))
-	}
-	return n + (cap(d.results)+cap(d.buffers))*int(unsafe.Sizeof([]byte(nil)))
-}
+// memory returns the bytes held now: at most fecMemoryLimit for packets and fecTablesLimit to keep track of them.
+func (d *fecDecoder) memory() int { return d.held + d.tables() }
 
-// release gives all buffers back, of an idle session or a closed one. Shards and counts stay; groups that were open are
-// lost, and input goes on whenever packets come again.
+// release gives all memory back, of an idle session or a closed one. What was proven and counted stays; groups that were
+// open are lost, and input goes on whenever packets come again.
 func (d *fecDecoder) release() {
 	d.discard()
-	d.detector, d.results, d.buffers = nil, nil, nil
+	d.slots, d.spares, d.members, d.results, d.buffers = nil, nil, nil, nil, nil
 	d.looked = 0
 }
 

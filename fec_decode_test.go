@@ -37,6 +37,7 @@ func TestFECDecoderRecoversEveryLossPatternOfRecordedGroups(t *testing.T) {
 				}
 				d := newFECDecoder()
 				d.hint(v.DataShards, v.ParityShards)
+				d.shape = shape // as if it had been proven
 				var got, want [][]byte
 				for i, other := range groups {
 					for j, packet := range other {
@@ -210,6 +211,7 @@ func TestFECDecoderChecksWhatComesOut(t *testing.T) {
 		{"too short for one", func(s []byte) { binary.LittleEndian.PutUint16(s, 5); clear(s[5:]) }, 0},
 	} {
 		d := fecNewDecoder(t, fecShape{1, 2})
+		d.shape = fecShape{1, 2} // as if it had been proven
 		d.expectConv(0x01010101)
 		parity := append(fecHeader{seqid: 1, kind: fecTypeParity}.append(nil)[:fecShardOffset], bytes.Repeat([]byte{1}, 40)...)
 		shard := parity[fecShardOffset:] // with one data shard its parity is the same
@@ -225,6 +227,7 @@ func TestFECDecoderRecoversAcrossTheWrap(t *testing.T) {
 	for _, shape := range []fecShape{{1, 2}, {3, 4}, {10, 13}, {20, 30}, {200, 255}} {
 		l := fecNewLink(t, shape)
 		l.encoder.next = shape.wrap() - 5*uint32(shape.total)
+		l.decoder.shape = shape // as if it had been proven
 		var pending [][]byte
 		for g := range 12 {
 			packets := l.group()
@@ -291,7 +294,7 @@ func TestFECDecoderMemoryIsBounded(t *testing.T) {
 				most = max(most, d.memory())
 			}
 		}
-		if limit := fecMemoryLimit + 48<<10; most > limit {
+		if limit := fecMemoryLimit + fecTablesLimit; most > limit {
 			t.Errorf("%v: got %d bytes, want %d at most", shape, most, limit)
 		}
 		d.release()
@@ -303,6 +306,9 @@ func TestFECDecoderMemoryIsBounded(t *testing.T) {
 
 func TestFECDecoderReleasedGoesOn(t *testing.T) {
 	l := fecNewLink(t, fecShape{4, 6})
+	for range 2 { // the shape is proven
+		l.lose(l.group())
+	}
 	for range 10 {
 		l.lose(l.group()[:3])
 		l.decoder.release()
@@ -359,7 +365,7 @@ func TestFECForgedShardsDoNotBuyWorkOverAndOver(t *testing.T) {
 			t.Fatal("a forged packet was returned")
 		}
 		spent := before + fecTryEarned - l.decoder.credit
-		if spent > fecTrySaved+fecTryEarned || l.decoder.credit < -2*l.decoder.shape.data {
+		if spent > fecTrySaved+fecTryEarned || l.decoder.credit < -2*max(l.decoder.shape.data, 10) {
 			t.Fatalf("packet %d: spent %d, left %d", i, spent, l.decoder.credit)
 		}
 	}
@@ -375,11 +381,11 @@ func TestFECStatsTellWhatBecameOfEachGroup(t *testing.T) {
 	l.lose(l.group(), 0, 1)       // recovered with both
 	l.lose(l.group(), 0, 1, 3)    // failed, one parity unused
 	l.lose(l.group(), 0, 1, 2, 3) // failed, only parity arrived
-	for range 2 * fecRingMaxGroups {
+	for range fecWindowLarge / 4 {
 		l.lose(l.group())
 	}
 	l.decoder.input([]byte{1, 2, 3})
-	rest := uint64(2 * fecRingMaxGroups)
+	rest := uint64(fecWindowLarge / 4)
 	want := fecStats{
 		complete: 1 + rest, recovered: 2, failed: 2, packets: 3,
 		parity: 2 + 2 + 2 + 1 + 1 + 2*rest, parityUnused: 2 + 1 + 0 + 1 + 1 + 2*rest, errors: 1,
@@ -403,6 +409,10 @@ func TestFECHintIsUsedUntilTheStreamShowsOthers(t *testing.T) {
 		l := fecNewLink(t, shape)
 		if !l.lose(l.group(), 0) {
 			t.Error("the first group was not recovered")
+		}
+		l.lose(l.group())
+		if l.lose(l.group()); l.decoder.shape != shape {
+			t.Errorf("got %v, want %v", l.decoder.shape, shape)
 		}
 		if l.decoder.hint(10, 3); l.decoder.shape != shape {
 			t.Error("a later hint was believed more than the stream")

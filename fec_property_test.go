@@ -14,28 +14,36 @@ import (
 type fecModel struct {
 	payloads [][]byte
 	arrived  map[uint32]bool // by index
-	done     bool
-	whole    bool // done without recovering
+	done     bool            // enough has arrived
+	missing  []string        // of the payloads, when that was so
 }
 
-// TestFECRecoversExactlyWhatIsRecoverable drives random shards, sizes, order, loss and duplicates past a decoder and
-// holds it to a model: with the k-th different packet of a group all its missing data come back at once, never anything
-// else, never twice; and what did not come back is counted.
-func TestFECRecoversExactlyWhatIsRecoverable(t *testing.T) {
+// TestFECRecoversWhatIsRecoverable drives random shards, sizes, order, loss and duplicates past a decoder that knows the
+// shape and holds it to a model: what comes back is missing from a group of which enough has arrived, never anything else,
+// and never twice; next to all comes back that can; and what did not is counted.
+func TestFECRecoversWhatIsRecoverable(t *testing.T) {
+	var back, owed int
+	check := func(r *rand.Rand, shape fecShape, seed uint64) {
+		b, o := fecCheckAgainstModel(t, r, shape, seed)
+		back, owed = back+b, owed+o
+	}
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		shape := fecRandomShape(r, []int{3, 8, 20, 60}[r.IntN(4)])
-		fecCheckAgainstModel(t, r, shape, seed)
+		check(r, fecRandomShape(r, []int{3, 8, 20, 60}[r.IntN(4)]), seed)
 	}
-	fecCheckAgainstModel(t, rand.New(rand.NewPCG(1, 2)), fecShape{200, 255}, 1000)
-	fecCheckAgainstModel(t, rand.New(rand.NewPCG(1, 3)), fecShape{127, 255}, 1001)
+	check(rand.New(rand.NewPCG(1, 2)), fecShape{200, 255}, 1000)
+	check(rand.New(rand.NewPCG(1, 3)), fecShape{127, 255}, 1001)
+	t.Logf("%d of %d packets came back", back, owed)
+	if back*100 < owed*95 {
+		t.Errorf("%d of %d packets came back, want 95 %%", back, owed)
+	}
 }
 
-func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint64) {
+func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint64) (back, owed int) {
 	t.Helper()
 	e, d := fecNewEncoder(t, shape), fecNewDecoder(t, shape)
 	e.next, e.sent = shape.align(r.Uint32N(shape.wrap())), true
-	d.at, d.looked = e.next, fecFirstLooks // as if there had been packets before
+	d.at, d.looked, d.shape = e.next, fecFirstLooks, shape // as if there had been packets before
 	const groups = 20
 	models := map[uint32]*fecModel{}
 	type event struct {
@@ -67,50 +75,42 @@ func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint6
 		seqid := fecSeqid(ev.packet)
 		base := seqid - seqid%uint32(shape.total)
 		m := models[base]
-		got := d.input(ev.packet)
 		m.arrived[seqid-base] = true
-		var want [][]byte
 		if !m.done && len(m.arrived) == shape.data {
-			m.done, m.whole = true, true
+			m.done = true
 			for i, payload := range m.payloads {
 				if !m.arrived[uint32(i)] {
-					m.whole = false
-					want = append(want, payload)
+					m.missing = append(m.missing, string(payload))
+					owed++
 				}
 			}
 		}
-		if !slices.EqualFunc(got, want, slices.Equal) {
-			t.Fatalf("seed %d, %v, seqid %d: got %d payloads, want %d", seed, shape, seqid, len(got), len(want))
-		}
-	}
-	var want fecStats
-	for _, m := range models {
-		switch {
-		case m.whole:
-			want.complete++
-		case m.done:
-			want.recovered++
-		case len(m.arrived) > 0:
-			want.failed++
+		for _, payload := range d.input(ev.packet) {
+			from := -1
+			for b, m := range models {
+				if i := slices.Index(m.missing, string(payload)); m.done && i >= 0 {
+					m.missing = slices.Delete(m.missing, i, i+1)
+					from = int(b)
+					break
+				}
+			}
+			if from < 0 {
+				t.Fatalf("seed %d, %v, seqid %d: a packet came back that was not missing", seed, shape, seqid)
+			}
+			back++
 		}
 	}
 	fecFlush(t, e, d)
-	got := d.stats()
-	if got.complete-uint64(fecFlushGroups) != want.complete || got.recovered != want.recovered || got.failed != want.failed {
-		t.Errorf("seed %d, %v: got %+v, want %+v", seed, shape, got, want)
-	}
-	if got.parity != got.packets+got.parityUnused {
+	if got := d.stats(); got.parity != got.packets+got.parityUnused || got.packets != uint64(back) {
 		t.Errorf("seed %d, %v: %d parity packets, %d used, %d unused", seed, shape, got.parity, got.packets, got.parityUnused)
 	}
+	return back, owed
 }
-
-// fecFlushGroups is more than a ring holds.
-const fecFlushGroups = fecRingMaxGroups + 1
 
 // fecFlush sends whole groups until all earlier ones have left the ring.
 func fecFlush(t *testing.T, e *fecEncoder, d *fecDecoder) {
 	t.Helper()
-	for range fecFlushGroups {
+	for range fecWindowLarge/e.shape.total + 2 {
 		for more := true; more; more = !e.idle() {
 			for _, p := range fecSend(e, []byte("flush"), 0) {
 				if got := d.input(p); len(got) != 0 {
@@ -125,7 +125,7 @@ func fecFlush(t *testing.T, e *fecEncoder, d *fecDecoder) {
 // groups that change again and again, over a network that loses, repeats and delays packets by more than a change is
 // apart, to a receiver that is configured alike or otherwise. Whatever comes back must have been sent.
 func TestFECChangesOfShapeMakeNoPacketsUp(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(300) {
 		fecChangeShapes(t, seed)
 	}
 }
@@ -180,4 +180,9 @@ func fecChangeShapes(t *testing.T, seed uint64) {
 			}
 		}
 	}
+}
+
+func fecRandomShape(r *rand.Rand, most int) fecShape {
+	data := 1 + r.IntN(most-1)
+	return fecShape{data: data, total: data + 1 + r.IntN(most-data)}
 }

@@ -2,7 +2,10 @@
 
 package kcp
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // The first try at a group is always made. If it comes out wrong a shard is forged, and each further try, without one
 // shard or another, is paid for from an allowance in multiplications of a shard (60 ns each at 1400 bytes): every packet
@@ -40,22 +43,19 @@ func (c *fecChoice) uses(member int) bool {
 
 // choose takes all data shards but the one at skip, and parity for the missing ones, the newest first after passing over
 // some; false if it does not suffice. Parity shards of one group are all as long as its longest data shard.
-func (g *fecGroup) choose(c *fecChoice, shape fecShape, skip, pass int) bool {
+func (d *fecDecoder) choose(c *fecChoice, k, skip, pass int) bool {
 	c.n, c.length, c.have = 0, 0, [4]uint64{}
 	longest := 0
-	for i, s := range g.shards {
-		if i != skip && int(s.index) < shape.data && !c.has(s.index) {
+	for i, s := range d.members {
+		if i != skip && int(s.index) < k && !c.has(s.index) {
 			c.add(s.index, i)
 			longest = max(longest, len(s.bytes))
 		}
 	}
-	if c.n == shape.data {
-		return false
-	}
-	for i := len(g.shards) - 1; i >= 0 && c.n < shape.data; i-- {
-		s := g.shards[i]
+	for i := len(d.members) - 1; i >= 0 && c.n < k; i-- {
+		s := d.members[i]
 		n := len(s.bytes)
-		if i == skip || int(s.index) < shape.data || c.has(s.index) || n < longest || c.length != 0 && n != c.length {
+		if i == skip || int(s.index) < k || c.has(s.index) || n < longest || c.length != 0 && n != c.length {
 			continue
 		}
 		if pass > 0 {
@@ -65,56 +65,65 @@ func (g *fecGroup) choose(c *fecChoice, shape fecShape, skip, pass int) bool {
 		c.length = n
 		c.add(s.index, i)
 	}
-	return c.n == shape.data
+	if c.length == 0 { // data alone, to be compared with parity
+		c.length = longest
+	}
+	return c.n == k
 }
 
-// recover brings the missing data shards of a group back into d.results. If what comes out cannot be a packet, it tries
-// older parity, and then without each of the shards it used, as far as others can stand in.
-func (d *fecDecoder) recover(g *fecGroup) bool {
+// recover brings the missing data shards of the group at base, whose packets are in d.members, back into d.results, and
+// returns how many. If what comes out cannot be a packet, or not one packet that was not needed agrees with it, older
+// parity is tried, and then each of the shards used is done without, as far as others can stand in.
+func (d *fecDecoder) recover(base uint32) int {
 	var first, other fecChoice
-	enough := g.choose(&first, d.shape, -1, 0)
-	if enough && d.restore(g, &first) {
-		return true
+	k, before := d.shape.data, len(d.results)
+	enough := d.choose(&first, k, -1, 0)
+	if enough && d.restore(base, &first) {
+		return len(d.results) - before
 	}
-	for pass := 1; pass < len(g.shards)-g.data && d.credit > 0; pass++ {
-		if d.pick(g, &other, -1, pass) && d.restore(g, &other) {
-			return true
+	for pass := 1; pass < len(d.members) && d.credit > 0; pass++ {
+		if d.pick(&other, -1, pass) && d.restore(base, &other) {
+			return len(d.results) - before
 		}
 	}
-	for i := range g.shards {
+	for i := range d.members {
 		if d.credit <= 0 {
 			break
 		}
 		if enough && !first.uses(i) {
 			continue
 		}
-		if d.pick(g, &other, i, 0) && d.restore(g, &other) {
-			return true
+		if d.pick(&other, i, 0) && d.restore(base, &other) {
+			return len(d.results) - before
 		}
 	}
-	return false
+	if enough && len(d.members) > k {
+		d.refute() // more than k members, and no k of them agree with another
+	} else {
+		d.counts.errors++
+	}
+	return 0
 }
 
 // pick is choose, paid for.
-func (d *fecDecoder) pick(g *fecGroup, c *fecChoice, skip, pass int) bool {
-	d.credit -= 1 + len(g.shards)/16
-	return g.choose(c, d.shape, skip, pass)
+func (d *fecDecoder) pick(c *fecChoice, skip, pass int) bool {
+	d.credit -= 1 + len(d.members)/16
+	return d.choose(c, d.shape.data, skip, pass)
 }
 
 // restore computes the data shards that are not in the choice; false, and no results, if one comes out wrong or the
 // allowance is used up.
-func (d *fecDecoder) restore(g *fecGroup, c *fecChoice) bool {
-	free := !g.tried
-	g.tried = true
+func (d *fecDecoder) restore(base uint32, c *fecChoice) bool {
+	s := d.claim(base)
+	free := s.marks&fecMarkTried == 0
+	s.marks |= fecMarkTried
 	if !free {
 		d.credit -= c.n * c.n / 32 // for the weights
 	}
 	before := len(d.results)
-	points := c.points[:c.n]
 	var weights [fecMaxTotal]uint8
-	for i, m := range points {
-		weights[i] = fecWeight(m, points)
-	}
+	c.weigh(&weights)
+	ok := true
 	for y := range uint8(d.shape.data) {
 		if c.has(y) {
 			continue
@@ -122,31 +131,79 @@ func (d *fecDecoder) restore(g *fecGroup, c *fecChoice) bool {
 		if !free {
 			d.credit -= c.n
 		}
-		if !free && d.credit < 0 || !d.restoreShard(g, c, y, &weights) {
-			d.dropResults(before)
-			return false
+		if ok = (free || d.credit >= 0) && d.restoreShard(c, y, &weights); !ok {
+			break
+		}
+	}
+	if !ok || len(d.members) > c.n && !d.agrees(c, &weights) {
+		d.dropResults(before)
+		return false
+	}
+	for y, i := uint8(0), before; i < len(d.results); y++ {
+		if !c.has(y) {
+			s := d.claim(base + uint32(y))
+			s.marks |= fecMarkRecovered
+			s.sum = fecSum(d.shardOf(i))
+			i++
 		}
 	}
 	return true
 }
 
-// restoreShard computes the data shard at y.
-func (d *fecDecoder) restoreShard(g *fecGroup, c *fecChoice, y uint8, weights *[fecMaxTotal]uint8) bool {
-	out := d.get(c.length)
-	for d.held > fecMemoryLimit && d.evictOldest(g) {
+// shardOf is the shard of a result: its size field lies before it.
+func (d *fecDecoder) shardOf(i int) []byte {
+	return d.buffers[i][:fecSizeBytes+len(d.results[i])]
+}
+
+// weigh computes the weights of the points.
+func (c *fecChoice) weigh(weights *[fecMaxTotal]uint8) {
+	points := c.points[:c.n]
+	for i, m := range points {
+		weights[i] = fecWeight(m, points)
 	}
-	d.buffers = append(d.buffers, out)
+}
+
+// compute adds up the first bytes of the shard at y.
+func (d *fecDecoder) compute(out []byte, c *fecChoice, y uint8, weights *[fecMaxTotal]uint8) {
 	clear(out)
 	points := c.points[:c.n]
 	weight := fecWeight(y, points)
 	for i, m := range points {
-		d.adder.add(out, fecCoefficient(y, weight, m, weights[i]), g.shards[c.members[i]].bytes)
+		b := d.members[c.members[i]].bytes
+		d.adder.add(out, fecCoefficient(y, weight, m, weights[i]), b[:min(len(b), len(out))])
 	}
+}
+
+// restoreShard computes the data shard at y.
+func (d *fecDecoder) restoreShard(c *fecChoice, y uint8, weights *[fecMaxTotal]uint8) bool {
+	out := d.get(c.length)
+	d.buffers = append(d.buffers, out)
+	d.compute(out, c, y, weights)
 	payload, ok := d.recoveredPayload(out)
 	if ok {
 		d.results = append(d.results, payload)
 	}
 	return ok
+}
+
+// agrees reports whether a parity packet that is not in the choice is what the choice makes it, or there is none.
+func (d *fecDecoder) agrees(c *fecChoice, weights *[fecMaxTotal]uint8) bool {
+	out := d.get(c.length)
+	defer d.put(out)
+	none := true
+	for _, s := range d.members {
+		if int(s.index) < d.shape.data || c.has(s.index) {
+			continue
+		}
+		none = false
+		if d.credit -= c.n; d.credit < 0 || len(s.bytes) != c.length {
+			continue
+		}
+		if d.compute(out, c, s.index, weights); bytes.Equal(out, s.bytes) {
+			return true
+		}
+	}
+	return none
 }
 
 // recoveredPayload takes a recovered shard apart. Its size must lie in it and all behind must be padding.

@@ -98,7 +98,7 @@ func (s *UDPSession) charge() {
 		held += memorySegment
 	}
 	if s.decoder != nil {
-		held += s.decoder.held
+		held += s.decoder.memory()
 	}
 	m := &s.ep.demux.memory
 	if own := int64(max(held-memoryUncounted, 0)); own != s.charged {

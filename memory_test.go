@@ -141,7 +141,7 @@ func memoryHeld(h *fuzzHost) (bytes int64) {
 			}
 		}
 		if s.decoder != nil {
-			bytes += int64(s.decoder.held)
+			bytes += int64(s.decoder.memory())
 		}
 	}
 	return bytes

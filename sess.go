@@ -248,6 +248,9 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 		s.sharesAddress.Store(true)
 	}
 	c.releaseIdle()
+	if s.decoder.releaseIdle(now) && !s.transmitting && s.encoder != nil && s.encoder.idle() {
+		s.encoder.release()
+	}
 	s.charge()
 	s.isPending(s.pending && c.addr != nil)
 	at := c.nextEvent(now)
@@ -269,7 +272,7 @@ func (s *UDPSession) armAt(at millis) {
 	if s.ended || s.queued {
 		return // a flush is to come, which does it
 	}
-	if at = min(at, s.lingerAt, s.finWaitAt); at != never {
+	if at = min(at, s.lingerAt, s.finWaitAt, s.decoder.nextIdle()); at != never {
 		s.timer.schedule(int64(at) * int64(time.Millisecond))
 	}
 }

@@ -132,7 +132,7 @@ func (f *sessFuzz) check() {
 	if c.queued() > sessFuzzWnd*mtuMax/(64-segmentHeaderSize-fecHeaderSize) {
 		f.t.Fatalf("%d segments are queued", c.queued())
 	}
-	if s.decoder != nil && s.decoder.memory() > fecMemoryLimit+48<<10 {
+	if s.decoder != nil && s.decoder.memory() > fecMemoryLimit+fecTablesLimit {
 		f.t.Fatalf("the decoder holds %d bytes", s.decoder.memory())
 	}
 }

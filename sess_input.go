@@ -34,6 +34,7 @@ func (s *UDPSession) input(p *packet, now millis, n *counters) {
 	}
 	s.newestSeqID.Store(binary.LittleEndian.Uint32(p.all))
 	before := s.decoder.stats()
+	s.decoder.expire(now)
 	for _, recovered := range s.decoder.input(p.all) {
 		if c.input(recovered, false, now) != inputOK {
 			n.fecErrs++
