@@ -183,13 +183,13 @@ func (d *fecDecoder) proveData(s *fecSpan) (k int) {
 	// Where no more is missing than there is parity, nearly every claim has more packets than it needs, also one that has
 	// parity of earlier groups among what is missing. Left are the claim that all of it is one group, if exactly as much
 	// is missing, and some of several groups of which only the last one has parity.
-	best, whole, parts, tries := 0, 0, false, 0
+	best, whole, parts := 0, 0, false
+	if int(s.first-s.newest)*int(s.first-s.start) > fecProofTries {
+		return 0
+	}
 	for first := s.first; first != s.newest; first-- {
 		length, rows := int(first-s.start), int(s.first-first)+s.rows
 		for k := min(length, fecMaxTotal-1); k > 0; k-- {
-			if tries++; tries > fecProofTries {
-				return 0
-			}
 			switch verdict, n := d.verify(first, k, rows); {
 			case verdict == fecUnpaid, verdict == fecBorneOut && n < fecProofBytes:
 				return 0

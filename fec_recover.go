@@ -195,8 +195,11 @@ func (d *fecDecoder) agrees(c *fecChoice, weights *[fecMaxTotal]uint8) bool {
 		if int(s.index) < d.shape.data || c.has(s.index) {
 			continue
 		}
+		if !none && d.credit < 0 { // the first comparison is always made
+			return false
+		}
 		none = false
-		if d.credit -= c.n; d.credit < 0 || len(s.bytes) != c.length {
+		if d.credit -= c.n; len(s.bytes) != c.length {
 			continue
 		}
 		if d.compute(out, c, s.index, weights); bytes.Equal(out, s.bytes) {
