@@ -79,3 +79,32 @@ func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end strin
 		t.Errorf("%d of %d datagrams open a session at a deployed listener", n, sent.Load())
 	}
 }
+
+// A listener that asks an unknown address for a proof has no session yet: the first segment goes on leading its datagram,
+// also where the stream has ended behind it.
+func TestFirstSegmentLeadsAfterAListenersQuestion(t *testing.T) {
+	for _, clock := range []millis{1000, 1 << 33} {
+		c := new(core)
+		c.init(7, clock)
+		c.ctl.incarnation = 5
+		c.setNoDelay(1, 10, 2, 1)
+		t.Cleanup(func() { releaseCore(c) })
+		c.send([]byte("all there is"))
+		c.closeWrite(clock)
+		flushAll(c, clock)
+		question := appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 99, sn: belowAll(0, 12345)})
+		c.input(question, true, clock+50)
+		flushAll(c, clock+50) // the proof
+		for at := clock + 60; at < clock+10_000; at = max(at+1, c.nextEvent(at)) {
+			sent := flushAll(c, at)
+			for i, s := range sent {
+				if s.cmd == cmdPush && s.sn == 0 && i > 0 {
+					t.Fatalf("sent %+v in front of the first segment", sent[:i])
+				}
+			}
+		}
+		if c.stats.timeoutRetrans == 0 {
+			t.Error("the first segment was not repeated")
+		}
+	}
+}

@@ -85,11 +85,12 @@ const snOpensNothing seqNum = 1<<32 - 1
 
 // opens reports whether a segment of n bytes would begin a datagram for which a deployed listener opens a session, although
 // this side has ended its stream and the peer may have closed the session already. The data that a session begins with is
-// no such segment until the peer has been heard, for then there may be no session yet.
+// no such segment until the peer has acknowledged or sent data: there may be no session yet. The question that a listener
+// asks an unknown address is not such data.
 func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 	c := f.c
 	return sn == 0 && c.ctl.finWanted && !c.ctl.known() && (!f.w.open || f.w.room() < n) &&
-		(cmd != cmdPush || c.stats.segsIn > 0)
+		(cmd != cmdPush || c.delivered > 0 || c.newestAt >= 0)
 }
 
 // windowSN is the sn of a WASK or WINS, which may come after the peer has closed the session where this side has ended its
