@@ -461,7 +461,7 @@ func (c *core) writeRoom() (free, share uint32) {
 	most := max(min(writeMost/mss, writeSegments), c.sndWnd)
 	free = min((atMost(c.sendBytes, writeMost)+mss-1)/mss, atMost(queued, writeSegments))
 	free = max(free, atMost(queued, c.sndWnd))
-	if c.flight.short() && c.rmtWnd > c.sendUna.distance(c.sendNxt) {
+	if c.pathSetsPace() {
 		limit := c.sndWnd
 		if limit > writeLeast {
 			limit = min(max(2*c.flight.limit, writeLeast), limit)
@@ -474,6 +474,15 @@ func (c *core) writeRoom() (free, share uint32) {
 		most = min(most, queued+free)
 	}
 	return free, max(min(most, c.sndWnd)/writeShare, 1)
+}
+
+// pathSetsPace reports whether a short path alone limits what leaves: not the peer's window, a rate limit, or a peer that
+// has stopped to acknowledge.
+func (c *core) pathSetsPace() bool {
+	if !c.flight.short() || c.rate.rate != 0 || c.rmtWnd <= c.sendUna.distance(c.sendNxt) {
+		return false
+	}
+	return c.ring == nil || c.ring.used&^(1<<lostList|1) == 0 // nothing that was sent has timed out
 }
 
 // atMost returns how far used is from limit, 0 if it is there or beyond.

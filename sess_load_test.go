@@ -294,3 +294,29 @@ func TestSettingsUnderTrafficLoseNothing(t *testing.T) {
 		})
 	}
 }
+
+// On a short path a Write waits at the send window, but not where something else than the path holds it up.
+func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
+			connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
+				c := Config{SendWindow: 32, ReceiveWindow: 1024, NoCongestionControl: true, ACKNoDelay: true}
+				client, server, _ := w.pair(c)
+				go func() { _, _ = io.Copy(io.Discard, server) }()
+				mustWrite(t, client, make([]byte, 100_000))
+				time.Sleep(time.Second)
+				if silent {
+					w.setDrop(func(string, string, []byte) bool { return true })
+				} else {
+					client.SetRateLimit(10_000)
+				}
+				_ = client.SetWriteDeadline(time.Now().Add(2 * time.Second))
+				mustWrite(t, client, make([]byte, writeMost))
+				n, err := client.Write(make([]byte, writeMost))
+				if err != errTimeout || n > writeMost/8 {
+					t.Errorf("another Write = %d, %v, want a timeout with little of it taken", n, err)
+				}
+			})
+		})
+	}
+}

@@ -9,7 +9,7 @@ const writeBatch = 48
 
 // Write sends p. It returns when all of p is queued. What the peer has not acknowledged yet may be 4 MiB in up to 16384
 // messages, or what fits the send window if that is more, as far as Config.MaxMemory goes: there Write waits. On a path of
-// less than 8 ms it waits at the send window, as long as the peer takes what comes. What is queued is sent as the windows
+// less than 8 ms it waits at the send window, as long as the path alone sets the pace. What is queued is sent as the windows
 // allow, and at once unless SetWriteDelay. In message mode p is cut into messages of at most one segment's payload each; in
 // stream mode small writes may leave in one segment. After an error n bytes have been queued. Errors are those of Read;
 // after CloseWrite it is the error of a closed session.
