@@ -23,7 +23,7 @@ func Dial(raddr string) (net.Conn, error) {
 }
 
 // DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none; together at most
-// 255). An error for shard counts that are out of range names them.
+// 256). An error for shard counts that are out of range names them.
 func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards int) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {

@@ -168,8 +168,8 @@ func (s *settings) check() error {
 			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.value, f.least, f.most)
 		}
 	}
-	if d, p := s.DataShards, s.ParityShards; (d != 0 || p != 0) && (d < 1 || p < 1 || d+p > 255) {
-		return fmt.Errorf("fec is %d/%d, want two numbers from 1 up, together at most 255", d, p)
+	if d, p := s.DataShards, s.ParityShards; (d != 0 || p != 0) && (d < 1 || p < 1 || d+p > 256) {
+		return fmt.Errorf("fec is %d/%d, want two numbers from 1 up, together at most 256", d, p)
 	}
 	if s.Limit != 0 && (s.Limit < 8000 || s.Limit > 32e9) {
 		return fmt.Errorf("limit is %d bit/s, want 8kbit to 32Gbit", s.Limit)

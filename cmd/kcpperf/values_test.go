@@ -88,7 +88,7 @@ func TestSettingsFromText(t *testing.T) {
 	for text, part := range map[string]string{
 		"windows=3": "one of window, sndwnd", "window": "key=value", "window=0": "1 to 65535", "window=65536": "1 to 65535",
 		"mtu=1501": "100 to 1500", "nodelay=1,10,2": "four numbers", "nodelay=1,9,2,1": "10 to 5000", "nodelay=2,10,2,1": "0 to 1",
-		"fec=10": "10/3", "fec=200/100": "at most 255", "fec=1/-1": "at most 255", "mode=datagram": "stream or message",
+		"fec=10": "10/3", "fec=200/100": "at most 256", "fec=1/-1": "at most 256", "mode=datagram": "stream or message",
 		"dup=17": "0 to 16", "limit=1": "8kbit", "acknodelay=maybe": "acknodelay",
 	} {
 		s := fastSettings()
