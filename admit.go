@@ -152,10 +152,18 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, begins, sha
 	}
 	if !l.offer(s, l.opts.backlog) {
 		r.leave()
-		s.replaced()
+		s.turnAway()
 		return nil
 	}
 	return s
+}
+
+// turnAway ends a session that Accept will never return, and gives back what it has received.
+func (s *UDPSession) turnAway() {
+	s.replaced()
+	s.mu.Lock()
+	s.releaseReading()
+	s.mu.Unlock()
 }
 
 // lateTS is how much older than the newest segment one that is only late can be, in milliseconds: what begins with an

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -42,4 +43,52 @@ func TestAcceptWaitsForTheFirstSegment(t *testing.T) {
 			t.Errorf("%d sessions after Close, want 1", n)
 		}
 	})
+}
+
+// What a session has received that Accept never returns is given back when it ends, however it does.
+func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
+	big := bytes.Repeat([]byte("x"), 1300)
+	for name, end := range map[string]func(w *connWorld, l *Listener, push func(incarnation uint64, sn seqNum)){
+		"time": func(*connWorld, *Listener, func(uint64, seqNum)) { time.Sleep(time.Minute) },
+		"a restart of the peer": func(_ *connWorld, _ *Listener, push func(uint64, seqNum)) {
+			push(2, 0)
+		},
+		"the listener": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.Close() },
+		"the first segment when the listener is closed": func(_ *connWorld, l *Listener, push func(uint64, seqNum)) {
+			l.mu.Lock()
+			l.closed = true
+			l.mu.Unlock()
+			push(1, 0)
+			l.mu.Lock()
+			l.closed = false
+			l.mu.Unlock()
+		},
+		"the socket": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.demux.eps[0].conn.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{DeadTimeout: -1})
+				raw := w.endpoint(restartAddr)
+				push := func(incarnation uint64, sn seqNum) {
+					_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: 1, cmd: cmdPush, wnd: 128, sn: sn, ts: 9, data: big},
+						helloFrom(1, incarnation, 0, 0)), l.Addr())
+					time.Sleep(100 * time.Millisecond)
+				}
+				for sn := seqNum(20); sn > 0; sn-- {
+					push(1, sn)
+				}
+				s := l.demux.find(&sessionKey{newPeerAddr(raw.LocalAddr()), 1})
+				if s == nil || l.demux.memory.held.Load() == 0 {
+					t.Fatal("the session is not there, or holds nothing")
+				}
+				end(w, l, push)
+				time.Sleep(time.Second)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if !s.finished || s.charged != 0 {
+					t.Errorf("the session holds %d bytes, and that it has ended is %v", s.charged, s.finished)
+				}
+			})
+		})
+	}
 }

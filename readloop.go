@@ -259,7 +259,7 @@ func (r *reader) settle(s *UDPSession) {
 	s.mu.Unlock()
 	s.log.Load().report(logs)
 	if begun && !r.ep.demux.offer(s) {
-		s.replaced()
+		s.turnAway()
 	}
 	if due {
 		r.tx.flush(s, r.ep.sched.now())

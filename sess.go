@@ -54,7 +54,7 @@ type UDPSession struct {
 	readClosed bool          // CloseRead was called, or Close
 	ended      bool          // off the network; the failure is in readErr
 	pending    bool          // accepted, and the peer has not proved itself
-	headless   bool          // accepted, and its first segment has not come: Accept does not return it
+	headless   bool          // accepted, its first segment has not come, and Accept does not return it
 	finished   bool          // taken out of the endpoint
 	linger     time.Duration // lingerByProgress unless SetLinger has set it
 	lingerAt   millis        // when a closed session is given up
@@ -300,8 +300,8 @@ func (s *UDPSession) finish() {
 	sending := s.transmitting
 	final := s.timeWaitRecord()
 	s.releaseSending()
-	if s.closed {
-		s.releaseReading()
+	if s.closed || s.headless {
+		s.releaseReading() // nobody has it, or will have it, to read
 	}
 	s.charge()
 	var done chan struct{}
