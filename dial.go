@@ -42,7 +42,8 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 }
 
 // NewConn makes a session to the UDP address raddr over conn, which stays the caller's and which nobody else may read
-// while the session lives: after Close that is until the peer has acknowledged all, and UDPSession.Done tells when. Errors are those of DialWithOptions, and one that matches os.ErrInvalid for a nil conn.
+// while the session lives: after Close that is until the peer has acknowledged all, and UDPSession.Done tells when.
+// Errors are those of DialWithOptions, and one that matches os.ErrInvalid for a nil conn.
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := resolve(context.Background(), raddr)
 	if err != nil {

@@ -40,8 +40,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return s, nil
 }
 
-// AcceptKCP waits for the next session, which exists once its first data, or a peer that waits for it (Config.WaitPeer), has arrived. After Close the error matches
-// net.ErrClosed, after the deadline os.ErrDeadlineExceeded.
+// AcceptKCP waits for the next session. A session begins with its first data, or with the first packet of a peer that waits
+// for it (Config.WaitPeer). After Close the error matches net.ErrClosed, after the deadline os.ErrDeadlineExceeded.
 func (l *Listener) AcceptKCP() (*UDPSession, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

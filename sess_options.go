@@ -90,9 +90,9 @@ func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 }
 
 // SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets,
-// together at most 256, or 0, 0 to send without FEC. A peer finds out by itself. Segments that were sent before and do not fit the MTU together with
-// the FEC header are sent again without it. An error names the argument that is out of range, or an MTU that leaves no
-// room.
+// together at most 256, or 0, 0 to send without FEC. A peer finds out by itself. Segments that were sent before and do not
+// fit the MTU together with the FEC header are sent again without it. An error names the argument that is out of range, or
+// an MTU that leaves no room.
 func (s *UDPSession) SetFEC(data, parity int) error {
 	want, err := fecShards{data, parity}.check("dataShards", "parityShards")
 	if err != nil {
