@@ -287,6 +287,7 @@ func (c *core) inputFin(final seqNum) {
 func (f *flusher) control() bool {
 	c, ctl := f.c, &f.c.ctl
 	if ctl.incarnation == 0 {
+		ctl.resetDue = false
 		return true
 	}
 	var m controlSet

@@ -261,6 +261,9 @@ func (c *core) addAck(s *segment, now millis) {
 	c.unacked++
 	if 2*len(s.data) >= c.mss {
 		c.unacked += share/2 - min(share/2, 1)
+		if c.stats.segsIn < quickAcks {
+			c.unacked = max(c.unacked, share)
+		}
 	}
 	if c.ackNoDelay || c.unacked >= share {
 		c.ackAt = now
@@ -268,6 +271,10 @@ func (c *core) addAck(s *segment, now millis) {
 		c.ackAt = now + c.interval
 	}
 }
+
+// quickAcks is the end of a session's beginning, in segments received. Until then each segment of a stream is acknowledged
+// at once: the peer knows nothing of the path yet, and its window is small.
+const quickAcks = 16
 
 // ackShare is how many segments are acknowledged without waiting for the interval.
 func (c *core) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }

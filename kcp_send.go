@@ -217,6 +217,9 @@ func (c *core) drop(sn seqNum) {
 // transmission of a segment in flight changes nothing.
 func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
 	if c.addr.acknowledged(sn, ts) {
+		if c.addr.probes == 1 && !c.rtt.valid {
+			c.rtt.sample(now-c.addr.askedAt, now-c.addr.askedAt)
+		}
 		c.proved()
 	}
 	if c.ring == nil || sn.before(c.sendUna) || !sn.before(c.sendNxt) || !c.ring.isOutstanding(sn) {
@@ -320,16 +323,49 @@ func (c *core) detectOvertaken() {
 // the path yet, and a listener may have been full for a moment. Linux does likewise (tcp_syn_linear_timeouts).
 const openTries = 8
 
+// thinFlight is how many segments in flight are too few for later ones to show that one is lost, and thinTries for how many
+// timeouts the wait for them does not grow: that adds little to the load, and Linux does likewise for TCP
+// (tcp_thin_linear_timeouts).
+const (
+	thinFlight = 4
+	thinTries  = 4
+)
+
+// thinOpening is the same for a small first segment, while nothing is known of the path (tcp_syn_linear_timeouts).
+const thinOpening = 3
+
 // backoff is how long a segment waits for its acknowledgement after level timeouts. Once the session is being closed it
 // has the linger time and no longer, so the waits stay short.
 func (c *core) backoff(level uint8) millis {
+	level -= min(level, c.linearTries())
 	switch {
 	case c.ctl.closing:
 		return c.shortBackoff(level)
 	case c.ctl.dialled && c.sendUna == 0 && c.rcvNxt == 0:
-		return c.openJitter(backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay), level)
+		return c.openJitter(c.openBackoff(level), level)
+	case !c.rtt.valid && c.sendUna == 0:
+		return c.openBackoff(level)
 	}
 	return backoff(c.rto(), level, c.noDelay)
+}
+
+// openBackoff is the wait for the first acknowledgement of a session.
+func (c *core) openBackoff(level uint8) millis {
+	return backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay)
+}
+
+// linearTries returns for how many timeouts the wait does not grow. Without a measured round trip the path may be one on
+// which a datagram takes longer than the first timeout: then it stays so for little data alone.
+func (c *core) linearTries() uint8 {
+	switch {
+	case c.sendUna.distance(c.sendNxt) > thinFlight:
+		return 0
+	case c.rtt.valid:
+		return thinTries
+	case c.sendEnd == 1 && c.sendBytes < uint32(c.mss):
+		return thinOpening
+	}
+	return 0
 }
 
 // openJitter lengthens a wait by up to a quarter, so that many that have begun at once do not all come again at once. The

@@ -376,6 +376,7 @@ func TestClosedWindowAndSilenceIsDeath(t *testing.T) {
 	}
 }
 
+// What little is in flight is sent again a few times before the wait grows.
 func TestTimeoutsBackOff(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -384,12 +385,12 @@ func TestTimeoutsBackOff(t *testing.T) {
 		interval int
 		want     []millis // waits
 	}{
-		{"normal, no sample", 0, 0, 40, []millis{200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000}},
-		{"no delay, no sample", 1, 0, 10, []millis{200, 300, 450, 675, 1012, 1518, 2277, 3415, 5122, 7683, 11524, 17286, 25929, 38893, 58339, 60000, 60000}},
-		{"normal, least", 0, 1, 10, []millis{100, 200, 400}},
-		{"no delay, least", 1, 1, 10, []millis{30, 45, 67, 100}},
-		{"normal, measured", 0, 300, 10, []millis{900, 1800, 3600}},
-		{"normal, long interval", 0, 100, 1000, []millis{1100, 2200}},
+		{"normal, no sample", 0, 0, 40, []millis{200, 200, 200, 200, 400, 800, 1000, 1000, 1000, 1000, 1000, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000}},
+		{"no delay, no sample", 1, 0, 10, []millis{200, 200, 200, 200, 300, 450, 675, 1000, 1000, 1000, 1000, 1000, 1500, 2250, 3375, 5062, 7593, 11389, 17083}},
+		{"normal, least", 0, 1, 10, []millis{100, 100, 100, 100, 100, 200, 400}},
+		{"no delay, least", 1, 1, 10, []millis{30, 30, 30, 30, 30, 45, 67, 100}},
+		{"normal, measured", 0, 300, 10, []millis{900, 900, 900, 900, 900, 1800, 3600}},
+		{"normal, long interval", 0, 100, 1000, []millis{1100, 1100, 1100, 1100, 1100, 2200}},
 		{"normal, beyond the bound", 0, 50000, 10, []millis{60000, 60000}},
 	}
 	for _, tt := range tests {
@@ -598,5 +599,37 @@ func TestCongestionWindow(t *testing.T) {
 	c.setWindows(20, 0)
 	if n := round(); n != 20 {
 		t.Errorf("without it %d segments leave, want 20", n)
+	}
+}
+
+// With more in flight the wait grows from the first timeout on: a path that cannot carry it is not to be flooded.
+func TestTimeoutsOfAFlightBackOff(t *testing.T) {
+	c := timedCore(t, 0, 10, 0)
+	now := millis(1000)
+	c.send([]byte("x"))
+	flushAll(c, now)
+	data := testAck(c, 0, 0)
+	now++
+	c.input(data, true, now)
+	for range thinFlight + 1 {
+		c.send([]byte("y"))
+	}
+	flushAll(c, now)
+	for _, want := range []millis{100, 200, 400, 800} {
+		at, _ := nextSent(c, now)
+		if at-now != want {
+			t.Fatalf("sent again after %d ms, want %d", at-now, want)
+		}
+		now = at
+	}
+}
+
+// A state machine without the extension has no RESET to say: it does not wait for one.
+func TestResetWithoutTheExtension(t *testing.T) {
+	c := timedCore(t, 0, 10, 0)
+	c.ctl.resetDue = true
+	flushAll(c, 1000)
+	if at := c.nextEvent(1000); c.ctl.incarnation == 0 && at <= 1000 {
+		t.Errorf("a flush is due at %d again, with nothing to say", at)
 	}
 }

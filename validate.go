@@ -27,6 +27,7 @@ type addressCheck struct {
 	probeTS uint32
 	probeSN seqNum
 	probeAt millis // when it is asked next
+	askedAt millis // when it was asked last
 }
 
 const (
@@ -169,7 +170,7 @@ func (f *flusher) prove(more bool) bool {
 		return true
 	}
 	a.pool -= cost
-	a.probes = min(a.probes+1, maxLevel)
+	a.probes, a.askedAt = min(a.probes+1, maxLevel), f.now
 	a.probeAt = f.now + min(backoff(c.rto(), a.probes-1, false), probeLongest)
 	c.ask(f.now)
 	return false

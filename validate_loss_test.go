@@ -82,7 +82,7 @@ func TestAnswerArrivesOnALossyPath(t *testing.T) {
 		seeds = 3000
 	}
 	for name, c := range map[string]Config{
-		"default": {}, "fast": {NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true},
+		"default": {}, "no congestion control": {NoCongestionControl: true}, "fast": {NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true},
 	} {
 		for _, closes := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " closes ", closes), func(t *testing.T) {
@@ -100,11 +100,12 @@ func TestAnswerArrivesOnALossyPath(t *testing.T) {
 				most := all[len(all)-1]
 				t.Logf("%d seeds, %d lost; median %v, 90 %% %v, 99 %% %v, 99.9 %% %v, most %v", seeds, lost,
 					percentile(all, 50), percentile(all, 90), percentile(all, 99), all[len(all)*999/1000], most)
-				if c.NoDelay && (lost > 0 || most > 4*time.Second || *longForm && percentile(all, 99) > time.Second) {
-					t.Error("an answer is lost or late")
+				latest := 4 * time.Second
+				if !c.NoCongestionControl {
+					latest = 10 * time.Second // it halts the sender at each loss
 				}
-				if lost > len(all)/1000 {
-					t.Errorf("%d answers are lost", lost)
+				if lost > 0 || most > latest || *longForm && c.NoCongestionControl && percentile(all, 99) > time.Second {
+					t.Error("an answer is lost or late")
 				}
 			})
 		}
