@@ -302,7 +302,7 @@ func (c *core) sendEvent(now millis) millis {
 		return never
 	}
 	at := never
-	switch lost := c.ring.lost() > 0 && c.flightRoom(); {
+	switch lost := c.resends(); {
 	case lost || c.canSendNew() && c.released(now):
 		at = c.rate.readyAt(now)
 	case c.canSendNew():

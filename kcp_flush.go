@@ -204,7 +204,7 @@ func (f *flusher) data() bool {
 	if c.ring == nil {
 		return true
 	}
-	for c.ring.lost() > 0 && c.flightRoom() && c.rate.allow(f.now) {
+	for c.resends() && c.rate.allow(f.now) {
 		sn := c.ring.lists[lostList].head
 		cause := c.ring.at(sn).cause
 		if !f.transmit(sn) {

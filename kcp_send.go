@@ -394,6 +394,27 @@ func (c *core) retryHead() millis {
 	return seg.sentAt + unheardRetry
 }
 
+// unmeasured reports whether segments are in flight, and nothing has been acknowledged yet from which a round-trip time
+// could be taken. The timeout is a guess then, and on a slow line all of a window may outlast it: only the first segment is
+// sent again, as a question (RFC 6298 section 5.4 does so for every timeout).
+func (c *core) unmeasured() bool { return !c.rtt.valid && c.delivered == 0 && c.inFlight > 0 }
+
+// headTimeout returns when the first outstanding segment times out, never if it is about to be sent again.
+func (c *core) headTimeout() millis {
+	seg := c.ring.at(c.sendUna)
+	if !c.ring.isOutstanding(c.sendUna) || seg.list == lostList {
+		return never
+	}
+	return seg.sentAt + c.backoff(seg.level)
+}
+
+// timedOut marks sn lost, for which it waits longer the next time.
+func (c *core) timedOut(sn seqNum) {
+	seg := c.ring.at(sn)
+	seg.level = min(seg.level+1, maxLevel)
+	c.markLost(sn, lossTimeout)
+}
+
 // detectTimeouts finds the segments lost by time.
 func (c *core) detectTimeouts(now millis) {
 	if c.ring == nil {
@@ -401,6 +422,12 @@ func (c *core) detectTimeouts(now millis) {
 	}
 	if now >= c.retryHead() {
 		c.markLost(c.sendUna, lossTimeout)
+	}
+	if c.unmeasured() {
+		if now >= c.headTimeout() {
+			c.timedOut(c.sendUna)
+		}
+		return
 	}
 	early := !c.canSendNew()
 	// From the highest level down, so that what moves up a level is not looked at twice.
@@ -412,8 +439,7 @@ func (c *core) detectTimeouts(now millis) {
 		for l.n > 0 {
 			seg := c.ring.at(l.head)
 			if now >= seg.sentAt+wait {
-				seg.level = min(seg.level+1, maxLevel)
-				c.markLost(l.head, lossTimeout)
+				c.timedOut(l.head)
 			} else if early && seg.order < c.delivered && now >= seg.sentAt+c.rtt.reorderDelay() {
 				c.markLost(l.head, lossEarly)
 			} else {
@@ -426,6 +452,9 @@ func (c *core) detectTimeouts(now millis) {
 // lossEvent returns when detectTimeouts next has something to find.
 func (c *core) lossEvent() millis {
 	at := c.retryHead()
+	if c.unmeasured() {
+		return min(at, c.headTimeout())
+	}
 	early := !c.canSendNew()
 	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
 		level := uint8(bits.TrailingZeros32(used))
@@ -473,6 +502,10 @@ func (c *core) windowOpened() {
 func (c *core) flightRoom() bool {
 	return (c.cc.off || c.inFlight < c.cc.window) && !c.flight.holds(c.inFlight)
 }
+
+// resends reports whether the first of the lost segments may be sent again now. While nothing is measured it is the only
+// one, and takes the place of its transmission before.
+func (c *core) resends() bool { return c.ring.lost() > 0 && (c.unmeasured() || c.flightRoom()) }
 
 // writeMost is how many bytes a session takes from Write before they are acknowledged, however small the windows. A program
 // that writes a request and then reads an answer that the peer writes meanwhile needs no second goroutine up to there.
