@@ -118,7 +118,9 @@ func (l *Listener) Close() error {
 		s.mu.Unlock()
 	}
 	for _, s := range waiting {
-		s.SetLinger(0)
+		s.mu.Lock()
+		s.linger, s.readClosed = 0, true // nobody has it to read
+		s.mu.Unlock()
 		_ = s.Close()
 	}
 	l.demux.leave(func() {

@@ -100,6 +100,9 @@ func (s *UDPSession) charge() {
 	if s.decoder != nil {
 		held += s.decoder.memory()
 	}
+	if !s.finished {
+		held += s.unread.memory()
+	}
 	m := &s.ep.demux.memory
 	if own := int64(max(held-memoryUncounted, 0)); own != s.charged {
 		m.held.Add(own - s.charged)

@@ -45,6 +45,7 @@ type UDPSession struct {
 	partial    recvSegment // the last segment read
 	partialOff int         // what of it has been read
 	msgLeft    uint32      // segments of the message being read that are still queued
+	unread     *unreadData // what Read gives after Close; nil for nothing
 	readErr    error       // what Read reports behind the data, once the session has failed
 	writeErr   error
 

@@ -14,8 +14,9 @@ const (
 // Close closes the session and returns at once. What has been written is still delivered in the background, for as long
 // as the peer goes on acknowledging it: the session is given up, and the peer reset, after 10 s without progress, or
 // after 1 s if nothing was ever received from the peer. SetLinger sets a fixed bound instead. Once all is delivered the
-// peer reads io.EOF. Blocked calls return. What has arrived and was not read is dropped, and the handler of out-of-band
-// packets is called no more. Closing a second time gives an error that matches net.ErrClosed.
+// peer reads io.EOF. Blocked calls return. Read still gives what has arrived in order and was not read, whatever its
+// deadline, and fails then; what arrives later is dropped. The handler of out-of-band packets is called no more. Closing a
+// second time gives an error that matches net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -23,16 +24,17 @@ func (s *UDPSession) Close() error {
 		return errClosed
 	}
 	now := s.now()
+	if !s.readClosed {
+		s.unread = new(unreadData)
+	}
 	s.closed, s.readClosed = true, true
 	s.readErr, s.writeErr = errClosed, errClosed
 	s.calls.disarm()
-	s.releaseReading()
 	s.oob.Load().close()
-	s.wakeReaders()
 	s.wakeWriters()
-	ended, leaving := s.ended, s
+	leaving := s
 	switch {
-	case ended:
+	case s.ended:
 	case s.linger != 0:
 		s.core.closeWrite(now)
 		s.core.ctl.closing = true
@@ -43,6 +45,10 @@ func (s *UDPSession) Close() error {
 		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
 		s.lingerAt = now
 	}
+	s.keepUnread()
+	s.releaseReading()
+	s.wakeReaders()
+	ended := s.ended
 	s.mu.Unlock()
 	if ended {
 		s.finish()

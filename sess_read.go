@@ -11,13 +11,18 @@ const readBatch = 64
 // Read reads what has arrived, waiting for the first byte. In message mode it returns at most one message, and what
 // does not fit p stays for the next Read; in stream mode it fills p with all that is there. At the end of the stream it
 // returns io.EOF, and io.ErrUnexpectedEOF where a faulty peer has ended it within a message. A deadline that has passed
-// gives an error that matches os.ErrDeadlineExceeded, a session closed on this side net.ErrClosed and io.ErrClosedPipe,
-// one that the peer aborted syscall.ECONNRESET, a peer that answers no more syscall.ETIMEDOUT.
+// gives an error that matches os.ErrDeadlineExceeded, a session closed on this side net.ErrClosed and io.ErrClosedPipe once
+// what had arrived before is read, one that the peer aborted syscall.ECONNRESET, a peer that answers no more syscall.ETIMEDOUT.
 func (s *UDPSession) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	if err := s.beginRead(len(p)); err != nil || len(p) == 0 {
 		s.mu.Unlock()
 		return 0, err
+	}
+	if s.closed {
+		n := s.readUnread(p)
+		s.mu.Unlock()
+		return n, nil
 	}
 	n, ok := s.readOne(p)
 	if !ok {
@@ -76,10 +81,13 @@ func (s *UDPSession) readQueued(p []byte) (n int) {
 func (s *UDPSession) beginRead(want int) error {
 	for {
 		switch {
-		case s.closed:
+		case s.closed && s.unread == nil:
 			return errClosed
-		case want == 0:
+		case want == 0, s.closed && !s.reading:
 			return nil
+		case s.closed:
+			s.blocked().readers.Wait() // until what is left has been copied
+			continue
 		case s.calls.readPassed():
 			return errTimeout
 		case s.reading:
@@ -195,6 +203,7 @@ func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
 // endRead lets the next Read in and reports whether the peer is to be told of a window that has opened.
 func (s *UDPSession) endRead() (flush bool) {
 	if s.closed {
+		s.keepUnread()
 		s.releaseReading()
 	}
 	if s.partial.data != nil || s.core.readable() > 0 || s.closed {

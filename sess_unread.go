@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// unreadData is what a session had received in order, and the program had not read, when it was closed. Read still gives
+// it. It is no longer in pooled buffers, and belongs to the program as soon as the session has left its socket: the account
+// of memory counts it until then.
+type unreadData struct {
+	messages [][]byte // in stream mode the stream, in few pieces
+	size     int      // of all that there was
+}
+
+// memory is how many bytes are held. A nil one holds nothing.
+func (u *unreadData) memory() int {
+	if u == nil {
+		return 0
+	}
+	return u.size
+}
+
+// read gives at most one message, and keeps the rest of one that does not fit.
+func (u *unreadData) read(p []byte, stream bool) (n int) {
+	for len(u.messages) > 0 && n < len(p) {
+		m := copy(p[n:], u.messages[0])
+		n += m
+		if u.messages[0] = u.messages[0][m:]; len(u.messages[0]) == 0 {
+			u.messages[0] = nil
+			u.messages = u.messages[1:]
+		}
+		if !stream {
+			break
+		}
+	}
+	return n
+}
+
+// keepUnread copies what Read is still to give after Close. Called with the lock held, which it lets go of while it copies, as
+// a Read does. If a Read is copying at that moment, it calls this when it is done.
+func (s *UDPSession) keepUnread() {
+	if s.unread == nil || s.reading {
+		return
+	}
+	u, end := s.unread, s.core.rcvNxt // what comes from here on is not kept
+	for s.partial.data != nil || s.core.readNxt.before(end) && s.hasData() {
+		data := make([]byte, max(s.nextBytes(end), 1))
+		if data = data[:s.readQueued(data)]; len(data) > 0 {
+			u.messages = append(u.messages, data)
+			u.size += len(data)
+		}
+	}
+	if len(u.messages) == 0 {
+		s.unread = nil
+	}
+}
+
+// nextBytes returns how many bytes the next Read can give of what lies before end.
+func (s *UDPSession) nextBytes(end seqNum) (n int) {
+	c := &s.core
+	if s.partial.data != nil {
+		n = len(s.partial.data) - s.partialOff
+	}
+	segs := s.msgLeft
+	switch {
+	case c.stream:
+		segs = c.readNxt.distance(end)
+	case s.partial.data == nil && segs == 0:
+		segs = c.peekSegments()
+	}
+	for i := range segs {
+		n += len(c.in.at(c.readNxt + seqNum(i)).data)
+	}
+	return n
+}
+
+// readUnread is Read after Close, where something is left.
+func (s *UDPSession) readUnread(p []byte) (n int) {
+	n = s.unread.read(p, s.core.stream)
+	if len(s.unread.messages) == 0 {
+		s.unread = nil
+		s.charge()
+	}
+	return n
+}
