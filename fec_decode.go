@@ -50,7 +50,7 @@ type fecDecoder struct {
 	fecWindow
 	fecStream
 	shape    fecShape // proven; with total 0 only k is, and nothing with data 0
-	hinted   fecShape // what to try first
+	hinted   fecShape // what the window is made for at first
 	reported fecShape // the shape before, for the count of changes
 	proof    fecProof
 	run      int // data packets without a gap up to lastData
@@ -83,8 +83,7 @@ type fecStream struct {
 // newFECDecoder returns a decoder that knows nothing of its peer yet.
 func newFECDecoder() *fecDecoder { return &fecDecoder{} }
 
-// hint tells which shards the session was configured with. They are tried before others, and believed if nothing else
-// is possible or the bytes of packets bear them out.
+// hint tells which shards the session was configured with. The window is made for them; they are proven like others.
 func (d *fecDecoder) hint(k, p int) {
 	if shape, err := newFECShape(k, p); err == nil {
 		d.hinted = shape

@@ -124,3 +124,36 @@ func TestFECGroupsOfDeployedSendersAreCertain(t *testing.T) {
 		}
 	}
 }
+
+// Packets that differ in their sequence number alone agree with many a k at the beginning of a stream. What comes back
+// must have been sent all the same, and the true k be found soon.
+func TestFECPacketsThatHardlyDifferProveNoWrongShape(t *testing.T) {
+	for _, shape := range []fecShape{{3, 10}, {4, 7}, {10, 13}, {20, 30}} {
+		for seed := range uint64(150) {
+			r := rand.New(rand.NewPCG(seed, uint64(shape.total)))
+			e := fecNewEncoder(t, shape)
+			e.sent = true
+			d := fecNewDecoder(t, fecShape{})
+			lost := map[string]bool{}
+			payload := make([]byte, 60)
+			for n := range 20 * shape.data {
+				binary.LittleEndian.PutUint16(payload[12:], uint16(n)) // the sequence number of a segment
+				for _, p := range fecSend(e, payload, 0) {
+					if r.IntN(5) == 0 {
+						lost[string(p[fecHeaderSize:])] = true
+						continue
+					}
+					for _, got := range d.input(p) {
+						if !lost[string(got)] {
+							t.Errorf("%v, seed %d, packet %d: made up %x", shape, seed, n, got)
+						}
+					}
+				}
+			}
+			if d.shape.data != shape.data {
+				t.Errorf("%v, seed %d: got %v after 20 groups", shape, seed, d.shape)
+			}
+			d.release()
+		}
+	}
+}

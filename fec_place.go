@@ -327,8 +327,7 @@ func (d *fecDecoder) follows(base uint32) bool {
 				return true
 			}
 			if rest%k == 0 { // groups without parity lie between, or else k is a part of what it should be
-				verdict, _ := d.verify(base+uint32(k), k, d.shape.parity())
-				return verdict != fecRefuted
+				return d.verify(base+uint32(k), k, d.shape.parity()) != fecRefuted
 			}
 		}
 		return false

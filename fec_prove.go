@@ -2,40 +2,50 @@
 
 package kcp
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+)
 
 // How k and p are found. Between two certain beginnings, that of a group and that of parity, lie the data packets of one
 // group; of several if the sender sent no parity for some, or if all parity of some got lost. Each k up to their number is
-// a claim about bytes: more than k packets of a group tell whether the code with that k made them. So a k is proven by the
-// bytes, or by being the only one that nothing refutes. p is the length of a whole run of parity.
+// a claim. The places of the packets refute most claims, and so do the bytes: more than k packets of a group tell whether
+// the code with that k could have made them. No claim that is true is ever refuted, so the last one left is proven. That
+// bytes agree with a claim proves nothing: data in which little changes from packet to packet agrees with a smaller k too.
+// p is the length of a whole run of parity.
 
-const (
-	// fecProofPrefix is how much of each packet is looked at first: the headers, which hardly ever agree by chance.
-	fecProofPrefix = 64
+// fecProofPrefix is how much of each packet is looked at first: the headers, which hardly ever agree by chance.
+const fecProofPrefix = 64
 
-	// fecProofBytes is how many bytes must bear a k out that is not the only one possible. A wrong k agrees in each byte
-	// that differs between packets with odds of 1 to 255. Packets that do not differ prove nothing, but a wrong k does no
-	// harm with them.
-	fecProofBytes = 4
+// fecProof is the set of ks that something has refuted.
+type fecProof [fecMaxTotal / 64]uint64
 
-	// fecProofTries bounds the ks that are looked at for one group.
-	fecProofTries = 64
-)
+func (p *fecProof) refuted(k int) bool { return p[k/64]&(1<<(k%64)) != 0 }
 
-// fecProof is what speaks for a k so far.
-type fecProof struct {
-	data   int
-	group  uint32 // where the parity of the newest group begins that bears it out
-	bytes  int    // how many bytes of it do
-	before int    // and of others
+func (p *fecProof) refute(k int) { p[k/64] |= 1 << (k % 64) }
+
+// left returns the only k that is not refuted; 0 if there are several, and false if there is none.
+func (p *fecProof) left() (k int, ok bool) {
+	for i, word := range p {
+		if i == 0 {
+			word |= 1
+		}
+		switch free := ^word; {
+		case free == 0:
+		case k != 0 || free&(free-1) != 0:
+			return 0, true
+		default:
+			k = 64*i + bits.TrailingZeros64(free)
+		}
+	}
+	return k, k != 0
 }
 
 // fecVerdict says what the bytes of a group tell of a k.
 type fecVerdict uint8
 
 const (
-	fecUntold fecVerdict = iota // not more than k packets are there
-	fecUnpaid                   // nor has it been looked at
+	fecUntold fecVerdict = iota // not more than k packets are there, or the allowance is used up
 	fecRefuted
 	fecBorneOut
 )
@@ -48,7 +58,6 @@ type fecSpan struct {
 	start   uint32 // the nearest beginning of a group below newest that is certain
 	certain bool   // there is one
 	missing int    // packets between start and first
-	solid   int    // data packets up to newest without a gap
 }
 
 // prove looks whether a packet just kept shows k, or p. It reports whether it did.
@@ -112,7 +121,6 @@ func (d *fecDecoder) spanAt(pos uint32, kind fecKind) (s fecSpan, ok bool) {
 // measure completes a span.
 func (d *fecDecoder) measure(s *fecSpan) {
 	s.missing = int(s.first-s.newest) - 1
-	hole := false
 	for pos := s.newest; d.reaches(pos) || int32(pos-d.head) > 0; pos-- {
 		kind := d.kind(pos)
 		if kind == fecParity {
@@ -121,9 +129,6 @@ func (d *fecDecoder) measure(s *fecSpan) {
 		}
 		if kind != fecData {
 			s.missing++
-			hole = true
-		} else if !hole {
-			s.solid++
 		}
 		if d.marked(pos, fecMarkStart) {
 			s.start, s.certain = pos, true
@@ -160,85 +165,64 @@ func (d *fecDecoder) proven(p int) bool {
 	return true
 }
 
-// proveData finds k where parity begins; 0 if it is not certain. A polynomial of degree below k is one of degree below any
-// larger k as well: of the ks that the bytes bear out the smallest is right.
+// proveData refutes the ks that a span leaves no room for, and returns the one that is left; 0 while there are several.
 func (d *fecDecoder) proveData(s *fecSpan) (k int) {
-	adjacent := s.newest+1 == s.first
-	if adjacent {
-		claims := [2]int{s.solid, d.hinted.data}
-		if s.certain {
-			claims = [2]int{int(s.first - s.start)}
+	if !s.certain {
+		return 0
+	}
+	for k := range fecMaxTotal {
+		if !d.proof.refuted(k) && !d.possible(k, s) {
+			d.proof.refute(k)
 		}
-		for _, k := range claims {
-			if k > 0 && d.kind(s.first-uint32(k)) == fecData {
-				if verdict, n := d.verify(s.first, k, s.rows); verdict == fecBorneOut && d.bornOut(k, n, s.first) {
-					return k
-				}
+	}
+	k, ok := d.proof.left()
+	if !ok { // one of the packets was forged
+		d.proof = fecProof{}
+	}
+	return k
+}
+
+// possible reports whether a group of k data packets may end in a span: where its parity may begin is any position
+// behind the newest data.
+func (d *fecDecoder) possible(k int, s *fecSpan) bool {
+	for first := s.first; first != s.newest && k > 0; first-- {
+		if s.holds(k, first) {
+			if verdict := d.verify(first, k, int(s.first-first)+s.rows); verdict != fecRefuted {
+				return true
 			}
 		}
 	}
-	if !s.certain || s.missing > s.rows {
-		return 0
+	return false
+}
+
+// holds reports whether the positions from the start of a span to a group of k with its parity at first are none, or
+// whole groups: without parity, or with parity of which nothing was received.
+func (s *fecSpan) holds(k int, first uint32) bool {
+	rest := int(first-s.start) - k
+	if rest%k == 0 {
+		return rest >= 0
 	}
-	// Where no more is missing than there is parity, nearly every claim has more packets than it needs, also one that has
-	// parity of earlier groups among what is missing. Left are the claim that all of it is one group, if exactly as much
-	// is missing, and some of several groups of which only the last one has parity.
-	best, whole, parts := 0, 0, false
-	if int(s.first-s.newest)*int(s.first-s.start) > fecProofTries {
-		return 0
-	}
-	for first := s.first; first != s.newest; first-- {
-		length, rows := int(first-s.start), int(s.first-first)+s.rows
-		for k := min(length, fecMaxTotal-1); k > 0; k-- {
-			switch verdict, n := d.verify(first, k, rows); {
-			case verdict == fecUnpaid, verdict == fecBorneOut && n < fecProofBytes:
-				return 0
-			case verdict == fecBorneOut && (best == 0 || k < best):
-				best = k
-			case verdict == fecUntold && k == length:
-				whole = k
-			case verdict == fecUntold && length%k == 0:
-				parts = true
-			}
+	for rest -= k; rest > 0; rest -= k { // what is left has been parity, at least as much for each group as here
+		if rest >= s.rows && rest <= s.missing {
+			return true
 		}
 	}
-	if best > 0 || parts && d.hinted.data != whole {
-		return best
-	}
-	return whole
+	return false
 }
 
-// bornOut adds to the proof of a k and reports whether it is enough. A group counts once.
-func (d *fecDecoder) bornOut(k, n int, first uint32) bool {
-	p := &d.proof
-	switch {
-	case p.data != k:
-		*p = fecProof{data: k}
-	case p.group != first:
-		p.before += p.bytes
-		p.bytes = 0
-	}
-	p.group, p.bytes = first, max(p.bytes, n)
-	return p.before+p.bytes >= fecProofBytes
-}
-
-// verify compares the parity from first on with what k data packets before it make of it. n is how many bytes speak for
-// k, at least 1.
-func (d *fecDecoder) verify(first uint32, k, rows int) (verdict fecVerdict, n int) {
+// verify compares the parity from first on with what k data packets before it make of it.
+func (d *fecDecoder) verify(first uint32, k, rows int) (verdict fecVerdict) {
 	if k < 1 || k >= fecMaxTotal {
-		return fecUntold, 0
-	}
-	if d.credit < 0 {
-		return fecUnpaid, 0
+		return fecUntold
 	}
 	rows = min(rows, fecMaxTotal-k)
 	if d.between(first-uint32(k), uint32(k))&fecBetweenParity != 0 {
-		return fecRefuted, 0
+		return fecRefuted
 	}
 	d.gather(first-uint32(k), k, rows)
 	var c fecChoice
-	if len(d.members) <= k || !d.choose(&c, k, -1, 0) {
-		return fecUntold, 0
+	if len(d.members) <= k || d.credit < 0 || !d.choose(&c, k, -1, 0) {
+		return fecUntold
 	}
 	var weights [fecMaxTotal]uint8
 	c.weigh(&weights)
@@ -250,29 +234,15 @@ func (d *fecDecoder) verify(first uint32, k, rows int) (verdict fecVerdict, n in
 			continue
 		}
 		if len(s.bytes) != c.length {
-			return fecRefuted, 0
+			return fecRefuted
 		}
 		verdict = fecBorneOut
 		for _, part := range [2][]byte{out[:min(len(out), fecProofPrefix)], out} {
 			if d.compute(part, &c, s.index, &weights); !bytes.Equal(part, s.bytes[:len(part)]) {
-				return fecRefuted, 0
+				return fecRefuted
 			}
 		}
 		d.credit -= c.n
-		n += d.telling(s.bytes)
 	}
-	return verdict, max(n, 1)
-}
-
-// telling counts the bytes of the headers that are not alike in all packets of a group.
-func (d *fecDecoder) telling(like []byte) (n int) {
-	for i := range min(len(like), fecProofPrefix) {
-		for _, s := range d.members {
-			if i < len(s.bytes) && s.bytes[i] != like[i] {
-				n++
-				break
-			}
-		}
-	}
-	return n
+	return verdict
 }
