@@ -71,10 +71,10 @@ func (r *reader) dialledAs(p *packet, peer *peerAddr, custom net.Addr) (*peerAdd
 	var match *UDPSession
 	for s := range r.ep.demux.sessions.all {
 		if s.peer == *peer {
-			s.exactSource = true
+			s.exactSource.Store(true)
 			return peer, custom
 		}
-		if !s.exactSource && (s.conv == p.conv || p.kind == packetParity) {
+		if !s.exactSource.Load() && (s.conv == p.conv || p.kind == packetParity) {
 			match = s
 		}
 	}

@@ -61,12 +61,12 @@ func (d *demux) start() {
 	}
 }
 
-// dial makes a session to raddr.
-func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, shared bool) (*UDPSession, error) {
+// dial makes a session to raddr. guest says that a Transport does.
+func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) (*UDPSession, error) {
 	s := newSession(ep, conv, newPeerAddr(raddr), raddr, o)
 	s.core.ctl.dialled = true
-	if shared {
-		s.guest = true
+	s.guest = guest
+	if guest || d.peers.find(&s.peer, 0) != nil {
 		s.core.ctl.shared = true
 		s.sharesAddress.Store(true)
 	}

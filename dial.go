@@ -42,8 +42,10 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 }
 
 // NewConn makes a session to the UDP address raddr over conn, which stays the caller's and which nobody else may read
-// while the session lives: after Close that is until the peer has acknowledged all, and UDPSession.Done tells when.
-// Errors are those of DialWithOptions, and one that matches os.ErrInvalid for a nil conn.
+// while the session lives: after Close that is until the peer has acknowledged all, and UDPSession.Done tells when. The
+// next session, listener or Transport over the same conn need not wait for that: with the same cipher and scheduler it
+// shares the reader of those that still live. Errors are those of DialWithOptions, and one that matches os.ErrInvalid for
+// a nil conn.
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := resolve(context.Background(), raddr)
 	if err != nil {
@@ -121,9 +123,19 @@ func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) 
 }
 
 func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
-	d := newDemux([]net.PacketConn{conn}, owned, o)
-	d.eps[0].given = owned
-	return serveOn(d, o)
+	if owned {
+		d := newDemux([]net.PacketConn{conn}, true, o)
+		d.eps[0].given = true
+		return serveOn(d, o)
+	}
+	var l *Listener
+	overLent(conn, false, nil, o, func(d *demux) bool {
+		return d.reuse(o, func(d *demux) {
+			l = newListener(d, o)
+			d.setListener(l)
+		})
+	})
+	return l
 }
 
 // serveOn begins to listen on sockets that nobody else uses yet.
@@ -133,19 +145,30 @@ func serveOn(d *demux, o *options) *Listener {
 	return l
 }
 
-func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options) (*UDPSession, error) {
+func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options) (s *UDPSession, err error) {
 	if isNil(conn) {
 		return nil, badArgument("conn", nil, "a packet connection")
 	}
 	if isNil(raddr) {
 		return nil, badArgument("raddr", nil, "an address")
 	}
-	d := newDemux([]net.PacketConn{conn}, owned, o)
-	d.replay.share(&dialledNonces)
 	_, udp := conn.(*net.UDPConn)
-	d.eps[0].byConv = !udp || !newPeerAddr(raddr).udp.IsValid()
-	d.eps[0].given = owned
-	return d.dialFirst(raddr, conv, o)
+	byConv := !udp || !newPeerAddr(raddr).udp.IsValid()
+	if owned {
+		d := newDemux([]net.PacketConn{conn}, true, o)
+		d.eps[0].byConv, d.eps[0].given = byConv, true
+		d.replay.share(&dialledNonces)
+		return d.dialFirst(raddr, conv, o)
+	}
+	overLent(conn, byConv, &dialledNonces, o, func(d *demux) bool {
+		d.endClosed(sessionKey{newPeerAddr(raddr), conv})
+		if s, err = d.dial(d.eps[0], raddr, conv, o, false); err != nil {
+			return false
+		}
+		d.join(o)
+		return true
+	})
+	return s, err
 }
 
 // dialOpened is dialOver for a socket that the library has opened for the session.

@@ -124,6 +124,8 @@ func (e *endpoint) readLoop() {
 	for !e.isStopping() {
 		n, err := e.io.readBatch(r.msgs)
 		switch {
+		case n > 0 && e.isStopping() && !e.owned:
+			e.handOn(r.msgs[:n])
 		case n > 0:
 			r.batch(r.msgs[:n])
 			backoff.reset()
@@ -152,6 +154,7 @@ func (e *endpoint) readLoop() {
 		e.io.release()
 		<-e.woken
 		_ = e.conn.SetReadDeadline(time.Time{})
+		e.demux.leaveLent()
 	}
 }
 

@@ -14,22 +14,22 @@ import (
 // UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the same thing. All its
 // methods may be called from any goroutine at any time; concurrent Writes do not mix their bytes.
 type UDPSession struct {
-	ep          *endpoint
-	peer        peerAddr
-	remote      atomic.Pointer[net.Addr] // the peer's address as it was named; nil: made when it is asked for
-	conv        uint32
-	peerHash    uint32
-	listener    uint32 // the number of the listener that has made it
-	accepted    bool   // made by a listener
-	guest       bool   // dialled over a Transport
-	behind      bool   // in the part of its peer's list in which no session is replaced; guarded by the demux's lock
-	exactSource bool   // datagrams come from the address that was dialled; used by the reader
+	ep       *endpoint
+	peer     peerAddr
+	remote   atomic.Pointer[net.Addr] // the peer's address as it was named; nil: made when it is asked for
+	conv     uint32
+	peerHash uint32
+	listener uint32 // the number of the listener that has made it
+	accepted bool   // made by a listener
+	guest    bool   // dialled over a Transport
+	behind   bool   // in the part of its peer's list in which no session is replaced; guarded by the demux's lock
 
 	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
 	prevOfPeer    *UDPSession                // guarded by it
 	sharesAddress atomic.Bool                // HELLO says that several sessions share the peer's address on purpose
 	newestSeqID   atomic.Uint32              // of the newest FEC shard received
 	handedOut     atomic.Bool                // Accept has returned it
+	exactSource   atomic.Bool                // datagrams come from the address that was dialled
 
 	dup atomic.Int32             // further copies of each datagram
 	log atomic.Pointer[logger]   // nil: none

@@ -39,10 +39,12 @@ func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 	if isNil(conn) {
 		return nil, badArgument("conn", nil, "a packet connection")
 	}
-	d := newDemux([]net.PacketConn{conn}, false, o)
-	d.transport = true
-	d.start()
-	return &Transport{demux: d, opts: *o, block: c.BlockCrypt}, nil
+	t := &Transport{opts: *o, block: c.BlockCrypt}
+	overLent(conn, false, nil, o, func(d *demux) bool {
+		t.demux = d
+		return d.reuse(o, func(d *demux) { d.transport = true })
+	})
+	return t, nil
 }
 
 // OpenTransport makes a Transport over a socket of its own on the local UDP address addr, as in ":4000" or
