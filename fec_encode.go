@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sync/atomic"
 )
 
 // fecMinParityBuffer keeps the parity buffers of a stream of small packets from growing at every second packet.
@@ -24,9 +25,10 @@ type fecEncoder struct {
 	sent       bool  // lastMillis holds
 	lastMillis int64 // when the previous data packet was encoded, in whatever group
 
-	weights []uint8  // fecWeight of every shard over the data shards; nil until the first packet
-	buffers [][]byte // parity packets under construction, header included; nil while released
-	longest int      // bytes of the group's longest shard so far
+	weights []uint8      // fecWeight of every shard over the data shards; nil until the first packet
+	buffers [][]byte     // parity packets under construction, header included; nil while released
+	longest int          // bytes of the group's longest shard so far
+	held    atomic.Int32 // bytes of the buffers, for who does not transmit
 	adder   fecAdder
 }
 
@@ -134,6 +136,7 @@ func (e *fecEncoder) lengthen(n int) {
 		if need > cap(b) {
 			wider := getBuffer(max(need, min(2*cap(b), fecMaxPacket), fecMinParityBuffer))
 			copy(wider, b[:min(used, len(b))])
+			e.held.Add(int32(cap(wider) - cap(b)))
 			if b != nil {
 				putBuffer(b)
 			}
@@ -169,6 +172,9 @@ func (e *fecEncoder) parity(i int) []byte {
 	return e.buffers[:e.ready][i][:fecShardOffset+e.longest]
 }
 
+// memory returns the bytes of the parity buffers. Any goroutine may call it.
+func (e *fecEncoder) memory() int { return int(e.held.Load()) }
+
 // idle reports that no group is open: release would cost nothing.
 func (e *fecEncoder) idle() bool { return e.filled == 0 }
 
@@ -186,4 +192,5 @@ func (e *fecEncoder) release() {
 		}
 	}
 	e.buffers, e.ready = nil, 0
+	e.held.Store(0)
 }

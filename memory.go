@@ -100,6 +100,9 @@ func (s *UDPSession) charge() {
 	if s.decoder != nil {
 		held += s.decoder.memory()
 	}
+	if s.encoder != nil {
+		held += s.encoder.memory()
+	}
 	if !s.finished {
 		held += s.unread.memory()
 	}

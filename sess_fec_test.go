@@ -501,13 +501,16 @@ func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newSimPair(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 3))
 		defer n.close()
-		chatter(t, n, 4)
+		chatter(t, n, 14)
+		if held := n.client.encoder.memory(); held < 3*fecMinParityBuffer {
+			t.Errorf("the encoder holds %d bytes, want three parity buffers", held)
+		}
 		for _, s := range []*UDPSession{n.client, n.server} {
 			s.mu.Lock()
-			held, charged := s.decoder.memory(), s.charged
+			held, charged := s.decoder.memory()+s.encoder.memory(), s.charged
 			s.mu.Unlock()
 			if held < 4096 || int(charged) < held-memoryUncounted {
-				t.Errorf("the decoder holds %d bytes and %d are charged", held, charged)
+				t.Errorf("decoder and encoder hold %d bytes and %d are charged", held, charged)
 			}
 		}
 		time.Sleep(10 * time.Second)
