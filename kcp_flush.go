@@ -205,7 +205,7 @@ func (f *flusher) data() bool {
 		return true
 	}
 	for c.resends() && c.rate.allow(f.now) {
-		sn := c.ring.lists[lostList].head
+		sn := c.nextLost()
 		cause := c.ring.at(sn).cause
 		if !f.transmit(sn) {
 			return false
