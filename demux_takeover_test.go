@@ -49,8 +49,8 @@ func takeoverDial(t *testing.T, l *Listener, block BlockCrypt) (client, server *
 	connWantRead(t, client, "welcome")
 	t.Cleanup(func() {
 		for _, s := range []*UDPSession{client, server} {
-			s.SetLinger(0)
 			s.Close()
+			s.ep.conn.Close() // the test does not wait for the last words
 		}
 	})
 	return client, server

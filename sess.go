@@ -316,6 +316,7 @@ func (s *UDPSession) finish() {
 	if done != nil {
 		go s.announceEnd(done)
 	}
+	unheard.remove(s)
 	DefaultSnmp.connClosed()
 }
 

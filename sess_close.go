@@ -13,7 +13,8 @@ const (
 
 // Close closes the session and returns at once. What has been written is still delivered in the background, for as long
 // as the peer goes on acknowledging it: the session is given up, and the peer reset, after 10 s without progress, or
-// after 1 s if nothing was ever received from the peer. SetLinger sets a fixed bound instead. Once all is delivered the
+// after 1 s if nothing was ever received from the peer, or sooner if such sessions hold half of the files that the process
+// may open. SetLinger sets a fixed bound instead. Once all is delivered the
 // peer reads io.EOF. Blocked calls return. Read still gives what has arrived in order and was not read, whatever its
 // deadline, and fails then; what arrives later is dropped. The handler of out-of-band packets is called no more. Closing a
 // second time gives an error that matches net.ErrClosed.
@@ -32,7 +33,7 @@ func (s *UDPSession) Close() error {
 	s.calls.disarm()
 	s.oob.Load().close()
 	s.wakeWriters()
-	leaving := s
+	leaving, unheardOf := s, false
 	switch {
 	case s.ended:
 	case s.linger != 0:
@@ -41,6 +42,7 @@ func (s *UDPSession) Close() error {
 		s.core.ctl.unheard = s.core.stats.segsIn == 0
 		s.lingerAt = now + toMillis(s.lingerTime())
 		leaving = nil
+		unheardOf = s.core.ctl.unheard && s.linger == lingerByProgress && s.ownsSocket()
 	default:
 		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
 		s.lingerAt = now
@@ -54,6 +56,9 @@ func (s *UDPSession) Close() error {
 		s.finish()
 	} else {
 		s.flushNow()
+	}
+	if unheardOf && !ended {
+		unheard.add(s)
 	}
 	s.ep.demux.waitStopped(leaving)
 	return nil

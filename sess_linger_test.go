@@ -184,3 +184,39 @@ func TestUnheardSessionDoesNotLinger(t *testing.T) {
 		})
 	}
 }
+
+// A program that dials a peer that is not there again and again does not run out of files: the oldest sessions that have
+// heard nothing are given up, but none whose linger time the program has set, and no record of them is left.
+func TestUnheardSessionsAreBounded(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		most := unheard.most
+		unheard.most = func() int { return 10 }
+		defer func() { unheard.most = most }()
+		w.setDrop(func(_, _ string, _ []byte) bool { return true })
+		for i := range 100 {
+			s := w.dial(Config{})
+			s.ep.given = false // as Dial opens it
+			if i < 5 {
+				s.SetLinger(time.Second)
+			}
+			connWrite(t, s, "hello")
+			s.Close()
+			time.Sleep(time.Millisecond)
+		}
+		live := 0
+		for _, s := range w.sessions {
+			if !s.ep.conn.(*simEndpoint).isClosed() {
+				live++
+			}
+		}
+		if live != 15 {
+			t.Errorf("%d sockets are open, want 15", live)
+		}
+		time.Sleep(2 * time.Second)
+		unheard.mu.Lock()
+		defer unheard.mu.Unlock()
+		if n := len(unheard.sessions); n != 0 {
+			t.Errorf("%d sessions are still remembered", n)
+		}
+	})
+}
