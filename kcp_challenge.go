@@ -73,6 +73,7 @@ func (c *core) question(now millis) {
 // ping asks for a PONG with an unguessable number.
 func (c *core) ping() {
 	ctl := &c.ctl
+	c.thin.asked = 0 // the answer to a repeated one would not tell its time
 	for ctl.pingNumber == 0 {
 		ctl.pingNumber = c.draw()
 	}

@@ -48,6 +48,7 @@ type core struct {
 	tellWindow bool
 	tells      uint8  // how often a window that has opened again is still to be told
 	wasFull    bool   // the peer has been told a window of 0
+	filling    bool   // a Write copies into fill without the lock
 	tellAt     millis // when it is told again, never if that is not due
 	rtt        rttEstimator
 	cc         congestion
@@ -87,7 +88,7 @@ type core struct {
 	spare     uint32 // segments until nothing is left for anybody
 	heavy     uint32 // segments that the large ones among those received count besides as one each
 	logMask   KCPLogType
-	filling   bool // a Write copies into fill without the lock
+	thin      ackThinning
 
 	draw  func() uint64 // gives unguessable numbers
 	cache *bufferCache  // of whoever holds the lock, if it has one

@@ -19,6 +19,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 	c.detectTimeouts(now)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
+	left := w.open || len(w.packets) > before
 	if !more || c.addr.heldBack() {
 		more = !f.control()
 	}
@@ -26,7 +27,7 @@ func (c *core) flush(now millis, w *packetWriter) (more bool) {
 		more = f.prove(more)
 	}
 	w.finish()
-	f.settleDelay(len(w.packets) > before)
+	f.settleDelay(left)
 	c.updateProbe(now)
 	return more
 }
@@ -162,9 +163,7 @@ func (f *flusher) acks(sending bool) bool {
 			return false
 		}
 	}
-	c.giveRides(c.unacked / c.ackShare())
-	c.acks = c.acks[:0]
-	c.ackAt, c.unacked = never, 0
+	c.acksSent(f.now)
 	return true
 }
 
@@ -219,8 +218,9 @@ func (f *flusher) data() bool {
 			c.stats.timeoutRetrans++
 		}
 	}
-	// A control message follows: what is delayed leaves along with it.
-	due := c.ctl.urgent() || c.controlEvent() <= f.now
+	// A control message follows: what is delayed leaves along with it. A peer that measures the path asks for a PONG too often
+	// for that.
+	due := c.ctl.urgent() && !c.ctl.pongDue || c.controlEvent() <= f.now
 	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) && c.rate.allow(f.now) {
 		if !f.transmit(c.sendNxt) {
 			return false
@@ -230,7 +230,8 @@ func (f *flusher) data() bool {
 	return true
 }
 
-// settleDelay ends or renews the wait of a delayed write after a flush; left says that packets have left.
+// settleDelay ends or renews the wait of a delayed write after a flush; left says that packets have left, but for
+// control messages alone.
 func (f *flusher) settleDelay(left bool) {
 	c := f.c
 	switch {

@@ -42,7 +42,7 @@ func (c *core) receive(s *segment, now millis) {
 	c.owesProof(s, now)
 	if s.sn.before(c.rcvNxt) {
 		c.stats.repeats++
-		c.ackGap(due, now)
+		c.ackRepeat(due, now)
 		return
 	}
 	switch {
@@ -56,7 +56,7 @@ func (c *core) receive(s *segment, now millis) {
 	slot := c.in.slot(s.sn)
 	if c.in.present.has(slot) {
 		c.stats.repeats++
-		c.ackGap(due, now)
+		c.ackRepeat(due, now)
 		return
 	}
 	c.in.present.set(slot)
@@ -244,63 +244,4 @@ func (c *core) discardFrom(final seqNum) {
 			c.stats.badFields++
 		}
 	}
-}
-
-// acksLeast is how many ACKs are kept while the socket takes none, whatever the window. Beyond it, and beyond four times
-// the window, it can only be duplicates that came.
-const acksLeast = 1024
-
-// addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
-// sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
-// from a stream, which is told of every second one (RFC 9293 section 3.8.6.3).
-func (c *core) addAck(s *segment, now millis) {
-	if uint32(len(c.acks)) < max(acksLeast, 4*c.rcvWnd) {
-		c.acks = append(c.acks, ackItem{s.sn, s.ts})
-	}
-	share := c.ackShare()
-	c.unacked++
-	if 2*len(s.data) >= c.mss {
-		c.unacked += share/2 - min(share/2, 1)
-		if c.stats.segsIn < quickAcks {
-			c.unacked = max(c.unacked, share)
-		}
-	}
-	if c.ackNoDelay || c.unacked >= share {
-		c.ackAt = now
-	} else if c.ackAt == never {
-		c.ackAt = now + c.interval
-	}
-}
-
-// quickAcks is the end of a session's beginning, in segments received. Until then each segment of a stream is acknowledged
-// at once: the peer knows nothing of the path yet, and its window is small.
-const quickAcks = 16
-
-// ackShare is how many segments are acknowledged without waiting for the interval.
-func (c *core) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }
-
-func (c *core) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }
-
-const (
-	// gapHold bounds how long a legacy sender is not told of a hole. With reordering by 5 ms, and with losses that parity
-	// repairs, it sent two to ten times as many segments again when it was told at once, with 20 ms as few as to its own
-	// kind.
-	gapHold millis = 20
-	// acksHeld is how many acknowledgements may wait for that: what fills a datagram.
-	acksHeld = 58
-	// legacyAfter is how many segments without a HELLO make a legacy peer: others send it along with the first.
-	legacyAfter = 64
-)
-
-// ackGap acknowledges a PUSH that has found, left or filled a hole, or that was there already: the sender is told at
-// once. A legacy sender sends a segment again as soon as it has seen a few later ones acknowledged, however late the
-// segment or the parity that repairs its loss may be. So while there is a hole it is told as late as its own kind would.
-// due is when the acknowledgements before this one were to leave.
-func (c *core) ackGap(due, now millis) {
-	legacy := !c.ctl.known() && c.stats.segsIn >= legacyAfter
-	if c.beyond == 0 || !legacy || c.ackNoDelay || len(c.acks) >= acksHeld {
-		c.ackNow(now)
-		return
-	}
-	c.ackAt = min(due, now+min(c.interval, gapHold))
 }
