@@ -100,8 +100,8 @@ func (s *UDPSession) charge() {
 	if s.decoder != nil {
 		held += s.decoder.memory()
 	}
-	if s.encoder != nil {
-		held += s.encoder.memory()
+	if s.encoder != nil && !s.finished { // whoever transmits then gives it back
+		held += max(s.encoder.memory()-memoryUncounted, 0) // the parity of common groups is within it
 	}
 	if !s.finished {
 		held += s.unread.memory()
