@@ -204,7 +204,7 @@ func (f *flusher) data() bool {
 		return true
 	}
 	for c.resends() && c.rate.allow(f.now) {
-		sn := c.nextLost()
+		sn := c.ring.lists[lostList].head
 		cause := c.ring.at(sn).cause
 		if !f.transmit(sn) {
 			return false

@@ -467,16 +467,6 @@ func (c *core) lossEvent() millis {
 	return at
 }
 
-// nextLost returns the lost segment that is sent first: the oldest in flight, behind which the peer's window ends, and
-// otherwise the one that was found lost first. The oldest would else have its turn after all others, of which a
-// congestion window of one segment lets one leave each timeout.
-func (c *core) nextLost() seqNum {
-	if c.ring.isOutstanding(c.sendUna) && c.ring.at(c.sendUna).list == lostList {
-		return c.sendUna
-	}
-	return c.ring.lists[lostList].head
-}
-
 // markLost moves sn to the list of what is to be sent again.
 func (c *core) markLost(sn seqNum, cause lossCause) {
 	seg := c.ring.at(sn)

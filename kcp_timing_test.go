@@ -633,38 +633,3 @@ func TestResetWithoutTheExtension(t *testing.T) {
 		t.Errorf("a flush is due at %d again, with nothing to say", at)
 	}
 }
-
-// The oldest segment in flight is sent again with each timeout, whatever else has been lost: the peer's window ends a little
-// behind it.
-func TestOldestLostSegmentIsSentFirst(t *testing.T) {
-	c := new(core)
-	c.init(7, 0)
-	t.Cleanup(func() { releaseCore(c) })
-	c.setNoDelay(0, 10, 0, 0)
-	c.setWindows(64, 64)
-	now := millis(0)
-	for c.cc.window < 20 { // the congestion window opens
-		for range c.cc.window {
-			c.send([]byte("fill"))
-		}
-		sent := flushAll(c, now)
-		now += 50
-		for _, s := range sent {
-			c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdAck, wnd: 64, ts: s.ts, sn: s.sn, una: s.sn + 1}), true, now)
-		}
-	}
-	una := c.sendUna
-	for range 20 {
-		c.send([]byte("lost"))
-	}
-	flushAll(c, now)
-	for timeouts := 0; timeouts < 10; {
-		now = c.nextEvent(now)
-		if sent := flushAll(c, now); len(sent) > 0 {
-			timeouts++
-			if sent[0].sn != una {
-				t.Fatalf("timeout %d: sent %d first, want %d", timeouts, sent[0].sn, una)
-			}
-		}
-	}
-}
