@@ -98,8 +98,8 @@ func (r *reader) refuse(m *controlSet, key sessionKey, custom net.Addr) {
 	r.answerControl(&answer, 0, key, custom)
 }
 
-// headlessPatience is how long a session is kept whose first segment does not come, which was overtaken by a later one:
-// longer than a peer goes on with the default DeadTimeout.
+// headlessPatience is how long a session is kept whose first segment does not come, which was overtaken by a later one: as
+// long as a peer goes on with the default DeadTimeout, or with that of the listener where it is longer.
 const headlessPatience millis = 30_000
 
 // begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
@@ -147,7 +147,7 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, begins, sha
 	s.isPending(s.core.addr != nil)
 	if !begins {
 		s.headless = true
-		s.lingerAt = r.now + headlessPatience
+		s.lingerAt = r.now + max(headlessPatience, s.core.life.deadTimeout)
 		return s
 	}
 	if !l.offer(s, l.opts.backlog) {
