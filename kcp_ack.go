@@ -102,11 +102,12 @@ func (c *core) ackWithin(due, now, hold millis) {
 
 // ackThinning makes acknowledgements rarer where they wait in a queue: 10 Mbit/s take 450 a second, of which a return path
 // of 20 kbit/s carries 48, and the others delay or drop each other (RFC 3449 section 4). While a stream comes in, its
-// receiver measures the path by PING. A quarter of what a round trip takes longer than the shortest is how long
-// acknowledgements wait for each other, so that the queue settles where they all fit, and a path without one is not
-// slowed down. Peers that do not know PING get them as always.
+// receiver measures the path by PING. The ts of the data tell how much of a round trip the data's own queue takes. A quarter
+// of what else it takes longer than the shortest is how long acknowledgements wait for each other, so that the queue
+// settles where they all fit, and a path without one is not slowed down. Peers that do not know PING get them as always.
 type ackThinning struct {
-	askedAt uint32 // on the clock's low 32 bits: when the latest PING left
+	askedAt uint16 // on the clock's low 16 bits: when the latest PING left
+	forward uint16 // the clock less ts of the PUSH that came soonest after it was sent; of no use while least is 0
 	least   uint16 // the shortest round trip, ms, plus one; 0: none yet
 	quarter uint8  // of what the latest took longer, ms
 	asked   uint8  // how many PINGs have left since the latest answer
@@ -133,18 +134,18 @@ const (
 // usual is the latest round trip, as far as it is known.
 func (t *ackThinning) usual() millis { return millis(t.least) + thinShare*millis(t.quarter) }
 
-// wait is how long acknowledgements of a stream wait for each other, 0 for not at all. A PING that is late tells of a
-// queue before its answer is there.
+// since is how long ago the latest PING left, modulo 2^16 ms.
+func (t *ackThinning) since(now millis) millis { return millis(uint16(now) - t.askedAt) }
+
+// wait is how long acknowledgements of a stream wait for each other, 0 for not at all. Where a queue has been seen, a PING
+// that is late tells that it has grown.
 func (t *ackThinning) wait(now millis) millis {
-	since, quarter := millis(uint32(now)-t.askedAt), millis(t.quarter)
-	if t.least == 0 || since >= thinStale {
+	since, quarter := t.since(now), millis(t.quarter)
+	if t.least == 0 || since >= thinStale || quarter < thinLeast {
 		return 0
 	}
-	if t.asked > 0 {
+	if t.asked > 0 { // the queue grows
 		quarter = max(quarter, (min(since, thinLate*t.usual())-millis(t.least-1))/thinShare)
-	}
-	if quarter < thinLeast {
-		return 0
 	}
 	return min(quarter, thinMost)
 }
@@ -159,27 +160,33 @@ func (c *core) measurePath(now millis) {
 	case millis(t.quarter) >= thinLeast:
 		wait = 0 // a machine that was busy for a moment shall not hold a fast stream up
 	}
-	if !c.ctl.known() || c.addr != nil || c.ctl.closing || c.asksAnyway() || millis(uint32(now)-t.askedAt) < wait {
+	if !c.ctl.known() || c.addr != nil || c.ctl.closing || c.asksAnyway() || t.since(now) < wait {
 		return
 	}
 	asked := min(t.asked+1, thinAsked)
 	c.ctl.pingNumber = 0
 	c.ping()
-	t.askedAt, t.asked = uint32(now), asked
+	t.askedAt, t.asked = uint16(now), asked
 }
 
 // asksAnyway reports whether a PING serves to find out whether the peer is there.
 func (c *core) asksAnyway() bool { return c.suspicious() || c.ctl.clockDoubted || c.life.asking }
 
-// answered takes in the answer to a PING.
-func (t *ackThinning) answered(now millis) {
+// answered takes in the answer to a PING. The newest PUSH came at newestAt and was sent at ts on the peer's clock.
+func (t *ackThinning) answered(now, newestAt millis, ts uint32) {
 	if t.asked == 0 {
 		return
 	}
-	rtt := uint16(min(uint32(now)-t.askedAt, 1<<15))
+	rtt := min(uint16(t.since(now)), 1<<15)
+	took := uint16(newestAt) - uint16(ts)
+	if t.least == 0 || int16(took-t.forward) < 0 {
+		t.forward = took
+	}
 	if t.least == 0 || rtt < t.least-1 {
 		t.least = rtt + 1
 	}
-	t.quarter = uint8(min((rtt+1-t.least)/thinShare, math.MaxUint8))
+	queued := rtt + 1 - t.least
+	queued -= min(took-t.forward, queued) // of the data
+	t.quarter = uint8(min(queued/thinShare, math.MaxUint8))
 	t.asked = 0
 }

@@ -29,9 +29,9 @@ func TestAcknowledgementsFitAThinReturnPath(t *testing.T) {
 		least         int // kB/s
 		acks          int // datagrams, at most
 	}{
-		{"queue out holds the window", 25, 20, 128, 400_000, 16_000, 230, 450},
+		{"queue out holds the window", 25, 20, 128, 400_000, 16_000, 200, 520},
 		{"interval 100", 100, 100, 128, 400_000, 4000, 230, 450},
-		{"large window", 100, 10, 1024, 400_000, 4000, 500, 200},
+		{"large window", 100, 10, 1024, 400_000, 4000, 440, 250},
 		{"losses on the way out", 100, 10, 1024, 64_000, 4000, 140, 300},
 		{"losses, small window", 25, 20, 128, 64_000, 4000, 95, 1000},
 	} {
@@ -105,8 +105,8 @@ func TestAckThinningFollowsThePing(t *testing.T) {
 		{"nothing measured", []step{{0, true, false, 0}, {5000, false, false, 0}}},
 		{"no queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {189, false, true, 0}}},
 		{"a queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {400, false, false, 50}}},
-		{"a queue, its answer still out", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {230, false, false, 20}}},
-		{"an answer that is lost counts as late, no later", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {1500, false, false, 38}}},
+		{"a queue that grows, the answer still out", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {400, true, false, 50}, {800, false, false, 87}}},
+		{"a lost answer tells of no queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {1500, false, false, 0}}},
 		{"a queue that is gone", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {400, true, false, 50}, {450, false, true, 0}}},
 		{"a long queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {2150, false, true, thinMost}}},
 		{"an old measurement", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {3100, false, false, 0}}},
@@ -121,12 +121,31 @@ func TestAckThinningFollowsThePing(t *testing.T) {
 				}
 				if s.reply {
 					c.ctl.pingNumber = 0
-					c.thin.answered(now)
+					c.thin.answered(now, c.newestAt, c.newestTS)
 				}
 				if got := c.thin.wait(now); got != s.want {
 					t.Errorf("at %d the wait is %d ms, want %d", s.at, got, s.want)
 				}
 			}
 		})
+	}
+}
+
+// A queue that the data stand in makes the answer to a PING late as well, and no acknowledgements wait for it.
+func TestQueueOfTheDataDelaysNoAcknowledgements(t *testing.T) {
+	var thin ackThinning
+	clock := millis(70_000) // of the peer, behind this side's
+	ask := func(at millis) { thin.askedAt, thin.asked = uint16(at), 1 }
+	ask(1000)
+	thin.answered(1050, 1050, uint32(1050-25-clock))
+	ask(1100)
+	thin.answered(1350, 1350, uint32(1350-225-clock))
+	if got := thin.wait(1350); got != 0 {
+		t.Errorf("acknowledgements wait %d ms for the data's queue of 200 ms", got)
+	}
+	ask(1400)
+	thin.answered(1650, 1650, uint32(1650-25-clock))
+	if got := thin.wait(1650); got != 50 {
+		t.Errorf("acknowledgements wait %d ms where theirs is the queue, want 50", got)
 	}
 }

@@ -200,7 +200,7 @@ func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
 	}
 	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
 		ctl.pingNumber = 0
-		c.thin.answered(now)
+		c.thin.answered(now, c.newestAt, c.newestTS)
 		if ctl.clockDoubted {
 			ctl.clockDoubted, c.newestAt = false, -1
 		}
