@@ -86,15 +86,15 @@ func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint6
 			}
 		}
 		for _, payload := range d.input(ev.packet) {
-			from := -1
-			for b, m := range models {
+			missing := false
+			for _, m := range models {
 				if i := slices.Index(m.missing, string(payload)); m.done && i >= 0 {
 					m.missing = slices.Delete(m.missing, i, i+1)
-					from = int(b)
+					missing = true
 					break
 				}
 			}
-			if from < 0 {
+			if !missing {
 				t.Fatalf("seed %d, %v, seqid %d: a packet came back that was not missing", seed, shape, seqid)
 			}
 			back++
