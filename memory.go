@@ -78,10 +78,21 @@ func (c *core) refuses(sn seqNum, at, weight uint32) bool {
 	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
 }
 
+// spareCommon is how many segments of the last memory are for those that count as one: what completes the largest message.
+// Segments that count as many, one in each of a hundred sessions, would leave nothing for that.
+const spareCommon = 256
+
 // takesNext reports whether the next segment is taken without room for it: the first few are, and, until there is no memory
 // at all, what completes a message.
 func (c *core) takesNext(weight uint32) bool {
-	return c.readable()+c.heavy+weight <= roomLeast || c.peekSegments() == 0 && c.spare >= weight
+	if c.readable()+c.heavy+weight <= roomLeast {
+		return true
+	}
+	need := weight
+	if weight > 1 {
+		need += spareCommon
+	}
+	return c.spare >= need && c.peekSegments() == 0
 }
 
 // took notes that a segment has been received that counts as so many.
