@@ -16,15 +16,20 @@ type proofDuty struct {
 	sn    seqNum // of the newest PUSH
 	ts    uint32
 	tries uint8
-	push  bool // there was one
+	heard uint8 // windows told since the first question
+	push  bool  // there was one
 }
 
 const (
 	// proofPatience is for how many questions the wait stays within patience: where many packets are lost the answer
 	// that waits for the proof shall not wait for minutes.
 	proofPatience = 40
-	// proofBlind is how often a peer is asked that does not answer and is not known to speak the extension.
-	proofBlind = 6
+	// proofBlind is the same for a peer that is not known to speak the extension. proofBlindMost is how often it is asked
+	// in all, which takes some ten minutes: an outage may have taken its HELLO, and the answer waits for the proof.
+	proofBlind     = 6
+	proofBlindMost = proofBlind + 14
+	// proofHeard is how many windows such a peer has to tell until it is taken for one that needs no proof.
+	proofHeard = 4
 )
 
 // proofOwed returns what there is to prove, nil if there is nothing.
@@ -67,10 +72,15 @@ func (c *core) heardOfProof(proved, first bool, now millis) {
 	}
 }
 
-// heardWindow notes a WINS: the answer to a question, behind the proof that went along with it.
+// heardWindow notes a WINS: the answer to a question, behind the proof that went along with it. A peer whose HELLO was
+// lost has got no proof along with the question, but may ask for one now: it is asked some more times.
 func (c *core) heardWindow() {
 	c.ctl.met = true
-	if c.duty != nil && c.duty.tries > 0 {
+	d := c.duty
+	if d == nil || d.tries == 0 {
+		return
+	}
+	if d.heard++; c.ctl.known() || d.heard >= proofHeard {
 		c.proofDone()
 	}
 }
@@ -97,7 +107,7 @@ func (c *core) proofTick(now millis) {
 		return
 	}
 	d := c.duty
-	if !c.ctl.known() && d.tries >= proofBlind {
+	if !c.ctl.known() && d.tries >= proofBlindMost {
 		c.proofDone()
 		return
 	}
@@ -119,8 +129,12 @@ func (c *core) proofTick(now millis) {
 
 // proofWait is the wait after so many questions.
 func (c *core) proofWait(tries uint8) millis {
-	if tries < proofPatience {
+	often := uint8(proofPatience)
+	if !c.ctl.known() {
+		often = proofBlind
+	}
+	if tries < often {
 		return min(backoff(c.rto(), tries, false), max(c.rto(), patience))
 	}
-	return backoff(max(c.rto(), patience), tries-proofPatience, false)
+	return backoff(max(c.rto(), patience), tries-often, false)
 }

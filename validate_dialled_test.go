@@ -105,8 +105,8 @@ func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
 			segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
 		all, _ := hear(t, raw, time.Hour)
-		if len(all) < 2 || len(all) > 1+proofBlind {
-			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions", len(all), proofBlind)
+		if len(all) < 2 || len(all) > 1+proofBlindMost {
+			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions", len(all), proofBlindMost)
 		}
 		for i, d := range all[1:] {
 			if first := d.segments[0]; first.sn == 0 || !d.has(cmdWask, 0, 0) || d.has(cmdAck, 0, 7777) {
@@ -226,5 +226,25 @@ func TestWaitingPeerLearnsThatTheSessionHasFailed(t *testing.T) {
 		if d := time.Since(began); d > 4*time.Second {
 			t.Errorf("after %v", d)
 		}
+	})
+}
+
+// A window that is told without having been asked for is no answer to the question, and an outage may take the first of
+// them: a peer whose HELLO was lost is asked on.
+func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		raw := w.endpoint(connServerAddr)
+		client := w.dial(Config{})
+		connWrite(t, client, "request")
+		opener, from := hear(t, raw, 50*time.Millisecond)
+		conv := opener[0].segments[0].conv
+		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+			segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
+		_, _ = hear(t, raw, 500*time.Millisecond) // the first questions
+		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1, ts: 7778}), from)
+		if asked, _ := hear(t, raw, time.Minute); len(asked) < proofBlind {
+			t.Errorf("%d questions in the minute after a window was told, want %d", len(asked), proofBlind)
+		}
+		_ = client
 	})
 }
