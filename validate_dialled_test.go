@@ -245,6 +245,5 @@ func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
 		if asked, _ := hear(t, raw, time.Minute); len(asked) < proofBlind {
 			t.Errorf("%d questions in the minute after a window was told, want %d", len(asked), proofBlind)
 		}
-		_ = client
 	})
 }
