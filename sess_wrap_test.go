@@ -150,6 +150,7 @@ func wrapTransfer(t *testing.T, start wrapNumbers, fec bool) {
 	if took > 5*time.Second {
 		t.Errorf("the transfer took %v, want less than 5 s", took)
 	}
+	synctest.Wait() // the encoder belongs to whoever transmits, also outside the lock
 	for _, s := range []*UDPSession{a, b} {
 		wrapCheck(t, s, start, firstTS)
 	}
