@@ -3,6 +3,9 @@
 package kcp
 
 import (
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
 	"net"
 	"net/netip"
 )
@@ -44,42 +47,74 @@ func thisHost(a netip.AddrPort) netip.AddrPort {
 	return a
 }
 
-// RemoteAddr returns the peer's address, the same value on every call: what the program has dialled, or what the
-// ReadFrom of a net.PacketConn returned for the peer.
-func (s *UDPSession) RemoteAddr() net.Addr {
-	if a := s.remoteAddr(); a != nil {
-		return a
-	}
-	var a net.Addr = net.UDPAddrFromAddrPort(s.peer.udp)
-	s.remote.CompareAndSwap(nil, &a)
-	return s.remoteAddr()
+// sessionKey names a session on a socket.
+type sessionKey struct {
+	peer peerAddr
+	conv uint32
 }
 
-// remoteAddr returns the peer's address as it was named. It is nil for a session accepted on a UDP socket whose address
-// nobody has asked for.
-func (s *UDPSession) remoteAddr() net.Addr {
-	if a := s.remote.Load(); a != nil {
-		return *a
+// hash mixes an address and a conversation id by two multiplications, each of whose operands hides a secret.
+func (p *peerAddr) hash(conv uint32) uint32 {
+	var a, b uint64
+	if p.custom != "" {
+		a = maphash.String(tableSeed, p.custom)
+	} else {
+		ip := p.udp.Addr().As16()
+		a, b = binary.LittleEndian.Uint64(ip[:8]), binary.LittleEndian.Uint64(ip[8:])
 	}
-	return nil
+	hi, lo := bits.Mul64(a^tableKeys[0], b^tableKeys[1])
+	hi, lo = bits.Mul64(hi^lo^tableKeys[2], (uint64(conv)<<16|uint64(p.udp.Port()))^tableKeys[1])
+	return uint32(hi ^ lo)
 }
 
-// dialledAs returns under which address a dialled session over a net.PacketConn knows its peer. Such a connection may name
-// sources otherwise than the program names the peer: by the address of a proxy, or not at all. So the conversation id
-// decides, until a datagram has come from the very address that was dialled.
-func (r *reader) dialledAs(p *packet, peer *peerAddr, custom net.Addr) (*peerAddr, net.Addr) {
-	var match *UDPSession
-	for s := range r.ep.demux.sessions.all {
-		if s.peer == *peer {
-			s.exactSource.Store(true)
-			return peer, custom
-		}
-		if !s.exactSource.Load() && (s.conv == p.conv || p.kind == packetParity) {
-			match = s
+var tableKeys = [3]uint64{randomUint64(), randomUint64(), randomUint64()}
+
+// tableKeys are the secrets of the hash, so that nobody can choose addresses and ids that share a slot.
+var (
+	tableSeed = maphash.MakeSeed()
+)
+
+// prefixOf names what counts as one network: an IPv4 address, behind which there may be many, or the 56 bits of an IPv6
+// address that a site is given at least (RFC 6177). The loopback addresses and those that are not UDP's are not counted:
+// 0.
+func (p *peerAddr) prefixOf() uint64 {
+	ip := p.udp.Addr().Unmap()
+	switch {
+	case !ip.IsValid() || ip.IsLoopback():
+		return 0
+	case ip.Is4():
+		b := ip.As4()
+		return uint64(binary.BigEndian.Uint32(b[:]))<<8 | 4
+	}
+	b := ip.As16()
+	return binary.BigEndian.Uint64(b[:])&^0xFF | 6
+}
+
+// canonicalPeer is how received.from names the peer that a user calls a: IPv4-mapped addresses unmapped, the zone by its
+// interface's name, and only on addresses that need one. It makes addresses comparable.
+func canonicalPeer(a netip.AddrPort) netip.AddrPort {
+	addr := a.Addr().Unmap()
+	if zone := addr.Zone(); zone != "" {
+		if !addr.IsLinkLocalUnicast() {
+			addr = addr.WithZone("")
+		} else if index := zoneIndex(zone); index != 0 {
+			addr = addr.WithZone(zoneName(index))
 		}
 	}
-	if match == nil {
-		return peer, custom
+	return netip.AddrPortFrom(addr, a.Port())
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	if !a.IsValid() {
+		return netip.AddrPort{}
 	}
-	return &match.peer, match.remoteAddr()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// peerAddrPort is the address of a peer as the package compares it: never IPv4-mapped. nil gives an invalid one.
+func peerAddrPort(addr *net.UDPAddr) netip.AddrPort {
+	if addr == nil {
+		return netip.AddrPort{}
+	}
+	return unmapped(addr.AddrPort())
 }

@@ -122,21 +122,6 @@ func connectedPeer(conn *net.UDPConn) netip.AddrPort {
 	return peerAddrPort(peer)
 }
 
-// peerAddrPort is the address of a peer as the package compares it: never IPv4-mapped. nil gives an invalid one.
-func peerAddrPort(addr *net.UDPAddr) netip.AddrPort {
-	if addr == nil {
-		return netip.AddrPort{}
-	}
-	return unmapped(addr.AddrPort())
-}
-
-func unmapped(a netip.AddrPort) netip.AddrPort {
-	if !a.IsValid() {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
 func (c *portableConn) readBatch(p []received) (int, error) {
 	if len(p) == 0 {
 		return 0, nil

@@ -95,17 +95,3 @@ func (t *zoneTable) lookup(match func(*zoneEntry) bool, ask func() zoneEntry) zo
 	}
 	return e
 }
-
-// canonicalPeer is how received.from names the peer that a user calls a: IPv4-mapped addresses unmapped, the zone by its
-// interface's name, and only on addresses that need one. It makes addresses comparable.
-func canonicalPeer(a netip.AddrPort) netip.AddrPort {
-	addr := a.Addr().Unmap()
-	if zone := addr.Zone(); zone != "" {
-		if !addr.IsLinkLocalUnicast() {
-			addr = addr.WithZone("")
-		} else if index := zoneIndex(zone); index != 0 {
-			addr = addr.WithZone(zoneName(index))
-		}
-	}
-	return netip.AddrPortFrom(addr, a.Port())
-}

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -173,4 +174,53 @@ func cryptInto(dst, src []byte) []byte {
 		copy(dst, src)
 	}
 	return dst
+}
+
+// nonceAccepted is the bit of a nonce's first byte that accepted sessions and listeners set and dialled ones clear.
+const nonceAccepted = 0x80
+
+// nonce draws one.
+func (s *sealer) nonce(p []byte) error {
+	err := readNonce(p)
+	if s.marks {
+		p[0] = p[0]&^nonceAccepted | s.mark
+	}
+	return err
+}
+
+// forBothSides returns the sealers of dialled and of accepted sessions.
+func (s *sealer) forBothSides() (dials, accepts *sealer) {
+	a, b := *s, *s
+	a.marks = s.aead != nil && s.head >= nonceMarked
+	b.marks = a.marks
+	if b.marks {
+		b.mark = nonceAccepted
+	}
+	return &a, &b
+}
+
+// same reports whether two sealers open each other's packets: they have the same cipher, or ciphers of the same key.
+func (s *sealer) same(other *sealer) bool {
+	switch {
+	case s.head != other.head || s.tail != other.tail || (s.aead == nil) != (other.aead == nil):
+		return false
+	case s.aead != nil:
+		return s.aead == other.aead || bytes.Equal(s.sample(), other.sample())
+	case s.block != nil:
+		return sameCipher(s.block, other.block) || bytes.Equal(s.sample(), other.sample())
+	}
+	return true
+}
+
+// sample returns what a packet of zeros becomes, under a nonce of zeros. It never leaves this process.
+func (s *sealer) sample() []byte {
+	b := make([]byte, s.head+2*cryptHeaderSize+s.tail)
+	if s.aead != nil {
+		if s.aead.seal(b) != nil {
+			return nil
+		}
+		return b
+	}
+	s.block.Encrypt(b, b)
+	return b
 }

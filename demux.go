@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -128,19 +129,19 @@ func (d *demux) remove(s *UDPSession, w timeWait, sending bool) {
 		d.leaving++
 	}
 	if w.bye != nil && !d.stopping.Load() {
-		w.worth = true
+		w.keep = true
 		d.farewells++
 		w.bye.begin(w.born)
 	}
 	w.bye = nil // it keeps itself
 	if d.sessions.remove(s) {
-		if w.worth {
+		if w.keep {
 			d.waits.add(sessionKey{s.peer, s.conv}, w)
 		}
 		d.unlink(s)
 		d.setSole()
 		if s.accepted {
-			d.admission.leave(&s.peer)
+			d.admission.sessionEnded(&s.peer)
 		}
 	}
 	stop := d.unused()
@@ -283,3 +284,59 @@ func (d *demux) each(f func(conn net.PacketConn) error) error {
 
 // localAddr is the address that the sockets share.
 func (d *demux) localAddr() net.Addr { return d.eps[0].conn.LocalAddr() }
+
+// setSole notes whether the socket has one session alone. Called with the lock held.
+func (d *demux) setSole() {
+	var sole *UDPSession
+	if len(d.eps) == 1 && d.sessions.live == 1 {
+		for s := range d.sessions.all {
+			sole = s
+		}
+	}
+	d.eps[0].handoff.sole.Store(sole)
+}
+
+// offer lets Accept return a session whose first segment has come. There is room for it however many wait: what came
+// before has been acknowledged.
+func (d *demux) offer(s *UDPSession) bool {
+	d.mu.Lock()
+	l := d.listener
+	d.mu.Unlock()
+	return l != nil && l.offer(s, math.MaxInt)
+}
+
+// answerSealer returns what seals an answer that no session stands behind to a packet with that nonce: it bears the mark
+// that the packet does not, or its receiver would take it for its own.
+func (d *demux) answerSealer(nonce []byte) *sealer {
+	if d.acceptSealer.marks && len(nonce) > 0 && nonce[0]&nonceAccepted != 0 {
+		return d.sealer
+	}
+	return d.acceptSealer
+}
+
+// socketStats returns the figures of all sockets: the sums of their counts, and of the rest what the first one has.
+func (d *demux) socketStats() SocketStats {
+	st := d.eps[0].socketStats()
+	for _, e := range d.eps[1:] {
+		other := e.socketStats()
+		st.LostDatagrams += other.LostDatagrams
+		st.ReadErrors += other.ReadErrors
+		if other.LastErrorTime.After(st.LastErrorTime) {
+			st.LastError, st.LastErrorTime = other.LastError, other.LastErrorTime
+		}
+	}
+	return st
+}
+
+// setDSCP, setReadBuffer and setWriteBuffer set an option on all sockets.
+func (d *demux) setDSCP(dscp int) error {
+	return d.each(func(c net.PacketConn) error { return setDSCP(c, dscp) })
+}
+
+func (d *demux) setReadBuffer(bytes int) error {
+	return d.each(func(c net.PacketConn) error { return setReadBuffer(c, bytes) })
+}
+
+func (d *demux) setWriteBuffer(bytes int) error {
+	return d.each(func(c net.PacketConn) error { return setWriteBuffer(c, bytes) })
+}

@@ -25,18 +25,6 @@ func (d *demux) link(s *UDPSession) {
 	}
 }
 
-// linkBetween puts s between two neighbours, either of which may be nil.
-func (s *UDPSession) linkBetween(prev, next *UDPSession) {
-	s.prevOfPeer = prev
-	s.nextOfPeer.Store(next)
-	if next != nil {
-		next.prevOfPeer = s
-	}
-	if prev != nil {
-		prev.nextOfPeer.Store(s)
-	}
-}
-
 // unlink takes s out of its peer's list. A reader that looks through it without the lock may miss the rest: it guesses.
 func (d *demux) unlink(s *UDPSession) {
 	next := s.nextOfPeer.Load()
@@ -55,10 +43,10 @@ func (d *demux) unlink(s *UDPSession) {
 	s.nextOfPeer.Store(nil) // who keeps s keeps no other session
 }
 
-// rivals returns the sessions that a new one from the same address replaces: all, unless one side says that several
+// superseded returns the sessions that a new one from the same address replaces: all, unless one side says that several
 // share the address on purpose. ok is false for a packet that may not replace them, because it does not begin a stream.
 // Called with the lock held.
-func (d *demux) rivals(peer *peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
+func (d *demux) superseded(peer *peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
 	if m.sharesAddress() {
 		return nil, true
 	}
@@ -76,6 +64,3 @@ func (d *demux) rivals(peer *peerAddr, first *segment, m *controlSet) (rivals []
 	}
 	return rivals, len(rivals) == 0 || first.sn == 0
 }
-
-// sharesAddress reports whether a HELLO says that several sessions share the address on purpose.
-func (c *controlSet) sharesAddress() bool { return c.has[ctlHello] && c.flags&helloShared != 0 }

@@ -113,7 +113,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 			}
 		}
 		d.mu.Lock()
-		rivals, ok := d.rivals(&peer, &opener, &controlSet{})
+		rivals, ok := d.superseded(&peer, &opener, &controlSet{})
 		linked, last := 0, false
 		for s := d.peers.find(&peer, 0); s != nil; s = s.nextOfPeer.Load() {
 			linked++

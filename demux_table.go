@@ -3,9 +3,6 @@
 package kcp
 
 import (
-	"encoding/binary"
-	"hash/maphash"
-	"math/bits"
 	"sync/atomic"
 )
 
@@ -34,26 +31,6 @@ var goneSession UDPSession
 
 // leastSlots is the size of a small table: a dialled socket has one session.
 const leastSlots = 4
-
-// tableKeys are the secrets of the hash, so that nobody can choose addresses and ids that share a slot.
-var (
-	tableKeys = [3]uint64{randomUint64(), randomUint64(), randomUint64()}
-	tableSeed = maphash.MakeSeed()
-)
-
-// hash mixes an address and a conversation id by two multiplications, each of whose operands hides a secret.
-func (p *peerAddr) hash(conv uint32) uint32 {
-	var a, b uint64
-	if p.custom != "" {
-		a = maphash.String(tableSeed, p.custom)
-	} else {
-		ip := p.udp.Addr().As16()
-		a, b = binary.LittleEndian.Uint64(ip[:8]), binary.LittleEndian.Uint64(ip[8:])
-	}
-	hi, lo := bits.Mul64(a^tableKeys[0], b^tableKeys[1])
-	hi, lo = bits.Mul64(hi^lo^tableKeys[2], (uint64(conv)<<16|uint64(p.udp.Port()))^tableKeys[1])
-	return uint32(hi ^ lo)
-}
 
 func (t *sessionTable) hash(peer *peerAddr, conv uint32) uint32 {
 	if t.byPeer {

@@ -3,7 +3,6 @@
 package kcp
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -155,30 +154,4 @@ func (d *demux) abandon() {
 	if stop {
 		d.stop()
 	}
-}
-
-// same reports whether two sealers open each other's packets: they have the same cipher, or ciphers of the same key.
-func (s *sealer) same(other *sealer) bool {
-	switch {
-	case s.head != other.head || s.tail != other.tail || (s.aead == nil) != (other.aead == nil):
-		return false
-	case s.aead != nil:
-		return s.aead == other.aead || bytes.Equal(s.sample(), other.sample())
-	case s.block != nil:
-		return sameCipher(s.block, other.block) || bytes.Equal(s.sample(), other.sample())
-	}
-	return true
-}
-
-// sample returns what a packet of zeros becomes, under a nonce of zeros. It never leaves this process.
-func (s *sealer) sample() []byte {
-	b := make([]byte, s.head+2*cryptHeaderSize+s.tail)
-	if s.aead != nil {
-		if s.aead.seal(b) != nil {
-			return nil
-		}
-		return b
-	}
-	s.block.Encrypt(b, b)
-	return b
 }

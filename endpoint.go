@@ -21,9 +21,9 @@ type endpoint struct {
 	sealer *sealer
 	sched  *TimedSched
 
-	crowd  crowd
-	role   readRole
-	reader *reader // of whoever has the role
+	coalescer coalescer
+	handoff   handoff
+	reader    *reader // of whoever has the role
 
 	maxRunBytes    int
 	maxRunSegments int
@@ -33,12 +33,6 @@ type endpoint struct {
 	woken chan struct{} // closed by stop
 	done  chan struct{} // closed when the reader has ended
 	deaf  atomic.Bool   // the connection knows no deadlines: nobody can wake the reader
-}
-
-// sessionKey names a session on a socket.
-type sessionKey struct {
-	peer peerAddr
-	conv uint32
 }
 
 func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoint {
@@ -58,7 +52,7 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 	}
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
 	e.initRole()
-	e.sched.bind(&e.crowd.entry, &e.crowd)
+	e.sched.bind(&e.coalescer.entry, &e.coalescer)
 	return e
 }
 
@@ -133,4 +127,30 @@ func (e *endpoint) wrote(sent, lost int, err error) {
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		e.errors.note(socketWrite, err)
 	}
+}
+
+// countSealed counts packets that were sealed or opened with the socket's cipher, and tells the hook, once, when the key is to be
+// changed. No lock may be held.
+func (e *endpoint) countSealed(packets int) {
+	a := e.sealer.aead
+	if a == nil || packets == 0 || !a.used(packets) || e.errors.worn.Load() || e.errors.worn.Swap(true) {
+		return
+	}
+	if hook := e.errors.hook.Load(); hook != nil {
+		go (*hook)("key", errKeyUsed)
+	}
+}
+
+// socketStats returns the figures of the endpoint's socket.
+func (e *endpoint) socketStats() SocketStats {
+	st := SocketStats{LostDatagrams: e.errors.lost.Load(), ReadErrors: e.errors.reads.Load()}
+	if newest := e.errors.newest.Load(); newest != nil {
+		st.LastError, st.LastErrorTime = newest.err, newest.at
+	}
+	st.ReadBuffer, st.WriteBuffer, _ = socketBuffers(e.conn) // there may be no socket behind it
+	st.GSO, st.GRO = e.io.features()
+	if a := e.sealer.aead; a != nil {
+		st.KeyPackets = a.packets.Load()
+	}
+	return st
 }

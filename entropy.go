@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	cryptorand "crypto/rand"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -227,3 +228,20 @@ func (g *aesGenerator) generate(p []byte) {
 	clear(p)
 	g.stream.XORKeyStream(p, p)
 }
+
+// randomUint64 returns an unguessable number. Since Go 1.24 crypto/rand does not fail.
+func randomUint64() uint64 {
+	var b [8]byte
+	_, _ = cryptorand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// drawNumber returns an unguessable number without a system call, but for a seed now and then: locks may be held.
+func drawNumber() uint64 {
+	var b [8]byte
+	_, _ = entropyDefault.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// randomConv returns a conversation id for a new session.
+func randomConv() uint32 { return uint32(randomUint64()) }

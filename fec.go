@@ -138,3 +138,20 @@ func fecDistance(a, b uint32) uint32 {
 	}
 	return b - a
 }
+
+// fecShards is a Reed-Solomon configuration; 0/0 is none.
+type fecShards struct{ data, parity int }
+
+// check validates a configuration and makes all that is none 0/0: both numbers zero or less. The error names the argument
+// that is out of range, by the names that they have for the caller.
+func (f fecShards) check(dataName, parityName string) (fecShards, error) {
+	switch {
+	case f.data <= 0 && f.parity <= 0:
+		return fecShards{}, nil
+	case f.data <= 0 || f.data >= fecMaxTotal:
+		return f, badArgument(dataName, f.data, fmt.Sprintf("1 to %d", fecMaxTotal-1))
+	case f.parity <= 0 || f.parity > fecMaxTotal-f.data:
+		return f, badArgument(parityName, f.parity, fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-f.data, f.data))
+	}
+	return f, nil
+}

@@ -107,7 +107,7 @@ func (d *fecDecoder) expectConv(conv uint32) { d.conv, d.convSet = conv, true }
 // fecDataPayload.
 func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	d.dropResults(0)
-	h, ok := d.admit(packet)
+	h, ok := d.checkPacket(packet)
 	if !ok {
 		d.counts.errors++
 		return nil
@@ -212,8 +212,8 @@ func (d *fecDecoder) stale(seqid uint32) bool {
 	return d.behind < fecStaleRun
 }
 
-// admit checks all that one packet shows by itself.
-func (d *fecDecoder) admit(packet []byte) (h fecHeader, ok bool) {
+// checkPacket checks all that one packet shows by itself.
+func (d *fecDecoder) checkPacket(packet []byte) (h fecHeader, ok bool) {
 	h, ok = parseFECHeader(packet)
 	if !ok || len(packet) > fecMaxPacket {
 		return h, false

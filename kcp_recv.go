@@ -62,7 +62,7 @@ func (c *core) receive(s *segment, now millis) {
 	c.in.present.set(slot)
 	seg := c.in.at(s.sn)
 	if c.slab != nil && len(s.data) >= lendLeast {
-		*seg = c.lend(s.data)
+		*seg = c.keepInSlab(s.data)
 	} else {
 		*seg = recvSegment{data: c.keep(s.data)}
 		c.heavy += memoryWeight(cap(seg.data)) - 1

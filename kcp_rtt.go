@@ -2,15 +2,6 @@
 
 package kcp
 
-import "math"
-
-// millis is a point in time or a span in milliseconds, on the clock of whoever drives the state machine. It does not
-// wrap; only its low 32 bits, plus a random origin, go onto the wire as ts.
-type millis int64
-
-// never is the time of an event that will not come.
-const never millis = math.MaxInt64
-
 // rttEstimator smooths round-trip times as RFC 6298 does, with weights 1/8 and 1/4 held as scaled integers.
 type rttEstimator struct {
 	srtt8   millis // smoothed round-trip time, times 8

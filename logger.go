@@ -70,3 +70,32 @@ func newLogger(mask KCPLogType, fn func(msg string, args ...any)) *logger {
 
 // enabled reports whether l wants an event of the kinds in m.
 func (l *logger) enabled(m KCPLogType) bool { return l != nil && l.mask&m != 0 }
+
+// logRecord is one event to report. The state machine only notes it; its owner calls the logger once no lock is held.
+type logRecord struct {
+	kind KCPLogType
+	seg  segment // without its data
+	size int
+}
+
+var logNames = map[KCPLogType]string{
+	logOutput: "output", logInput: "input", logSend: "send", logRecv: "recv",
+	logOutAck: "output ack", logOutPush: "output push", logOutWask: "output wask", logOutWins: "output wins",
+	logInAck: "input ack", logInPush: "input push", logInWask: "input wask", logInWins: "input wins",
+}
+
+// report calls the logger for each record. No lock may be held.
+func (l *logger) report(logs []logRecord) {
+	for i := range logs {
+		r := &logs[i]
+		if !l.enabled(r.kind) {
+			continue
+		}
+		if r.kind&(logOutput|logInput|logSend|logRecv) != 0 {
+			l.fn(logNames[r.kind], "conv", r.seg.conv, "bytes", r.size)
+			continue
+		}
+		l.fn(logNames[r.kind], "conv", r.seg.conv, "sn", uint32(r.seg.sn), "ts", r.seg.ts, "una", uint32(r.seg.una),
+			"wnd", r.seg.wnd, "frg", r.seg.frg, "bytes", r.size)
+	}
+}

@@ -130,8 +130,8 @@ func (e *endpoint) readLoop() {
 			r.batch(r.msgs[:n])
 			backoff.reset()
 			if e.lendRole(r.awaited) {
-				<-e.role.wake
-			} else if n == 1 || e.crowd.busy.Load() {
+				<-e.handoff.wake
+			} else if n == 1 || e.coalescer.busy.Load() {
 				// The socket is most likely empty now, or the batch has woken many, who would wait for a socket that is
 				// never empty until the runtime preempts this goroutine: whoever was woken runs before the next look.
 				runtime.Gosched()
@@ -184,13 +184,13 @@ func (r *reader) batch(msgs []received) {
 		r.endLending()
 		m.fromAddr = nil
 	}
-	r.leave()
+	r.unlockSession()
 	r.ep.countSealed(r.opened)
 	r.opened = 0
 	r.awaited = nil
-	r.ep.crowd.noteBatch(len(r.touched))
+	r.ep.coalescer.noteBatch(len(r.touched))
 	for i, s := range r.touched {
-		r.settle(s)
+		r.finishSession(s)
 		r.touched[i] = nil
 	}
 	r.touched = r.touched[:0]
@@ -247,12 +247,12 @@ func (r *reader) stopLending() {
 	r.slab = nil
 }
 
-// settle ends a session's part in a batch: who waits is woken, and what is due is flushed.
-func (r *reader) settle(s *UDPSession) {
+// finishSession ends a session's part in a batch: who waits is woken, and what is due is flushed.
+func (r *reader) finishSession(s *UDPSession) {
 	s.mu.Lock()
 	s.touched = false
 	s.calls.resetWoken()
-	ended, due := s.settle(r.now, true)
+	ended, due := s.update(r.now, true)
 	if s.calls.wereWoken() {
 		r.awaited = s
 	}
@@ -321,55 +321,6 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	}
 }
 
-// packetKind is what the first bytes of an opened datagram say it is.
-type packetKind uint8
-
-const (
-	packetBad    packetKind = iota
-	packetPlain             // KCP segments
-	packetData              // an FEC data shard: a header, then KCP segments
-	packetParity            // an FEC parity shard
-	packetOOB               // out of band
-)
-
-// packet is an opened datagram.
-type packet struct {
-	kind     packetKind
-	all      []byte // with its FEC header
-	segments []byte // KCP segments, or the payload of an out-of-band packet behind its conv
-	conv     uint32 // of all kinds but parity
-}
-
-// parse tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md section 2), and
-// validates what it needs to.
-func (p *packet) parse(b []byte) {
-	p.kind, p.all = packetBad, b
-	if len(b) < fecHeaderSize {
-		return
-	}
-	switch binary.LittleEndian.Uint16(b[4:]) {
-	case fecTypeData:
-		payload, ok := fecDataPayload(b)
-		if !ok || len(payload) < segmentHeaderSize {
-			return
-		}
-		p.kind, p.segments, p.conv = packetData, payload, binary.LittleEndian.Uint32(payload)
-	case fecTypeParity:
-		p.kind = packetParity
-	case fecTypeOOB:
-		payload, ok := fecDataPayload(b)
-		if !ok || len(payload) < 4 {
-			return
-		}
-		p.kind, p.segments, p.conv = packetOOB, payload[4:], binary.LittleEndian.Uint32(payload)
-	default:
-		if len(b) < segmentHeaderSize {
-			return
-		}
-		p.kind, p.segments, p.conv = packetPlain, b, binary.LittleEndian.Uint32(b)
-	}
-}
-
 // find returns the session a packet is for, with its lock held, opening a new one where that is due. Packets of one
 // session mostly come in a row, so the lock is kept until another session's packet comes.
 func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
@@ -406,11 +357,11 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 			r.counters.inErrs++
 			return nil
 		}
-		r.leave()
+		r.unlockSession()
 		s.replaced()
 	}
 	key := sessionKey{*peer, p.conv}
-	return r.admit(p, key, custom)
+	return r.handleUnknown(p, key, custom)
 }
 
 // holds reports whether the session whose lock is held is the one of that name. The peer is compared once a message.
@@ -424,12 +375,12 @@ func (r *reader) holds(conv uint32, peer *peerAddr) bool {
 
 // lookup enters the session of that name, if there is one.
 func (r *reader) lookup(key sessionKey) bool {
-	r.leave()
-	s := r.ep.role.sole.Load()
+	r.unlockSession()
+	s := r.ep.handoff.sole.Load()
 	if s == nil || s.conv != key.conv || s.peer != key.peer {
 		s = r.ep.demux.find(&key)
 	}
-	return s != nil && r.enter(s, key)
+	return s != nil && r.lockSession(s, key)
 }
 
 // findParity finds the session of a parity packet, which names none: the peer's only one, or among several the one
@@ -438,14 +389,14 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	if r.session != nil && r.key.peer == peer && r.only && !r.session.ended {
 		return r.session
 	}
-	r.leave()
+	r.unlockSession()
 	seqID := binary.LittleEndian.Uint32(p.all)
 	s := r.ep.demux.peers.find(&peer, 0)
 	only := s != nil && s.nextOfPeer.Load() == nil
 	if s != nil && !only {
 		s = s.nearestOfPeer(seqID)
 	}
-	if s == nil || !r.enter(s, sessionKey{peer, s.conv}) {
+	if s == nil || !r.lockSession(s, sessionKey{peer, s.conv}) {
 		r.counters.inErrs++
 		return nil
 	}
@@ -456,19 +407,8 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 // parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
 const parityGuesses = 64
 
-// nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
-func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
-	nearest := s
-	for c, left := s.nextOfPeer.Load(), parityGuesses; c != nil && left > 0; c, left = c.nextOfPeer.Load(), left-1 {
-		if c.shardGap(seqID) < nearest.shardGap(seqID) {
-			nearest = c
-		}
-	}
-	return nearest
-}
-
-// enter takes the lock of s. It reports false if s is on the network no more.
-func (r *reader) enter(s *UDPSession, key sessionKey) bool {
+// lockSession takes the lock of s. It reports false if s is on the network no more.
+func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
@@ -484,7 +424,7 @@ func (r *reader) enter(s *UDPSession, key sessionKey) bool {
 	return true
 }
 
-func (r *reader) leave() {
+func (r *reader) unlockSession() {
 	if r.session != nil {
 		r.stopLending()
 		r.session.core.cache = nil

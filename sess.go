@@ -3,7 +3,6 @@
 package kcp
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -86,23 +85,6 @@ type UDPSession struct {
 	bytesIn     uint64
 }
 
-// fecShards is a Reed-Solomon configuration; 0/0 is none.
-type fecShards struct{ data, parity int }
-
-// check validates a configuration and makes all that is none 0/0: both numbers zero or less. The error names the argument
-// that is out of range, by the names that they have for the caller.
-func (f fecShards) check(dataName, parityName string) (fecShards, error) {
-	switch {
-	case f.data <= 0 && f.parity <= 0:
-		return fecShards{}, nil
-	case f.data <= 0 || f.data >= fecMaxTotal:
-		return f, badArgument(dataName, f.data, fmt.Sprintf("1 to %d", fecMaxTotal-1))
-	case f.parity <= 0 || f.parity > fecMaxTotal-f.data:
-		return f, badArgument(parityName, f.parity, fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-f.data, f.data))
-	}
-	return f, nil
-}
-
 // newSession makes a session over ep. It is not in the endpoint's table yet. addr is the peer's address as it was named; nil
 // where it follows from peer.
 func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {
@@ -138,15 +120,6 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 
 // now is the time on the scheduler's clock, in milliseconds.
 func (s *UDPSession) now() millis { return millis(s.ep.sched.now() / int64(time.Millisecond)) }
-
-// longest is the most that a duration counts. The scheduler's clock is in nanoseconds as well, and must hold what lies so far
-// ahead of it.
-const longest = 100 * 365 * 24 * time.Hour
-
-// toMillis rounds a duration up to whole milliseconds, longest at most.
-func toMillis(d time.Duration) millis {
-	return millis((min(max(d, -longest), longest) + time.Millisecond - 1) / time.Millisecond)
-}
 
 // applyMTU derives what KCP may fill of a datagram.
 func (s *UDPSession) applyMTU() bool {
@@ -208,11 +181,11 @@ func (s *UDPSession) flushLocked(now int64) {
 	txPool.Put(tx)
 }
 
-// settle is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
+// update is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
 // the session has come to its end, gives memory back, and sets the timer. It reports ended if the session has come to it
 // just now; the caller then calls finish without the lock. due says that something is to be sent now; a caller that flushes
 // then needs no timer for it, whose worker would only be in its way.
-func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
+func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 	if s.ended {
 		return false, false
 	}
@@ -253,7 +226,7 @@ func (s *UDPSession) settle(now millis, flushes bool) (ended, due bool) {
 		s.encoder.release()
 	}
 	s.charge()
-	s.isPending(s.pending && c.addr != nil)
+	s.setPending(s.pending && c.addr != nil)
 	at := c.nextEvent(now)
 	if due = at <= now; !due || !flushes {
 		s.armAt(at)
@@ -297,7 +270,7 @@ func (s *UDPSession) finish() {
 		return
 	}
 	s.finished = true
-	s.isPending(false)
+	s.setPending(false)
 	sending := s.transmitting
 	final := s.timeWaitRecord()
 	s.releaseSending()
@@ -325,3 +298,111 @@ func (s *UDPSession) GetConv() uint32 { return s.conv }
 
 // LocalAddr returns the address of the session's socket; for an accepted session that is the listener's.
 func (s *UDPSession) LocalAddr() net.Addr { return s.ep.conn.LocalAddr() }
+
+// demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
+func (s *UDPSession) demandProof(factor int) {
+	first := s.mtu
+	switch {
+	case factor == 0:
+		first = allowanceMost
+	case s.core.ctl.keyed:
+		first *= unprovedKeyed
+	}
+	s.core.addr = newAddressCheck(factor, first, s.overhead(), randomUint64(), s.core.sendUna, s.now())
+}
+
+// charge brings the account up to date with what the session holds, and the session with what it may hold. Called with
+// the lock held.
+func (s *UDPSession) charge() {
+	held := s.core.memory()
+	if s.partial.data != nil {
+		held += memorySegment
+	}
+	if s.decoder != nil {
+		held += s.decoder.memory()
+	}
+	if s.encoder != nil && !s.finished { // whoever transmits then gives it back
+		held += max(s.encoder.memory()-memoryUncounted, 0) // the parity of common groups is within it
+	}
+	if !s.finished {
+		held += s.unread.memory()
+	}
+	m := &s.ep.demux.memory
+	if own := int64(max(held-memoryUncounted, 0)); own != s.charged {
+		m.held.Add(own - s.charged)
+		s.charged = own
+	}
+	if s.core.refused > 0 {
+		m.refused.Add(uint64(s.core.refused))
+		s.core.refused = 0
+	}
+	s.core.room, s.core.spare = m.room(s.charged)
+}
+
+// setPending says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
+func (s *UDPSession) setPending(pending bool) {
+	if s.pending != pending {
+		s.pending = pending
+		n := int64(1)
+		if !pending {
+			n = -1
+		}
+		s.ep.demux.pending.Add(n)
+	}
+}
+
+// sealer returns what seals the session's packets. The lock is held.
+func (s *UDPSession) sealer() *sealer {
+	if s.accepted || s.core.ctl.marking == markUpper {
+		return s.ep.demux.acceptSealer
+	}
+	return s.ep.sealer
+}
+
+// timeWaitRecord is what is left of s. Called with its lock held.
+func (s *UDPSession) timeWaitRecord() timeWait {
+	c := &s.core
+	return timeWait{
+		aborted:     s.aborted(),
+		bye:         s.farewell(),
+		keep:        c.stats.segsIn > 0,
+		peer:        c.ctl.peer,
+		incarnation: c.ctl.incarnation,
+		rcvNxt:      c.rcvNxt,
+		newestTS:    c.newestTS,
+		newestAt:    c.newestAt,
+		born:        s.now(),
+	}
+}
+
+// RemoteAddr returns the peer's address, the same value on every call: what the program has dialled, or what the
+// ReadFrom of a net.PacketConn returned for the peer.
+func (s *UDPSession) RemoteAddr() net.Addr {
+	if a := s.remoteAddr(); a != nil {
+		return a
+	}
+	var a net.Addr = net.UDPAddrFromAddrPort(s.peer.udp)
+	s.remote.CompareAndSwap(nil, &a)
+	return s.remoteAddr()
+}
+
+// remoteAddr returns the peer's address as it was named. It is nil for a session accepted on a UDP socket whose address
+// nobody has asked for.
+func (s *UDPSession) remoteAddr() net.Addr {
+	if a := s.remote.Load(); a != nil {
+		return *a
+	}
+	return nil
+}
+
+// linkBetween puts s between two neighbours, either of which may be nil.
+func (s *UDPSession) linkBetween(prev, next *UDPSession) {
+	s.prevOfPeer = prev
+	s.nextOfPeer.Store(next)
+	if next != nil {
+		next.prevOfPeer = s
+	}
+	if prev != nil {
+		prev.nextOfPeer.Store(s)
+	}
+}

@@ -220,39 +220,6 @@ func (s *UDPSession) giveUpClosing(now millis) {
 	}
 }
 
-// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none. After
-// Close the error matches net.ErrClosed.
-func (s *UDPSession) SetDeadline(t time.Time) error {
-	return s.setDeadlines(t, true, true)
-}
-
-// SetReadDeadline sets the deadline of Read, as SetDeadline does.
-func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
-
-// SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it passes is sent.
-func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
-
-func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return errClosed
-	}
-	if s.calls == nil && t.IsZero() {
-		return nil
-	}
-	c := s.blocked()
-	if read {
-		c.readDeadline.set(t)
-	}
-	if write {
-		c.writeDeadline.set(t)
-	}
-	s.wakeReaders()
-	s.wakeWriters()
-	return nil
-}
-
 // releaseSending gives back what can no longer be sent.
 func (s *UDPSession) releaseSending() {
 	s.core.releaseSending()

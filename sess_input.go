@@ -2,7 +2,9 @@
 
 package kcp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+)
 
 // input feeds one opened datagram. The lock is held.
 func (s *UDPSession) input(p *packet, now millis, n *counters) {
@@ -112,18 +114,6 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 	return originPeer
 }
 
-// clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
-// slept, for as long as the peer waits. Sessions begin at a random point of 2^32 ms, so one restart in 36000, or a few
-// more after a long silence, looks like the peer of before.
-const clockSlack millis = 60000
-
-// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
-// clock stood still.
-func clockFits(ts, newest uint32, ago millis) bool {
-	ahead := millis(int32(ts - newest))
-	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
-}
-
 // replaced ends a session whose peer has begun another one.
 func (s *UDPSession) replaced() {
 	s.mu.Lock()
@@ -136,10 +126,10 @@ func (s *UDPSession) replaced() {
 	s.finish()
 }
 
-// rivalled is called when another session has opened from the peer's address. A peer that was restarted has left this one
+// superseded is called when another session has opened from the peer's address. A peer that was restarted has left this one
 // behind. But where a key vouches for packets, and nothing else has proved the address, an observer may have sent one again
 // that another listener has seen, or the one before a restart: the peer is asked, and without an answer the session ends.
-func (s *UDPSession) rivalled(now millis) {
+func (s *UDPSession) superseded(now millis) {
 	if !s.core.ctl.keyed {
 		s.replaced()
 		return
@@ -150,5 +140,33 @@ func (s *UDPSession) rivalled(now millis) {
 		s.core.suspect(0, now) // the newcomer is there
 		s.arm(now)
 	}
+	s.mu.Unlock()
+}
+
+// nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
+func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
+	nearest := s
+	for c, left := s.nextOfPeer.Load(), parityGuesses; c != nil && left > 0; c, left = c.nextOfPeer.Load(), left-1 {
+		if c.shardGap(seqID) < nearest.shardGap(seqID) {
+			nearest = c
+		}
+	}
+	return nearest
+}
+
+// begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
+func (s *UDPSession) begin() bool {
+	if !s.headless || s.ended || s.core.rcvNxt == 0 {
+		return false
+	}
+	s.headless, s.lingerAt = false, never
+	return true
+}
+
+// turnAway ends a session that Accept will never return, and gives back what it has received.
+func (s *UDPSession) turnAway() {
+	s.replaced()
+	s.mu.Lock()
+	s.releaseReading()
 	s.mu.Unlock()
 }

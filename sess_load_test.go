@@ -87,7 +87,7 @@ func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stream %v", stream), func(t *testing.T) {
 			const window = 256
-			const most = writeMost/(1400-segmentHeaderSize) + writeBatch
+			const most = writeMost/(1400-segmentHeaderSize) + writeSegmentsMax
 			c := Config{StreamMode: stream, SendWindow: window, ReceiveWindow: 64, NoCongestionControl: true}
 			inSession(t, c, func(t *testing.T, client, server *UDPSession) {
 				before := buffersOutstanding()
@@ -106,7 +106,7 @@ func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 					st := client.Stats()
 					if q := st.InFlight + st.SendQueue; q > most {
-						t.Fatalf("%d segments queued, want at most %d: 4 MiB and one call's %d", q, most, writeBatch)
+						t.Fatalf("%d segments queued, want at most %d: 4 MiB and one call's %d", q, most, writeSegmentsMax)
 					}
 					if r := server.Stats(); r.ReceiveQueue+r.ReceiveHoles > 2*64 {
 						t.Fatalf("%d segments wait for a reader, want at most twice the window", r.ReceiveQueue+r.ReceiveHoles)
@@ -144,7 +144,7 @@ func TestLargeWriteToASteadyReaderStaysInsideTheWindow(t *testing.T) {
 			}
 			got = append(got, buf[:n]...)
 			st := client.Stats()
-			if q := st.InFlight + st.SendQueue; st.InFlight > window || q > writeMost/(1400-segmentHeaderSize)+writeBatch {
+			if q := st.InFlight + st.SendQueue; st.InFlight > window || q > writeMost/(1400-segmentHeaderSize)+writeSegmentsMax {
 				t.Fatalf("%d segments queued, %d of them in flight", q, st.InFlight)
 			}
 		}

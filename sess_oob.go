@@ -3,8 +3,6 @@
 package kcp
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -152,7 +150,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
 	if a := s.core.addr; err == nil && a != nil && !a.allows(s.overOOB()+len(data), s.now()) {
-		a.broke = false // what the session itself has to say may be smaller
+		a.blocked = false // what the session itself has to say may be smaller
 		s.arm(s.now())
 		err = errUnproved
 	}
@@ -177,31 +175,4 @@ func (s *UDPSession) SendOOB(data []byte) error {
 		s.bytesOnWire += uint64(size)
 	}
 	return err
-}
-
-// oob builds the packet of SendOOB and returns its size.
-func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip.Addr, remember bool) (size int, err error) {
-	head, tail := sealer.headroom(), sealer.tailroom()
-	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
-	b := tx.w.arena[tx.w.start:]
-	p := b[head:]
-	binary.LittleEndian.PutUint32(p, oobSeqID)
-	binary.LittleEndian.PutUint16(p[4:], fecTypeOOB)
-	binary.LittleEndian.PutUint16(p[6:], uint16(2+4+len(data)))
-	binary.LittleEndian.PutUint32(p[8:], s.conv)
-	copy(p[oobHeader:], data)
-	b = b[:head+oobHeader+len(data)+tail]
-	tx.w.start += len(b)
-	if err := sealer.seal(b); err != nil {
-		s.ep.wrote(0, 1, err)
-		return 0, err
-	}
-	if remember && sealer.authenticates() {
-		s.ep.demux.replay.sent.add(b[:head])
-	}
-	s.ep.countSealed(1)
-	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})
-	tx.counters.outPkts++
-	tx.counters.outBytes += uint64(len(b))
-	return len(b), nil
 }

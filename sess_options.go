@@ -190,20 +190,6 @@ func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {
 	return f(s.ep.conn)
 }
 
-func setReadBuffer(conn net.PacketConn, bytes int) error {
-	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
-		return c.SetReadBuffer(bytes)
-	}
-	return errNoOption
-}
-
-func setWriteBuffer(conn net.PacketConn, bytes int) error {
-	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
-		return c.SetWriteBuffer(bytes)
-	}
-	return errNoOption
-}
-
 // GetRTO returns the retransmission timeout in milliseconds, before any back-off.
 func (s *UDPSession) GetRTO() uint32 {
 	s.mu.Lock()

@@ -4,9 +4,9 @@ package kcp
 
 import "io"
 
-// readBatch is how many segments a Read takes out of the receive queue at a time. They are copied without the lock, so
+// readSegmentsMax is how many segments a Read takes out of the receive queue at a time. They are copied without the lock, so
 // that a large Read does not hold up the reader of the socket.
-const readBatch = 64
+const readSegmentsMax = 64
 
 // Read reads what has arrived, waiting for the first byte. In message mode it returns at most one message, and what
 // does not fit p stays for the next Read; in stream mode it fills p with all that is there. At the end of the stream it
@@ -132,7 +132,7 @@ func (s *UDPSession) hasData() bool {
 
 // readTake is a run of segments taken out of the receive queue, to be copied without the lock.
 type readTake struct {
-	segs  [readBatch]recvSegment
+	segs  [readSegmentsMax]recvSegment
 	count int
 	first int  // where the first begins
 	keep  bool // the last is not read to its end and stays the session's
@@ -171,7 +171,7 @@ func (b *readTake) release(c *core) {
 // takeSegments takes out of the receive queue what fits room: in message mode the rest of one message, in stream mode
 // all that is there. It reports whether there may be more for the same Read.
 func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
-	for b.count < readBatch && room > 0 {
+	for b.count < readSegmentsMax && room > 0 {
 		seg, from := s.partial, s.partialOff
 		if seg.data == nil {
 			if s.msgLeft == 0 && s.core.stream {

@@ -93,8 +93,6 @@ func (s *UDPSession) Stats() Stats {
 	return st
 }
 
-func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
-
 // count adds what has been counted since the last time to the totals of a batch. The lock is held.
 func (s *UDPSession) count(n *counters) {
 	c := &s.core

@@ -4,8 +4,8 @@ package kcp
 
 import "time"
 
-// writeBatch is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
-const writeBatch = 48
+// writeSegmentsMax is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
+const writeSegmentsMax = 48
 
 // Write sends p. It returns when all of p is queued. What the peer has not acknowledged yet may be 4 MiB in up to 16384
 // messages, or what fits the send window if that is more, as far as Config.MaxMemory goes: there Write waits. On a path of
@@ -43,7 +43,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		if err = s.waitWritable(); err != nil {
 			break
 		}
-		took := s.admit(p)
+		took := s.queueSegments(p)
 		s.charge()
 		n += took
 		p = p[took:]
@@ -101,15 +101,15 @@ func (s *UDPSession) writeFailure() error {
 	return nil
 }
 
-// admit queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
-func (s *UDPSession) admit(p []byte) (n int) {
+// queueSegments queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
+func (s *UDPSession) queueSegments(p []byte) (n int) {
 	c := &s.core
 	if c.stream {
 		n = len(p) - len(c.fillLast(p))
 		p = p[n:]
 	}
 	free, _ := c.writeRoom()
-	room := min(int(free), writeBatch)
+	room := min(int(free), writeSegmentsMax)
 	if room == 0 || len(p) == 0 {
 		return n
 	}
@@ -123,7 +123,7 @@ func (s *UDPSession) admit(p []byte) (n int) {
 		return n + len(p)
 	}
 	if len(p) >= slabLeast*mss || c.fill != nil {
-		return n + s.admitSlab(p, room)
+		return n + s.queueFromSlab(p, room)
 	}
 	cache := bufferCaches.Get().(*bufferCache)
 	for ; room > 0 && len(p) > 0; room-- {
@@ -137,9 +137,9 @@ func (s *UDPSession) admit(p []byte) (n int) {
 	return n
 }
 
-// admitSlab queues a large Write, or a part of it, in a slab. It lets go of the lock while it copies; the caller being the
+// queueFromSlab queues a large Write, or a part of it, in a slab. It lets go of the lock while it copies; the caller being the
 // only Write, nothing else is queued meanwhile.
-func (s *UDPSession) admitSlab(p []byte, room int) (n int) {
+func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
 	c := &s.core
 	mss := c.mss
 	stride := segmentHeaderSize + mss
@@ -198,7 +198,7 @@ func (s *UDPSession) sendUnlocked() {
 		s.armAt(at)
 		return
 	}
-	if s.ep.crowd.leave(s) {
+	if s.ep.coalescer.enqueue(s) {
 		return
 	}
 	s.flushLocked(fine)

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"encoding/binary"
 	"math"
 	"net/netip"
 	"sync"
@@ -122,7 +123,7 @@ func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
 	s.giveUpClosing(now)
 	more := s.core.flush(now, &tx.w)
 	s.transmitting = len(tx.w.packets) > 0
-	ended, _ := s.settle(now, more && s.transmitting)
+	ended, _ := s.update(now, more && s.transmitting)
 	s.count(&tx.counters)
 	if s.transmitting {
 		s.sendTurn = s.sends.begin()
@@ -130,7 +131,7 @@ func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
 	receipt := s.core.rate.receipt()
 	tx.copies, tx.parity = s.core.addr.copies(tx.w.packets, int(s.dup.Load())), math.MaxInt
 	if s.transmitting && s.encoder != nil {
-		tx.parity = s.core.addr.lend()
+		tx.parity = s.core.addr.reserve()
 	}
 	logs := s.takeLogs(tx.w.packets)
 	tx.local, tx.sealer, tx.remember = s.local, s.sealer(), s.core.ctl.marking.remembers()
@@ -195,9 +196,9 @@ func (tx *txScratch) release() {
 		f.s.mu.Lock()
 		f.s.transmitting = false
 		f.s.sends.end(f.s.sendTurn)
-		f.s.core.rate.settle(f.receipt, f.limited)
+		f.s.core.rate.reconcile(f.receipt, f.limited)
 		f.s.core.releaseHeld()
-		f.s.core.addr.giveBack(f.unused)
+		f.s.core.addr.refund(f.unused)
 		f.s.packetsSent += uint64(f.packets)
 		f.s.bytesOnWire += uint64(f.bytes)
 		if f.s.finished {
@@ -323,56 +324,43 @@ func (tx *txScratch) addPacket(payload []byte, head, tail int, share *parityShar
 	w.start = end
 }
 
-// runBuilder joins neighbouring packets of equal size, the last of which may be shorter, into runs that a socket with
-// segmentation offload sends at once.
-type runBuilder struct {
-	tx    *txScratch
-	s     *UDPSession
-	run   []byte // with all the capacity behind it
-	count int
-	size  int
-}
-
-// resume goes on with the run of the session before, if it goes to the same peer: many sessions of one address, as a
-// Transport or a tunnel has, then leave in one piece too. Who sends copies needs runs of its own.
-func (r *runBuilder) resume() {
-	n := len(r.tx.batch)
-	if n == 0 || r.tx.ep.maxRunSegments < 2 || r.s.dup.Load() > 0 {
+// lay adds a datagram of one segment that no session stands behind.
+func (tx *txScratch) lay(ep *endpoint, sealer *sealer, s *segment, o outgoing) {
+	tx.reserve(ep, 0)
+	start := tx.w.start
+	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)
+	end := start + len(b) + sealer.tailroom()
+	if sealer.seal(tx.w.arena[start:end]) != nil {
 		return
 	}
-	last := &r.tx.batch[n-1]
-	if last.to != r.s.peer.udp || last.local != r.tx.local || last.segment == 0 {
-		return
-	}
-	r.run, r.size, r.count = last.buf, last.segment, datagrams(len(last.buf), last.segment)
-	*last = outgoing{}
-	r.tx.batch = r.tx.batch[:n-1]
+	tx.w.start = end
+	o.buf = tx.w.arena[start:end]
+	tx.batch = append(tx.batch, o)
 }
 
-// add takes a datagram whose capacity goes on as far as the memory it lies in.
-func (r *runBuilder) add(datagram []byte) {
-	n := len(r.run)
-	end := n + len(datagram)
-	joins := r.count > 0 && r.count < r.tx.ep.maxRunSegments && end <= r.tx.ep.maxRunBytes && end <= cap(r.run) &&
-		len(datagram) <= r.size && n%r.size == 0 && &r.run[:n+1][n] == &datagram[0]
-	if joins {
-		r.run = r.run[:end]
-	} else {
-		r.end()
-		r.run, r.size = datagram, len(datagram)
+// oob builds the packet of SendOOB and returns its size.
+func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip.Addr, remember bool) (size int, err error) {
+	head, tail := sealer.headroom(), sealer.tailroom()
+	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
+	b := tx.w.arena[tx.w.start:]
+	p := b[head:]
+	binary.LittleEndian.PutUint32(p, oobSeqID)
+	binary.LittleEndian.PutUint16(p[4:], fecTypeOOB)
+	binary.LittleEndian.PutUint16(p[6:], uint16(2+4+len(data)))
+	binary.LittleEndian.PutUint32(p[8:], s.conv)
+	copy(p[oobHeader:], data)
+	b = b[:head+oobHeader+len(data)+tail]
+	tx.w.start += len(b)
+	if err := sealer.seal(b); err != nil {
+		s.ep.wrote(0, 1, err)
+		return 0, err
 	}
-	r.count++
-}
-
-func (r *runBuilder) end() {
-	if r.count > 0 {
-		r.tx.batch = append(r.tx.batch, outgoing{
-			buf:     r.run,
-			segment: r.size,
-			to:      r.s.peer.udp,
-			toAddr:  r.s.remoteAddr(),
-			local:   r.tx.local,
-		})
+	if remember && sealer.authenticates() {
+		s.ep.demux.replay.sent.add(b[:head])
 	}
-	r.count = 0
+	s.ep.countSealed(1)
+	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})
+	tx.counters.outPkts++
+	tx.counters.outBytes += uint64(len(b))
+	return len(b), nil
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// readRole says who reads an endpoint's socket. There is one reader at a time: the endpoint's own goroutine, or, where
+// handoff says who reads an endpoint's socket. There is one reader at a time: the endpoint's own goroutine, or, where
 // the socket has one session alone, a Read or Write of that session which would wait otherwise. The latter saves the
 // hand-over from one goroutine to another, which takes several times as long as all the work on a packet, and keeps the
 // bytes in one processor's cache.
@@ -19,7 +19,7 @@ import (
 // The endpoint's goroutine lends the role after a batch that a waiting call was waiting for. A call that has what it
 // wants leaves the role with nobody, for the next call to take. If none comes within roleGrace the endpoint's goroutine
 // goes on, and lends it again only once the program has shown that it comes back soon.
-type readRole struct {
+type handoff struct {
 	able bool                       // calls can be interrupted while they wait in the poller
 	sole atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
 
@@ -58,24 +58,13 @@ const (
 // initRole finds out whether calls may read the socket: one that the library opened, whose deadlines nobody else uses.
 func (e *endpoint) initRole() {
 	_, udp := e.conn.(*net.UDPConn)
-	e.role.able = udp && e.owned
-	e.role.wake = make(chan struct{}, 1)
-}
-
-// setSole notes whether the socket has one session alone. Called with the lock held.
-func (d *demux) setSole() {
-	var sole *UDPSession
-	if len(d.eps) == 1 && d.sessions.live == 1 {
-		for s := range d.sessions.all {
-			sole = s
-		}
-	}
-	d.eps[0].role.sole.Store(sole)
+	e.handoff.able = udp && e.owned
+	e.handoff.wake = make(chan struct{}, 1)
 }
 
 // takeRole makes the calling Read or Write of s the reader, if nobody is.
 func (e *endpoint) takeRole(s *UDPSession) bool {
-	q := &e.role
+	q := &e.handoff
 	if !q.able || q.sole.Load() != s {
 		return false
 	}
@@ -94,7 +83,7 @@ func (e *endpoint) takeRole(s *UDPSession) bool {
 
 // leaveRole is called by a Read or Write of s that has read the socket.
 func (e *endpoint) leaveRole(s *UDPSession, failed bool) {
-	q := &e.role
+	q := &e.handoff
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if failed || q.stopped || q.quick < 0 || q.sole.Load() != s {
@@ -107,7 +96,7 @@ func (e *endpoint) leaveRole(s *UDPSession, failed bool) {
 // lendRole leaves the role with nobody after a batch that a call of s was waiting for. It reports false if the endpoint's
 // goroutine keeps it.
 func (e *endpoint) lendRole(s *UDPSession) bool {
-	q := &e.role
+	q := &e.handoff
 	if !q.able || s == nil || q.sole.Load() != s {
 		return false
 	}
@@ -123,7 +112,7 @@ func (e *endpoint) lendRole(s *UDPSession) bool {
 
 // freeRole leaves the role with nobody, for a time. The role's lock is held.
 func (e *endpoint) freeRole() {
-	q := &e.role
+	q := &e.handoff
 	q.holder = roleNobody
 	if q.freed++; !q.armed {
 		q.pause = max(q.pause, roleGrace)
@@ -133,7 +122,7 @@ func (e *endpoint) freeRole() {
 
 // watchRole sees to it that the endpoint's goroutine looks whether nobody has the role. The role's lock is held.
 func (e *endpoint) watchRole(after time.Duration) {
-	q := &e.role
+	q := &e.handoff
 	q.armed, q.seen = true, q.freed
 	if q.timer == nil {
 		q.timer = time.AfterFunc(after, e.reclaimRole)
@@ -144,7 +133,7 @@ func (e *endpoint) watchRole(after time.Duration) {
 
 // reclaimRole ends a time in which nobody had the role.
 func (e *endpoint) reclaimRole() {
-	q := &e.role
+	q := &e.handoff
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.armed = false
@@ -161,15 +150,15 @@ func (e *endpoint) reclaimRole() {
 
 // giveBackRole makes the endpoint's goroutine the reader again. The role's lock is held.
 func (e *endpoint) giveBackRole() {
-	if e.role.holder != roleReader {
-		e.role.holder = roleReader
-		e.role.wake <- struct{}{} // it has room: the goroutine waits, or is about to
+	if e.handoff.holder != roleReader {
+		e.handoff.holder = roleReader
+		e.handoff.wake <- struct{}{} // it has room: the goroutine waits, or is about to
 	}
 }
 
 // stopRole makes sure that the endpoint's goroutine learns of the end.
 func (e *endpoint) stopRole() {
-	q := &e.role
+	q := &e.handoff
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
@@ -178,12 +167,9 @@ func (e *endpoint) stopRole() {
 	}
 }
 
-// past is a deadline that has passed.
-var past = time.Unix(1, 0)
-
 // interrupt wakes the call that waits in the poller for the socket.
 func (e *endpoint) interrupt() {
-	q := &e.role
+	q := &e.handoff
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	_ = e.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes too
@@ -192,69 +178,12 @@ func (e *endpoint) interrupt() {
 // wasInterrupted reports whether err comes from interrupt, or from a deadline that the program has set through Control, and
 // lets the socket be read again.
 func (e *endpoint) wasInterrupted(err error) bool {
-	q := &e.role
+	q := &e.handoff
 	if !q.able || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	_ = e.conn.SetReadDeadline(time.Time{})
-	return true
-}
-
-// waiters is the condition variable that blocked calls wait on. One of them may wait in the poller for the socket
-// instead. L guards what follows it.
-type waiters struct {
-	sync.Cond
-	count int       // calls that wait for the condition; none of those that polls stands for
-	woken bool      // some of them have been woken since it was last set to false
-	polls *endpoint // the socket that a call waits for, or nil
-}
-
-// Wait waits to be woken. L is held.
-func (w *waiters) Wait() {
-	w.count++
-	w.Cond.Wait()
-	w.count--
-}
-
-// Broadcast wakes all. L is held.
-func (w *waiters) Broadcast() {
-	if w.count > 0 {
-		w.woken = true
-		w.Cond.Broadcast()
-	}
-	if w.polls != nil {
-		w.polls.interrupt()
-	}
-}
-
-// wait blocks until the session may have changed; who calls it looks again then. It reports whether the call has read the
-// socket. The lock is held.
-func (s *UDPSession) wait(w *waiters) (read bool) {
-	e := s.ep
-	if !e.takeRole(s) {
-		w.Wait()
-		return false
-	}
-	w.polls = e
-	s.mu.Unlock()
-	n, err := e.io.readBatch(e.reader.msgs)
-	s.mu.Lock()
-	w.polls = nil
-	s.mu.Unlock()
-	if n > 0 {
-		e.reader.batch(e.reader.msgs[:n])
-	}
-	failed := err != nil && !e.wasInterrupted(err)
-	if failed && !errors.Is(err, net.ErrClosed) {
-		e.errors.reads.Add(1)
-		e.errors.note(socketRead, err)
-	}
-	s.mu.Lock()
-	e.leaveRole(s, failed)
-	// The role is free for a call of another kind.
-	s.wakeReaders()
-	s.wakeWriters()
 	return true
 }

@@ -65,7 +65,7 @@ func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 			synctest.Wait()
-			e.crowd.busy.Store(true) // this socket gives its reader one datagram at a time
+			e.coalescer.busy.Store(true) // this socket gives its reader one datagram at a time
 			held := make(chan struct{})
 			w.sched.Put(func() { <-held }, time.Now()) // the worker comes to run when all have written
 			buf := make([]byte, 10)
@@ -99,7 +99,7 @@ func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 }
 
 func TestACrowdBeginsAndEnds(t *testing.T) {
-	var c crowd
+	var c coalescer
 	for _, step := range []struct {
 		sessions int
 		want     bool
@@ -114,14 +114,14 @@ func TestACrowdBeginsAndEnds(t *testing.T) {
 func TestSessionsOfACrowdMayEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		clients, servers, _ := crowdOf(t, w, 3, Config{})
-		servers[0].ep.crowd.busy.Store(true)
+		servers[0].ep.coalescer.busy.Store(true)
 		for _, s := range servers {
 			connWrite(t, s, "last words")
 		}
 		servers[1].Close()
 		servers[2].SetLinger(0)
 		servers[2].Close()
-		servers[0].ep.crowd.busy.Store(false)
+		servers[0].ep.coalescer.busy.Store(false)
 		for _, s := range servers[:2] {
 			at := slices.IndexFunc(clients, func(c *UDPSession) bool { return c.conv == s.conv })
 			connWantRead(t, clients[at], "last words")
@@ -182,7 +182,7 @@ func TestScratchKeepsNoSession(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		_, servers, _ := crowdOf(t, w, 20, Config{})
 		e := servers[0].ep
-		e.crowd.busy.Store(true) // a Write leaves its session to the worker
+		e.coalescer.busy.Store(true) // a Write leaves its session to the worker
 		held := make(chan struct{})
 		w.sched.Put(func() { <-held }, time.Now())
 		synctest.Wait()

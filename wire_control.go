@@ -183,3 +183,6 @@ func findControl(segments []byte) (m controlSet) {
 	}
 	return m
 }
+
+// sharesAddress reports whether a HELLO says that several sessions share the address on purpose.
+func (c *controlSet) sharesAddress() bool { return c.has[ctlHello] && c.flags&helloShared != 0 }

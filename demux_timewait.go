@@ -2,12 +2,14 @@
 
 package kcp
 
-import "time"
+import (
+	"time"
+)
 
 // timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
 // answered, and data gets a RESET (docs/protocol.md section 4).
 type timeWait struct {
-	worth       bool      // anything was received: there may be more to come
+	keep        bool      // anything was received: there may be more to come
 	aborted     bool      // the peer has not been told of a regular end: all that comes is answered by a RESET
 	bye         *farewell // repeats the RESET of one that was aborted; not kept
 	peer        uint64
@@ -110,18 +112,39 @@ func (w *timeWaits) runTimed(now int64, _ *txScratch) {
 	}
 }
 
-// timeWaitRecord is what is left of s. Called with its lock held.
-func (s *UDPSession) timeWaitRecord() timeWait {
-	c := &s.core
-	return timeWait{
-		aborted:     s.aborted(),
-		bye:         s.farewell(),
-		worth:       c.stats.segsIn > 0,
-		peer:        c.ctl.peer,
-		incarnation: c.ctl.incarnation,
-		rcvNxt:      c.rcvNxt,
-		newestTS:    c.newestTS,
-		newestAt:    c.newestAt,
-		born:        s.now(),
+// lateTS is how much older than the newest segment one that is only late can be, in milliseconds: what begins with an
+// older clock comes from a peer that was restarted.
+const lateTS = 10000
+
+// yields reports whether a time-wait record makes way for the datagram: a restarted peer has another incarnation, or,
+// being an old one, begins a stream with a clock that has begun anew.
+func (w *timeWait) yields(first *segment, m *controlSet) bool {
+	if first.cmd != cmdPush && !knocks(first, m) {
+		return false
 	}
+	if m.has[ctlHello] && w.peer != 0 {
+		return m.incarnation != w.peer
+	}
+	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(w.newestTS-first.ts) > lateTS
+}
+
+// stray reports whether a datagram looks like a restarted peer's, which asks whether there is a listener, or whose HELLO
+// was lost.
+func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
+	if first.cmd == cmdWask {
+		return m.has[ctlHello] && m.incarnation != w.peer
+	}
+	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
+}
+
+// clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
+// slept, for as long as the peer waits. Sessions begin at a random point of 2^32 ms, so one restart in 36000, or a few
+// more after a long silence, looks like the peer of before.
+const clockSlack millis = 60000
+
+// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
+// clock stood still.
+func clockFits(ts, newest uint32, ago millis) bool {
+	ahead := millis(int32(ts - newest))
+	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
 }

@@ -396,3 +396,47 @@ func (c *core) controlSent(m *controlSet, now millis) {
 	ctl.resetSent = ctl.resetSent || m.has[ctlReset]
 	ctl.finAckDue, ctl.pingDue, ctl.pongDue, ctl.resetDue = false, false, false, false
 }
+
+// marking is how a session tells what it has sent itself from what its peer has sent.
+type marking uint8
+
+const (
+	// markNone: the peer has not said that it marks its nonces. Those of what is sent are remembered.
+	markNone marking = iota
+	// markRole: one side has dialled and the other accepted, which their marks show.
+	markRole
+	// markUpper: both sides have dialled, and this one's incarnation is the greater. It sends with the mark of an accepted
+	// session from now on. What bears no mark may be its own of before, whose nonces it has kept, or the peer's.
+	markUpper
+	// markLower: both have dialled, and the peer's incarnation is the greater. Nonces are remembered until it has shown
+	// that it knows.
+	markLower
+	// markLowerKnown: it has. From now on all of the peer's packets bear the mark.
+	markLowerKnown
+)
+
+// remembers reports whether the nonces of what is sent are to be kept.
+func (m marking) remembers() bool { return m == markNone || m == markLower }
+
+// chooseMarks finds how a session and its peer, which has just said that it marks its nonces, are told apart. marked says
+// what the packet bears that the peer said it in. Two accepted sessions are not told apart by their marks.
+func (s *controlState) chooseMarks(marked bool) {
+	switch {
+	case marked == s.dialled:
+		s.marking = markRole
+	case !s.dialled:
+	case s.incarnation > s.peer:
+		s.marking = markUpper
+	default:
+		s.marking = markLower
+	}
+}
+
+// strangerIn reports whether the HELLO in a packet is neither this side's nor its peer's.
+func (s *controlState) strangerIn(p *packet) bool {
+	if p.kind != packetPlain && p.kind != packetData {
+		return false
+	}
+	m := findControl(p.segments)
+	return m.has[ctlHello] && m.incarnation != s.incarnation && m.incarnation != s.peer
+}

@@ -132,7 +132,7 @@ func TestNothingRunsWhileAllWaitsForAProof(t *testing.T) {
 		mustWrite(t, server, pattern(20_000, 1))
 		time.Sleep(time.Minute)
 		server.mu.Lock()
-		if at := server.core.nextEvent(server.now()); at != never || !server.core.addr.broke {
+		if at := server.core.nextEvent(server.now()); at != never || !server.core.addr.blocked {
 			t.Errorf("after a minute of silence the next event is at %d, now is %d", at, server.now())
 		}
 		server.mu.Unlock()

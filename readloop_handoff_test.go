@@ -249,7 +249,7 @@ func roleSettle(s *UDPSession, seg segment) (awaited *UDPSession) {
 	s.core.input(appendSegment(nil, &seg), true, s.now())
 	s.mu.Unlock()
 	r := reader{ep: s.ep, now: s.now()}
-	r.settle(s)
+	r.finishSession(s)
 	r.tx.finish()
 	return r.awaited
 }

@@ -16,12 +16,12 @@ import "math"
 // an empty PUSH whose sn lies below all that was ever sent, which every KCP receiver takes for a late duplicate,
 // acknowledges and throws away. A part of what may be sent is kept back for that, and for a RESET.
 type addressCheck struct {
-	broke   bool // something was held back for want of allowance
+	blocked bool // something was held back for want of allowance
 	probes  uint8
 	factor  int32
 	left    int32 // bytes that may be sent yet
 	pool    int32 // bytes that probes and a RESET may take besides
-	reserve int32 // what the pool is filled up to
+	poolMax int32 // what the pool is filled up to
 	probe   int32 // bytes of a datagram that is only a probe
 	reset   int32 // bytes of a datagram that is only a RESET
 	probeTS uint32
@@ -53,7 +53,7 @@ func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum,
 	probe, reset := overhead+segmentHeaderSize, overhead+segmentHeaderSize+2+resetLen
 	reserve := min(probesReserved*probe+reset, first/2)
 	return &addressCheck{
-		factor: int32(factor), left: int32(first - reserve), pool: int32(reserve), reserve: int32(reserve),
+		factor: int32(factor), left: int32(first - reserve), pool: int32(reserve), poolMax: int32(reserve),
 		probe: int32(probe), reset: int32(reset), probeAt: now + proveAfter,
 		probeTS: uint32(secret), probeSN: belowAll(sendUna, secret>>32),
 	}
@@ -79,10 +79,10 @@ func (a *addressCheck) heard(bytes int, now millis) {
 		return
 	}
 	credit := a.factor * int32(bytes)
-	kept := min(credit/poolShare, a.reserve-a.pool)
+	kept := min(credit/poolShare, a.poolMax-a.pool)
 	a.pool += kept
 	a.left = min(a.left+credit-kept, allowanceMost)
-	a.broke = false
+	a.blocked = false
 	switch {
 	case a.probeAt == never:
 		a.probeAt = now
@@ -105,12 +105,12 @@ func (c *core) proved() {
 }
 
 // heldBack reports whether something waits for the peer's proof.
-func (a *addressCheck) heldBack() bool { return a != nil && a.broke }
+func (a *addressCheck) heldBack() bool { return a != nil && a.blocked }
 
 // allows reports whether there is allowance for bytes. If not, it makes sure that the peer is asked.
 func (a *addressCheck) allows(bytes int, now millis) bool {
 	if bytes > int(a.left) {
-		a.broke = true
+		a.blocked = true
 		if a.probes == 0 {
 			a.probeAt = min(a.probeAt, now)
 		}
@@ -135,8 +135,8 @@ func (a *addressCheck) copies(packets []span, n int) int {
 	return n
 }
 
-// lend hands out all that is left, for parity, whose size is not known yet. What was not used is given back.
-func (a *addressCheck) lend() (allowance int) {
+// reserve hands out all that is left, for parity, whose size is not known yet. What was not used is given back.
+func (a *addressCheck) reserve() (allowance int) {
 	if a == nil {
 		return math.MaxInt
 	}
@@ -144,7 +144,7 @@ func (a *addressCheck) lend() (allowance int) {
 	return allowance
 }
 
-func (a *addressCheck) giveBack(allowance int) {
+func (a *addressCheck) refund(allowance int) {
 	if a != nil && allowance != math.MaxInt {
 		a.left += int32(allowance)
 	}
@@ -155,7 +155,7 @@ func (a *addressCheck) giveBack(allowance int) {
 func (f *flusher) prove(more bool) bool {
 	c := f.c
 	a := c.addr
-	if a.broke {
+	if a.blocked {
 		more = false
 	}
 	if more || f.now < a.probeAt {
@@ -204,16 +204,4 @@ func (f *flusher) resetReserved(m *controlSet) {
 // to it may need no more than that.
 func (c *core) asksForProof() bool {
 	return c.addr != nil && c.addr.probeAt != never && !c.writeDone()
-}
-
-// demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
-func (s *UDPSession) demandProof(factor int) {
-	first := s.mtu
-	switch {
-	case factor == 0:
-		first = allowanceMost
-	case s.core.ctl.keyed:
-		first *= unprovedKeyed
-	}
-	s.core.addr = newAddressCheck(factor, first, s.overhead(), randomUint64(), s.core.sendUna, s.now())
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"hash/maphash"
-	"net"
 )
 
 // admission bounds the sessions that a listener has open, and what strangers whose addresses are forged can make of
@@ -57,25 +56,9 @@ const (
 	verdictProved
 )
 
-// prefixOf names what counts as one network: an IPv4 address, behind which there may be many, or the 56 bits of an IPv6
-// address that a site is given at least (RFC 6177). The loopback addresses and those that are not UDP's are not counted:
-// 0.
-func (p *peerAddr) prefixOf() uint64 {
-	ip := p.udp.Addr().Unmap()
-	switch {
-	case !ip.IsValid() || ip.IsLoopback():
-		return 0
-	case ip.Is4():
-		b := ip.As4()
-		return uint64(binary.BigEndian.Uint32(b[:]))<<8 | 4
-	}
-	b := ip.As16()
-	return binary.BigEndian.Uint64(b[:])&^0xFF | 6
-}
-
-// judge decides about a newcomer and, if it gets in, counts it: leave takes that back. strict asks for its proof however
+// decide decides about a newcomer and, if it gets in, counts it: leave takes that back. strict asks for its proof however
 // few there are.
-func (a *admission) judge(d *demux, o *options, key *sessionKey, strict bool, now millis) verdict {
+func (a *admission) decide(d *demux, o *options, key *sessionKey, strict bool, now millis) verdict {
 	prefix := key.peer.prefixOf()
 	switch {
 	case d.sessions.live >= o.maxSessions:
@@ -101,8 +84,8 @@ func (a *admission) judge(d *demux, o *options, key *sessionKey, strict bool, no
 	return v
 }
 
-// leave forgets an accepted session of that peer.
-func (a *admission) leave(peer *peerAddr) {
+// sessionEnded forgets an accepted session of that peer.
+func (a *admission) sessionEnded(peer *peerAddr) {
 	prefix := peer.prefixOf()
 	if n := a.prefixes[prefix]; n > 1 {
 		a.prefixes[prefix] = n - 1
@@ -187,39 +170,4 @@ func (a *admission) turn(span millis) {
 		a.vouched = [2]map[sessionKey]struct{}{}
 	}
 	a.span = span
-}
-
-// pass decides whether a newcomer gets in. rivals says that it would end other sessions: where no key vouches for it, it
-// has to prove first that it is not a stranger who has forged their address.
-func (r *reader) pass(l *Listener, key *sessionKey, custom net.Addr, rivals bool) verdict {
-	d := r.ep.demux
-	full, crowded := l.room()
-	if full {
-		return verdictCrowded
-	}
-	strict := crowded || rivals && !r.ep.sealer.authenticates()
-	d.mu.Lock()
-	v := d.admission.judge(d, &l.opts, key, strict, r.now)
-	var s segment
-	if v == verdictChallenge {
-		s = segment{conv: key.conv, cmd: cmdPush, wnd: wndInitial}
-		s.ts, s.sn = d.admission.challenge(key, r.now/challengePeriod)
-	}
-	d.mu.Unlock()
-	if v == verdictChallenge {
-		r.lay(&s, key, custom)
-	}
-	return v
-}
-
-// isPending says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
-func (s *UDPSession) isPending(pending bool) {
-	if s.pending != pending {
-		s.pending = pending
-		n := int64(1)
-		if !pending {
-			n = -1
-		}
-		s.ep.demux.pending.Add(n)
-	}
 }

@@ -58,16 +58,3 @@ func sameSocket(laddr string, local net.Addr) (network, addr string) {
 	}
 	return "udp", local.String()
 }
-
-// setDSCP, setReadBuffer and setWriteBuffer set an option on all sockets.
-func (d *demux) setDSCP(dscp int) error {
-	return d.each(func(c net.PacketConn) error { return setDSCP(c, dscp) })
-}
-
-func (d *demux) setReadBuffer(bytes int) error {
-	return d.each(func(c net.PacketConn) error { return setReadBuffer(c, bytes) })
-}
-
-func (d *demux) setWriteBuffer(bytes int) error {
-	return d.each(func(c net.PacketConn) error { return setWriteBuffer(c, bytes) })
-}

@@ -10,11 +10,11 @@ import (
 	"sync/atomic"
 )
 
-// crowd gathers the Writes of many sessions of one socket. Where each of them sends by itself, small messages cost a
+// coalescer gathers the Writes of many sessions of one socket. Where each of them sends by itself, small messages cost a
 // system call each, and most of that call is spent on the way through the kernel, not on the message. While many
 // sessions are busy a Write leaves its session here instead, and a scheduler worker, which is woken at once, sends for
 // all that are there when it comes to run: few of them on an idle machine, and the more the busier it is.
-type crowd struct {
+type coalescer struct {
 	busy  atomic.Bool // written by the socket's reader
 	entry timerEntry
 
@@ -31,7 +31,7 @@ const (
 )
 
 // noteBatch looks at how many sessions a batch had data for.
-func (c *crowd) noteBatch(sessions int) {
+func (c *coalescer) noteBatch(sessions int) {
 	switch busy := c.busy.Load(); {
 	case !busy && sessions >= crowdBegins:
 		c.busy.Store(true)
@@ -40,8 +40,8 @@ func (c *crowd) noteBatch(sessions int) {
 	}
 }
 
-// leave leaves the flush of s to a worker. The lock of s is held. It reports false if the caller is to flush itself.
-func (c *crowd) leave(s *UDPSession) bool {
+// enqueue leaves the flush of s to a worker. The lock of s is held. It reports false if the caller is to flush itself.
+func (c *coalescer) enqueue(s *UDPSession) bool {
 	if s.queued {
 		return true
 	}
@@ -63,7 +63,7 @@ func (c *crowd) leave(s *UDPSession) bool {
 const crowdSegments = 8
 
 // runTimed flushes all that wait, one peer's sessions in a row: what goes to one address leaves in one piece.
-func (c *crowd) runTimed(_ int64, tx *txScratch) {
+func (c *coalescer) runTimed(_ int64, tx *txScratch) {
 	// Those who have been woken to write do so first: the busier the machine, the more leave together.
 	runtime.Gosched()
 	c.mu.Lock()

@@ -76,3 +76,17 @@ func controlSocket(conn net.PacketConn, f func(fd uintptr) error) error {
 	}
 	return failed
 }
+
+func setReadBuffer(conn net.PacketConn, bytes int) error {
+	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		return c.SetReadBuffer(bytes)
+	}
+	return errNoOption
+}
+
+func setWriteBuffer(conn net.PacketConn, bytes int) error {
+	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
+		return c.SetWriteBuffer(bytes)
+	}
+	return errNoOption
+}

@@ -91,8 +91,8 @@ func (c *core) releaseHeld() {
 	c.held = c.held[:0]
 }
 
-// lend makes data, received in the slab at hand, a segment that stays in it.
-func (c *core) lend(data []byte) recvSegment {
+// keepInSlab makes data, received in the slab at hand, a segment that stays in it.
+func (c *core) keepInSlab(data []byte) recvSegment {
 	c.slab.refs++
 	c.lentBytes += int32(len(data))
 	c.lentSegs++

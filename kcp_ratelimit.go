@@ -66,8 +66,8 @@ func (b *tokenBucket) receipt() rateReceipt {
 	return r
 }
 
-// settle puts the bytes that left in the place of what r estimated.
-func (b *tokenBucket) settle(r rateReceipt, bytes int) {
+// reconcile puts the bytes that left in the place of what r estimated.
+func (b *tokenBucket) reconcile(r rateReceipt, bytes int) {
 	if b.rate != 0 && b.serial == r.serial {
 		b.tokens -= int64(bytes)*1000 - r.charged
 	}

@@ -3,13 +3,12 @@
 package kcp
 
 import (
-	"math"
 	"net"
 )
 
-// admit decides what becomes of a datagram for which there is no session: a new session for a PUSH inside the initial
+// handleUnknown decides what becomes of a datagram for which there is no session: a new session for a PUSH inside the initial
 // window, an answer to what belongs to a session that has ended, nothing otherwise.
-func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
+func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	var first segment
 	if p.kind != packetPlain && p.kind != packetData {
 		r.counters.inErrs++
@@ -44,7 +43,7 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		d.mu.Unlock()
 		return nil
 	}
-	rivals, ok := d.rivals(&key.peer, &first, &m)
+	rivals, ok := d.superseded(&key.peer, &first, &m)
 	d.mu.Unlock()
 	opening := opens(&first) || knocks(&first, &m)
 	if l == nil || !opening || !ok {
@@ -64,10 +63,10 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 		r.counters.inErrs++
 		return nil
 	}
-	switch v := r.pass(l, &key, custom, len(rivals) > 0); v {
+	switch v := r.check(l, &key, custom, len(rivals) > 0); v {
 	case verdictPending, verdictProved:
 		for _, s := range rivals {
-			s.rivalled(r.now)
+			s.superseded(r.now)
 		}
 		return r.open(l, &key, custom, first.sn == 0, m.sharesAddress(), v == verdictProved)
 	case verdictRefused, verdictCrowded:
@@ -79,15 +78,6 @@ func (r *reader) admit(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	return nil
 }
 
-// opens reports whether a segment begins a session. Who begins one has received nothing of it yet: an una says that this
-// one has another end somewhere.
-func opens(s *segment) bool { return s.cmd == cmdPush && uint32(s.sn) < wndInitial && s.una == 0 }
-
-// knocks reports whether a WASK opens a session: the peer says so, for it waits for that before it has data.
-func knocks(s *segment, m *controlSet) bool {
-	return s.cmd == cmdWask && s.sn == 0 && s.una == 0 && m.has[ctlHello] && m.incarnation != 0 && m.flags&helloOpens != 0
-}
-
 // refuse tells a newcomer that there is no room for it, if it knows the extension. That is shorter than what it has sent.
 func (r *reader) refuse(m *controlSet, key sessionKey, custom net.Addr) {
 	if !m.has[ctlHello] || m.incarnation == 0 {
@@ -96,28 +86,6 @@ func (r *reader) refuse(m *controlSet, key sessionKey, custom net.Addr) {
 	answer := controlSet{resetCode: resetRefused, resetFor: m.incarnation}
 	answer.has[ctlReset] = true
 	r.answerControl(&answer, 0, key, custom)
-}
-
-// headlessPatience is how long a session is kept whose first segment does not come, which was overtaken by a later one: as
-// long as a peer goes on with the default DeadTimeout, or with that of the listener where it is longer.
-const headlessPatience millis = 30_000
-
-// begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
-func (s *UDPSession) begin() bool {
-	if !s.headless || s.ended || s.core.rcvNxt == 0 {
-		return false
-	}
-	s.headless, s.lingerAt = false, never
-	return true
-}
-
-// offer lets Accept return a session whose first segment has come. There is room for it however many wait: what came
-// before has been acknowledged.
-func (d *demux) offer(s *UDPSession) bool {
-	d.mu.Lock()
-	l := d.listener
-	d.mu.Unlock()
-	return l != nil && l.offer(s, math.MaxInt)
 }
 
 // open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
@@ -136,59 +104,26 @@ func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, begins, sha
 	}
 	if d.add(s) != nil {
 		d.mu.Lock()
-		d.admission.leave(&key.peer)
+		d.admission.sessionEnded(&key.peer)
 		d.mu.Unlock()
 		return nil
 	}
 	DefaultSnmp.connOpened(false)
-	if !r.enter(s, *key) {
+	if !r.lockSession(s, *key) {
 		return nil
 	}
-	s.isPending(s.core.addr != nil)
+	s.setPending(s.core.addr != nil)
 	if !begins {
 		s.headless = true
 		s.lingerAt = r.now + max(headlessPatience, s.core.life.deadTimeout)
 		return s
 	}
 	if !l.offer(s, l.opts.backlog) {
-		r.leave()
+		r.unlockSession()
 		s.turnAway()
 		return nil
 	}
 	return s
-}
-
-// turnAway ends a session that Accept will never return, and gives back what it has received.
-func (s *UDPSession) turnAway() {
-	s.replaced()
-	s.mu.Lock()
-	s.releaseReading()
-	s.mu.Unlock()
-}
-
-// lateTS is how much older than the newest segment one that is only late can be, in milliseconds: what begins with an
-// older clock comes from a peer that was restarted.
-const lateTS = 10000
-
-// yields reports whether a time-wait record makes way for the datagram: a restarted peer has another incarnation, or,
-// being an old one, begins a stream with a clock that has begun anew.
-func (w *timeWait) yields(first *segment, m *controlSet) bool {
-	if first.cmd != cmdPush && !knocks(first, m) {
-		return false
-	}
-	if m.has[ctlHello] && w.peer != 0 {
-		return m.incarnation != w.peer
-	}
-	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(w.newestTS-first.ts) > lateTS
-}
-
-// stray reports whether a datagram looks like a restarted peer's, which asks whether there is a listener, or whose HELLO
-// was lost.
-func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
-	if first.cmd == cmdWask {
-		return m.has[ctlHello] && m.incarnation != w.peer
-	}
-	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
 
 // answerEnded answers a datagram for a session that has ended: FINACK for a FIN, RESET for data, where the peer knows
@@ -233,21 +168,6 @@ func (r *reader) answerEnded(w *timeWait, segments []byte, first *segment, m *co
 	r.answerControl(&answer, una, key, custom)
 }
 
-// asksWindow reports whether there is a WASK among the segments.
-func asksWindow(segments []byte) bool {
-	var s segment
-	for len(segments) > 0 {
-		var status parseStatus
-		if segments, status = parseSegment(segments, &s); status != parseOK {
-			break
-		}
-		if s.cmd == cmdWask {
-			return true
-		}
-	}
-	return false
-}
-
 // answerUnknown tells a peer whose packet a key vouches for that its session does not exist.
 func (r *reader) answerUnknown(first *segment, m *controlSet, key sessionKey, custom net.Addr) {
 	if !r.ep.sealer.authenticates() || m.has[ctlReset] || first.cmd != cmdPush && !m.has[ctlFin] && !m.has[ctlPing] {
@@ -290,21 +210,101 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 
 // lay is answer for what may be sent without such a limit.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
-	r.leave()
+	r.unlockSession()
 	r.opened++
 	r.tx.lay(r.ep, r.ep.demux.answerSealer(r.nonce), s, outgoing{to: key.peer.udp, toAddr: custom, local: r.local})
 }
 
-// lay adds a datagram of one segment that no session stands behind.
-func (tx *txScratch) lay(ep *endpoint, sealer *sealer, s *segment, o outgoing) {
-	tx.reserve(ep, 0)
-	start := tx.w.start
-	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)
-	end := start + len(b) + sealer.tailroom()
-	if sealer.seal(tx.w.arena[start:end]) != nil {
-		return
+// check decides whether a newcomer gets in. rivals says that it would end other sessions: where no key vouches for it, it
+// has to prove first that it is not a stranger who has forged their address.
+func (r *reader) check(l *Listener, key *sessionKey, custom net.Addr, rivals bool) verdict {
+	d := r.ep.demux
+	full, crowded := l.room()
+	if full {
+		return verdictCrowded
 	}
-	tx.w.start = end
-	o.buf = tx.w.arena[start:end]
-	tx.batch = append(tx.batch, o)
+	strict := crowded || rivals && !r.ep.sealer.authenticates()
+	d.mu.Lock()
+	v := d.admission.decide(d, &l.opts, key, strict, r.now)
+	var s segment
+	if v == verdictChallenge {
+		s = segment{conv: key.conv, cmd: cmdPush, wnd: wndInitial}
+		s.ts, s.sn = d.admission.challenge(key, r.now/challengePeriod)
+	}
+	d.mu.Unlock()
+	if v == verdictChallenge {
+		r.lay(&s, key, custom)
+	}
+	return v
+}
+
+// replayed looks at a packet that a key vouches for. It reports whether it is to be dropped, and notes whether it could
+// open a session and has been seen before.
+func (r *reader) replayed(p *packet) (drop bool) {
+	g := &r.ep.demux.replay
+	r.stale = false
+	switch p.kind {
+	case packetOOB:
+		return g.oob.add(r.nonce)
+	case packetPlain, packetData:
+		if couldOpen(p.segments) {
+			r.stale = g.openers.add(r.nonce) || g.sent.has(r.nonce)
+		}
+	}
+	return false
+}
+
+// reflected reports whether the packet at hand, which is for s, is one that this side has sent. The lock of s is held.
+func (r *reader) reflected(p *packet, s *UDPSession) bool {
+	if len(r.nonce) == 0 {
+		return false
+	}
+	ctl := &s.core.ctl
+	marked := r.nonce[0]&nonceAccepted != 0
+	switch ctl.marking {
+	case markRole:
+		return marked == s.accepted
+	case markUpper:
+		if marked {
+			return true
+		}
+	case markLower:
+		if marked {
+			ctl.marking = markLowerKnown
+			return false
+		}
+	case markLowerKnown:
+		// A peer that was started anew does not know yet.
+		return !marked && !ctl.strangerIn(p)
+	}
+	return s.ep.demux.replay.sent.has(r.nonce)
+}
+
+// keepRaw returns the datagram as it came for the case that it is not KCP: a cipher opens it in place.
+func (r *reader) keepRaw(data []byte, strays *strayQueue) []byte {
+	if strays == nil || r.ep.sealer.headroom() == 0 {
+		return data
+	}
+	r.raw = append(r.raw[:0], data...)
+	return r.raw
+}
+
+// dialledAs returns under which address a dialled session over a net.PacketConn knows its peer. Such a connection may name
+// sources otherwise than the program names the peer: by the address of a proxy, or not at all. So the conversation id
+// decides, until a datagram has come from the very address that was dialled.
+func (r *reader) dialledAs(p *packet, peer *peerAddr, custom net.Addr) (*peerAddr, net.Addr) {
+	var match *UDPSession
+	for s := range r.ep.demux.sessions.all {
+		if s.peer == *peer {
+			s.exactSource.Store(true)
+			return peer, custom
+		}
+		if !s.exactSource.Load() && (s.conv == p.conv || p.kind == packetParity) {
+			match = s
+		}
+	}
+	if match == nil {
+		return peer, custom
+	}
+	return &match.peer, match.remoteAddr()
 }

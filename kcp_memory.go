@@ -100,31 +100,3 @@ func (c *core) took(weight uint32) {
 	c.room -= min(c.room, weight)
 	c.spare -= min(c.spare, weight)
 }
-
-// charge brings the account up to date with what the session holds, and the session with what it may hold. Called with
-// the lock held.
-func (s *UDPSession) charge() {
-	held := s.core.memory()
-	if s.partial.data != nil {
-		held += memorySegment
-	}
-	if s.decoder != nil {
-		held += s.decoder.memory()
-	}
-	if s.encoder != nil && !s.finished { // whoever transmits then gives it back
-		held += max(s.encoder.memory()-memoryUncounted, 0) // the parity of common groups is within it
-	}
-	if !s.finished {
-		held += s.unread.memory()
-	}
-	m := &s.ep.demux.memory
-	if own := int64(max(held-memoryUncounted, 0)); own != s.charged {
-		m.held.Add(own - s.charged)
-		s.charged = own
-	}
-	if s.core.refused > 0 {
-		m.refused.Add(uint64(s.core.refused))
-		s.core.refused = 0
-	}
-	s.core.room, s.core.spare = m.room(s.charged)
-}

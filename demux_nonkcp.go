@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"sync"
+)
+
+// strayQueueMax is how many datagrams that are not KCP wait for ReadNonKCP: more than come in answer to what a program
+// asks, and at most 4 MiB. Beyond it new ones are dropped.
+const strayQueueMax = 64
+
+// stray is a datagram that is not KCP.
+type stray struct {
+	data []byte // pooled
+	from net.Addr
+}
+
+// strayQueue holds such datagrams for ReadNonKCP. A nil queue takes nothing.
+type strayQueue struct {
+	ready chan struct{} // holds a token while something may be there
+	done  chan struct{} // closed by close
+
+	mu      sync.Mutex // guards what follows
+	waiting RingBuffer[stray]
+	failure error // once closed
+}
+
+func newStrayQueue() *strayQueue {
+	return &strayQueue{ready: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// push takes a copy of a datagram. It reports false if nobody wants it, and drops it if too many wait.
+func (q *strayQueue) push(data []byte, peer peerAddr, custom net.Addr) bool {
+	if q == nil {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failure != nil {
+		return false
+	}
+	if q.waiting.Len() >= strayQueueMax {
+		return true
+	}
+	if custom == nil {
+		custom = net.UDPAddrFromAddrPort(peer.udp)
+	}
+	q.waiting.Push(stray{append(getBuffer(len(data))[:0], data...), custom})
+	q.signal()
+	return true
+}
+
+func (q *strayQueue) signal() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// pop returns the oldest datagram, if there is one.
+func (q *strayQueue) pop() (stray, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d, ok := q.waiting.Pop()
+	if q.waiting.Len() > 0 {
+		q.signal() // for another caller
+	}
+	return d, ok
+}
+
+// close drops what waits and what still comes.
+func (q *strayQueue) close(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failure != nil {
+		return
+	}
+	q.failure = err
+	for d, ok := q.waiting.Pop(); ok; d, ok = q.waiting.Pop() {
+		putBuffer(d.data)
+	}
+	close(q.done)
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+)
+
+// blockedCalls is what calls of a session wait with, and their deadlines. Few sessions of many need it: one that has
+// nobody waiting and no deadline costs a pointer. The session's lock guards it. A nil one has no deadline.
+type blockedCalls struct {
+	readers, writers            waiters
+	readDeadline, writeDeadline deadline
+	done                        chan struct{} // what Done has returned
+}
+
+// blocked returns the session's, made when it is first asked for.
+func (s *UDPSession) blocked() *blockedCalls {
+	if s.calls == nil {
+		s.calls = new(blockedCalls)
+		s.calls.readers.L, s.calls.writers.L = &s.mu, &s.mu
+	}
+	return s.calls
+}
+
+// wakeReaders makes the calls that wait to read look again.
+func (s *UDPSession) wakeReaders() {
+	if s.calls != nil {
+		s.calls.readers.Broadcast()
+	}
+}
+
+// wakeWriters makes the calls that wait to write look again.
+func (s *UDPSession) wakeWriters() {
+	if s.calls != nil {
+		s.calls.writers.Broadcast()
+	}
+}
+
+// resetWoken begins to watch for calls that are woken.
+func (c *blockedCalls) resetWoken() {
+	if c != nil {
+		c.readers.woken, c.writers.woken = false, false
+	}
+}
+
+// wereWoken reports whether any have been since.
+func (c *blockedCalls) wereWoken() bool { return c != nil && (c.readers.woken || c.writers.woken) }
+
+func (c *blockedCalls) readPassed() bool { return c != nil && c.readDeadline.passed() }
+
+func (c *blockedCalls) writePassed() bool { return c != nil && c.writeDeadline.passed() }
+
+// disarm stops the timers of both deadlines.
+func (c *blockedCalls) disarm() {
+	if c != nil {
+		c.readDeadline.disarm()
+		c.writeDeadline.disarm()
+	}
+}
+
+// wait blocks until the session may have changed; who calls it looks again then. It reports whether the call has read the
+// socket. The lock is held.
+func (s *UDPSession) wait(w *waiters) (read bool) {
+	e := s.ep
+	if !e.takeRole(s) {
+		w.Wait()
+		return false
+	}
+	w.polls = e
+	s.mu.Unlock()
+	n, err := e.io.readBatch(e.reader.msgs)
+	s.mu.Lock()
+	w.polls = nil
+	s.mu.Unlock()
+	if n > 0 {
+		e.reader.batch(e.reader.msgs[:n])
+	}
+	failed := err != nil && !e.wasInterrupted(err)
+	if failed && !errors.Is(err, net.ErrClosed) {
+		e.errors.reads.Add(1)
+		e.errors.note(socketRead, err)
+	}
+	s.mu.Lock()
+	e.leaveRole(s, failed)
+	// The role is free for a call of another kind.
+	s.wakeReaders()
+	s.wakeWriters()
+	return true
+}
+
+// awaitPeer waits, if the options ask for it, until the peer has opened the session, and closes the session if it does not
+// in time, or refuses. What a listener sends to have the address proved first is no answer.
+func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
+	if !o.waitPeer {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		s.wakeReaders()
+		s.mu.Unlock()
+	})
+	defer stop()
+	s.mu.Lock()
+	s.core.connect(s.now())
+	s.mu.Unlock()
+	s.flushNow()
+	s.mu.Lock()
+	for !s.core.ctl.met && s.readErr == nil && ctx.Err() == nil {
+		s.wait(&s.blocked().readers)
+	}
+	err := s.readErr
+	if err == nil && !s.core.ctl.met {
+		err = ctx.Err()
+	}
+	s.core.connecting = false
+	s.mu.Unlock()
+	if err != nil {
+		s.SetLinger(0)
+		_ = s.Close()
+	}
+	return err
+}
+
+// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none. After
+// Close the error matches net.ErrClosed.
+func (s *UDPSession) SetDeadline(t time.Time) error {
+	return s.setDeadlines(t, true, true)
+}
+
+// SetReadDeadline sets the deadline of Read, as SetDeadline does.
+func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
+
+// SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it passes is sent.
+func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
+
+func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if s.calls == nil && t.IsZero() {
+		return nil
+	}
+	c := s.blocked()
+	if read {
+		c.readDeadline.set(t)
+	}
+	if write {
+		c.writeDeadline.set(t)
+	}
+	s.wakeReaders()
+	s.wakeWriters()
+	return nil
+}

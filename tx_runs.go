@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// runBuilder joins neighbouring packets of equal size, the last of which may be shorter, into runs that a socket with
+// segmentation offload sends at once.
+type runBuilder struct {
+	tx    *txScratch
+	s     *UDPSession
+	run   []byte // with all the capacity behind it
+	count int
+	size  int
+}
+
+// resume goes on with the run of the session before, if it goes to the same peer: many sessions of one address, as a
+// Transport or a tunnel has, then leave in one piece too. Who sends copies needs runs of its own.
+func (r *runBuilder) resume() {
+	n := len(r.tx.batch)
+	if n == 0 || r.tx.ep.maxRunSegments < 2 || r.s.dup.Load() > 0 {
+		return
+	}
+	last := &r.tx.batch[n-1]
+	if last.to != r.s.peer.udp || last.local != r.tx.local || last.segment == 0 {
+		return
+	}
+	r.run, r.size, r.count = last.buf, last.segment, datagrams(len(last.buf), last.segment)
+	*last = outgoing{}
+	r.tx.batch = r.tx.batch[:n-1]
+}
+
+// add takes a datagram whose capacity goes on as far as the memory it lies in.
+func (r *runBuilder) add(datagram []byte) {
+	n := len(r.run)
+	end := n + len(datagram)
+	joins := r.count > 0 && r.count < r.tx.ep.maxRunSegments && end <= r.tx.ep.maxRunBytes && end <= cap(r.run) &&
+		len(datagram) <= r.size && n%r.size == 0 && &r.run[:n+1][n] == &datagram[0]
+	if joins {
+		r.run = r.run[:end]
+	} else {
+		r.end()
+		r.run, r.size = datagram, len(datagram)
+	}
+	r.count++
+}
+
+func (r *runBuilder) end() {
+	if r.count > 0 {
+		r.tx.batch = append(r.tx.batch, outgoing{
+			buf:     r.run,
+			segment: r.size,
+			to:      r.s.peer.udp,
+			toAddr:  r.s.remoteAddr(),
+			local:   r.tx.local,
+		})
+	}
+	r.count = 0
+}

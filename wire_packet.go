@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"encoding/binary"
+)
+
+// packetKind is what the first bytes of an opened datagram say it is.
+type packetKind uint8
+
+const (
+	packetBad    packetKind = iota
+	packetPlain             // KCP segments
+	packetData              // an FEC data shard: a header, then KCP segments
+	packetParity            // an FEC parity shard
+	packetOOB               // out of band
+)
+
+// packet is an opened datagram.
+type packet struct {
+	kind     packetKind
+	all      []byte // with its FEC header
+	segments []byte // KCP segments, or the payload of an out-of-band packet behind its conv
+	conv     uint32 // of all kinds but parity
+}
+
+// parse tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md section 2), and
+// validates what it needs to.
+func (p *packet) parse(b []byte) {
+	p.kind, p.all = packetBad, b
+	if len(b) < fecHeaderSize {
+		return
+	}
+	switch binary.LittleEndian.Uint16(b[4:]) {
+	case fecTypeData:
+		payload, ok := fecDataPayload(b)
+		if !ok || len(payload) < segmentHeaderSize {
+			return
+		}
+		p.kind, p.segments, p.conv = packetData, payload, binary.LittleEndian.Uint32(payload)
+	case fecTypeParity:
+		p.kind = packetParity
+	case fecTypeOOB:
+		payload, ok := fecDataPayload(b)
+		if !ok || len(payload) < 4 {
+			return
+		}
+		p.kind, p.segments, p.conv = packetOOB, payload[4:], binary.LittleEndian.Uint32(payload)
+	default:
+		if len(b) < segmentHeaderSize {
+			return
+		}
+		p.kind, p.segments, p.conv = packetPlain, b, binary.LittleEndian.Uint32(b)
+	}
+}
+
+// plausible reports whether a packet can be KCP's by all that its bytes say.
+func (p *packet) plausible() bool {
+	switch p.kind {
+	case packetBad:
+		return false
+	case packetPlain, packetData:
+		var first segment
+		_, status := parseSegment(p.segments, &first)
+		return status == parseOK
+	}
+	return true
+}
+
+// couldOpen reports whether segments begin like those that open a session.
+func couldOpen(segments []byte) bool {
+	if len(segments) < segmentHeaderSize || binary.LittleEndian.Uint32(segments[16:]) != 0 {
+		return false
+	}
+	sn := binary.LittleEndian.Uint32(segments[segmentSNOffset:])
+	return segments[4] == cmdPush && sn < wndInitial || segments[4] == cmdWask && sn == 0
+}
