@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A part is a room of this flat package: the files whose names begin with one of its prefixes, and the parts whose
+// identifiers they may use besides their own.
+type part struct {
+	name  string
+	files []string // prefixes of file names, up to ".go" or "_"
+	uses  []string
+}
+
+// parts is the table of docs/internals.md, from the ground up. A file belongs to the part with the longest prefix.
+var parts = []part{
+	{"ground", []string{"addr", "bufferpool", "clock", "deadline", "entropy", "errors", "ringbuffer",
+		"snmp", "timedsched", "waiters"}, nil},
+	{"wire", []string{"wire", "packet_writer", "logger"}, []string{"ground"}},
+	{"seam", []string{"batchconn", "readloop_linux", "tx_linux", "socket"}, []string{"ground"}},
+	{"filters", []string{"fec", "crypt"}, []string{"ground", "wire"}},
+	{"core", []string{"kcp"}, []string{"ground", "wire"}},
+	{"door", []string{"demux_admit", "demux_challenge", "demux_timewait", "demux_replay"}, []string{"ground", "wire"}},
+	{"turn", []string{"sess_turn"}, []string{"ground", "wire", "core", "filters"}},
+	{"egress", []string{"tx"}, []string{"ground", "wire", "filters", "seam", "turn"}},
+	{"session", []string{"sess"}, []string{"ground", "wire", "filters", "core", "turn"}},
+	{"routing", []string{"demux", "endpoint"}, []string{"ground", "wire", "filters", "seam", "door", "turn", "egress", "session"}},
+	{"ingress", []string{"readloop"}, []string{"ground", "wire", "filters", "seam", "door", "egress", "session", "routing"}},
+	{"face", []string{"config", "dial", "listener", "transport", "compat", "doc"},
+		[]string{"ground", "wire", "filters", "seam", "egress", "session", "routing", "ingress"}},
+	{"shell", []string{"kcp.go"}, []string{"ground", "wire", "core"}},
+}
+
+// layerExceptions are the uses against the table that are still there: "file -> file". The list may only shrink.
+var layerExceptions = []string{
+	"addr.go -> batchconn_zone.go",
+	"batchconn.go -> dial.go",
+	"compat.go -> kcp_congestion.go",
+	"compat.go -> kcp_core.go",
+	"config.go -> demux_challenge.go",
+	"config.go -> kcp_core.go",
+	"config.go -> kcp_memory.go",
+	"config.go -> kcp_validation.go",
+	"crypt.go -> demux_replay.go",
+	"crypt.go -> transport.go",
+	"crypt_aead.go -> demux_replay.go",
+	"demux.go -> config.go",
+	"demux.go -> kcp_core.go",
+	"demux.go -> kcp_extension.go",
+	"demux.go -> kcp_memory.go",
+	"demux.go -> listener.go",
+	"demux.go -> readloop.go",
+	"demux.go -> readloop_handoff.go",
+	"demux_admit.go -> kcp_core.go",
+	"demux_challenge.go -> config.go",
+	"demux_challenge.go -> demux.go",
+	"demux_challenge.go -> demux_table.go",
+	"demux_challenge.go -> kcp_core.go",
+	"demux_challenge.go -> kcp_validation.go",
+	"demux_lent.go -> config.go",
+	"demux_lent.go -> kcp_memory.go",
+	"demux_lent.go -> readloop.go",
+	"demux_takeover.go -> config.go",
+	"demux_takeover.go -> kcp_core.go",
+	"demux_takeover.go -> kcp_extension.go",
+	"demux_takeover.go -> kcp_memory.go",
+	"demux_timewait.go -> demux.go",
+	"demux_timewait.go -> sess_farewell.go",
+	"demux_timewait.go -> tx.go",
+	"dial.go -> demux_replay.go",
+	"endpoint.go -> config.go",
+	"endpoint.go -> readloop.go",
+	"endpoint.go -> readloop_handoff.go",
+	"kcp.go -> batchconn.go",
+	"kcp.go -> compat.go",
+	"listener.go -> demux_challenge.go",
+	"listener.go -> kcp_memory.go",
+	"readloop.go -> kcp_challenge.go",
+	"readloop.go -> kcp_core.go",
+	"readloop.go -> kcp_extension.go",
+	"readloop.go -> kcp_log.go",
+	"readloop.go -> kcp_memory.go",
+	"readloop.go -> kcp_slab.go",
+	"readloop.go -> kcp_validation.go",
+	"readloop_unknown.go -> config.go",
+	"readloop_unknown.go -> kcp_core.go",
+	"readloop_unknown.go -> kcp_extension.go",
+	"readloop_unknown.go -> kcp_liveness.go",
+	"readloop_unknown.go -> listener.go",
+	"sess.go -> config.go",
+	"sess.go -> demux.go",
+	"sess.go -> demux_timewait.go",
+	"sess.go -> endpoint.go",
+	"sess.go -> tx.go",
+	"sess_close.go -> demux.go",
+	"sess_close.go -> endpoint.go",
+	"sess_farewell.go -> batchconn.go",
+	"sess_farewell.go -> demux.go",
+	"sess_farewell.go -> endpoint.go",
+	"sess_farewell.go -> tx.go",
+	"sess_input.go -> demux_admit.go",
+	"sess_input.go -> demux_timewait.go",
+	"sess_input.go -> readloop.go",
+	"sess_oob.go -> compat.go",
+	"sess_oob.go -> demux.go",
+	"sess_oob.go -> endpoint.go",
+	"sess_oob.go -> tx.go",
+	"sess_options.go -> endpoint.go",
+	"sess_options.go -> socket_options.go",
+	"sess_stats.go -> endpoint.go",
+	"sess_stats.go -> socket_stats.go",
+	"sess_turn.go -> batchconn_queue.go",
+	"sess_turn.go -> endpoint.go",
+	"sess_turn.go -> sess.go",
+	"sess_unheard.go -> endpoint.go",
+	"sess_unheard.go -> socket_files_unix.go",
+	"sess_wait.go -> batchconn.go",
+	"sess_wait.go -> config.go",
+	"sess_wait.go -> endpoint.go",
+	"sess_wait.go -> readloop.go",
+	"sess_wait.go -> readloop_handoff.go",
+	"sess_wait.go -> socket_stats.go",
+	"sess_write.go -> endpoint.go",
+	"sess_write.go -> tx_coalesce.go",
+	"socket_listen_linux.go -> config.go",
+	"timedsched.go -> tx.go",
+	"timedsched_worker.go -> tx.go",
+	"tx.go -> demux.go",
+	"tx.go -> demux_replay.go",
+	"tx.go -> endpoint.go",
+	"tx.go -> kcp_core.go",
+	"tx.go -> kcp_extension.go",
+	"tx.go -> kcp_flush.go",
+	"tx.go -> kcp_ratelimit.go",
+	"tx.go -> kcp_slab.go",
+	"tx.go -> kcp_validation.go",
+	"tx.go -> sess.go",
+	"tx.go -> sess_close.go",
+	"tx.go -> sess_oob.go",
+	"tx.go -> sess_options.go",
+	"tx.go -> sess_stats.go",
+	"tx_coalesce.go -> endpoint.go",
+	"tx_coalesce.go -> kcp_core.go",
+	"tx_coalesce.go -> sess.go",
+	"tx_runs.go -> endpoint.go",
+	"tx_runs.go -> sess.go",
+	"waiters.go -> endpoint.go",
+	"waiters.go -> readloop_handoff.go",
+	"wire_packet.go -> fec.go",
+	"wire_packet.go -> kcp_core.go",
+}
+
+// partOf returns the part of a file.
+func partOf(file string) *part {
+	var found *part
+	longest := 0
+	for i := range parts {
+		for _, prefix := range parts[i].files {
+			rest, ok := strings.CutPrefix(file, prefix)
+			if ok && len(prefix) > longest && (rest == "" || rest[0] == '.' || rest[0] == '_') {
+				found, longest = &parts[i], len(prefix)
+			}
+		}
+	}
+	return found
+}
+
+// typeCheck parses and checks this package as built here.
+func typeCheck(t *testing.T) (*types.Package, *types.Info, *token.FileSet, []*ast.File) {
+	t.Helper()
+	p, err := build.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	info := &types.Info{
+		Uses:       make(map[*ast.Ident]types.Object),
+		Selections: make(map[*ast.SelectorExpr]*types.Selection),
+	}
+	conf := types.Config{Importer: exportImporter(t, fset)}
+	pkg, err := conf.Check("kcp", fset, files, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pkg, info, fset, files
+}
+
+// fileUses returns, for each file of this package as built here, the identifiers that it uses from each other file:
+// those at package level, methods and fields.
+func fileUses(t *testing.T) map[string]map[string][]string {
+	t.Helper()
+	pkg, info, fset, files := typeCheck(t)
+	uses := make(map[string]map[string][]string)
+	for _, f := range files {
+		uses[fset.Position(f.Pos()).Filename] = make(map[string][]string)
+	}
+	for id, obj := range info.Uses {
+		if obj.Pkg() != pkg || !obj.Pos().IsValid() {
+			continue
+		}
+		if o, ok := obj.(*types.Var); obj.Parent() != pkg.Scope() && !(ok && o.IsField()) && !isMethod(obj) {
+			continue // local
+		}
+		from, to := fset.Position(id.Pos()).Filename, fset.Position(obj.Pos()).Filename
+		if from != to && !slices.Contains(uses[from][to], obj.Name()) {
+			uses[from][to] = append(uses[from][to], obj.Name())
+		}
+	}
+	return uses
+}
+
+func isMethod(obj types.Object) bool {
+	f, ok := obj.(*types.Func)
+	return ok && f.Signature().Recv() != nil
+}
+
+// exportImporter imports what the go command has compiled.
+func exportImporter(t *testing.T, fset *token.FileSet) types.Importer {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-export", "-deps", "-f", "{{if .Export}}{{.ImportPath}}\t{{.Export}}{{end}}", ".")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skipf("go list: %v", err)
+	}
+	exports := make(map[string]string)
+	for line := range bytes.Lines(out) {
+		if path, file, ok := strings.Cut(strings.TrimSpace(string(line)), "\t"); ok {
+			exports[path] = file
+		}
+	}
+	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+}
+
+// TestLayers holds the walls between the parts of this package.
+func TestLayers(t *testing.T) {
+	uses := fileUses(t)
+	seen := make(map[string]bool)
+	for _, from := range slices.Sorted(maps.Keys(uses)) {
+		p := partOf(from)
+		if p == nil {
+			t.Errorf("%s belongs to no part", from)
+			continue
+		}
+		for _, to := range slices.Sorted(maps.Keys(uses[from])) {
+			q := partOf(to)
+			if q == nil || q == p || slices.Contains(p.uses, q.name) {
+				continue
+			}
+			edge := from + " -> " + to
+			if slices.Contains(layerExceptions, edge) {
+				seen[edge] = true
+				continue
+			}
+			slices.Sort(uses[from][to])
+			t.Errorf("%s (%s) uses of %s (%s): %s", from, p.name, to, q.name, strings.Join(uses[from][to], ", "))
+		}
+	}
+	for _, edge := range layerExceptions {
+		if !seen[edge] {
+			t.Errorf("%s is no longer used: remove it from the exceptions", edge)
+		}
+	}
+}
+
+// largestCycle is the most files that may use each other in a circle.
+const largestCycle = 46
+
+// TestFileCycles holds that no cycle of files crosses a part, and that none is large.
+func TestFileCycles(t *testing.T) {
+	for _, files := range cycles(fileUses(t)) {
+		slices.Sort(files)
+		t.Logf("%d files: %s", len(files), strings.Join(files, " "))
+		if len(files) > largestCycle {
+			t.Errorf("a cycle of %d files, at most %d", len(files), largestCycle)
+		}
+		for _, f := range files[1:] {
+			if a, b := partOf(files[0]), partOf(f); a != b && len(layerExceptions) == 0 {
+				t.Errorf("the cycle crosses parts: %s and %s", files[0], f)
+				break
+			}
+		}
+	}
+}
+
+// cycles returns the strongly connected components of more than one file, the largest first (Tarjan 1972).
+func cycles(uses map[string]map[string][]string) [][]string {
+	type state struct {
+		index, low int
+		on         bool
+	}
+	var (
+		found [][]string
+		stack []string
+		nodes = make(map[string]*state)
+		visit func(file string) *state
+	)
+	visit = func(file string) *state {
+		n := &state{index: len(nodes), low: len(nodes), on: true}
+		nodes[file] = n
+		stack = append(stack, file)
+		for _, to := range slices.Sorted(maps.Keys(uses[file])) {
+			if m := nodes[to]; m == nil {
+				n.low = min(n.low, visit(to).low)
+			} else if m.on {
+				n.low = min(n.low, m.index)
+			}
+		}
+		if n.low == n.index {
+			i := slices.Index(stack, file)
+			component := slices.Clone(stack[i:])
+			stack = stack[:i]
+			for _, f := range component {
+				nodes[f].on = false
+			}
+			if len(component) > 1 {
+				found = append(found, component)
+			}
+		}
+		return n
+	}
+	for _, file := range slices.Sorted(maps.Keys(uses)) {
+		if nodes[file] == nil {
+			visit(file)
+		}
+	}
+	slices.SortFunc(found, func(a, b []string) int { return cmp.Compare(len(b), len(a)) })
+	return found
+}
+
+// TestFileCyclesAreFound checks the measure itself.
+func TestFileCyclesAreFound(t *testing.T) {
+	uses := map[string]map[string][]string{
+		"a": {"b": nil}, "b": {"c": nil}, "c": {"a": nil, "d": nil}, "d": {"e": nil}, "e": {"d": nil}, "f": {"a": nil},
+	}
+	got := cycles(uses)
+	if len(got) != 2 || len(got[0]) != 3 || len(got[1]) != 2 {
+		t.Errorf("cycles %v, want a b c and d e", got)
+	}
+}
+
+// TestBooleanFields holds the number of boolean fields of structs: a state machine is a type with named states.
+func TestBooleanFields(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			s, ok := n.(*ast.StructType)
+			if !ok {
+				return true
+			}
+			for _, field := range s.Fields.List {
+				if fmt.Sprint(field.Type) == "bool" {
+					count += max(1, len(field.Names))
+				}
+			}
+			return true
+		})
+	}
+	t.Logf("%d boolean fields", count)
+}
+
+// fieldWriters returns, for each struct type of this package, the files that assign to its fields: "field" in "file".
+func fieldWriters(t *testing.T) map[string]map[string][]string {
+	t.Helper()
+	pkg, info, fset, files := typeCheck(t)
+	writers := make(map[string]map[string][]string)
+	note := func(e ast.Expr) {
+		for {
+			switch x := e.(type) {
+			case *ast.IndexExpr:
+				e = x.X
+				continue
+			case *ast.ParenExpr:
+				e = x.X
+				continue
+			case *ast.StarExpr:
+				e = x.X
+				continue
+			case *ast.SelectorExpr:
+				sel := info.Selections[x]
+				if sel == nil || sel.Kind() != types.FieldVal {
+					return
+				}
+				owner := sel.Recv()
+				if p, ok := owner.(*types.Pointer); ok {
+					owner = p.Elem()
+				}
+				if n, ok := owner.(*types.Named); ok && n.Obj().Pkg() == pkg {
+					m := writers[n.Obj().Name()]
+					if m == nil {
+						m = make(map[string][]string)
+						writers[n.Obj().Name()] = m
+					}
+					file := fset.Position(x.Pos()).Filename
+					if !slices.Contains(m[file], x.Sel.Name) {
+						m[file] = append(m[file], x.Sel.Name)
+					}
+				}
+			}
+			return
+		}
+	}
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.AssignStmt:
+				for _, e := range x.Lhs {
+					note(e)
+				}
+			case *ast.IncDecStmt:
+				note(x.X)
+			}
+			return true
+		})
+	}
+	return writers
+}
+
+// TestFieldWriters shows which files assign to the fields of the central types.
+func TestFieldWriters(t *testing.T) {
+	writers := fieldWriters(t)
+	for _, owner := range []string{"UDPSession", "core"} {
+		t.Logf("%s: fields assigned in %d files", owner, len(writers[owner]))
+		for _, file := range slices.Sorted(maps.Keys(writers[owner])) {
+			t.Logf("%s: %s", file, strings.Join(writers[owner][file], " "))
+		}
+	}
+}
