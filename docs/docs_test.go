@@ -334,15 +334,17 @@ func TestInternalsNameWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	declared := map[string]bool{} // functions, methods and types
-	names := map[string]bool{}
+	names := map[string]map[string]bool{}
 	for _, file := range files {
-		names[filepath.Base(file)] = true
+		here := map[string]bool{}
+		names[filepath.Base(file)] = here
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, d := range parsed.Decls {
 			declare(declared, d)
+			declare(here, d)
 		}
 	}
 	identifiers := 0
@@ -350,7 +352,7 @@ func TestInternalsNameWhatIsThere(t *testing.T) {
 		word := m[1]
 		switch {
 		case strings.HasSuffix(word, ".go"):
-			if !names[word] {
+			if names[word] == nil {
 				t.Errorf("there is no file %s", word)
 			}
 		case regexp.MustCompile(`^\(\*?\w+\)\.\w+$`).MatchString(word), regexp.MustCompile(`^[a-z]+[A-Z]\w*$`).MatchString(word):
@@ -359,6 +361,15 @@ func TestInternalsNameWhatIsThere(t *testing.T) {
 				t.Errorf("nothing is called %s", word)
 			}
 		}
+	}
+	places := regexp.MustCompile("`([^`\n]+)`\\s+(?:in|from)\\s+`(\\w+\\.go)`").FindAllStringSubmatch(text, -1)
+	for _, m := range places {
+		if name := strings.TrimSuffix(m[1], "()"); !names[m[2]][name] {
+			t.Errorf("%s is not declared in %s", name, m[2])
+		}
+	}
+	if len(places) < 20 {
+		t.Errorf("the text says of %d names where they are", len(places))
 	}
 	if identifiers < 40 {
 		t.Errorf("the text names %d functions and types: the walk is not there", identifiers)
