@@ -4,116 +4,411 @@ package kcp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
-	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
-// pattern fills a slice with bytes that depend on their position in the stream, so that a shift shows.
-func pattern(n int, seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, 2))
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b
+// shellPair joins two KCPs: what one puts out waits in its queue for carry.
+type shellPair struct {
+	ends  [2]*KCP
+	queue [2][][]byte // from the end of that number
 }
 
-// transfer moves data from end 0 to end 1 and an answer of the same bytes back, and returns the virtual time it took.
-func transfer(t *testing.T, l *coreLink, data []byte) millis {
+func newShellPair(t *testing.T) *shellPair {
+	p := new(shellPair)
+	for i := range p.ends {
+		p.ends[i] = NewKCP(7, func(buf []byte, size int) { p.queue[i] = append(p.queue[i], bytes.Clone(buf[:size])) })
+		p.ends[i].NoDelay(1, 10, 2, 1)
+		t.Cleanup(func() { releaseCore(&p.ends[i].core) })
+	}
+	return p
+}
+
+// carry updates both ends and hands over what they put out, until neither has more to say for now.
+func (p *shellPair) carry(t *testing.T) {
 	t.Helper()
-	t.Cleanup(func() {
-		releaseCore(l.ends[0])
-		releaseCore(l.ends[1])
-	})
-	start := l.now
-	var got [2][]byte
-	pending := [2][]byte{data, nil}
-	echoed := 0
-	buf := make([]byte, 1<<17)
-	for steps := 0; len(got[0]) < len(data); steps++ {
-		if steps > 5_000_000 || l.now-start > 3_600_000 {
-			t.Fatalf("no end after %d steps and %d ms: %d of %d bytes there, %d back", steps, l.now-start, len(got[1]), len(data), len(got[0]))
-		}
-		for i, c := range l.ends {
-			for {
-				n := c.recv(buf)
-				if n < 0 {
-					break
+	for idle := false; !idle; {
+		idle = true
+		for i, k := range p.ends {
+			k.Update()
+			packets := p.queue[i]
+			p.queue[i] = nil
+			for _, b := range packets {
+				idle = false
+				if r := p.ends[1-i].Input(b, IKCP_PACKET_REGULAR, true); r != 0 {
+					t.Fatalf("Input = %d, want 0", r)
 				}
-				got[i] = append(got[i], buf[:n]...)
-			}
-			if i == 1 && echoed < len(got[1]) {
-				pending[1] = append(pending[1], got[1][echoed:]...)
-				echoed = len(got[1])
-			}
-			for len(pending[i]) > 0 && c.queued() < c.sndWnd {
-				n := min(len(pending[i]), c.mss)
-				c.send(pending[i][:n])
-				pending[i] = pending[i][n:]
-			}
-			if c.nextEvent(l.now) <= l.now {
-				l.flush(i)
-			}
-		}
-		if !l.step() && len(got[0]) < len(data) {
-			t.Fatalf("nothing left to happen with %d of %d bytes there, %d back", len(got[1]), len(data), len(got[0]))
-		}
-	}
-	if !bytes.Equal(got[1], data) {
-		t.Fatal("bytes arrived changed")
-	}
-	if !bytes.Equal(got[0], data) {
-		t.Fatal("bytes came back changed")
-	}
-	return l.now - start
-}
-
-func TestCoreDeliversOverBadLinks(t *testing.T) {
-	for _, window := range []int{1, 32, 1024, 65535} {
-		for _, loss := range []float64{0, 0.05, 0.3} {
-			for _, mode := range []struct {
-				name            string
-				noDelay, nc     int
-				stream, recover bool
-			}{{"normal", 0, 0, false, false}, {"fast", 1, 1, true, false}} {
-				t.Run(fmt.Sprintf("window %d loss %v %s", window, loss, mode.name), func(t *testing.T) {
-					p := linkProfile{loss: loss, delay: 20}
-					if loss > 0 {
-						p.duplicate, p.jitter = 0.05, 15
-					}
-					l := newCoreLink(uint64(window)+uint64(loss*100), p)
-					size := 40 * window
-					if mode.nc == 1 || loss == 0 {
-						size = 400 * window
-					}
-					for _, c := range l.ends {
-						c.setWindows(window, window)
-						c.setNoDelay(mode.noDelay, 10, 2, mode.nc)
-						c.stream = mode.stream
-					}
-					took := transfer(t, l, pattern(min(size, 2<<20)+3000, 9))
-					s := l.ends[0].stats
-					t.Logf("%d ms, %d packets, retransmitted %d fast %d early %d timeout, repeats %d", took, l.packets[0], s.fastRetrans, s.earlyRetrans, s.timeoutRetrans, l.ends[1].stats.repeats)
-				})
 			}
 		}
 	}
 }
 
-func TestCoreWraps(t *testing.T) {
-	l := newCoreLink(3, linkProfile{loss: 0.1, delay: 10, jitter: 10})
-	for i, c := range l.ends {
-		c.setWindows(256, 256)
-		c.setNoDelay(1, 10, 2, 1)
-		start := seqNum(math.MaxUint32 - 100)
-		c.sendUna, c.sendNxt, c.sendEnd = start, start, start
-		c.readNxt, c.rcvNxt = start, start
-		c.tsOrigin = math.MaxUint32 - uint32(l.now) - uint32(500*i)
+// messages reads all messages that are there.
+func messages(t *testing.T, k *KCP) (all []string) {
+	t.Helper()
+	for {
+		size := k.PeekSize()
+		if size < 0 {
+			return all
+		}
+		buf := make([]byte, size)
+		if n := k.Recv(buf); n != size {
+			t.Fatalf("Recv = %d, want %d as PeekSize said", n, size)
+		}
+		all = append(all, string(buf))
 	}
-	transfer(t, l, pattern(1<<20, 4))
-	if l.ends[0].sendUna > 1<<20 {
-		t.Fatalf("sn did not wrap: una is %d", l.ends[0].sendUna)
+}
+
+func TestKCPCarriesMessagesOfManyFragments(t *testing.T) {
+	p := newShellPair(t)
+	a, b := p.ends[0], p.ends[1]
+	const mss = IKCP_MTU_DEF - IKCP_OVERHEAD
+	for _, k := range p.ends {
+		k.WndSize(512, 512)
+	}
+	var want []string
+	for i, size := range []int{1, mss - 1, mss, mss + 1, 3*mss + 7, 255 * mss} {
+		m := string(pattern(size, uint64(i)))
+		if r := a.Send([]byte(m)); r != 0 {
+			t.Fatalf("Send of %d bytes = %d, want 0", size, r)
+		}
+		want = append(want, m)
+	}
+	if n, segments := a.WaitSnd(), 1+1+1+2+4+255; n != segments {
+		t.Errorf("WaitSnd = %d, want %d", n, segments)
+	}
+	p.carry(t)
+	if got := messages(t, b); !slices.Equal(got, want) {
+		t.Errorf("%d messages came, or with other bounds, want %d", len(got), len(want))
+	}
+	p.carry(t)
+	if n := a.WaitSnd(); n != 0 {
+		t.Errorf("all delivered, but WaitSnd = %d", n)
+	}
+}
+
+func TestKCPReturnCodes(t *testing.T) {
+	p := newShellPair(t)
+	a, b := p.ends[0], p.ends[1]
+	const mss = IKCP_MTU_DEF - IKCP_OVERHEAD
+	buf := make([]byte, 100)
+	good := appendSegment(nil, &segment{conv: 7, cmd: cmdWins, wnd: 32, data: []byte("data")})
+	change := func(at int, v byte) []byte {
+		c := bytes.Clone(good)
+		c[at] = v
+		return c
+	}
+	input := func(data []byte) int { return a.Input(data, IKCP_PACKET_REGULAR, false) }
+	for _, tt := range []struct {
+		name string
+		got  int
+		want int
+	}{
+		{"Send of nothing", a.Send(nil), -1},
+		{"Send of an empty slice", a.Send(buf[:0]), -1},
+		{"Send of 255 fragments and a byte", a.Send(make([]byte, 255*mss+1)), -2},
+		{"WaitSnd after Sends that failed", a.WaitSnd(), 0},
+		{"PeekSize of nothing", a.PeekSize(), -1},
+		{"Recv of nothing", a.Recv(buf), -1},
+		{"Input of nothing", input(nil), -1},
+		{"Input of 23 bytes", input(good[:23]), -1},
+		{"Input of another conv", input(change(0, 8)), -1},
+		{"Input of a length beyond", input(change(20, 5)), -2},
+		{"Input of a huge length", input(change(23, 0x80)), -2},
+		{"Input of an unknown command", input(change(4, 80)), -3},
+		{"Input of a segment", input(good), 0},
+		{"Input of a recovered one", a.Input(good, IKCP_PACKET_FEC, false), 0},
+		{"SetMtu without room for data", a.SetMtu(IKCP_OVERHEAD), -1},
+		{"SetMtu of a negative size", a.SetMtu(-1), -1},
+		{"SetMtu", a.SetMtu(IKCP_OVERHEAD + 1), 0},
+		{"Send of 256 fragments of one byte", a.Send(make([]byte, 256)), -2},
+		{"SetMtu back", a.SetMtu(IKCP_MTU_DEF), 0},
+		{"NoDelay", a.NoDelay(1, 10, 2, 1), 0},
+		{"WndSize", a.WndSize(64, 64), 0},
+		{"Send", a.Send([]byte("hello")), 0},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s = %d, want %d", tt.name, tt.got, tt.want)
+		}
+	}
+	p.carry(t)
+	if n := b.Recv(buf[:4]); n != -2 {
+		t.Errorf("Recv into too little = %d, want -2", n)
+	}
+	if n := b.Recv(buf[:5]); n != 5 || string(buf[:5]) != "hello" {
+		t.Errorf("Recv = %d %q, want 5 and hello: nothing may be lost", n, buf[:5])
+	}
+}
+
+func TestKCPWaitsForTheWholeMessage(t *testing.T) {
+	p := newShellPair(t)
+	a, b := p.ends[0], p.ends[1]
+	a.SetMtu(IKCP_OVERHEAD + 10)
+	a.Send([]byte("one message in three"))
+	a.Send([]byte("another one"))
+	a.Update()
+	packets := p.queue[0]
+	slices.Reverse(packets)
+	for _, d := range packets[:len(packets)-1] {
+		b.Input(d, IKCP_PACKET_REGULAR, false)
+		if n := b.PeekSize(); n != -1 {
+			t.Fatalf("PeekSize = %d before the first fragment, want -1", n)
+		}
+	}
+	b.Input(packets[len(packets)-1], IKCP_PACKET_REGULAR, false)
+	if got := messages(t, b); !slices.Equal(got, []string{"one message in three", "another one"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestKCPStreamModeMergesMessages(t *testing.T) {
+	p := newShellPair(t)
+	p.ends[0].core.stream = true
+	for range 100 {
+		p.ends[0].Send(bytes.Repeat([]byte("x"), 100))
+	}
+	const mss = IKCP_MTU_DEF - IKCP_OVERHEAD
+	if got, want := p.ends[0].WaitSnd(), (100*100+mss-1)/mss; got != want {
+		t.Errorf("WaitSnd = %d, want %d full segments", got, want)
+	}
+	p.carry(t)
+	if got := strings.Join(messages(t, p.ends[1]), ""); len(got) != 10000 {
+		t.Errorf("got %d bytes, want 10000", len(got))
+	}
+}
+
+func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
+	long := string(pattern(3000, 1))
+	tests := []struct {
+		name   string
+		stream bool
+		mtus   []int
+		sends  []string
+		want   []string // nil: the sends as they were
+	}{
+		{"smaller", false, []int{500}, []string{long, "short", long[:600]}, nil},
+		{"larger", false, []int{1500}, []string{long, "short"}, nil},
+		{"to and fro", false, []int{100, 1500, 300, 50}, []string{long, long[:10], long[:700]}, nil},
+		{"more than 255 fragments", false, []int{IKCP_OVERHEAD + 10}, []string{long}, []string{long[:2550], long[2550:]}},
+		{"a stream", true, []int{500, 90}, []string{long, "tail"}, []string{long + "tail"}},
+	}
+	for _, tt := range tests {
+		for _, started := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, started %v", tt.name, started), func(t *testing.T) {
+				p := newShellPair(t)
+				a, b := p.ends[0], p.ends[1]
+				a.core.stream = tt.stream
+				a.WndSize(1024, 1024)
+				b.WndSize(1024, 1024)
+				sizes := 0
+				if started {
+					// The first fragments of the first message are on their way at the old size.
+					a.WndSize(1, 0)
+				}
+				for _, m := range tt.sends {
+					a.Send([]byte(m))
+				}
+				if started {
+					a.Update()
+					sizes = len(p.queue[0])
+					a.WndSize(1024, 0)
+				}
+				last := 0
+				for _, mtu := range tt.mtus {
+					if r := a.SetMtu(mtu); r != 0 {
+						t.Fatalf("SetMtu(%d) = %d", mtu, r)
+					}
+					last = mtu
+				}
+				a.Update()
+				if !started {
+					for _, d := range p.queue[0][sizes:] {
+						if len(d) > last {
+							t.Errorf("a datagram of %d bytes left, want at most %d", len(d), last)
+						}
+					}
+				}
+				p.carry(t)
+				want := tt.want
+				if want == nil || started && !tt.stream {
+					want = tt.sends
+				}
+				got := messages(t, b)
+				if tt.stream {
+					got, want = []string{strings.Join(got, "")}, []string{strings.Join(want, "")}
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%d messages came, want %d, with their bounds", len(got), len(want))
+				}
+			})
+		}
+	}
+}
+
+func TestKCPSetMtuIsClamped(t *testing.T) {
+	p := newShellPair(t)
+	for _, mtu := range []int{65535, 65536, 1 << 28, math.MaxInt32} {
+		if r := p.ends[0].SetMtu(mtu); r != 0 || p.ends[0].core.mtu != 65535 {
+			t.Errorf("SetMtu(%d) = %d and gives %d, want 0 and 65535", mtu, r, p.ends[0].core.mtu)
+		}
+		m := string(pattern(65511, 1))
+		p.ends[0].Send([]byte(m))
+		p.carry(t)
+		if got := messages(t, p.ends[1]); len(got) != 1 || got[0] != m {
+			t.Errorf("with an MTU of %d came %d messages, or others", mtu, len(got))
+		}
+	}
+}
+
+func TestKCPWndSizeIsClamped(t *testing.T) {
+	k := NewKCP(1, func([]byte, int) {})
+	for _, tt := range []struct{ snd, rcv, wantSnd, wantRcv int }{
+		{0, 0, IKCP_WND_SND, IKCP_WND_RCV},
+		{-5, -5, IKCP_WND_SND, IKCP_WND_RCV},
+		{1, 0, 1, IKCP_WND_RCV},
+		{0, 1, 1, 1},
+		{65535, 65535, 65535, 65535},
+		{65536, 1 << 30, 65535, 65535},
+		{2, 3, 2, 3},
+	} {
+		k.WndSize(tt.snd, tt.rcv)
+		if k.core.sndWnd != uint32(tt.wantSnd) || k.core.rcvWnd != uint32(tt.wantRcv) {
+			t.Errorf("WndSize(%d, %d) gives %d, %d, want %d, %d", tt.snd, tt.rcv, k.core.sndWnd, k.core.rcvWnd, tt.wantSnd, tt.wantRcv)
+		}
+	}
+}
+
+func TestKCPCheckTellsWhenUpdateHasSomethingToDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent [][]byte
+		k := NewKCP(7, func(buf []byte, size int) { sent = append(sent, bytes.Clone(buf[:size])) })
+		defer releaseCore(&k.core)
+		k.NoDelay(0, 40, 2, 1)
+		wait := func() uint32 { return k.Check() - uint32(k.now()) }
+		if w := wait(); w != 60000 {
+			t.Errorf("nothing to do: Check is %d ms ahead, want 60000", w)
+		}
+		k.Send([]byte("x"))
+		if w := wait(); w != 0 {
+			t.Errorf("something to send: Check is %d ms ahead, want 0", w)
+		}
+		if len(sent) > 0 {
+			t.Error("Send put something out")
+		}
+		k.Update()
+		if len(sent) != 1 || wait() != uint32(IKCP_RTO_DEF) {
+			t.Errorf("%d datagrams out, Check %d ms ahead, want 1 and %d", len(sent), wait(), IKCP_RTO_DEF)
+		}
+		time.Sleep(time.Duration(IKCP_RTO_DEF-1) * time.Millisecond)
+		k.Update()
+		if len(sent) != 1 || wait() != 1 {
+			t.Errorf("before its time: %d datagrams out, Check %d ms ahead, want 1 and 1", len(sent), wait())
+		}
+		time.Sleep(time.Millisecond)
+		k.Update()
+		if len(sent) != 2 {
+			t.Errorf("at its time: %d datagrams out, want 2", len(sent))
+		}
+		if ts := func(i int) uint32 { return binary.LittleEndian.Uint32(sent[i][8:]) }; ts(1)-ts(0) != uint32(IKCP_RTO_DEF) {
+			t.Errorf("ts moved by %d, want %d", ts(1)-ts(0), IKCP_RTO_DEF)
+		}
+		// A PUSH is acknowledged within the interval, at once if asked for.
+		push := func(sn seqNum) []byte {
+			return appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: sn, una: 1, wnd: 32, data: []byte("y")})
+		}
+		k.Input(push(0), IKCP_PACKET_REGULAR, false)
+		if w := wait(); len(sent) != 2 || w != 40 {
+			t.Errorf("%d datagrams out, the ACK waits %d ms, want 2 and 40", len(sent), w)
+		}
+		k.Input(push(1), IKCP_PACKET_REGULAR, true)
+		if w := wait(); len(sent) != 3 || w != 60000 {
+			t.Errorf("%d datagrams out, Check %d ms ahead, want 3 and 60000", len(sent), w)
+		}
+	})
+}
+
+func TestKCPLogsNamesAndPairs(t *testing.T) {
+	p := newShellPair(t)
+	a, b := p.ends[0], p.ends[1]
+	type record struct {
+		msg  string
+		args []any
+	}
+	var logs []record
+	a.SetLogger(IKCP_LOG_ALL, func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
+	a.Send([]byte("hello"))
+	b.Send([]byte("back"))
+	p.carry(t)
+	a.Recv(make([]byte, 10))
+	a.core.rmtWnd = 0
+	a.core.askWindow = true
+	b.core.askWindow = true
+	p.carry(t)
+	seen := make(map[string]bool)
+	for _, r := range logs {
+		seen[r.msg] = true
+		if len(r.args)%2 != 0 {
+			t.Fatalf("%s: %d arguments are no pairs", r.msg, len(r.args))
+		}
+		values := make(map[string]any)
+		for i := 0; i < len(r.args); i += 2 {
+			values[r.args[i].(string)] = r.args[i+1]
+		}
+		if values["conv"] != uint32(7) || values["bytes"] == nil {
+			t.Errorf("%s: %v, want conv 7 and bytes", r.msg, values)
+		}
+		if (r.msg == "send" || r.msg == "output push") && values["bytes"] != 5 || r.msg == "recv" && values["bytes"] != 4 {
+			t.Errorf("%s: %v bytes", r.msg, values["bytes"])
+		}
+	}
+	for _, name := range logNames {
+		if !seen[name] {
+			t.Errorf("no %q was reported", name)
+		}
+	}
+	logs = nil
+	a.SetLogger(IKCP_LOG_SEND, func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
+	a.Send([]byte("again"))
+	p.carry(t)
+	if len(logs) != 1 || logs[0].msg != "send" {
+		t.Errorf("with a mask for Send alone came %v", logs)
+	}
+	a.SetLogger(IKCP_LOG_ALL, nil)
+	a.Send([]byte("again"))
+	p.carry(t)
+	if len(logs) != 1 || len(a.core.logs) > 0 {
+		t.Errorf("without a logger came %v, or it was kept", logs[1:])
+	}
+}
+
+func TestKCPLoggingIsFreeWhenOff(t *testing.T) {
+	if batchTestRace() {
+		t.Skip("the race detector makes pools forget")
+	}
+	k := NewKCP(7, func([]byte, int) {})
+	defer releaseCore(&k.core)
+	k.NoDelay(1, 10, 0, 1)
+	k.SetLogger(IKCP_LOG_ALL, nil)
+	msg, buf := []byte("message"), make([]byte, 100)
+	var sn, una seqNum
+	data := make([]byte, 0, 100)
+	round := func() {
+		k.Send(msg)
+		k.Update()
+		una++
+		data = appendSegment(data[:0], &segment{conv: 7, cmd: cmdPush, sn: sn, una: una, wnd: 32, data: msg})
+		sn++
+		k.Input(data, IKCP_PACKET_REGULAR, true)
+		k.Recv(buf)
+	}
+	round()
+	if n := testing.AllocsPerRun(100, round); n > 0 {
+		t.Errorf("%v allocations a round, want 0", n)
 	}
 }
