@@ -3,8 +3,10 @@
 package kcp
 
 import (
+	"bytes"
 	"container/heap"
 	"math/rand/v2"
+	"testing"
 )
 
 // linkProfile is what a simulated link between two state machines does to packets.
@@ -125,4 +127,148 @@ func (l *coreLink) step() bool {
 		}
 	}
 	return true
+}
+
+// lineHeader is what IPv4 and UDP add to a datagram.
+const lineHeader = 28
+
+// line is one direction of a path of limited rate.
+type line struct {
+	rate  int // bytes a second
+	queue int // bytes that wait, beyond which it drops
+	free  int64
+	sent  int // packets
+	bytes int
+}
+
+// take returns how many milliseconds after now a packet has left the line; false drops it.
+func (n *line) take(now millis, size int) (millis, bool) {
+	n.sent++
+	n.bytes += size
+	size += lineHeader
+	at := int64(now) * 1e6
+	wait := max(n.free-at, 0)
+	if wait*int64(n.rate)/1e9+int64(size) > int64(n.queue) {
+		return 0, false
+	}
+	n.free = at + wait + int64(size)*1e9/int64(n.rate)
+	return millis((n.free - at + 999_999) / 1e6), true
+}
+
+// newLineLink joins two state machines by a line each way; lines[0] is that of end 0.
+func newLineLink(seed uint64, p linkProfile, lines *[2]line) *coreLink {
+	l := newCoreLink(seed, p)
+	for i, c := range l.ends {
+		c.ctl.incarnation = uint64(i) + 1
+	}
+	l.ends[0].ctl.dialled = true
+	l.onPacket = func(from int, data []byte) bool {
+		if wait, ok := lines[from].take(l.now, len(data)); ok {
+			at := l.now + wait + l.profile.delay
+			if l.profile.jitter > 0 {
+				at += millis(l.rng.Int64N(int64(l.profile.jitter)))
+			}
+			l.sent++
+			heap.Push(&l.queue, linkPacket{at: at, seq: l.sent, to: 1 - from, data: data})
+		}
+		return false
+	}
+	return l
+}
+
+// bulk sends size bytes from end 0 to end 1, each Write of chunk bytes, and returns when and how many end 1 has read,
+// which is all of them unless the limit is over.
+func (l *coreLink) bulk(t *testing.T, size, chunk int, limit millis) (took millis, read int) {
+	t.Helper()
+	start, buf := l.now, make([]byte, 1<<17)
+	a, b := l.ends[0], l.ends[1]
+	defer releaseCore(a)
+	defer releaseCore(b)
+	for left := size; read < size && l.now-start < limit; {
+		for n := b.recv(buf); n >= 0; n = b.recv(buf) {
+			read += n
+		}
+		for left > 0 && a.queued() < a.sndWnd {
+			n := min(left, chunk, a.cut(a.sendEnd))
+			a.send(buf[:n])
+			left -= n
+		}
+		for i, c := range l.ends {
+			if c.nextEvent(l.now) <= l.now {
+				l.flush(i)
+			}
+		}
+		if read < size && !l.step() {
+			t.Fatalf("nothing left to happen with %d of %d bytes there", read, size)
+		}
+	}
+	return l.now - start, read
+}
+
+// pattern fills a slice with bytes that depend on their position in the stream, so that a shift shows.
+func pattern(n int, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+// transfer moves data from end 0 to end 1 and an answer of the same bytes back, and returns the virtual time it took.
+func transfer(t *testing.T, l *coreLink, data []byte) millis {
+	t.Helper()
+	t.Cleanup(func() {
+		releaseCore(l.ends[0])
+		releaseCore(l.ends[1])
+	})
+	start := l.now
+	var got [2][]byte
+	pending := [2][]byte{data, nil}
+	echoed := 0
+	buf := make([]byte, 1<<17)
+	for steps := 0; len(got[0]) < len(data); steps++ {
+		if steps > 5_000_000 || l.now-start > 3_600_000 {
+			t.Fatalf("no end after %d steps and %d ms: %d of %d bytes there, %d back", steps, l.now-start, len(got[1]), len(data), len(got[0]))
+		}
+		for i, c := range l.ends {
+			for {
+				n := c.recv(buf)
+				if n < 0 {
+					break
+				}
+				got[i] = append(got[i], buf[:n]...)
+			}
+			if i == 1 && echoed < len(got[1]) {
+				pending[1] = append(pending[1], got[1][echoed:]...)
+				echoed = len(got[1])
+			}
+			for len(pending[i]) > 0 && c.queued() < c.sndWnd {
+				n := min(len(pending[i]), c.mss)
+				c.send(pending[i][:n])
+				pending[i] = pending[i][n:]
+			}
+			if c.nextEvent(l.now) <= l.now {
+				l.flush(i)
+			}
+		}
+		if !l.step() && len(got[0]) < len(data) {
+			t.Fatalf("nothing left to happen with %d of %d bytes there, %d back", len(got[1]), len(data), len(got[0]))
+		}
+	}
+	if !bytes.Equal(got[1], data) {
+		t.Fatal("bytes arrived changed")
+	}
+	if !bytes.Equal(got[0], data) {
+		t.Fatal("bytes came back changed")
+	}
+	return l.now - start
+}
+
+// deliver hands over what has arrived by now.
+func (l *coreLink) deliver() {
+	for len(l.queue) > 0 && l.queue[0].at <= l.now {
+		p := heap.Pop(&l.queue).(linkPacket)
+		l.ends[p.to].input(p.data, true, l.now)
+	}
 }

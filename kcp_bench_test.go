@@ -56,16 +56,6 @@ func refill(c *core, w *packetWriter, now millis) {
 	}
 }
 
-// ackData appends a datagram of ACKs for the given segments, as the peer of c would send it.
-func ackData(b []byte, c *core, una seqNum, sns ...seqNum) []byte {
-	for _, sn := range sns {
-		b = appendSegment(b, &segment{
-			conv: c.conv, cmd: cmdAck, wnd: uint16(c.sndWnd), ts: c.ts(c.ring.at(sn).sentAt), sn: sn, una: una,
-		})
-	}
-	return b
-}
-
 // BenchmarkFlush measures a flush with the whole window in flight and nothing due.
 func BenchmarkFlush(b *testing.B) {
 	compareWindows(b, func(b *testing.B, window int) float64 {

@@ -317,3 +317,50 @@ func TestDialWaitsForItsPeer(t *testing.T) {
 		t.Errorf("nobody is there: %v, %v; want no session and context.DeadlineExceeded", s, err)
 	}
 }
+
+// A peer that shrinks its window leaves segments in flight that it will not take. It is alive as long as it answers.
+func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
+	c := timedCore(t, 0, 40, 0)
+	c.life.deadTimeout = 30_000
+	for range 20 {
+		c.send([]byte("x"))
+	}
+	flushAll(c, 1000)
+	now := millis(1010)
+	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1, una: 5}), true, now)
+	for now < 200_000 {
+		at, sent := nextSent(c, now)
+		if c.deadAt() <= at {
+			t.Fatalf("given up at %d, though the peer answers", c.deadAt())
+		}
+		if now = at; count(sent, cmdWask) > 0 {
+			c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5}), true, now+1)
+		}
+	}
+	// The window opens again, and the peer goes away.
+	now++
+	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5, wnd: 32}), true, now)
+	gone := now
+	for c.nextEvent(now) < c.deadAt() {
+		now = c.nextEvent(now)
+		flushAll(c, now)
+	}
+	if d := c.deadAt() - gone; d != c.life.deadTimeout {
+		t.Errorf("silent, the peer is given up after %d ms, want %d", d, c.life.deadTimeout)
+	}
+}
+
+func TestClosedWindowAndSilenceIsDeath(t *testing.T) {
+	c := timedCore(t, 0, 40, 0)
+	c.life.deadTimeout = 30_000
+	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1}), true, 1000)
+	now := millis(500_000)
+	c.send([]byte("x"))
+	for c.nextEvent(now) < c.deadAt() {
+		now = c.nextEvent(now)
+		flushAll(c, now)
+	}
+	if want := 500_000 + probeInit + c.life.deadTimeout; c.deadAt() != want {
+		t.Errorf("given up at %d, want %d: the timeout behind the first probe", c.deadAt(), want)
+	}
+}

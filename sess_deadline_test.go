@@ -310,32 +310,3 @@ func TestDeadlinesOfTheTwoDirections(t *testing.T) {
 		}
 	})
 }
-
-// A listener has nothing to write that could block.
-func TestListenerHasNoWriteDeadline(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		if err := w.serve(Config{}).SetWriteDeadline(time.Now()); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("got %v, want errors.ErrUnsupported", err)
-		}
-	})
-}
-
-// Nothing of length zero blocks or ends a session.
-func TestEmptyCalls(t *testing.T) {
-	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		client, server, _ := w.pair(Config{})
-		for range 2 {
-			if n, err := client.Write(nil); n != 0 || err != nil {
-				t.Errorf("empty Write: %d, %v", n, err)
-			}
-			if n, err := client.WriteBuffers(nil); n != 0 || err != nil {
-				t.Errorf("empty WriteBuffers: %d, %v", n, err)
-			}
-			if n, err := server.Read(nil); n != 0 || err != nil {
-				t.Errorf("empty Read: %d, %v", n, err)
-			}
-		}
-		connWrite(t, client, "x")
-		connWantRead(t, server, "x")
-	})
-}

@@ -3,9 +3,7 @@
 package kcp
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -71,85 +69,6 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 		synctest.Wait()
 		if n := bubbleGoroutines(); n >= before {
 			t.Errorf("%d goroutines after all was closed, %d before", n, before)
-		}
-	})
-}
-
-// hugeSize is the size of a Write that could never be queued whole.
-func hugeSize() int {
-	if strconv.IntSize == 32 {
-		return 1 << 28
-	}
-	return 1 << 30
-}
-
-func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
-	for _, stream := range []bool{false, true} {
-		t.Run(fmt.Sprintf("stream %v", stream), func(t *testing.T) {
-			const window = 256
-			const most = writeMost/(1400-segmentHeaderSize) + writeSegmentsMax
-			c := Config{StreamMode: stream, SendWindow: window, ReceiveWindow: 64, NoCongestionControl: true}
-			inSession(t, c, func(t *testing.T, client, server *UDPSession) {
-				before := buffersOutstanding()
-				type outcome struct {
-					n   int
-					err error
-				}
-				done := make(chan outcome)
-				_ = client.SetWriteDeadline(time.Now().Add(20 * time.Second))
-				huge := make([]byte, hugeSize()) // never touched beyond what is queued
-				go func() {
-					n, err := client.Write(huge)
-					done <- outcome{n, err}
-				}()
-				for range 100 {
-					time.Sleep(100 * time.Millisecond)
-					st := client.Stats()
-					if q := st.InFlight + st.SendQueue; q > most {
-						t.Fatalf("%d segments queued, want at most %d: 4 MiB and one call's %d", q, most, writeSegmentsMax)
-					}
-					if r := server.Stats(); r.ReceiveQueue+r.ReceiveHoles > 2*64 {
-						t.Fatalf("%d segments wait for a reader, want at most twice the window", r.ReceiveQueue+r.ReceiveHoles)
-					}
-					if n := buffersOutstanding() - before; n > most+2*64 {
-						t.Fatalf("%d buffers in use", n)
-					}
-				}
-				out := <-done
-				const mss = 1400 - segmentHeaderSize
-				if out.err != errTimeout || out.n > (most+2*64)*mss || out.n < writeMost {
-					t.Errorf("Write = %d, %v, want some 4 MiB and a timeout", out.n, out.err)
-				}
-			})
-		})
-	}
-}
-
-func TestLargeWriteToASteadyReaderStaysInsideTheWindow(t *testing.T) {
-	const window, size = 512, 16 << 20
-	c := Config{StreamMode: true, SendWindow: window, ReceiveWindow: window, NoCongestionControl: true, NoDelay: true, FastResend: 2}
-	inSession(t, c, func(t *testing.T, client, server *UDPSession) {
-		data := pattern(size, 1)
-		go func() {
-			if n, err := client.Write(data); n != size || err != nil {
-				t.Errorf("Write = %d, %v", n, err)
-			}
-		}()
-		got := make([]byte, 0, size)
-		buf := make([]byte, 1<<16)
-		for len(got) < size {
-			n, err := server.Read(buf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, buf[:n]...)
-			st := client.Stats()
-			if q := st.InFlight + st.SendQueue; st.InFlight > window || q > writeMost/(1400-segmentHeaderSize)+writeSegmentsMax {
-				t.Fatalf("%d segments queued, %d of them in flight", q, st.InFlight)
-			}
-		}
-		if !bytes.Equal(got, data) {
-			t.Fatal("bytes arrived changed")
 		}
 	})
 }
@@ -291,32 +210,6 @@ func TestSettingsUnderTrafficLoseNothing(t *testing.T) {
 			n.move(t, pattern(1<<20, seed))
 			close(stop)
 			wg.Wait()
-		})
-	}
-}
-
-// On a short path a Write waits at the send window, but not where something else than the path holds it up.
-func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
-	for _, silent := range []bool{false, true} {
-		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
-			connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
-				c := Config{SendWindow: 32, ReceiveWindow: 1024, NoCongestionControl: true, ACKNoDelay: true}
-				client, server, _ := w.pair(c)
-				go func() { _, _ = io.Copy(io.Discard, server) }()
-				mustWrite(t, client, make([]byte, 100_000))
-				time.Sleep(time.Second)
-				if silent {
-					w.setDrop(func(string, string, []byte) bool { return true })
-				} else {
-					client.SetRateLimit(10_000)
-				}
-				_ = client.SetWriteDeadline(time.Now().Add(2 * time.Second))
-				mustWrite(t, client, make([]byte, writeMost))
-				n, err := client.Write(make([]byte, writeMost))
-				if err != errTimeout || n > writeMost/8 {
-					t.Errorf("another Write = %d, %v, want a timeout with little of it taken", n, err)
-				}
-			})
 		})
 	}
 }

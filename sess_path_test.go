@@ -116,45 +116,6 @@ func exchange(t *testing.T, client, server *UDPSession, size int) {
 	wg.Wait()
 }
 
-func TestSlowReaderOverAPacketConn(t *testing.T) {
-	c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, FastResend: 2, SendWindow: 256, ReceiveWindow: 128}
-	inSession(t, c, slowReader)
-}
-
-// slowReader stops reading for a minute, in virtual time, and then reads slowly.
-func slowReader(t *testing.T, writer, reader *UDPSession) {
-	data := pattern(1<<20, 1)
-	written := make(chan error, 1)
-	go func() {
-		_, err := writer.Write(data)
-		written <- err
-	}()
-	time.Sleep(time.Second)
-	before, queued := writer.Stats(), reader.Stats()
-	time.Sleep(time.Minute)
-	after := writer.Stats()
-	if after.PeerWindow != 0 || queued.ReceiveQueue < queued.ReceiveWindow {
-		t.Errorf("%d segments wait for the reader, and the writer knows of a window of %d, want %d and 0", queued.ReceiveQueue,
-			after.PeerWindow, queued.ReceiveWindow)
-	}
-	// It asks for the window after half a second, then ever more seldom.
-	if n := after.PacketsSent - before.PacketsSent; n > 20 {
-		t.Errorf("%d datagrams in a minute in which nothing was read, want a few questions for the window", n)
-	}
-	got := make([]byte, 0, len(data))
-	for len(got) < len(data) {
-		n, err := reader.Read(got[len(got):min(len(got)+8000, cap(got))])
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = got[:len(got)+n]
-		time.Sleep(5 * time.Millisecond)
-	}
-	if err := <-written; err != nil || string(got) != string(data) {
-		t.Errorf("the bytes changed, or %v", err)
-	}
-}
-
 // What is quick on fast paths costs slow streams nothing: each message is a datagram, and acknowledgements go by the
 // interval or along with messages.
 func TestSlowStreamsSendFewDatagrams(t *testing.T) {
@@ -222,32 +183,4 @@ func TestSlowStreamsSendFewDatagrams(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A Read into a large buffer takes what is there in small runs and copies them without the lock, which the reader of the
-// socket needs.
-func TestLargeReadLeavesTheLock(t *testing.T) {
-	c := Config{StreamMode: true, NoCongestionControl: true, SendWindow: 2048, ReceiveWindow: 2048}
-	inSession(t, c, func(t *testing.T, client, server *UDPSession) {
-		data := pattern(1000*1000, 1)
-		mustWrite(t, client, data)
-		time.Sleep(10 * time.Second)
-		p := make([]byte, len(data))
-		n, runs := 0, 0
-		server.mu.Lock()
-		for more := true; more; runs++ {
-			var batch readTake
-			more = server.takeSegments(&batch, len(p)-n)
-			if batch.count > readSegmentsMax {
-				t.Fatalf("%d segments were taken at once, want at most %d", batch.count, readSegmentsMax)
-			}
-			n += batch.copyTo(p[n:]) // the lock is held: it would hang if it wanted it
-			batch.release(&server.core)
-		}
-		server.endRead()
-		server.mu.Unlock()
-		if n != len(p) || string(p) != string(data) || runs < len(data)/1400/readSegmentsMax {
-			t.Errorf("%d bytes of %d in %d runs, or changed", n, len(p), runs)
-		}
-	})
 }

@@ -4,97 +4,13 @@ package kcp
 
 import (
 	"bytes"
+	"fmt"
 	"io"
-	"net"
-	"sync"
-	"sync/atomic"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
-
-// A socket that is the caller's is left alone after Close in real time too, with peers that never stop talking.
-func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
-	// A session that is aborted before it has heard of its peer leaves without a word.
-	c := Config{NoDelay: true, ACKNoDelay: true, DeadTimeout: 200 * time.Millisecond}
-	listener := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error {
-		l, err := c.Serve(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 3 {
-			load.Go(func() {
-				for !done.Load() {
-					s, err := c.Dial(t.Context(), conn.LocalAddr().String())
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					s.SetLinger(0)
-					_ = s.SetWriteDeadline(time.Now().Add(2 * time.Millisecond))
-					_, _ = s.Write(make([]byte, 20_000))
-					s.Close()
-				}
-			})
-		}
-		return l.Close
-	}
-	session := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error {
-		l, err := c.Listen(t.Context(), "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := c.Client(conn, l.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.SetLinger(0)
-		load.Go(func() { _, _ = s.Write(make([]byte, 10<<20)) })
-		load.Go(func() {
-			defer l.Close()
-			_ = l.SetDeadline(time.Now().Add(time.Second))
-			peer, err := l.AcceptKCP()
-			if err != nil {
-				return // the session was closed before its first packet came
-			}
-			defer peer.Close()
-			peer.SetLinger(0)
-			load.Go(func() { _, _ = peer.Write(make([]byte, 10<<20)) })
-			_, _ = io.Copy(io.Discard, peer)
-		})
-		return s.Close
-	}
-	type opener = func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error
-	for name, open := range map[string]opener{"listener": listener, "session": session} {
-		t.Run(name, func(t *testing.T) {
-			connCheckLeaks(t)
-			for i := range 10 {
-				socket, err := net.ListenPacket("udp", "127.0.0.1:0")
-				if err != nil {
-					t.Fatal(err)
-				}
-				conn := &restartReads{PacketConn: socket}
-				var load sync.WaitGroup
-				var done atomic.Bool
-				close := open(t, conn, &load, &done)
-				time.Sleep(time.Duration(i%10+1) * time.Millisecond)
-				if err := close(); err != nil {
-					t.Error(err)
-				}
-				conn.stopped.Store(true)
-				if n := conn.inside.Load(); n > 0 {
-					t.Errorf("%d are reading after Close", n)
-				}
-				time.Sleep(2 * time.Millisecond)
-				if conn.broken.Load() {
-					t.Error("the socket was read after Close")
-				}
-				done.Store(true)
-				load.Wait()
-				socket.Close()
-			}
-		})
-	}
-}
 
 // On a short path a large window is not filled ahead of what leaves, but a peer whose program does not read yet does not
 // hold up a Write that fits the window: two programs that write much before they read would wait for each other.
@@ -163,5 +79,217 @@ func TestWriteRoom(t *testing.T) {
 		if free, share := c.writeRoom(); free != tt.free || share != tt.share {
 			t.Errorf("%s: room for %d, share %d, want %d and %d", name, free, share, tt.free, tt.share)
 		}
+	}
+}
+
+func TestStreamWritesAreMerged(t *testing.T) {
+	inSession(t, Config{StreamMode: true, WriteDelay: true}, func(t *testing.T, client, server *UDPSession) {
+		before := client.Stats()
+		var want []byte
+		for i := range 1000 {
+			p := fmt.Appendf(nil, "%d,", i)
+			mustWrite(t, client, p)
+			want = append(want, p...)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(server, got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("bytes arrived changed, or %v", err)
+		}
+		if n := client.Stats().SegmentsSent - before.SegmentsSent; n > 10 {
+			t.Errorf("%d bytes in small writes left in %d segments", len(want), n)
+		}
+	})
+}
+
+func TestWriteBuffersWritesOneBehindTheOther(t *testing.T) {
+	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
+		for _, tt := range []struct {
+			v    [][]byte
+			want []string
+		}{
+			{nil, nil},
+			{[][]byte{}, nil},
+			{[][]byte{nil, {}}, nil},
+			{[][]byte{[]byte("a")}, []string{"a"}},
+			{[][]byte{nil, []byte("one"), {}, []byte("two"), nil}, []string{"one", "two"}},
+		} {
+			size := 0
+			for _, p := range tt.v {
+				size += len(p)
+			}
+			if n, err := client.WriteBuffers(tt.v); n != size || err != nil {
+				t.Fatalf("WriteBuffers(%q) = %d, %v, want %d", tt.v, n, err, size)
+			}
+			for _, want := range tt.want {
+				if got := string(mustRead(t, server, 100)); got != want {
+					t.Fatalf("WriteBuffers(%q): got %q, want %q", tt.v, got, want)
+				}
+			}
+		}
+		mustReadNothing(t, server)
+		client.SetStreamMode(true)
+		server.SetStreamMode(true)
+		big := [][]byte{pattern(5000, 1), pattern(1, 2), pattern(900_000, 3)}
+		go func() {
+			if n, err := client.WriteBuffers(big); n != 905_001 || err != nil {
+				t.Errorf("WriteBuffers = %d, %v", n, err)
+			}
+		}()
+		got := make([]byte, 905_001)
+		if _, err := io.ReadFull(server, got); err != nil || !bytes.Equal(got, slices.Concat(big...)) {
+			t.Fatalf("bytes arrived changed, or %v", err)
+		}
+	})
+}
+
+func TestWriteReturnsOnceAllIsQueued(t *testing.T) {
+	inSession(t, Config{SendWindow: 16, NoCongestionControl: true, ACKNoDelay: true}, func(t *testing.T, client, server *UDPSession) {
+		const mss = 1400 - segmentHeaderSize
+		time.Sleep(time.Second)
+		start := time.Now()
+		mustWrite(t, client, make([]byte, writeMost))
+		if d := time.Since(start); d != 0 {
+			t.Errorf("4 MiB took %v, want no time", d)
+		}
+		mustWrite(t, client, make([]byte, mss))
+		if d := time.Since(start); d < 10*time.Millisecond || d > 20*time.Millisecond {
+			t.Errorf("one segment more took %v, want a round trip of 10ms", d)
+		}
+		if q := client.Stats(); q.InFlight > 16 || q.InFlight+q.SendQueue > writeMost/mss+1 {
+			t.Errorf("%d segments in flight, want at most 16, and %d queued, want at most 4 MiB in all", q.InFlight, q.SendQueue)
+		}
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		time.Sleep(5 * time.Second)
+	})
+}
+
+// Concurrent Writes do not mix their bytes, however long they are.
+func TestConcurrentWritesKeepTheirBytesTogether(t *testing.T) {
+	inSession(t, Config{StreamMode: true, SendWindow: 32}, func(t *testing.T, client, server *UDPSession) {
+		const writers, size = 8, 100_000
+		for i := range writers {
+			go func() {
+				if n, err := client.Write(bytes.Repeat([]byte{byte('a' + i)}, size)); n != size || err != nil {
+					t.Errorf("Write = %d, %v", n, err)
+				}
+			}()
+		}
+		got := make([]byte, writers*size)
+		if _, err := io.ReadFull(server, got); err != nil {
+			t.Fatal(err)
+		}
+		seen := make(map[byte]bool)
+		for i := 0; i < len(got); i += size {
+			p := got[i : i+size]
+			if !bytes.Equal(p, bytes.Repeat(p[:1], size)) || seen[p[0]] {
+				t.Fatalf("the writes are mixed at byte %d", i)
+			}
+			seen[p[0]] = true
+		}
+	})
+}
+
+// hugeSize is the size of a Write that could never be queued whole.
+func hugeSize() int {
+	if strconv.IntSize == 32 {
+		return 1 << 28
+	}
+	return 1 << 30
+}
+
+func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
+	for _, stream := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stream %v", stream), func(t *testing.T) {
+			const window = 256
+			const most = writeMost/(1400-segmentHeaderSize) + writeSegmentsMax
+			c := Config{StreamMode: stream, SendWindow: window, ReceiveWindow: 64, NoCongestionControl: true}
+			inSession(t, c, func(t *testing.T, client, server *UDPSession) {
+				before := buffersOutstanding()
+				type outcome struct {
+					n   int
+					err error
+				}
+				done := make(chan outcome)
+				_ = client.SetWriteDeadline(time.Now().Add(20 * time.Second))
+				huge := make([]byte, hugeSize()) // never touched beyond what is queued
+				go func() {
+					n, err := client.Write(huge)
+					done <- outcome{n, err}
+				}()
+				for range 100 {
+					time.Sleep(100 * time.Millisecond)
+					st := client.Stats()
+					if q := st.InFlight + st.SendQueue; q > most {
+						t.Fatalf("%d segments queued, want at most %d: 4 MiB and one call's %d", q, most, writeSegmentsMax)
+					}
+					if r := server.Stats(); r.ReceiveQueue+r.ReceiveHoles > 2*64 {
+						t.Fatalf("%d segments wait for a reader, want at most twice the window", r.ReceiveQueue+r.ReceiveHoles)
+					}
+					if n := buffersOutstanding() - before; n > most+2*64 {
+						t.Fatalf("%d buffers in use", n)
+					}
+				}
+				out := <-done
+				const mss = 1400 - segmentHeaderSize
+				if out.err != errTimeout || out.n > (most+2*64)*mss || out.n < writeMost {
+					t.Errorf("Write = %d, %v, want some 4 MiB and a timeout", out.n, out.err)
+				}
+			})
+		})
+	}
+}
+
+func TestLargeWriteToASteadyReaderStaysInsideTheWindow(t *testing.T) {
+	const window, size = 512, 16 << 20
+	c := Config{StreamMode: true, SendWindow: window, ReceiveWindow: window, NoCongestionControl: true, NoDelay: true, FastResend: 2}
+	inSession(t, c, func(t *testing.T, client, server *UDPSession) {
+		data := pattern(size, 1)
+		go func() {
+			if n, err := client.Write(data); n != size || err != nil {
+				t.Errorf("Write = %d, %v", n, err)
+			}
+		}()
+		got := make([]byte, 0, size)
+		buf := make([]byte, 1<<16)
+		for len(got) < size {
+			n, err := server.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, buf[:n]...)
+			st := client.Stats()
+			if q := st.InFlight + st.SendQueue; st.InFlight > window || q > writeMost/(1400-segmentHeaderSize)+writeSegmentsMax {
+				t.Fatalf("%d segments queued, %d of them in flight", q, st.InFlight)
+			}
+		}
+		if !bytes.Equal(got, data) {
+			t.Fatal("bytes arrived changed")
+		}
+	})
+}
+
+// On a short path a Write waits at the send window, but not where something else than the path holds it up.
+func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
+			connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
+				c := Config{SendWindow: 32, ReceiveWindow: 1024, NoCongestionControl: true, ACKNoDelay: true}
+				client, server, _ := w.pair(c)
+				go func() { _, _ = io.Copy(io.Discard, server) }()
+				mustWrite(t, client, make([]byte, 100_000))
+				time.Sleep(time.Second)
+				if silent {
+					w.setDrop(func(string, string, []byte) bool { return true })
+				} else {
+					client.SetRateLimit(10_000)
+				}
+				_ = client.SetWriteDeadline(time.Now().Add(2 * time.Second))
+				mustWrite(t, client, make([]byte, writeMost))
+				n, err := client.Write(make([]byte, writeMost))
+				if err != errTimeout || n > writeMost/8 {
+					t.Errorf("another Write = %d, %v, want a timeout with little of it taken", n, err)
+				}
+			})
+		})
 	}
 }

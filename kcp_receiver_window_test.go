@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -75,23 +76,6 @@ func TestReopenedWindowThatClosesIsNotTold(t *testing.T) {
 	flushAll(c, 1110)
 	if at, sent := nextSent(c, 1111); at != never {
 		t.Errorf("at %d left %+v, want nothing", at, sent)
-	}
-}
-
-func TestFirstWindowProbeComesAfterAnRTO(t *testing.T) {
-	for _, tt := range []struct{ rtt, from, to millis }{{1, 30, 60}, {20, 30, 100}, {100, 100, 350}, {2000, 500, 500}} {
-		c := timedCore(t, 1, 10, 2)
-		c.send([]byte("x"))
-		flushAll(c, 1000)
-		c.send([]byte("y"))
-		now := 1000 + tt.rtt
-		ack := segmentsOf(testAck(c, 1, 0))[0]
-		ack.wnd = 0
-		c.input(appendSegment(nil, &ack), true, now)
-		at, sent := nextSent(c, now)
-		if wait := at - now; wait < tt.from || wait > tt.to || count(sent, cmdWask) != 1 {
-			t.Errorf("round trip of %d ms: %+v after %d ms, want a WASK after %d to %d", tt.rtt, sent, wait, tt.from, tt.to)
-		}
 	}
 }
 
@@ -180,4 +164,79 @@ func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
 			t.Errorf("%d bytes in %v with %d updates sent, want all within 5 s", len(got), took, lost.Load())
 		}
 	})
+}
+
+// A message of more fragments than the window holds, or than it holds after it was made smaller, becomes complete.
+func TestMessageLargerThanTheWindowArrives(t *testing.T) {
+	tests := []struct {
+		name            string
+		window, smaller int    // before and after the first packets
+		lost            seqNum // of the first transmissions
+		fragments       int
+	}{
+		{"window of 1", 1, 1, 99, 2},
+		{"window of 1, many fragments", 1, 1, 99, 20},
+		{"window of 1, the first lost", 1, 1, 0, 3},
+		{"window of 3", 3, 3, 1, 30},
+		{"made smaller under way", 128, 4, 99, 100},
+		{"made smaller than what has arrived", 128, 4, 0, 100},
+		{"made smaller, a hole in the middle", 128, 1, 20, 100},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newCoreLink(3, linkProfile{delay: 10})
+			a, b := l.ends[0], l.ends[1]
+			for _, c := range l.ends {
+				c.setNoDelay(1, 10, 2, 1)
+				defer releaseCore(c)
+			}
+			a.setWindows(64, 64)
+			b.setWindows(1, tt.window)
+			l.onPacket = func(from int, data []byte) bool {
+				for _, s := range segmentsOf(data) {
+					if l.now < 1010 && from == 0 && s.sn == tt.lost {
+						return false
+					}
+				}
+				return true
+			}
+			want := [][]byte{[]byte("before"), pattern(tt.fragments*a.mss, 4), []byte("behind")}
+			var got [][]byte
+			for i, m := range want {
+				if r := a.send(m); r < 0 {
+					t.Fatalf("message %d: send = %d", i, r)
+				}
+			}
+			for l.now < 60_000 && len(got) < len(want) && l.step() {
+				if l.now > 1012 && tt.smaller != 0 {
+					b.setWindows(0, tt.smaller)
+				}
+				got = append(got, coreMessages(b)...)
+				if free := int(b.window()); b.readable() > 0 && free == 0 {
+					t.Fatalf("at %d ms: window 0 with %d of %d fragments there", l.now, b.readable(), tt.fragments)
+				}
+			}
+			if len(got) != len(want) || !bytes.Equal(got[1], want[1]) {
+				t.Fatalf("%d of %d messages came", len(got), len(want))
+			}
+			if free := b.window(); int(free) != tt.smaller {
+				t.Errorf("window %d at the end, want %d", free, tt.smaller)
+			}
+		})
+	}
+}
+
+// With a window of one segment a first message of up to a packet arrives, which room for the HELLO has cut in two.
+func TestReceiveWindowOfOneTakesTheFirstMessage(t *testing.T) {
+	for _, n := range []int{1, 1330, 1331, 1376, 5000} {
+		t.Run(fmt.Sprintf("%d bytes", n), func(t *testing.T) {
+			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{ReceiveWindow: 1})
+				s := w.dial(Config{ReceiveWindow: 1})
+				want := string(pattern(n, 6))
+				go func() { _, _ = s.Write([]byte(want)) }()
+				connWantRead(t, w.accept(l), want)
+			})
+		})
+	}
 }

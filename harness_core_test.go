@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"bytes"
+	"testing"
+)
+
+// timedCore returns a state machine at 1000 ms that has sent nothing yet, without a congestion window.
+func timedCore(t *testing.T, noDelay, interval, resend int) *core {
+	c := new(core)
+	c.init(7, 1000)
+	c.setNoDelay(noDelay, interval, resend, 1)
+	t.Cleanup(func() { releaseCore(c) })
+	return c
+}
+
+// inputCore returns a state machine in the middle of its work, around sequence numbers base: base+2 to base+5 in flight,
+// base+4 of them acknowledged, base+10 to base+12 received, base+14 behind a hole. Its receive window has 32 segments.
+func inputCore(t testing.TB, base seqNum) *core {
+	c := new(core)
+	c.init(7, 1000)
+	c.setNoDelay(1, 10, 2, 1)
+	c.sendUna, c.sendNxt, c.sendEnd = base, base, base
+	c.readNxt, c.rcvNxt = base+10, base+10
+	for range 6 {
+		c.send([]byte("out"))
+	}
+	flushAll(c, 1000)
+	c.input(testAck(c, base, base+4), true, 1040)
+	c.input(testAck(c, base+2), true, 1040)
+	var data []byte
+	for _, n := range []seqNum{10, 11, 12, 14} {
+		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: base + n, una: base + 2, data: []byte("in")})
+	}
+	c.input(data, true, 1041)
+	flushAll(c, 1060)
+	t.Cleanup(func() { releaseCore(c) })
+	c.stats = coreStats{}
+	return c
+}
+
+// controlCore is inputCore with the control messages on and a peer that is known, whose packets no key vouches for.
+func controlCore(t testing.TB, base seqNum) *core {
+	c := inputCore(t, base)
+	c.ctl.incarnation, c.ctl.peer = 1<<63|5, 77
+	return c
+}
+
+func releaseCore(c *core) {
+	c.releaseSending()
+	c.releaseReceived()
+	c.releaseIdle()
+}
+
+// pushData is a datagram of one PUSH for each of the given numbers, sent by a peer whose clock says ts.
+func pushData(ts uint32, sns ...seqNum) (data []byte) {
+	for _, sn := range sns {
+		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: ts, sn: sn, data: []byte("x")})
+	}
+	return data
+}
+
+// testAck is a datagram that acknowledges up to una and the given segments.
+func testAck(c *core, una seqNum, sns ...seqNum) []byte {
+	data := ackData(nil, c, una, sns...)
+	if len(sns) == 0 {
+		data = appendSegment(nil, &segment{conv: c.conv, cmd: cmdWins, wnd: 32, ts: 500, una: una})
+	}
+	return data
+}
+
+// ackData appends a datagram of ACKs for the given segments, as the peer of c would send it.
+func ackData(b []byte, c *core, una seqNum, sns ...seqNum) []byte {
+	for _, sn := range sns {
+		b = appendSegment(b, &segment{
+			conv: c.conv, cmd: cmdAck, wnd: uint16(c.sndWnd), ts: c.ts(c.ring.at(sn).sentAt), sn: sn, una: una,
+		})
+	}
+	return b
+}
+
+// flushAll returns the segments that a state machine sends at now.
+func flushAll(c *core, now millis) (sent []segment) {
+	w := packetWriter{arena: make([]byte, 1<<17), maxPackets: 1 << 10}
+	for more := true; more; {
+		w.reset(0, 0, c.mtu)
+		more = c.flush(now, &w)
+		for _, p := range w.packets {
+			sent = append(sent, segmentsOf(bytes.Clone(w.arena[p.start:p.end]))...)
+		}
+	}
+	return sent
+}
+
+// nextSent runs a state machine that hears nothing until it sends something, and returns when and what; never if it
+// waits for ever.
+func nextSent(c *core, now millis) (at millis, sent []segment) {
+	for range 100 {
+		if now = c.nextEvent(now); now == never {
+			return never, nil
+		}
+		if sent = flushAll(c, now); len(sent) > 0 {
+			return now, sent
+		}
+		now++
+	}
+	panic("woken up 100 times for nothing")
+}
+
+// segmentsOf parses a datagram that holds nothing but whole segments.
+func segmentsOf(data []byte) (all []segment) {
+	for len(data) > 0 {
+		var s segment
+		var status parseStatus
+		if data, status = parseSegment(data, &s); status != parseOK {
+			panic("a datagram that is no row of segments was sent")
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// count returns how many of the segments are of a kind.
+func count(sent []segment, cmd uint8) (n int) {
+	for i := range sent {
+		if sent[i].cmd == cmd {
+			n++
+		}
+	}
+	return n
+}
+
+// coreMessages reads all messages that are there.
+func coreMessages(c *core) (all [][]byte) {
+	for n := c.peekSize(); n >= 0; n = c.peekSize() {
+		m := make([]byte, n)
+		c.recv(m)
+		all = append(all, m)
+	}
+	return all
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "testing"
+
+func TestCongestionWindow(t *testing.T) {
+	c := new(core)
+	c.init(7, 1000)
+	c.setNoDelay(0, 10, 2, 0)
+	c.setWindows(64, 64)
+	c.rmtWnd = 64
+	defer releaseCore(c)
+	for c.queued() < 64 {
+		c.send([]byte("x"))
+	}
+	now := millis(1000)
+	// round acknowledges all that is in flight, a round trip later, and returns how many segments leave then.
+	round := func() int {
+		now += 50
+		for c.queued() < 64 {
+			c.send([]byte("x"))
+		}
+		c.input(testAck(c, c.sendNxt), true, now)
+		return count(flushAll(c, now), cmdPush)
+	}
+	if n := count(flushAll(c, now), cmdPush); n != 1 {
+		t.Fatalf("%d segments leave at first, want 1", n)
+	}
+	for i, want := range []int{2, 3, 4, 5, 6, 7, 8} {
+		if n := round(); n != want {
+			t.Fatalf("round %d: %d segments leave, want %d", i+1, n, want)
+		}
+	}
+	// A hole that later ones have overtaken halves it.
+	now += 50
+	c.input(testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true, now)
+	if c.cc.window != 3 || c.cc.ssthresh != 3 {
+		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.window, c.cc.ssthresh)
+	}
+	flushAll(c, now)
+	// A timeout goes back to one.
+	now, _ = nextSent(c, now)
+	if c.cc.window != 1 || c.cc.ssthresh < ssthreshMin {
+		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d", c.cc.window, c.cc.ssthresh, ssthreshMin)
+	}
+	// It never grows beyond the windows.
+	c.setWindows(10, 0)
+	for range 300 {
+		now = max(now, min(c.nextEvent(now), now+1000))
+		flushAll(c, now)
+		if n := round(); n > 10 {
+			t.Fatalf("%d segments leave with a window of 10", n)
+		}
+	}
+	if c.cc.window > 64 {
+		t.Errorf("the window grew to %d", c.cc.window)
+	}
+	// Switched off, the windows alone decide.
+	c.setNoDelay(-1, -1, -1, 1)
+	c.setWindows(20, 0)
+	if n := round(); n != 20 {
+		t.Errorf("without it %d segments leave, want 20", n)
+	}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "testing"
+
+// What little is in flight is sent again a few times before the wait grows.
+func TestTimeoutsBackOff(t *testing.T) {
+	tests := []struct {
+		name     string
+		noDelay  int
+		rtt      millis // of a first segment; 0: no sample
+		interval int
+		want     []millis // waits
+	}{
+		{"normal, no sample", 0, 0, 40, []millis{200, 200, 200, 200, 400, 800, 1000, 1000, 1000, 1000, 1000, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000}},
+		{"no delay, no sample", 1, 0, 10, []millis{200, 200, 200, 200, 300, 450, 675, 1000, 1000, 1000, 1000, 1000, 1500, 2250, 3375, 5062, 7593, 11389, 17083}},
+		{"normal, least", 0, 1, 10, []millis{100, 100, 100, 100, 100, 200, 400}},
+		{"no delay, least", 1, 1, 10, []millis{30, 30, 30, 30, 30, 45, 67, 100}},
+		{"normal, measured", 0, 300, 10, []millis{900, 900, 900, 900, 900, 1800, 3600}},
+		{"normal, long interval", 0, 100, 1000, []millis{1100, 1100, 1100, 1100, 1100, 2200}},
+		{"normal, beyond the bound", 0, 50000, 10, []millis{60000, 60000}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := timedCore(t, tt.noDelay, tt.interval, 2)
+			now := millis(1000)
+			if tt.rtt > 0 {
+				c.send([]byte("x"))
+				flushAll(c, now)
+				data := testAck(c, 0, 0)
+				now += tt.rtt
+				c.input(data, true, now)
+			}
+			c.send([]byte("y"))
+			flushAll(c, now)
+			for i, want := range tt.want {
+				at, sent := nextSent(c, now)
+				if at-now != want || count(sent, cmdPush) != 1 {
+					t.Fatalf("retransmission %d: %d segments after %d ms, want one after %d", i+1, count(sent, cmdPush), at-now, want)
+				}
+				now = at
+			}
+			if got := c.stats.timeoutRetrans; got != uint64(len(tt.want)) {
+				t.Errorf("counted %d timeouts, want %d", got, len(tt.want))
+			}
+			// An ACK of the last transmission tells the round trip, and the next segment begins without back-off.
+			data := testAck(c, c.sendUna, c.sendUna)
+			c.input(data, true, now+7)
+			c.send([]byte("z"))
+			flushAll(c, now+7)
+			if at, _ := nextSent(c, now+7); at != now+7+c.rto() {
+				t.Errorf("the next segment waits %d ms, want an RTO of %d", at-now-7, c.rto())
+			}
+		})
+	}
+}
+
+// With more in flight the wait grows from the first timeout on: a path that cannot carry it is not to be flooded.
+func TestTimeoutsOfAFlightBackOff(t *testing.T) {
+	c := timedCore(t, 0, 10, 0)
+	now := millis(1000)
+	c.send([]byte("x"))
+	flushAll(c, now)
+	data := testAck(c, 0, 0)
+	now++
+	c.input(data, true, now)
+	for range thinFlight + 1 {
+		c.send([]byte("y"))
+	}
+	flushAll(c, now)
+	for _, want := range []millis{100, 200, 400, 800} {
+		at, _ := nextSent(c, now)
+		if at-now != want {
+			t.Fatalf("sent again after %d ms, want %d", at-now, want)
+		}
+		now = at
+	}
+}
