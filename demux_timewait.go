@@ -83,7 +83,7 @@ func (w *timeWaits) clear() {
 }
 
 // runTimed sweeps what has run out.
-func (w *timeWaits) runTimed(now int64, _ *txScratch) {
+func (w *timeWaits) runTimed(now int64, _ *timedBatch) {
 	at := millis(now / int64(time.Millisecond))
 	w.demux.mu.Lock()
 	defer w.demux.mu.Unlock()

@@ -164,7 +164,7 @@ func (s *UDPSession) applyFEC() {
 }
 
 // runTimed flushes the session when its time has come.
-func (s *UDPSession) runTimed(_ int64, tx *txScratch) { tx.flush(s, s.ep.sched.now()) }
+func (s *UDPSession) runTimed(_ int64, b *timedBatch) { scratchOf(b).flush(s, s.ep.sched.now()) }
 
 // flushNow sends what is due, from the caller's goroutine.
 func (s *UDPSession) flushNow() {

@@ -74,7 +74,7 @@ func (f *farewell) schedule(at millis) {
 	f.timer.schedule(int64(min(at, f.until)) * int64(time.Millisecond))
 }
 
-func (f *farewell) runTimed(now int64, tx *txScratch) {
+func (f *farewell) runTimed(now int64, b *timedBatch) {
 	at := millis(now / int64(time.Millisecond))
 	if at >= f.until || f.ep.owned && f.ep.isStopping() {
 		f.ep.demux.farewellOver()
@@ -83,7 +83,7 @@ func (f *farewell) runTimed(now int64, tx *txScratch) {
 	var buf [maxControl]byte
 	reset := segment{conv: f.key.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
 		data: appendControl(buf[:0], &f.reset)}
-	tx.lay(f.ep, f.sealer, &reset, outgoing{to: f.key.peer.udp, toAddr: f.custom, local: f.local})
+	scratchOf(b).lay(f.ep, f.sealer, &reset, outgoing{to: f.key.peer.udp, toAddr: f.custom, local: f.local})
 	f.ep.countSealed(1)
 	f.sent++
 	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, patience)))

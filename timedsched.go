@@ -18,10 +18,35 @@ var SystemTimedSched *TimedSched = NewTimedSched(0)
 type timedTask interface {
 	// runTimed does what is due at the time now, in the scheduler's time.
 	// It is called on a worker without any lock of the scheduler, and may
-	// schedule its own entry and others. tx collects what the tasks of one
-	// wake-up want sent. A panic ends the program: the state it leaves
-	// behind could not be trusted.
-	runTimed(now int64, tx *txScratch)
+	// schedule its own entry and others. b collects the work that the tasks
+	// of one wake-up leave to its end. A panic ends the program: the state
+	// it leaves behind could not be trusted.
+	runTimed(now int64, b *timedBatch)
+}
+
+// timedBatch is what the tasks of one wake-up of a worker share. A task puts
+// there the work that is cheaper to do once for all of them.
+type timedBatch struct{ work timedWork }
+
+// timedWork is the work of a wake-up.
+type timedWork interface {
+	finish()  // ends the work of one wake-up
+	release() // is called once, when the worker's goroutine ends
+}
+
+// finish ends the work of one wake-up.
+func (b *timedBatch) finish() {
+	if b.work != nil {
+		b.work.finish()
+	}
+}
+
+// release gives up the work.
+func (b *timedBatch) release() {
+	if b.work != nil {
+		b.work.release()
+		b.work = nil
+	}
 }
 
 // TimedSched calls functions at given times on a fixed number of
@@ -62,7 +87,7 @@ type putTask struct {
 	f     func()
 }
 
-func (p *putTask) runTimed(int64, *txScratch) { p.f() }
+func (p *putTask) runTimed(int64, *timedBatch) { p.f() }
 
 // Close ends the scheduler and its goroutines: what is not due yet never
 // runs. It does not wait for functions that run, or are about to. Closing

@@ -17,7 +17,7 @@ type idleTask struct {
 	_     [152]byte // a session around it: entries share no cache line
 }
 
-func (t *idleTask) runTimed(int64, *txScratch) {}
+func (t *idleTask) runTimed(int64, *timedBatch) {}
 
 func benchSched(b *testing.B, workers int) (*TimedSched, []idleTask) {
 	s := NewTimedSched(workers)
@@ -74,7 +74,7 @@ type countTask struct {
 	n     *atomic.Int64
 }
 
-func (t *countTask) runTimed(now int64, _ *txScratch) {
+func (t *countTask) runTimed(now int64, _ *timedBatch) {
 	t.n.Add(1)
 	t.entry.schedule(now + 1000)
 }
@@ -104,7 +104,7 @@ type tickTask struct {
 	_     [128]byte // a session around it: entries share no cache line
 }
 
-func (t *tickTask) runTimed(int64, *txScratch) { t.done.Done() }
+func (t *tickTask) runTimed(int64, *timedBatch) { t.done.Done() }
 
 // BenchmarkTimedSchedTick makes 10,000 of 100,000 entries due at once and waits until the workers have run them all.
 // TestTenThousandDueSessionsLeaveInFewBatches counts the system calls of such a tick.

@@ -84,7 +84,7 @@ type countingTask struct {
 	at    int64
 }
 
-func (c *countingTask) runTimed(now int64, _ *txScratch) { c.runs, c.at = c.runs+1, now }
+func (c *countingTask) runTimed(now int64, _ *timedBatch) { c.runs, c.at = c.runs+1, now }
 
 func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
 	const second = int64(time.Second)

@@ -153,8 +153,8 @@ func (w *schedWorker) sleepUntil(when int64) {
 // run is the goroutine.
 func (w *schedWorker) run() {
 	var due []*timerEntry
-	tx := txPool.Get().(*txScratch)
-	defer txPool.Put(tx)
+	var batch timedBatch
+	defer batch.release()
 	for {
 		var (
 			now  int64
@@ -173,9 +173,9 @@ func (w *schedWorker) run() {
 			continue
 		}
 		for _, e := range due {
-			e.task.runTimed(now, tx)
+			e.task.runTimed(now, &batch)
 		}
-		tx.finish()
+		batch.finish()
 		clear(due) // keep no ended session alive
 	}
 }

@@ -50,6 +50,17 @@ const (
 
 var txPool = sync.Pool{New: func() any { return new(txScratch) }}
 
+// scratchOf returns what the tasks of one wake-up of a scheduler worker send with.
+func scratchOf(b *timedBatch) *txScratch {
+	if b.work == nil {
+		b.work = txPool.Get().(*txScratch)
+	}
+	return b.work.(*txScratch)
+}
+
+// release returns tx to the pool. It must be finished.
+func (tx *txScratch) release() { txPool.Put(tx) }
+
 // reserve makes room for packets of s behind what the arena holds already. It sends the batch first if s has another
 // socket or the arena is well filled. No lock may be held.
 func (tx *txScratch) reserve(ep *endpoint, need int) {
@@ -163,7 +174,7 @@ func (tx *txScratch) send() {
 			sent, lost, err := tx.ep.io.writeBatch(tx.batch)
 			tx.ep.wrote(sent, lost, err)
 		}
-		tx.release()
+		tx.endTurns()
 		tx.w.start, tx.shared = 0, 0
 		again := tx.again
 		tx.again = nil
@@ -187,8 +198,8 @@ func (tx *txScratch) finish() {
 	tx.ep = nil
 }
 
-// release ends the turns of the sessions in the batch.
-func (tx *txScratch) release() {
+// endTurns ends the turns of the sessions in the batch.
+func (tx *txScratch) endTurns() {
 	for i := range tx.senders {
 		f := &tx.senders[i]
 		tx.counters.outPkts += uint64(f.packets)

@@ -11,9 +11,9 @@ import (
 // instead. L guards what follows it.
 type waiters struct {
 	sync.Cond
-	count int       // calls that wait for the condition; none of those that polls stands for
-	woken bool      // some of them have been woken since it was last set to false
-	polls *endpoint // the socket that a call waits for, or nil
+	count int                      // calls that wait for the condition; none of those that polls stands for
+	woken bool                     // some of them have been woken since it was last set to false
+	polls interface{ interrupt() } // the socket that a call waits for, or nil
 }
 
 // Wait waits to be woken. L is held.
