@@ -209,7 +209,7 @@ func TestGoBlocksCompile(t *testing.T) {
 var shortForms = map[string]string{
 	"go run ./examples/echo": "go run ./examples/echo -size 1",
 	// The flood in real time wants a machine that does nothing else.
-	"go test -v -run 'TestSpoofed|TestGarbage' . -args -long": "go test -run TestSpoofed . -args -long",
+	"go test -v -run 'TestSpoofed|TestGarbage' . -args -long":                              "go test -run TestSpoofed . -args -long",
 	`go run -C cmd/kcpperf . --simulate "rtt=100ms loss=5% rate=20Mbit" --compare builtin`: `go run -C cmd/kcpperf . --simulate "rtt=10ms rate=20Mbit" -t 0.2 --compare "small: window=64; large: window=128"`,
 }
 
