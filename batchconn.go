@@ -62,8 +62,6 @@ const (
 	// maxRunBytes is the most a run may hold: 65535, the length field of IP, less an IPv6 and a UDP header. IPv4 has room
 	// for 20 more, not worth a second figure.
 	maxRunBytes = 65535 - 40 - 8
-	// maxDatagram holds any datagram, so that none is ever cut short, also that of a peer with a larger MTU than ours.
-	maxDatagram = 65535
 )
 
 var (

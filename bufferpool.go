@@ -82,3 +82,6 @@ func bufferClass(n int) int {
 	}
 	return n
 }
+
+// maxDatagram holds any datagram, so that none is ever cut short, also that of a peer with a larger MTU than ours.
+const maxDatagram = 65535

@@ -21,10 +21,6 @@ const (
 	IKCP_FLUSH_FULL                          // all that is due
 )
 
-// OOBCallBackType is what SetOOBHandler takes: it is handed the payload of one out-of-band packet. The slice is the
-// handler's for the time of the call.
-type OOBCallBackType func([]byte)
-
 // Constants of the protocol. Times are in milliseconds, windows in segments, sizes in bytes.
 const (
 	IKCP_RTO_NDL     = 30  // least RTO in no-delay mode

@@ -127,7 +127,6 @@ const (
 	windowDefault = 512
 	// backlogDefault lets a thousand clients begin at once, also where no Config raises it.
 	backlogDefault     = 2048
-	socketsMax         = 256
 	deadTimeoutDefault = 30 * time.Second
 )
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"reflect"
 )
 
 // BlockCrypt transforms one whole packet with a key that both peers hold.
@@ -179,6 +180,9 @@ func cryptInto(dst, src []byte) []byte {
 // nonceAccepted is the bit of a nonce's first byte that accepted sessions and listeners set and dialled ones clear.
 const nonceAccepted = 0x80
 
+// nonceMarked is the least length of a nonce that gives a bit away for that: of AES-GCM's 96 bits 95 are left.
+const nonceMarked = 12
+
 // nonce draws one.
 func (s *sealer) nonce(p []byte) error {
 	err := readNonce(p)
@@ -223,4 +227,9 @@ func (s *sealer) sample() []byte {
 	}
 	s.block.Encrypt(b, b)
 	return b
+}
+
+// sameCipher reports whether two ciphers are the same one. Those of a type that cannot be compared are taken for others.
+func sameCipher(a, b BlockCrypt) bool {
+	return reflect.ValueOf(a).Comparable() && a == b
 }

@@ -163,6 +163,3 @@ func putNonce(slots []uint64, h uint64) {
 	}
 	slots[i] = h
 }
-
-// nonceMarked is the least length of a nonce that gives a bit away for that: of AES-GCM's 96 bits 95 are left.
-const nonceMarked = 12

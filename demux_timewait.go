@@ -136,15 +136,3 @@ func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 	}
 	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
-
-// clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
-// slept, for as long as the peer waits. Sessions begin at a random point of 2^32 ms, so one restart in 36000, or a few
-// more after a long silence, looks like the peer of before.
-const clockSlack millis = 60000
-
-// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
-// clock stood still.
-func clockFits(ts, newest uint32, ago millis) bool {
-	ahead := millis(int32(ts - newest))
-	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
-}

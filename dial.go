@@ -6,7 +6,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"reflect"
 
 	"github.com/pkg/errors"
 )
@@ -181,12 +180,6 @@ func (d *demux) dialFirst(raddr net.Addr, conv uint32, o *options) (*UDPSession,
 	s, err := d.dial(d.eps[0], raddr, conv, o, false)
 	d.start()
 	return s, err
-}
-
-// isNil reports whether v is nil, or a nil pointer in an interface.
-func isNil(v any) bool {
-	r := reflect.ValueOf(v)
-	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // resolve finds the UDP address of a peer. A name with addresses of both families is taken at its first, IPv4 before

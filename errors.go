@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 )
 
 // connError is what a session or a listener reports. It is a net.Error
@@ -140,3 +141,9 @@ func (e *argumentError) Error() string {
 
 // Unwrap returns os.ErrInvalid.
 func (e *argumentError) Unwrap() error { return os.ErrInvalid }
+
+// isNil reports whether v is nil, or a nil pointer in an interface.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
+}

@@ -59,15 +59,6 @@ func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum,
 	}
 }
 
-// probeDistance is how far below everything else a probe's sn lies, at least.
-const probeDistance = 1 << 29
-
-// belowAll returns a sequence number far below what a receiver can wait for whose peer has had everything below una
-// acknowledged: one of 2^29.
-func belowAll(una seqNum, secret uint64) seqNum {
-	return una - probeDistance - seqNum(secret&(probeDistance-1))
-}
-
 // isProbe reports whether a segment asks for nothing but its acknowledgement. Its ts is nobody's clock.
 func (c *core) isProbe(s *segment) bool {
 	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(c.rcvNxt-probeDistance/2)

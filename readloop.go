@@ -404,9 +404,6 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	return s
 }
 
-// parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
-const parityGuesses = 64
-
 // lockSession takes the lock of s. It reports false if s is on the network no more.
 func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 	s.mu.Lock()

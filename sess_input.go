@@ -143,6 +143,9 @@ func (s *UDPSession) superseded(now millis) {
 	s.mu.Unlock()
 }
 
+// parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
+const parityGuesses = 64
+
 // nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
 func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
 	nearest := s

@@ -7,6 +7,10 @@ import (
 	"sync/atomic"
 )
 
+// OOBCallBackType is what SetOOBHandler takes: it is handed the payload of one out-of-band packet. The slice is the
+// handler's for the time of the call.
+type OOBCallBackType func([]byte)
+
 // oobQueueMax is how many out-of-band packets wait for a session's handler. Beyond it new ones are dropped: the oldest
 // are kept.
 const oobQueueMax = 64

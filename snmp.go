@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -192,4 +193,26 @@ func (c *counters) flushTo(s *Snmp) {
 		}
 	}
 	*c = counters{}
+}
+
+// SocketStats is how a packet socket stands and what it has refused. No error of a socket but its being closed ends a
+// session or a listener: a datagram that could not be sent is a lost one, which is sent again, and reading goes on. Of
+// other connections five seconds of errors that are neither temporary, timeouts nor a socket's, without a datagram between
+// them, count as closed. Counts are since the socket came to the library.
+type SocketStats struct {
+	LostDatagrams uint64    // refused by the socket, too many for a slow connection, or not sealed for want of a nonce
+	ReadErrors    uint64    // reads that failed
+	LastError     error     // the newest cause of either, nil if there was none
+	LastErrorTime time.Time // when it came
+
+	// ReadBuffer and WriteBuffer are the sizes of the socket's buffers in bytes, as the system counts them: Linux reports
+	// twice what it granted, for its bookkeeping counts too (socket(7), SO_RCVBUF). 0 where there is no way to ask.
+	ReadBuffer, WriteBuffer int
+
+	// KeyPackets counts the packets that were sealed and opened with the BlockCrypt, by all sessions and listeners that have
+	// the same one: with AES-GCM a key is good for 2^32, of all peers together. 0 for a cipher that is no AEAD.
+	KeyPackets uint64
+
+	GSO bool // many datagrams are handed to the kernel in one piece (udp(7), UDP_SEGMENT)
+	GRO bool // and taken from it (UDP_GRO)
 }

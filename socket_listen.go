@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// socketsMax is the most sockets on one port.
+const socketsMax = 256
+
 // listenSockets opens n sockets on the UDP address laddr, fewer where the system does not spread peers over several. The
 // port is taken as a single socket would take it, so that one that is in use is an error, and then shared.
 func listenSockets(ctx context.Context, laddr string, n int) ([]net.PacketConn, error) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"iter"
 	"net"
-	"reflect"
 	"sync/atomic"
 
 	"github.com/pkg/errors"
@@ -74,11 +73,6 @@ func (t *Transport) options(c *Config) (*options, error) {
 	}
 	own.Scheduler = t.demux.sched
 	return own.options()
-}
-
-// sameCipher reports whether two ciphers are the same one. Those of a type that cannot be compared are taken for others.
-func sameCipher(a, b BlockCrypt) bool {
-	return reflect.ValueOf(a).Comparable() && a == b
 }
 
 // Dial makes a session to raddr, an address of the socket's own kind. Like Config.Dial it sends nothing and does not wait

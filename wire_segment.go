@@ -98,3 +98,24 @@ func appendSegment(b []byte, s *segment) []byte {
 	putHeader(b[n:], s, len(s.data))
 	return append(b, s.data...)
 }
+
+// clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
+// slept, for as long as the peer waits. Sessions begin at a random point of 2^32 ms, so one restart in 36000, or a few
+// more after a long silence, looks like the peer of before.
+const clockSlack millis = 60000
+
+// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
+// clock stood still.
+func clockFits(ts, newest uint32, ago millis) bool {
+	ahead := millis(int32(ts - newest))
+	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
+}
+
+// probeDistance is how far below everything else a probe's sn lies, at least.
+const probeDistance = 1 << 29
+
+// belowAll returns a sequence number far below what a receiver can wait for whose peer has had everything below una
+// acknowledged: one of 2^29.
+func belowAll(una seqNum, secret uint64) seqNum {
+	return una - probeDistance - seqNum(secret&(probeDistance-1))
+}
