@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !race && !kcpbasic && (amd64 || arm64)
+
+package docs
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// uncited lists the rules of protocol.md that no comment cites yet. It may only shrink: the test
+// fails when a rule in it is cited.
+const uncited = `
+S0.1
+S0.2
+S0.3
+S1.1
+S1.2
+S1.3
+S1.4
+S1.5
+S1.6
+S1.7
+S1.8
+S1.9
+S1.10
+S1.11
+S1.12
+S1.13
+S1.14
+S1.15
+S1.16
+S1.17
+S1.18
+S1.19
+S1.20
+S1.21
+S1.22
+S1.23
+S1.24
+S1.25
+S1.26
+S1.27
+S1.28
+S1.29
+S1.30
+S1.31
+S1.32
+S1.33
+S1.34
+S1.35
+S1.36
+S1.37
+S1.38
+S1.39
+S1.40
+S1.41
+S1.42
+S1.43
+S1.44
+S1.45
+S1.46
+S1.47
+S1.48
+S1.49
+S1.50
+S1.51
+S1.52
+S1.53
+S1.54
+S1.55
+S1.56
+S1.57
+S1.58
+S1.59
+S1.60
+S1.61
+S1.62
+S1.63
+S1.64
+S1.65
+S1.66
+S1.67
+S1.68
+S1.69
+S1.70
+S1.71
+S1.72
+S1.73
+S1.74
+S2.1
+S2.2
+S2.3
+S2.4
+S2.5
+S2.6
+S2.7
+S2.8
+S2.9
+S2.10
+S2.11
+S2.12
+S2.13
+S2.14
+S2.15
+S2.16
+S2.17
+S2.18
+S3.1
+S3.2
+S3.3
+S3.4
+S3.5
+S3.6
+S3.7
+S3.8
+S3.9
+S3.10
+S3.11
+S3.12
+S3.13
+S4.1
+S4.2
+S4.3
+S4.4
+S4.5
+S4.6
+S4.7
+S4.8
+S4.9
+S4.10
+S4.11
+S4.12
+S4.13
+S4.14
+S4.15
+S4.16
+S4.17
+S4.18
+S4.19
+S4.20
+S4.21
+S4.22
+S4.23
+S4.24
+S4.25
+S4.26
+S4.27
+S4.28
+S4.29
+S4.30
+S4.31
+S4.32
+S4.33
+`
+
+var (
+	// anchor is the number of a rule, at the start of a line of protocol.md.
+	anchor = regexp.MustCompile(`(?m)^\*\*(S\d+\.\d+)\*\* `)
+
+	// rule is the number of a rule in text.
+	rule = regexp.MustCompile(`\bS\d+\.\d+\b`)
+)
+
+// citations returns the rules that the files of the root package cite, with the names of the files.
+// A comment cites by "protocol.md S1.4"; other numbers may follow in the same comment. A test may
+// also have a rule's number as a string.
+func citations(t *testing.T) (code, tests map[string][]string) {
+	t.Helper()
+	code, tests = map[string][]string{}, map[string][]string{}
+	files, err := filepath.Glob(filepath.Join(root, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil,
+			parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, cited := filepath.Base(file), code
+		if strings.HasSuffix(name, "_test.go") {
+			cited = tests
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+					s, err := strconv.Unquote(lit.Value)
+					if err == nil && rule.FindString(s) == s && s != "" {
+						cited[s] = append(cited[s], name)
+					}
+				}
+				return true
+			})
+		}
+		for _, c := range parsed.Comments {
+			_, behind, ok := strings.Cut(c.Text(), "protocol.md")
+			if !ok {
+				continue
+			}
+			for _, n := range rule.FindAllString(behind, -1) {
+				cited[n] = append(cited[n], name)
+			}
+		}
+	}
+	return code, tests
+}
+
+// Each rule that the code cites is in protocol.md, and each rule of protocol.md is cited by a file
+// of the root package that is not a test.
+func TestCodeCitesTheRulesOfTheProtocol(t *testing.T) {
+	text := documents(t)["docs/protocol.md"]
+	rules := map[string]bool{}
+	for _, m := range anchor.FindAllStringSubmatch(text, -1) {
+		if rules[m[1]] {
+			t.Errorf("protocol.md has two rules %s", m[1])
+		}
+		rules[m[1]] = true
+	}
+	if len(rules) < 100 {
+		t.Errorf("protocol.md has %d rules: the text was not understood", len(rules))
+	}
+	for _, n := range rule.FindAllString(text, -1) {
+		if !rules[n] {
+			t.Errorf("protocol.md refers to %s, which is no rule of it", n)
+		}
+	}
+	code, tests := citations(t)
+	for _, cited := range []map[string][]string{code, tests} {
+		for n, files := range cited {
+			if !rules[n] {
+				t.Errorf("%s: protocol.md has no rule %s", files[0], n)
+			}
+		}
+	}
+	excepted := map[string]bool{}
+	for _, n := range strings.Fields(uncited) {
+		excepted[n] = true
+		switch {
+		case !rules[n]:
+			t.Errorf("%s in the list of uncited rules is no rule of protocol.md", n)
+		case code[n] != nil:
+			t.Errorf("%s is cited by %s: remove it from the list of uncited rules", n, code[n][0])
+		}
+	}
+	for n := range rules {
+		if code[n] == nil && !excepted[n] {
+			t.Errorf("no file of the root package cites protocol.md %s", n)
+		}
+	}
+}
