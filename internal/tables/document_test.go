@@ -14,20 +14,28 @@ import (
 // introduction says how the document was made and what to take from it. It is followed by the tables.
 const introduction = `# Which settings serve which network
 
-Made by ` + "`go test ./internal/tables -write`" + ` in a simulated network and virtual time, so that the figures are the
-protocol's and no machine's. Two hosts are joined by a line of 20 Mbit/s each way whose queue holds one bandwidth-delay
-product in full datagrams; packets are lost at random, the same share in each direction, acknowledgements as well as data.
-Latency: a message of 100 bytes every 33 ms for ten minutes after a warm-up of ten seconds, from the moment it is due to
-be written until it has been read, in order. Goodput: what a bulk transfer delivers in its first 30 seconds, its start
-included. Both ends have the settings of the column; what it does not name is at its default.
+` + "`go test ./internal/tables -write`" + ` makes this document in a simulated network and virtual time.
+So the figures depend on the protocol and not on a machine. A line of 20 Mbit/s each way joins two
+hosts. Its queue holds one bandwidth-delay product in full datagrams. Packets are lost at random,
+the same share in each direction, acknowledgements as well as data.
 
-Without loss every setting delivers a message in half a round trip. With loss the settings differ in what a lost packet
-costs: with congestion control it costs window, so that on long or lossy paths even a slow stream comes to wait for it;
-without congestion control it costs one timeout, a round trip and a little; with FEC of small groups it mostly costs
-nothing. For goodput it is the reverse question: the classic congestion window grows by one segment a round trip and
-halves at a loss, so it fills a short clean line and no other, while without it the sender uses the line whatever is
-lost, and sends much in vain into a full queue unless its window suits the path. [tuning.md](tuning.md) draws the
-conclusions.
+Latency is that of a message of 100 bytes every 33 ms, for ten minutes after a warm-up of ten
+seconds. It counts from the moment the message is due to be written until it has been read, in
+order. Goodput is what a bulk transfer delivers in its first 30 seconds, including its start. Both
+ends have the settings of the column, and defaults for all others.
+
+Without loss every setting delivers a message in half a round trip. The settings differ in what a
+lost packet costs:
+
+- With congestion control it reduces the window, so that on long or lossy paths even a slow stream
+  waits for the window.
+- Without congestion control it costs one timeout, a little more than a round trip.
+- With FEC of small groups it mostly costs nothing.
+
+For goodput the order is different. The classic congestion window grows by one segment a round trip
+and is halved by a loss, so it fills only a short clean line. Without it the sender uses the line
+whatever is lost. It then sends much into a full queue, unless its window suits the path.
+[tuning.md](tuning.md) draws the conclusions.
 
 ![p50 to p99 of message latency and goodput, by network and settings](tables.svg)
 `
@@ -40,8 +48,8 @@ func (r *results) document() string {
 	for _, m := range bulkModes() {
 		fmt.Fprintf(&b, "| %s | %s |\n", m.name, m.meaning)
 	}
-	b.WriteString("\n## Latency of a message\n\np50 / p99 in milliseconds. A dash: the settings do not carry 30 messages a second" +
-		" over this path, and the wait grows.\n\n")
+	b.WriteString("\n## Latency of a message\n\np50 / p99 in milliseconds. " +
+		"A dash marks settings that do not carry 30 messages a second over this\npath: the delay grows.\n\n")
 	writeTable(&b, modes(), func(i, j int) string { return r.latency[i][j].String() })
 	b.WriteString("\n## Goodput of a bulk transfer\n\nMbit/s, of 20 on the line; headers take 4 % of it.\n\n")
 	writeTable(&b, bulkModes(), func(i, j int) string { return megabits(r.goodput[i][j]) })
