@@ -51,6 +51,8 @@ type coreLink struct {
 	packets [2]int
 	// onPacket, if set, sees every packet that an end sends; false drops it.
 	onPacket func(from int, data []byte) bool
+	// shells, if set, drive the ends, by their own clock.
+	shells [2]*KCP
 }
 
 func newCoreLink(seed uint64, p linkProfile) *coreLink {
@@ -80,6 +82,47 @@ func (l *coreLink) flush(i int) {
 			l.carry(1-i, data)
 		}
 	}
+}
+
+// newShellLink joins two KCPs by a link without loss and delay, in fast mode. What they send waits there for settle.
+func newShellLink(t *testing.T) (l *coreLink, a, b *KCP) {
+	l = newCoreLink(1, linkProfile{})
+	for i := range l.shells {
+		k := NewKCP(7, func(buf []byte, size int) { l.carry(1-i, bytes.Clone(buf[:size])) })
+		k.NoDelay(1, 10, 2, 1)
+		t.Cleanup(func() { releaseCore(&k.core) })
+		l.shells[i], l.ends[i] = k, &k.core
+	}
+	return l, l.shells[0], l.shells[1]
+}
+
+// settle updates both KCPs and delivers what they send, until neither sends any more.
+func (l *coreLink) settle(t *testing.T) {
+	t.Helper()
+	for more := true; more; more = len(l.queue) > 0 {
+		for i, k := range l.shells {
+			for _, data := range l.waiting(i) {
+				if r := k.Input(data, IKCP_PACKET_REGULAR, true); r != 0 {
+					t.Fatalf("Input = %d, want 0", r)
+				}
+			}
+			k.Update()
+		}
+	}
+}
+
+// waiting takes the packets for an end off the link, in their order.
+func (l *coreLink) waiting(to int) (packets [][]byte) {
+	rest := linkQueue{}
+	for len(l.queue) > 0 {
+		if p := l.pop(); p.to == to {
+			packets = append(packets, p.data)
+		} else {
+			rest = append(rest, p) // in order, which is a heap
+		}
+	}
+	l.queue = rest
+	return packets
 }
 
 func (l *coreLink) carry(to int, data []byte) {

@@ -14,41 +14,6 @@ import (
 	"time"
 )
 
-// shellPair joins two KCPs: what one puts out waits in its queue for carry.
-type shellPair struct {
-	ends  [2]*KCP
-	queue [2][][]byte // from the end of that number
-}
-
-func newShellPair(t *testing.T) *shellPair {
-	p := new(shellPair)
-	for i := range p.ends {
-		p.ends[i] = NewKCP(7, func(buf []byte, size int) { p.queue[i] = append(p.queue[i], bytes.Clone(buf[:size])) })
-		p.ends[i].NoDelay(1, 10, 2, 1)
-		t.Cleanup(func() { releaseCore(&p.ends[i].core) })
-	}
-	return p
-}
-
-// carry updates both ends and hands over what they put out, until neither has more to say for now.
-func (p *shellPair) carry(t *testing.T) {
-	t.Helper()
-	for idle := false; !idle; {
-		idle = true
-		for i, k := range p.ends {
-			k.Update()
-			packets := p.queue[i]
-			p.queue[i] = nil
-			for _, b := range packets {
-				idle = false
-				if r := p.ends[1-i].Input(b, IKCP_PACKET_REGULAR, true); r != 0 {
-					t.Fatalf("Input = %d, want 0", r)
-				}
-			}
-		}
-	}
-}
-
 // messages reads all messages that are there.
 func messages(t *testing.T, k *KCP) (all []string) {
 	t.Helper()
@@ -66,10 +31,9 @@ func messages(t *testing.T, k *KCP) (all []string) {
 }
 
 func TestKCPCarriesMessagesOfManyFragments(t *testing.T) {
-	p := newShellPair(t)
-	a, b := p.ends[0], p.ends[1]
+	l, a, b := newShellLink(t)
 	const mss = IKCP_MTU_DEF - IKCP_OVERHEAD
-	for _, k := range p.ends {
+	for _, k := range l.shells {
 		k.WndSize(512, 512)
 	}
 	var want []string
@@ -83,19 +47,18 @@ func TestKCPCarriesMessagesOfManyFragments(t *testing.T) {
 	if n, segments := a.WaitSnd(), 1+1+1+2+4+255; n != segments {
 		t.Errorf("WaitSnd = %d, want %d", n, segments)
 	}
-	p.carry(t)
+	l.settle(t)
 	if got := messages(t, b); !slices.Equal(got, want) {
 		t.Errorf("%d messages came, or with other bounds, want %d", len(got), len(want))
 	}
-	p.carry(t)
+	l.settle(t)
 	if n := a.WaitSnd(); n != 0 {
 		t.Errorf("all delivered, but WaitSnd = %d", n)
 	}
 }
 
 func TestKCPReturnCodes(t *testing.T) {
-	p := newShellPair(t)
-	a, b := p.ends[0], p.ends[1]
+	l, a, b := newShellLink(t)
 	const mss = IKCP_MTU_DEF - IKCP_OVERHEAD
 	buf := make([]byte, 100)
 	good := appendSegment(nil, &segment{conv: 7, cmd: cmdWins, wnd: 32, data: []byte("data")})
@@ -137,7 +100,7 @@ func TestKCPReturnCodes(t *testing.T) {
 			t.Errorf("%s = %d, want %d", tt.name, tt.got, tt.want)
 		}
 	}
-	p.carry(t)
+	l.settle(t)
 	if n := b.Recv(buf[:4]); n != -2 {
 		t.Errorf("Recv into too little = %d, want -2", n)
 	}
@@ -147,13 +110,12 @@ func TestKCPReturnCodes(t *testing.T) {
 }
 
 func TestKCPWaitsForTheWholeMessage(t *testing.T) {
-	p := newShellPair(t)
-	a, b := p.ends[0], p.ends[1]
+	l, a, b := newShellLink(t)
 	a.SetMtu(IKCP_OVERHEAD + 10)
 	a.Send([]byte("one message in three"))
 	a.Send([]byte("another one"))
 	a.Update()
-	packets := p.queue[0]
+	packets := l.waiting(1)
 	slices.Reverse(packets)
 	for _, d := range packets[:len(packets)-1] {
 		b.Input(d, IKCP_PACKET_REGULAR, false)
@@ -168,17 +130,17 @@ func TestKCPWaitsForTheWholeMessage(t *testing.T) {
 }
 
 func TestKCPStreamModeMergesMessages(t *testing.T) {
-	p := newShellPair(t)
-	p.ends[0].core.stream = true
+	l, a, b := newShellLink(t)
+	a.core.stream = true
 	for range 100 {
-		p.ends[0].Send(bytes.Repeat([]byte("x"), 100))
+		a.Send(bytes.Repeat([]byte("x"), 100))
 	}
 	const mss = IKCP_MTU_DEF - IKCP_OVERHEAD
-	if got, want := p.ends[0].WaitSnd(), (100*100+mss-1)/mss; got != want {
+	if got, want := a.WaitSnd(), (100*100+mss-1)/mss; got != want {
 		t.Errorf("WaitSnd = %d, want %d full segments", got, want)
 	}
-	p.carry(t)
-	if got := strings.Join(messages(t, p.ends[1]), ""); len(got) != 10000 {
+	l.settle(t)
+	if got := strings.Join(messages(t, b), ""); len(got) != 10000 {
 		t.Errorf("got %d bytes, want 10000", len(got))
 	}
 }
@@ -201,12 +163,10 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 	for _, tt := range tests {
 		for _, started := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, started %v", tt.name, started), func(t *testing.T) {
-				p := newShellPair(t)
-				a, b := p.ends[0], p.ends[1]
+				l, a, b := newShellLink(t)
 				a.core.stream = tt.stream
 				a.WndSize(1024, 1024)
 				b.WndSize(1024, 1024)
-				sizes := 0
 				if started {
 					// The first fragments of the first message are on their way at the old size.
 					a.WndSize(1, 0)
@@ -216,7 +176,6 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 				}
 				if started {
 					a.Update()
-					sizes = len(p.queue[0])
 					a.WndSize(1024, 0)
 				}
 				last := 0
@@ -228,13 +187,13 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 				}
 				a.Update()
 				if !started {
-					for _, d := range p.queue[0][sizes:] {
-						if len(d) > last {
-							t.Errorf("a datagram of %d bytes left, want at most %d", len(d), last)
+					for _, p := range l.queue {
+						if len(p.data) > last {
+							t.Errorf("a datagram of %d bytes left, want at most %d", len(p.data), last)
 						}
 					}
 				}
-				p.carry(t)
+				l.settle(t)
 				want := tt.want
 				if want == nil || started && !tt.stream {
 					want = tt.sends
@@ -252,15 +211,15 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 }
 
 func TestKCPSetMtuIsClamped(t *testing.T) {
-	p := newShellPair(t)
+	l, a, b := newShellLink(t)
 	for _, mtu := range []int{65535, 65536, 1 << 28, math.MaxInt32} {
-		if r := p.ends[0].SetMtu(mtu); r != 0 || p.ends[0].core.mtu != 65535 {
-			t.Errorf("SetMtu(%d) = %d and gives %d, want 0 and 65535", mtu, r, p.ends[0].core.mtu)
+		if r := a.SetMtu(mtu); r != 0 || a.core.mtu != 65535 {
+			t.Errorf("SetMtu(%d) = %d and gives %d, want 0 and 65535", mtu, r, a.core.mtu)
 		}
 		m := string(pattern(65511, 1))
-		p.ends[0].Send([]byte(m))
-		p.carry(t)
-		if got := messages(t, p.ends[1]); len(got) != 1 || got[0] != m {
+		a.Send([]byte(m))
+		l.settle(t)
+		if got := messages(t, b); len(got) != 1 || got[0] != m {
 			t.Errorf("with an MTU of %d came %d messages, or others", mtu, len(got))
 		}
 	}
@@ -334,8 +293,7 @@ func TestKCPCheckTellsWhenUpdateHasSomethingToDo(t *testing.T) {
 }
 
 func TestKCPLogsNamesAndPairs(t *testing.T) {
-	p := newShellPair(t)
-	a, b := p.ends[0], p.ends[1]
+	l, a, b := newShellLink(t)
 	type record struct {
 		msg  string
 		args []any
@@ -344,12 +302,12 @@ func TestKCPLogsNamesAndPairs(t *testing.T) {
 	a.SetLogger(IKCP_LOG_ALL, func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
 	a.Send([]byte("hello"))
 	b.Send([]byte("back"))
-	p.carry(t)
+	l.settle(t)
 	a.Recv(make([]byte, 10))
 	a.core.rmtWnd = 0
 	a.core.askWindow = true
 	b.core.askWindow = true
-	p.carry(t)
+	l.settle(t)
 	seen := make(map[string]bool)
 	for _, r := range logs {
 		seen[r.msg] = true
@@ -375,13 +333,13 @@ func TestKCPLogsNamesAndPairs(t *testing.T) {
 	logs = nil
 	a.SetLogger(IKCP_LOG_SEND, func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
 	a.Send([]byte("again"))
-	p.carry(t)
+	l.settle(t)
 	if len(logs) != 1 || logs[0].msg != "send" {
 		t.Errorf("with a mask for Send alone came %v", logs)
 	}
 	a.SetLogger(IKCP_LOG_ALL, nil)
 	a.Send([]byte("again"))
-	p.carry(t)
+	l.settle(t)
 	if len(logs) != 1 || len(a.core.logs) > 0 {
 		t.Errorf("without a logger came %v, or it was kept", logs[1:])
 	}
