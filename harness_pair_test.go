@@ -4,73 +4,45 @@ package kcp
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
-// simPair is a dialled and an accepted session over a simulated network, in the bubble of the caller.
-type simPair struct {
-	net            *simNetwork
-	sched          *TimedSched
+// connPair is a world with a dialled and an accepted session, over which both sides have spoken.
+type connPair struct {
+	*connWorld
 	listener       *Listener
 	client, server *UDPSession
 }
 
-// newSimPair makes a pair whose session the client has opened with one byte.
-func newSimPair(t testing.TB, seed uint64, p simProfile, c Config) *simPair {
+// pairRun runs f in a world of its own with a session whose ends have the same settings.
+func pairRun(t *testing.T, seed uint64, p simProfile, c Config, f func(t *testing.T, n *connPair)) {
 	t.Helper()
-	return newUnlikeSimPair(t, seed, p, c, c)
+	unlikePairRun(t, seed, p, c, c, f)
 }
 
-// newUnlikeSimPair is newSimPair with settings of its own for each side.
-func newUnlikeSimPair(t testing.TB, seed uint64, p simProfile, client, server Config) *simPair {
+// unlikePairRun is pairRun with settings of its own for each side.
+func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Config, f func(t *testing.T, n *connPair)) {
 	t.Helper()
-	n := &simPair{net: newSimNetwork(seed), sched: NewTimedSched(2)}
-	n.net.SetDefault(p)
-	client.Scheduler, server.Scheduler = n.sched, n.sched
-	at, err := n.net.Listen("10.0.0.1:4000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := n.net.Listen("10.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n.listener, err = server.Serve(at); err != nil {
-		t.Fatal(err)
-	}
-	if n.client, err = client.Client(from, at.LocalAddr()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.client.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	if n.server, err = n.listener.AcceptKCP(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(n.server, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	return n
+	connRunSeed(t, seed, p, func(t *testing.T, w *connWorld) {
+		n := &connPair{connWorld: w, listener: w.serve(server), client: w.dial(client)}
+		n.server = w.join(n.client, n.listener)
+		f(t, n)
+	})
 }
 
-// close ends both sessions and the network, and waits until nothing runs any more.
-func (n *simPair) close() {
-	for _, s := range []*UDPSession{n.client, n.server} {
-		s.SetLinger(0)
-		_ = s.Close()
-	}
-	_ = n.listener.Close()
-	time.Sleep(time.Second)
-	n.sched.Close()
-	_ = n.net.Close()
-	synctest.Wait()
+// inSession runs f in virtual time with a dialled and an accepted session over a perfect link.
+func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPSession)) {
+	t.Helper()
+	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c, func(t *testing.T, n *connPair) { f(t, n.client, n.server) })
 }
 
 // move sends data from the client to the server, which reads it to the end of the stream, and returns how long it took.
-func (n *simPair) move(t testing.TB, data []byte) time.Duration {
+func (n *connPair) move(t testing.TB, data []byte) time.Duration {
 	t.Helper()
 	start := time.Now()
 	sent := make(chan error, 1)
@@ -93,4 +65,122 @@ func (n *simPair) move(t testing.TB, data []byte) time.Duration {
 		t.Fatalf("%d bytes arrived changed, want %d", len(got), len(data))
 	}
 	return took
+}
+
+// bothDial makes two dialled sessions of one conversation, as two peers have after hole punching. The first has the
+// greater incarnation.
+func bothDial(w *connWorld, c Config) (upper, lower *UDPSession) {
+	w.t.Helper()
+	upper = w.dialFrom(restartAddr, 77, c)
+	conn := w.endpoint(connServerAddr)
+	lower, err := dialOver(conn, true, upper.LocalAddr(), 77, w.options(c))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.sessions = append(w.sessions, lower)
+	for i, s := range []*UDPSession{lower, upper} {
+		s.mu.Lock()
+		s.core.ctl.incarnation = uint64(1000 + i)
+		s.mu.Unlock()
+	}
+	return upper, lower
+}
+
+// sendAcross writes data on one side and reads it on the other.
+func sendAcross(t *testing.T, from, to *UDPSession, data []byte) {
+	t.Helper()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_, _ = from.Write(data)
+	}()
+	_ = to.SetReadDeadline(time.Now().Add(time.Minute))
+	connWantRead(t, to, string(data))
+	<-sent
+}
+
+// exchange sends size bytes each way at once, behind one that the client has sent.
+func exchange(t *testing.T, client, server *UDPSession, size int) {
+	t.Helper()
+	_ = client.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = server.SetDeadline(time.Now().Add(30 * time.Second))
+	mustRead(t, server, 1)
+	up, down := pattern(size, 1), pattern(size, 2)
+	var wg sync.WaitGroup
+	for _, half := range []struct {
+		from, to *UDPSession
+		data     []byte
+	}{{client, server, up}, {server, client, down}} {
+		wg.Go(func() {
+			if _, err := half.from.Write(half.data); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			got := make([]byte, size)
+			if n, err := io.ReadFull(half.to, got); err != nil || string(got) != string(half.data) {
+				t.Errorf("%d bytes of %d arrived, or changed: %v", n, size, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// mustWrite writes all of p.
+func mustWrite(t testing.TB, s io.Writer, p []byte) {
+	t.Helper()
+	if n, err := s.Write(p); n != len(p) || err != nil {
+		t.Fatalf("Write of %d bytes = %d, %v", len(p), n, err)
+	}
+}
+
+// mustRead reads once into a buffer of size bytes.
+func mustRead(t testing.TB, s io.Reader, size int) []byte {
+	t.Helper()
+	buf := make([]byte, size)
+	n, err := s.Read(buf)
+	if err != nil {
+		t.Fatalf("Read: %v", err)
+	}
+	return buf[:n]
+}
+
+// mustReadNothing checks that nothing is left to read, in virtual time.
+func mustReadNothing(t testing.TB, s net.Conn) {
+	t.Helper()
+	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
+	var buf [1]byte
+	if n, err := s.Read(buf[:]); n != 0 || err != errTimeout {
+		t.Fatalf("Read = %d, %v, want nothing for a minute", n, err)
+	}
+	_ = s.SetReadDeadline(time.Time{})
+}
+
+// closeLink is the link of most tests here: a round trip takes 40 ms.
+var closeLink = simProfile{Delay: 20 * time.Millisecond}
+
+// closeWantEOF checks that the stream has ended, now and for good.
+func closeWantEOF(t *testing.T, s net.Conn) {
+	t.Helper()
+	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
+	for range 3 {
+		if n, err := s.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+			t.Fatalf("Read at the end gave %d, %v; want 0 and io.EOF itself", n, err)
+		}
+	}
+	_ = s.SetReadDeadline(time.Time{})
+}
+
+// closeWantClosed checks that s fails as a session that was closed on this side does.
+func closeWantClosed(t *testing.T, s net.Conn) {
+	t.Helper()
+	_, readErr := s.Read(make([]byte, 1))
+	_, writeErr := s.Write([]byte{1})
+	for name, err := range map[string]error{
+		"Read": readErr, "Write": writeErr, "Close": s.Close(), "SetDeadline": s.SetDeadline(time.Now()),
+	} {
+		if !errors.Is(err, net.ErrClosed) || !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s after Close: %v; want an error that matches net.ErrClosed and io.ErrClosedPipe", name, err)
+		}
+	}
 }

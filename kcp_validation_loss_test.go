@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -19,35 +18,17 @@ const answerSize = 10 << 10
 // once. It returns how long the client waited for the whole answer, or how much of it is missing.
 func lossyAnswer(t *testing.T, seed uint64, c Config, closes bool) (took time.Duration, missing int) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimNetwork(seed)
-		n.SetDefault(simProfile{Delay: 5 * time.Millisecond, Loss: 0.2})
-		c.Scheduler = NewTimedSched(1)
-		at, err := n.Listen("10.0.0.1:4000")
-		if err != nil {
-			t.Fatal(err)
-		}
-		from, err := n.Listen("10.0.0.2:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := c.Serve(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, err := c.Client(from, at.LocalAddr())
-		if err != nil {
-			t.Fatal(err)
-		}
+	connRunSeed(t, seed, simProfile{Delay: 5 * time.Millisecond, Loss: 0.2}, func(t *testing.T, w *connWorld) {
+		l := w.serve(c)
+		client := w.dial(c)
 		began := time.Now()
 		var server sync.WaitGroup
-		var accepted *UDPSession
 		server.Go(func() {
 			s, err := l.AcceptKCP()
 			if err != nil {
 				return
 			}
-			accepted = s
+			w.sessions = append(w.sessions, s)
 			_, _ = s.Read(make([]byte, 100))
 			_, _ = s.Write(pattern(answerSize, 1))
 			if closes {
@@ -60,16 +41,6 @@ func lossyAnswer(t *testing.T, seed uint64, c Config, closes bool) (took time.Du
 		took, missing = time.Since(began), answerSize-got
 		_ = l.Close()
 		server.Wait()
-		for _, s := range []*UDPSession{client, accepted} {
-			if s != nil {
-				s.SetLinger(0)
-				_ = s.Close()
-			}
-		}
-		time.Sleep(20 * time.Second)
-		c.Scheduler.Close()
-		_ = n.Close()
-		synctest.Wait()
 	})
 	return took, missing
 }

@@ -5,10 +5,8 @@ package kcp
 import (
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -344,15 +342,15 @@ func TestAnswersWithoutASessionAreSmall(t *testing.T) {
 
 // A negative limit is none.
 func TestNoAmplificationLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: time.Millisecond}, Config{AmplificationLimit: -1, NoCongestionControl: true})
-		defer n.close()
-		n.net.SetTap(func(_ time.Time, from, _ net.Addr, _ []byte) simAction {
-			return simAction{Drop: from.String() != "10.0.0.1:4000"}
-		})
-		mustWrite(t, n.server, pattern(20_000, 1))
+	connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
+		c := Config{AmplificationLimit: -1, NoCongestionControl: true}
+		l := w.serve(c)
+		mustWrite(t, w.dial(c), []byte{1})
+		server := w.accept(l)
+		w.setDrop(func(from, _ string, _ []byte) bool { return from != connServerAddr })
+		mustWrite(t, server, pattern(20_000, 1))
 		time.Sleep(100 * time.Millisecond)
-		if st := n.server.Stats(); st.WireBytesSent < 20_000 || st.AddressProved {
+		if st := server.Stats(); st.WireBytesSent < 20_000 || st.AddressProved {
 			t.Errorf("%d bytes were sent, proved %v", st.WireBytesSent, st.AddressProved)
 		}
 	})

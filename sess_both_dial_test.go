@@ -10,38 +10,6 @@ import (
 	"time"
 )
 
-// bothDial makes two dialled sessions of one conversation, as two peers have after hole punching. The first has the
-// greater incarnation.
-func bothDial(w *connWorld, c Config) (upper, lower *UDPSession) {
-	w.t.Helper()
-	upper = w.dialFrom(restartAddr, 77, c)
-	conn := w.endpoint(connServerAddr)
-	lower, err := dialOver(conn, true, upper.LocalAddr(), 77, w.options(c))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.sessions = append(w.sessions, lower)
-	for i, s := range []*UDPSession{lower, upper} {
-		s.mu.Lock()
-		s.core.ctl.incarnation = uint64(1000 + i)
-		s.mu.Unlock()
-	}
-	return upper, lower
-}
-
-// sendAcross writes data on one side and reads it on the other.
-func sendAcross(t *testing.T, from, to *UDPSession, data []byte) {
-	t.Helper()
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		_, _ = from.Write(data)
-	}()
-	_ = to.SetReadDeadline(time.Now().Add(time.Minute))
-	connWantRead(t, to, string(data))
-	<-sent
-}
-
 // bothDialOrders are the ways in which two sides that have dialled each other can begin.
 var bothDialOrders = map[string]func(t *testing.T, upper, lower *UDPSession){
 	"upper first": func(t *testing.T, upper, lower *UDPSession) {

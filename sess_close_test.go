@@ -7,39 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"testing"
 	"time"
 )
-
-// closeLink is the link of most tests here: a round trip takes 40 ms.
-var closeLink = simProfile{Delay: 20 * time.Millisecond}
-
-// closeWantEOF checks that the stream has ended, now and for good.
-func closeWantEOF(t *testing.T, s net.Conn) {
-	t.Helper()
-	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
-	for range 3 {
-		if n, err := s.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-			t.Fatalf("Read at the end gave %d, %v; want 0 and io.EOF itself", n, err)
-		}
-	}
-	_ = s.SetReadDeadline(time.Time{})
-}
-
-// closeWantClosed checks that s fails as a session that was closed on this side does.
-func closeWantClosed(t *testing.T, s net.Conn) {
-	t.Helper()
-	_, readErr := s.Read(make([]byte, 1))
-	_, writeErr := s.Write([]byte{1})
-	for name, err := range map[string]error{
-		"Read": readErr, "Write": writeErr, "Close": s.Close(), "SetDeadline": s.SetDeadline(time.Now()),
-	} {
-		if !errors.Is(err, net.ErrClosed) || !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("%s after Close: %v; want an error that matches net.ErrClosed and io.ErrClosedPipe", name, err)
-		}
-	}
-}
 
 func TestCloseDeliversAllThatWasWritten(t *testing.T) {
 	sizes := []int{1, 2, 1000, 1329, 1330, 1331, 1375, 1376, 1377, 10_000, 65_536, 200_000, 1 << 20}

@@ -182,7 +182,7 @@ func fastConfig(data, parity int) Config {
 }
 
 // chatter sends messages both ways, one each 10 ms, until count have been sent, and checks that they arrive in order.
-func chatter(t *testing.T, n *simPair, count int) {
+func chatter(t *testing.T, n *connPair, count int) {
 	t.Helper()
 	done := make(chan struct{}, 2)
 	for _, ends := range [2][2]*UDPSession{{n.client, n.server}, {n.server, n.client}} {
@@ -221,10 +221,8 @@ func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
 	}
 	for i, tt := range tests {
 		t.Run(fmt.Sprint(tt.client, tt.server), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}
-				n := newUnlikeSimPair(t, uint64(i), p, fastConfig(tt.client.data, tt.client.parity), fastConfig(tt.server.data, tt.server.parity))
-				defer n.close()
+			p := simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}
+			unlikePairRun(t, uint64(i), p, fastConfig(tt.client.data, tt.client.parity), fastConfig(tt.server.data, tt.server.parity), func(t *testing.T, n *connPair) {
 				chatter(t, n, 1000)
 				for name, check := range map[string]struct {
 					peer fecShards
@@ -240,9 +238,7 @@ func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
 }
 
 func TestSetFECAtRunTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newUnlikeSimPair(t, 9, simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}, fastConfig(0, 0), fastConfig(10, 3))
-		defer n.close()
+	unlikePairRun(t, 9, simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}, fastConfig(0, 0), fastConfig(10, 3), func(t *testing.T, n *connPair) {
 		local := n.client.LocalAddr().String()
 		newest, outOfOrder, plain, shards := uint32(0), 0, 0, 0
 		n.net.SetTap(func(_ time.Time, from, _ net.Addr, payload []byte) simAction {
@@ -289,12 +285,10 @@ func TestSetFECAtRunTime(t *testing.T) {
 
 func TestSetFECUnderTraffic(t *testing.T) {
 	for seed := range uint64(5) {
-		synctest.Test(t, func(t *testing.T) {
-			c := fastConfig(0, 0)
-			c.StreamMode = true
-			p := simProfile{Delay: 10 * time.Millisecond, Loss: 0.1, Jitter: 5 * time.Millisecond, JitterReorders: true, Duplicate: 0.05}
-			n := newSimPair(t, seed, p, c)
-			defer n.close()
+		c := fastConfig(0, 0)
+		c.StreamMode = true
+		p := simProfile{Delay: 10 * time.Millisecond, Loss: 0.1, Jitter: 5 * time.Millisecond, JitterReorders: true, Duplicate: 0.05}
+		pairRun(t, seed, p, c, func(t *testing.T, n *connPair) {
 			stop := make(chan struct{})
 			go func() {
 				rng := rand.New(rand.NewPCG(seed, 7))
@@ -439,28 +433,28 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 
 // latencies sends messages of 64 bytes each 10 ms over a link with 50 ms of delay and 5 % loss, and returns how long each
 // took from Write to Read, in order of length.
-func latencies(t testing.TB, seed uint64, shards fecShards, count int) []time.Duration {
+func latencies(t *testing.T, seed uint64, shards fecShards, count int) (took []time.Duration) {
+	t.Helper()
 	p := simProfile{Delay: 50 * time.Millisecond, Loss: 0.05}
-	n := newSimPair(t, seed, p, fastConfig(shards.data, shards.parity))
-	defer n.close()
-	go func() {
+	pairRun(t, seed, p, fastConfig(shards.data, shards.parity), func(t *testing.T, n *connPair) {
+		go func() {
+			for range count {
+				var message [64]byte
+				binary.LittleEndian.PutUint64(message[:], uint64(time.Now().UnixNano()))
+				if _, err := n.client.Write(message[:]); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
 		for range count {
 			var message [64]byte
-			binary.LittleEndian.PutUint64(message[:], uint64(time.Now().UnixNano()))
-			if _, err := n.client.Write(message[:]); err != nil {
-				t.Error(err)
+			if _, err := io.ReadFull(n.server, message[:]); err != nil {
+				t.Fatal(err)
 			}
-			time.Sleep(10 * time.Millisecond)
+			took = append(took, time.Since(time.Unix(0, int64(binary.LittleEndian.Uint64(message[:])))))
 		}
-	}()
-	took := make([]time.Duration, 0, count)
-	for range count {
-		var message [64]byte
-		if _, err := io.ReadFull(n.server, message[:]); err != nil {
-			t.Fatal(err)
-		}
-		took = append(took, time.Since(time.Unix(0, int64(binary.LittleEndian.Uint64(message[:])))))
-	}
+	})
 	slices.Sort(took)
 	return took
 }
@@ -475,32 +469,28 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 	const link = 50 * time.Millisecond
 	var without time.Duration
 	for _, tt := range tests {
-		synctest.Test(t, func(t *testing.T) {
-			var took []time.Duration
-			for seed := range uint64(3) {
-				took = append(took, latencies(t, seed, tt.shards, 2000)...)
-			}
-			slices.Sort(took)
-			at := func(share float64) time.Duration {
-				return took[int(share*float64(len(took)))].Round(time.Millisecond)
-			}
-			if tt.shards.data == 0 {
-				without = at(0.99)
-			}
-			t.Logf("FEC %2d/%d: p50 %v, p90 %v, p99 %v, p99.9 %v", tt.shards.data, tt.shards.parity, at(0.5), at(0.9), at(0.99), at(0.999))
-			if got, most := at(0.99)-link, time.Duration(tt.most*float64(without-link)); got > most {
-				t.Errorf("FEC %d/%d: loss adds %v to the 99th percentile, want at most %v of the %v without", tt.shards.data,
-					tt.shards.parity, got, most, without-link)
-			}
-		})
+		var took []time.Duration
+		for seed := range uint64(3) {
+			took = append(took, latencies(t, seed, tt.shards, 2000)...)
+		}
+		slices.Sort(took)
+		at := func(share float64) time.Duration {
+			return took[int(share*float64(len(took)))].Round(time.Millisecond)
+		}
+		if tt.shards.data == 0 {
+			without = at(0.99)
+		}
+		t.Logf("FEC %2d/%d: p50 %v, p90 %v, p99 %v, p99.9 %v", tt.shards.data, tt.shards.parity, at(0.5), at(0.9), at(0.99), at(0.999))
+		if got, most := at(0.99)-link, time.Duration(tt.most*float64(without-link)); got > most {
+			t.Errorf("FEC %d/%d: loss adds %v to the 99th percentile, want at most %v of the %v without", tt.shards.data,
+				tt.shards.parity, got, most, without-link)
+		}
 	}
 }
 
 // What error correction holds is in the memory account, and a session that is idle gives it back.
 func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 3))
-		defer n.close()
+	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 3), func(t *testing.T, n *connPair) {
 		chatter(t, n, 4)
 		for _, s := range []*UDPSession{n.client, n.server} {
 			s.mu.Lock()
@@ -525,9 +515,7 @@ func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 
 // Large groups have so much parity under construction that it counts as well.
 func TestFECMemoryOfLargeGroupsIsCharged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 100))
-		defer n.close()
+	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 100), func(t *testing.T, n *connPair) {
 		if _, err := n.client.Write(pattern(4000, 1)); err != nil {
 			t.Fatal(err)
 		}

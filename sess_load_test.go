@@ -188,10 +188,8 @@ func checkEndError(t *testing.T, call string, err error) {
 // A link that loses packets, and a program that keeps changing its settings: every byte still arrives, in order.
 func TestSettingsUnderTrafficLoseNothing(t *testing.T) {
 	for seed := range uint64(6) {
-		synctest.Test(t, func(t *testing.T) {
-			p := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.05, Duplicate: 0.02}
-			n := newSimPair(t, seed, p, Config{StreamMode: true})
-			defer n.close()
+		p := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.05, Duplicate: 0.02}
+		pairRun(t, seed, p, Config{StreamMode: true}, func(t *testing.T, n *connPair) {
 			stop := make(chan struct{})
 			var wg sync.WaitGroup
 			for i, s := range []*UDPSession{n.client, n.server} {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -148,9 +147,7 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 
 // Whoever sends may call back: a logger, or a packet connection that has found out the path's MTU.
 func TestSetMtuFromWithinASend(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{NoCongestionControl: true})
-		defer n.close()
+	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{NoCongestionControl: true}, func(t *testing.T, n *connPair) {
 		calls := 0
 		n.client.SetLogger(IKCP_LOG_OUTPUT, func(string, ...any) {
 			start := time.Now()

@@ -102,9 +102,7 @@ func TestOOBBothWays(t *testing.T) {
 }
 
 func TestOOBLargestPacketFillsTheMTU(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 3, ParityShards: 1})
-		defer n.close()
+	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 3, ParityShards: 1}, func(t *testing.T, n *connPair) {
 		time.Sleep(2 * proveAfter.duration())
 		var w wire
 		n.net.SetTap(w.tap(n.client))
@@ -290,9 +288,7 @@ func TestOOBConversationIsChecked(t *testing.T) {
 }
 
 func TestOOBIsNeverSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{})
-		defer n.close()
+	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{}, func(t *testing.T, n *connPair) {
 		var inbox oobInbox
 		n.server.SetOOBHandler(inbox.handle)
 		var drop atomic.Bool

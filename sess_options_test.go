@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -57,9 +56,7 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.StreamMode, c.NoCongestionControl, c.SendWindow, c.ReceiveWindow = true, true, 64, 64
-			synctest.Test(t, func(t *testing.T) {
-				n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, c)
-				defer n.close()
+			pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c, func(t *testing.T, n *connPair) {
 				var w wire
 				n.net.SetTap(w.tap(n.client))
 				for _, mtu := range []int{1400, 1500, 200, 90, 1473, 9000} {
@@ -100,10 +97,8 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 
 func TestSetMtuUnderTraffic(t *testing.T) {
 	for _, stream := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			p := simProfile{Delay: 5 * time.Millisecond, Loss: 0.05}
-			n := newSimPair(t, 1, p, Config{StreamMode: stream, NoDelay: true, FastResend: 2, NoCongestionControl: true})
-			defer n.close()
+		p := simProfile{Delay: 5 * time.Millisecond, Loss: 0.05}
+		pairRun(t, 1, p, Config{StreamMode: stream, NoDelay: true, FastResend: 2, NoCongestionControl: true}, func(t *testing.T, n *connPair) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -188,9 +183,7 @@ func TestSetNoDelayTakesWhatIsInRange(t *testing.T) {
 }
 
 func TestSetDUPSendsEachDatagramAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 2, ParityShards: 1})
-		defer n.close()
+	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 2, ParityShards: 1}, func(t *testing.T, n *connPair) {
 		seen := make(map[string]int)
 		local := n.client.LocalAddr().String()
 		var mu sync.Mutex

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -89,33 +88,6 @@ func TestSessionsOverEveryKindOfPath(t *testing.T) {
 	}
 }
 
-// exchange sends size bytes each way at once, behind one that the client has sent.
-func exchange(t *testing.T, client, server *UDPSession, size int) {
-	t.Helper()
-	_ = client.SetDeadline(time.Now().Add(30 * time.Second))
-	_ = server.SetDeadline(time.Now().Add(30 * time.Second))
-	mustRead(t, server, 1)
-	up, down := pattern(size, 1), pattern(size, 2)
-	var wg sync.WaitGroup
-	for _, half := range []struct {
-		from, to *UDPSession
-		data     []byte
-	}{{client, server, up}, {server, client, down}} {
-		wg.Go(func() {
-			if _, err := half.from.Write(half.data); err != nil {
-				t.Error(err)
-			}
-		})
-		wg.Go(func() {
-			got := make([]byte, size)
-			if n, err := io.ReadFull(half.to, got); err != nil || string(got) != string(half.data) {
-				t.Errorf("%d bytes of %d arrived, or changed: %v", n, size, err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
 // What is quick on fast paths costs slow streams nothing: each message is a datagram, and acknowledgements go by the
 // interval or along with messages.
 func TestSlowStreamsSendFewDatagrams(t *testing.T) {
@@ -138,9 +110,7 @@ func TestSlowStreamsSendFewDatagrams(t *testing.T) {
 		{"no delay, both ways", noDelay, true, false, 4 * rate},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newSimPair(t, 1, simProfile{Delay: 20 * time.Millisecond}, tt.c)
-				defer n.close()
+			pairRun(t, 1, simProfile{Delay: 20 * time.Millisecond}, tt.c, func(t *testing.T, n *connPair) {
 				time.Sleep(time.Second)
 				var datagrams atomic.Int64
 				n.net.SetTap(func(time.Time, net.Addr, net.Addr, []byte) simAction {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -20,7 +19,7 @@ type rateMeter struct {
 	bytes []int
 }
 
-func (m *rateMeter) watch(n *simPair, side *UDPSession) {
+func (m *rateMeter) watch(n *connPair, side *UDPSession) {
 	local := side.LocalAddr().String()
 	m.start = time.Now()
 	n.net.SetTap(func(at time.Time, from, _ net.Addr, payload []byte) simAction {
@@ -89,9 +88,7 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 		{"bursts", fec, 1_000_000, 0, 0, 150_000, 300 * time.Millisecond},
 	} {
 		t.Run(fmt.Sprintf("%s at %d", tt.name, tt.rate), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newSimPair(t, 1, simProfile{Delay: 10 * time.Millisecond, Loss: tt.loss}, tt.c)
-				defer n.close()
+			pairRun(t, 1, simProfile{Delay: 10 * time.Millisecond, Loss: tt.loss}, tt.c, func(t *testing.T, n *connPair) {
 				n.client.SetDUP(tt.dup)
 				n.client.SetRateLimit(uint32(tt.rate))
 				go func() { _, _ = io.Copy(io.Discard, n.server) }()
@@ -128,10 +125,8 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 // What a session acknowledges is not held back by what it may send, whatever parity its acknowledgements have.
 func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 	for _, parity := range []int{0, 1} {
-		synctest.Test(t, func(t *testing.T) {
-			c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, DataShards: parity, ParityShards: parity}
-			n := newSimPair(t, 1, simProfile{Delay: 10 * time.Millisecond}, c)
-			defer n.close()
+		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, DataShards: parity, ParityShards: parity}
+		pairRun(t, 1, simProfile{Delay: 10 * time.Millisecond}, c, func(t *testing.T, n *connPair) {
 			data := pattern(1<<20, 1)
 			download := func() time.Duration {
 				start := time.Now()

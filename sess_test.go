@@ -5,53 +5,11 @@ package kcp
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 )
-
-// inSession runs f in virtual time with a dialled and an accepted session over a perfect link.
-func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPSession)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		n := newSimPair(t, 1, simProfile{Delay: 5 * time.Millisecond}, c)
-		defer n.close()
-		f(t, n.client, n.server)
-	})
-}
-
-// mustWrite writes all of p.
-func mustWrite(t testing.TB, s io.Writer, p []byte) {
-	t.Helper()
-	if n, err := s.Write(p); n != len(p) || err != nil {
-		t.Fatalf("Write of %d bytes = %d, %v", len(p), n, err)
-	}
-}
-
-// mustRead reads once into a buffer of size bytes.
-func mustRead(t testing.TB, s io.Reader, size int) []byte {
-	t.Helper()
-	buf := make([]byte, size)
-	n, err := s.Read(buf)
-	if err != nil {
-		t.Fatalf("Read: %v", err)
-	}
-	return buf[:n]
-}
-
-// mustReadNothing checks that nothing is left to read, in virtual time.
-func mustReadNothing(t testing.TB, s net.Conn) {
-	t.Helper()
-	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
-	var buf [1]byte
-	if n, err := s.Read(buf[:]); n != 0 || err != errTimeout {
-		t.Fatalf("Read = %d, %v, want nothing for a minute", n, err)
-	}
-	_ = s.SetReadDeadline(time.Time{})
-}
 
 func TestOneWriteIsOneRead(t *testing.T) {
 	const mss = 1400 - segmentHeaderSize

@@ -5,45 +5,11 @@ package kcp
 import (
 	"bytes"
 	"io"
-	"math/rand/v2"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// wrapDelay is how long a packet takes on a lossy pipe.
-const wrapDelay = 10 * time.Millisecond
-
-// newLossyPipe returns two connections that reach each other, with a delay and a loss of one packet in twenty.
-func newLossyPipe(seed uint64) (a, b *memConn) {
-	a, b = newMemConn(memAddr("a"), nil), newMemConn(memAddr("b"), nil)
-	carry := func(from, to *memConn) func([]byte, net.Addr) {
-		var (
-			mu  sync.Mutex
-			way [][]byte // all take as long, so that the oldest is always the next to arrive
-		)
-		seed++
-		rng := rand.New(rand.NewPCG(seed, 3))
-		return func(data []byte, _ net.Addr) {
-			mu.Lock()
-			defer mu.Unlock()
-			if rng.IntN(20) == 0 {
-				return
-			}
-			way = append(way, data)
-			time.AfterFunc(wrapDelay, func() {
-				mu.Lock()
-				defer mu.Unlock()
-				to.put(way[0], from.addr)
-				way = way[1:]
-			})
-		}
-	}
-	a.send, b.send = carry(a, b), carry(b, a)
-	return a, b
-}
 
 // wrapNumbers are what a session counts in 32 bits, as distances from the wrap; 0 leaves one at its usual start.
 type wrapNumbers struct {
@@ -52,20 +18,13 @@ type wrapNumbers struct {
 	seqID uint32        // FEC groups
 }
 
-// newWrapPair makes two sessions that are to talk with each other and whose numbers are about to wrap.
-func newWrapPair(t *testing.T, c Config, start wrapNumbers) (a, b *UDPSession) {
-	t.Helper()
-	o, err := c.options()
-	if err != nil {
-		t.Fatal(err)
-	}
-	connA, connB := newLossyPipe(uint64(start.sn) + uint64(start.seqID))
-	if a, err = dialOver(connA, true, connB.addr, 7, o); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = dialOver(connB, true, connA.addr, 7, o); err != nil {
-		t.Fatal(err)
-	}
+// wrapLink is a link with a loss of one packet in twenty.
+var wrapLink = simProfile{Delay: 10 * time.Millisecond, Loss: 0.05}
+
+// wrapPair makes two dialled sessions of one conversation, whose numbers are about to wrap.
+func wrapPair(w *connWorld, c Config, start wrapNumbers) (a, b *UDPSession) {
+	w.t.Helper()
+	a, b = bothDial(w, c)
 	for _, s := range []*UDPSession{a, b} {
 		s.mu.Lock()
 		core, sn := &s.core, -seqNum(start.sn)
@@ -107,21 +66,21 @@ func TestSessionNumbersWrapDuringALossyTransfer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { wrapTransfer(t, tt.start, tt.fec) })
+			seed := uint64(tt.start.sn) + uint64(tt.start.seqID)
+			connRunSeed(t, seed, wrapLink, func(t *testing.T, w *connWorld) { wrapTransfer(t, w, tt.start, tt.fec) })
 		})
 	}
 }
 
-func wrapTransfer(t *testing.T, start wrapNumbers, fec bool) {
-	sched := NewTimedSched(2)
+func wrapTransfer(t *testing.T, w *connWorld, start wrapNumbers, fec bool) {
 	config := Config{
 		StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true,
-		SendWindow: 128, ReceiveWindow: 128, Scheduler: sched,
+		SendWindow: 128, ReceiveWindow: 128,
 	}
 	if fec {
 		config.DataShards, config.ParityShards = 10, 3
 	}
-	a, b := newWrapPair(t, config, start)
+	a, b := wrapPair(w, config, start)
 	firstTS := a.core.ts(a.now())
 
 	const size = 1 << 20
@@ -159,9 +118,6 @@ func wrapTransfer(t *testing.T, start wrapNumbers, fec bool) {
 			t.Errorf("close: %v", err)
 		}
 	}
-	time.Sleep(2 * lingerDefault)
-	sched.Close()
-	synctest.Wait()
 }
 
 // wrapCheck checks that the numbers that were to wrap have done so.
