@@ -4,7 +4,6 @@ package kcp
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"time"
 
@@ -123,35 +122,24 @@ type Config struct {
 	Scheduler *TimedSched
 }
 
-const (
-	windowDefault = 512
-	// backlogDefault lets a thousand clients begin at once, also where no Config raises it.
-	backlogDefault     = 2048
-	deadTimeoutDefault = 30 * time.Second
-)
-
-// options is a validated Config with its defaults filled in.
-type options struct {
-	block                         BlockCrypt
-	fec                           fecShards
-	mtu                           int
-	sndWnd, rcvWnd                int
-	noDelay, interval, resend, nc int
-	stream                        bool
-	writeDelay                    bool
-	ackNoDelay                    bool
-	deadTimeout                   time.Duration
-	keepAlive                     time.Duration
-	idleTimeout                   time.Duration
-	waitPeer                      bool
-	backlog                       int
-	amplification                 int // 0: no bound
-	maxSessions, maxPending       int
-	maxPerPrefix                  int
-	maxMemory                     int64 // 0: no bound
-	onSocketError                 func(op string, err error)
-	sockets                       int
-	sched                         *TimedSched
+// options returns the settings that c gives, with its defaults filled in. The error names the field that is out of range.
+func (c *Config) options() (*options, error) {
+	o := &options{
+		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards}, mtu: c.MTU,
+		sndWnd: c.SendWindow, rcvWnd: c.ReceiveWindow, resend: c.FastResend,
+		stream: c.StreamMode, writeDelay: c.WriteDelay, ackNoDelay: c.ACKNoDelay, waitPeer: c.WaitPeer,
+		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout,
+		backlog: c.AcceptBacklog, amplification: c.AmplificationLimit,
+		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix, maxMemory: c.MaxMemory,
+		onSocketError: c.OnSocketError, sockets: c.Sockets, sched: c.Scheduler,
+	}
+	if c.NoDelay {
+		o.noDelay = 1
+	}
+	if c.NoCongestionControl {
+		o.nc = 1
+	}
+	return o, o.complete(c.Interval)
 }
 
 // legacyOptions are the settings of deployed peers, for the functions that take no Config. Either number of shards zero or
@@ -168,98 +156,6 @@ func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, er
 		SendWindow: wndInitial, ReceiveWindow: wndInitial,
 	}
 	return c.options()
-}
-
-// options validates c. The error names the field that is out of range.
-func (c *Config) options() (*options, error) {
-	o := &options{
-		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards},
-		stream: c.StreamMode, writeDelay: c.WriteDelay, ackNoDelay: c.ACKNoDelay, waitPeer: c.WaitPeer,
-		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout, sched: c.Scheduler,
-		resend: c.FastResend, onSocketError: c.OnSocketError,
-	}
-	var err error
-	if o.fec, err = o.fec.check("Config.DataShards", "Config.ParityShards"); err != nil {
-		return nil, err
-	}
-	checks := []struct {
-		name         string
-		value        int
-		least, most  int
-		defaultValue int
-		to           *int
-	}{
-		{"Config.MTU", c.MTU, 1, 1 << 16, mtuDefault, &o.mtu},
-		{"Config.SendWindow", c.SendWindow, 1, wndMax, windowDefault, &o.sndWnd},
-		{"Config.ReceiveWindow", c.ReceiveWindow, 1, wndMax, windowDefault, &o.rcvWnd},
-		{"Config.FastResend", c.FastResend, 0, resendMax, 0, &o.resend},
-		{"Config.AcceptBacklog", c.AcceptBacklog, 1, 1 << 20, backlogDefault, &o.backlog},
-		{"Config.MaxSessions", c.MaxSessions, 1, 1 << 30, sessionsDefault, &o.maxSessions},
-		{"Config.MaxPending", c.MaxPending, 1, 1 << 30, pendingDefault, &o.maxPending},
-		{"Config.MaxPerPrefix", c.MaxPerPrefix, 1, 1 << 30, perPrefixDefault, &o.maxPerPrefix},
-		{"Config.Sockets", c.Sockets, 1, socketsMax, 1, &o.sockets},
-	}
-	for _, f := range checks {
-		*f.to = f.value
-		if f.value == 0 {
-			*f.to = f.defaultValue
-		} else if f.value < f.least || f.value > f.most {
-			return nil, badArgument(f.name, f.value, fmt.Sprintf("%d to %d", f.least, f.most))
-		}
-	}
-	o.mtu = min(o.mtu, mtuMax)
-	return o, o.finish(c)
-}
-
-// finish fills in what depends on several fields.
-func (o *options) finish(c *Config) error {
-	sealer := newSealer(o.block)
-	least := sealer.headroom() + sealer.tailroom() + fecHeaderSize + segmentHeaderSize + 1
-	if o.mtu < least {
-		return badArgument("Config.MTU", o.mtu, fmt.Sprintf("at least %d with these settings", least))
-	}
-	if c.NoDelay {
-		o.noDelay = 1
-	}
-	if c.NoCongestionControl {
-		o.nc = 1
-	}
-	o.interval = int(intervalDefault)
-	if c.NoDelay {
-		o.interval = int(intervalMin)
-	}
-	if c.Interval != 0 {
-		interval := toMillis(c.Interval)
-		if interval < intervalMin || interval > intervalMax {
-			return badArgument("Config.Interval", c.Interval, "10ms to 5s")
-		}
-		o.interval = int(interval)
-	}
-	switch {
-	case o.deadTimeout == 0:
-		o.deadTimeout = deadTimeoutDefault
-	case o.deadTimeout < 0:
-		o.deadTimeout = 0
-	}
-	if o.keepAlive < 0 {
-		return badArgument("Config.KeepAlive", o.keepAlive, "0 or more")
-	}
-	if o.idleTimeout < 0 {
-		return badArgument("Config.IdleTimeout", o.idleTimeout, "0 or more")
-	}
-	if o.maxMemory = max(c.MaxMemory, 0); c.MaxMemory == 0 {
-		o.maxMemory = memoryDefault
-	}
-	switch {
-	case c.AmplificationLimit == 0:
-		o.amplification = amplificationDefault
-	case c.AmplificationLimit > 0:
-		o.amplification = min(c.AmplificationLimit, amplificationMost)
-	}
-	if o.sched == nil {
-		o.sched = SystemTimedSched
-	}
-	return nil
 }
 
 // Dial makes a session to the UDP address addr over a socket of its own. It sends nothing and does not wait for the

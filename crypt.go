@@ -63,6 +63,7 @@ type sealer struct {
 	tail  int        // bytes behind the payload
 	marks bool       // the first bit of a nonce tells who seals
 	mark  byte       // that bit
+	sent  *nonceSet  // of packets that may come back; shared by the sealers of one demux
 }
 
 // newSealer chooses the layout that block asks for. A nil block gives the
@@ -192,9 +193,13 @@ func (s *sealer) nonce(p []byte) error {
 	return err
 }
 
-// forBothSides returns the sealers of dialled and of accepted sessions.
-func (s *sealer) forBothSides() (dials, accepts *sealer) {
+// remember keeps the nonce of a sealed packet, so that the packet is known should it come back.
+func (s *sealer) remember(packet []byte) { s.sent.add(packet[:s.head]) }
+
+// forBothSides returns the sealers of dialled and of accepted sessions, which remember nonces in sent.
+func (s *sealer) forBothSides(sent *nonceSet) (dials, accepts *sealer) {
 	a, b := *s, *s
+	a.sent, b.sent = sent, sent
 	a.marks = s.aead != nil && s.head >= nonceMarked
 	b.marks = a.marks
 	if b.marks {

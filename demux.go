@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // demux is what the sockets of one local address have in common: the sessions on them, and who may open new ones. A
@@ -46,14 +47,17 @@ var errNameTaken = errors.New("kcp: conversation id in use with this peer")
 // newDemux makes sockets of conns. Nothing is read before start.
 func newDemux(conns []net.PacketConn, owned bool, o *options) *demux {
 	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{byPeer: true}}
-	d.sealer, d.acceptSealer = d.sealer.forBothSides()
-	d.waits.init(d)
+	d.sealer, d.acceptSealer = d.sealer.forBothSides(&d.replay.sent)
+	d.sched.bind(&d.waits.timer, d)
 	d.memory.most = o.maxMemory
 	for _, c := range conns {
 		d.eps = append(d.eps, newEndpoint(d, c, owned, o))
 	}
 	return d
 }
+
+// shareNonces makes the demux take part in a budget of memory for nonces. It is called before start.
+func (d *demux) shareNonces(b *nonceBudget) { d.replay.share(b) }
 
 // start begins to read.
 func (d *demux) start() {
@@ -172,6 +176,13 @@ func (d *demux) farewellOver() {
 	if stop {
 		d.stop()
 	}
+}
+
+// runTimed sweeps the time-wait records.
+func (d *demux) runTimed(now int64, _ *timedBatch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waits.sweep(millis(now / int64(time.Millisecond)))
 }
 
 // unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop

@@ -32,10 +32,6 @@ type admissionCounts struct {
 }
 
 const (
-	sessionsDefault  = 1 << 18
-	pendingDefault   = 1 << 10
-	perPrefixDefault = 1 << 16
-
 	// challengePeriod is how long a challenge can be answered, at least; at most it is twice that.
 	challengePeriod millis = 8000
 	// vouchSpan is how long an answer can be used, at least; at most it is twice that. It is longer than any RTO: after an
@@ -44,6 +40,13 @@ const (
 	// vouchedMax bounds the answers that are kept of a period, some 100 bytes each. Beyond it the older ones go.
 	vouchedMax = 1 << 15
 )
+
+// admissionLimits bound what a listener admits.
+type admissionLimits struct {
+	sessions  int // on its sockets
+	pending   int // accepted ones whose peer's address is not validated
+	perPrefix int // accepted ones from one network
+}
 
 // verdict is what becomes of who wants to open a session.
 type verdict uint8
@@ -56,22 +59,22 @@ const (
 	verdictProved
 )
 
-// decide decides about a newcomer and, if it gets in, counts it: leave takes that back. strict asks for its proof however
-// few there are.
-func (a *admission) decide(d *demux, o *options, key *sessionKey, strict bool, now millis) verdict {
+// decide decides about a newcomer and, if it gets in, counts it: sessionEnded takes that back. strict asks for its proof
+// however few there are. sessions and pending are those that there are.
+func (a *admission) decide(l *admissionLimits, key *sessionKey, sessions, pending int, strict bool, now millis) verdict {
 	prefix := key.peer.prefixOf()
 	switch {
-	case d.sessions.live >= o.maxSessions:
+	case sessions >= l.sessions:
 		a.counts.full++
 		return verdictRefused
-	case prefix != 0 && a.prefixes[prefix] >= o.maxPerPrefix:
+	case prefix != 0 && a.prefixes[prefix] >= l.perPrefix:
 		a.counts.prefixFull++
 		return verdictRefused
 	}
 	v := verdictPending
 	if a.hasVouched(key, now) {
 		v = verdictProved
-	} else if strict || int(d.pending.Load()) >= o.maxPending {
+	} else if strict || pending >= l.pending {
 		a.counts.challenged++
 		return verdictChallenge
 	}

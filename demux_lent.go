@@ -80,7 +80,7 @@ func overLent(conn net.PacketConn, byConv bool, nonces *nonceBudget, o *options,
 		users = slices.DeleteFunc(users, func(d *demux) bool { return d.eps[0].hasLetGo() })
 		d := newDemux([]net.PacketConn{conn}, false, o)
 		d.eps[0].byConv = byConv
-		d.replay.share(nonces)
+		d.shareNonces(nonces)
 		if !d.enterLent(users) {
 			continue // d has not been started: somebody else has come
 		}

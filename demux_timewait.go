@@ -29,18 +29,12 @@ const (
 	timeWaitMax = 1 << 16
 )
 
-// timeWaits are the records of one demux, whatever sockets it has, guarded by its lock. They are swept in the order of their age by one timer
-// for all; a record that has been renewed goes to the end again.
+// timeWaits are the records of one demux, guarded by its lock. One timer sweeps them in the order of their age. A record
+// that has been renewed goes to the end again.
 type timeWaits struct {
-	demux   *demux
 	records map[sessionKey]*timeWait
 	order   RingBuffer[sessionKey]
 	timer   timerEntry
-}
-
-func (w *timeWaits) init(d *demux) {
-	w.demux = d
-	d.sched.bind(&w.timer, w)
 }
 
 func (w *timeWaits) add(key sessionKey, r timeWait) {
@@ -82,11 +76,8 @@ func (w *timeWaits) clear() {
 	w.timer.stop()
 }
 
-// runTimed sweeps what has run out.
-func (w *timeWaits) runTimed(now int64, _ *timedBatch) {
-	at := millis(now / int64(time.Millisecond))
-	w.demux.mu.Lock()
-	defer w.demux.mu.Unlock()
+// sweep forgets what has run out, and sets the timer for the rest.
+func (w *timeWaits) sweep(now millis) {
 	for {
 		key, ok := w.order.Peek()
 		if !ok {
@@ -97,7 +88,7 @@ func (w *timeWaits) runTimed(now int64, _ *timedBatch) {
 		switch {
 		case r == nil:
 			w.order.Pop()
-		case r.until <= at:
+		case r.until <= now:
 			delete(w.records, *key)
 			w.order.Pop()
 		case r.queuedAt != r.until:

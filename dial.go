@@ -156,7 +156,7 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	if owned {
 		d := newDemux([]net.PacketConn{conn}, true, o)
 		d.eps[0].byConv, d.eps[0].given = byConv, true
-		d.replay.share(&dialledNonces)
+		d.shareNonces(&dialledNonces)
 		return d.dialFirst(raddr, conv, o)
 	}
 	overLent(conn, byConv, &dialledNonces, o, func(d *demux) bool {

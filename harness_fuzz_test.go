@@ -154,7 +154,7 @@ func (n *fuzzNet) run(d time.Duration) {
 	for n.settle(); n.now() < end; n.settle() {
 		at := end
 		for _, h := range n.hosts {
-			h.demux.waits.runTimed(n.sched.now(), nil)
+			h.demux.runTimed(n.sched.now(), nil)
 			for _, s := range h.sessions() {
 				at = min(at, fuzzNextEvent(s, n.now()))
 			}

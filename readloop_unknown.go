@@ -223,9 +223,10 @@ func (r *reader) check(l *Listener, key *sessionKey, custom net.Addr, rivals boo
 	if full {
 		return verdictCrowded
 	}
+	limits := admissionLimits{l.opts.maxSessions, l.opts.maxPending, l.opts.maxPerPrefix}
 	strict := crowded || rivals && !r.ep.sealer.authenticates()
 	d.mu.Lock()
-	v := d.admission.decide(d, &l.opts, key, strict, r.now)
+	v := d.admission.decide(&limits, key, d.sessions.live, int(d.pending.Load()), strict, r.now)
 	var s segment
 	if v == verdictChallenge {
 		s = segment{conv: key.conv, cmd: cmdPush, wnd: wndInitial}
@@ -277,7 +278,7 @@ func (r *reader) reflected(p *packet, s *UDPSession) bool {
 		// A peer that was started anew does not know yet.
 		return !marked && !ctl.strangerIn(p)
 	}
-	return s.ep.demux.replay.sent.has(r.nonce)
+	return r.ep.demux.replay.sent.has(r.nonce)
 }
 
 // keepRaw returns the datagram as it came for the case that it is not KCP: a cipher opens it in place.

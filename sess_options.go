@@ -7,9 +7,6 @@ import (
 	"net"
 )
 
-// mtuMax is the largest UDP payload: what an Ethernet frame carries, and then some.
-const mtuMax = 1500
-
 // SetStreamMode switches between a stream of bytes (true) and messages (false, the default). Both ends should agree:
 // the wire is the same.
 func (s *UDPSession) SetStreamMode(enable bool) {

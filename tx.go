@@ -312,7 +312,7 @@ func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
 		err = sealer.seal(datagram)
 	}
 	if remember && err == nil {
-		s.ep.demux.replay.sent.add(datagram[:sealer.headroom()])
+		sealer.remember(datagram)
 	}
 	return datagram, err
 }
@@ -367,7 +367,7 @@ func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip
 		return 0, err
 	}
 	if remember && sealer.authenticates() {
-		s.ep.demux.replay.sent.add(b[:head])
+		sealer.remember(b)
 	}
 	s.ep.countSealed(1)
 	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})

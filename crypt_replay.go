@@ -23,7 +23,7 @@ import (
 type replayGuard struct {
 	openers nonceSet
 	oob     nonceSet
-	sent    nonceSet
+	sent    nonceSet // filled by the sealers
 }
 
 // share makes the sets take part in a budget, before they are used.

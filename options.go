@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"fmt"
+	"time"
+)
+
+// mtuMax is the largest UDP payload: what an Ethernet frame carries, and then some.
+const mtuMax = 1500
+
+const (
+	windowDefault = 512
+	// backlogDefault lets a thousand clients begin at once, also where no Config raises it.
+	backlogDefault     = 2048
+	sessionsDefault    = 1 << 18
+	pendingDefault     = 1 << 10
+	perPrefixDefault   = 1 << 16
+	deadTimeoutDefault = 30 * time.Second
+)
+
+// options are the settings of sessions and of what carries them: plain values, valid once complete has returned nil.
+type options struct {
+	block                         BlockCrypt
+	fec                           fecShards
+	mtu                           int
+	sndWnd, rcvWnd                int
+	noDelay, interval, resend, nc int
+	stream                        bool
+	writeDelay                    bool
+	ackNoDelay                    bool
+	deadTimeout                   time.Duration
+	keepAlive                     time.Duration
+	idleTimeout                   time.Duration
+	waitPeer                      bool
+	backlog                       int
+	amplification                 int // 0: no bound
+	maxSessions, maxPending       int
+	maxPerPrefix                  int
+	maxMemory                     int64 // 0: no bound
+	onSocketError                 func(op string, err error)
+	sockets                       int
+	sched                         *TimedSched
+}
+
+// complete checks the settings as a Config has given them, and fills in the defaults. The error names the field of Config
+// that is out of range.
+func (o *options) complete(interval time.Duration) error {
+	var err error
+	if o.fec, err = o.fec.check("Config.DataShards", "Config.ParityShards"); err != nil {
+		return err
+	}
+	checks := []struct {
+		name         string
+		value        *int
+		least, most  int
+		defaultValue int
+	}{
+		{"Config.MTU", &o.mtu, 1, 1 << 16, mtuDefault},
+		{"Config.SendWindow", &o.sndWnd, 1, wndMax, windowDefault},
+		{"Config.ReceiveWindow", &o.rcvWnd, 1, wndMax, windowDefault},
+		{"Config.FastResend", &o.resend, 0, resendMax, 0},
+		{"Config.AcceptBacklog", &o.backlog, 1, 1 << 20, backlogDefault},
+		{"Config.MaxSessions", &o.maxSessions, 1, 1 << 30, sessionsDefault},
+		{"Config.MaxPending", &o.maxPending, 1, 1 << 30, pendingDefault},
+		{"Config.MaxPerPrefix", &o.maxPerPrefix, 1, 1 << 30, perPrefixDefault},
+		{"Config.Sockets", &o.sockets, 1, socketsMax, 1},
+	}
+	for _, f := range checks {
+		if *f.value == 0 {
+			*f.value = f.defaultValue
+		} else if *f.value < f.least || *f.value > f.most {
+			return badArgument(f.name, *f.value, fmt.Sprintf("%d to %d", f.least, f.most))
+		}
+	}
+	o.mtu = min(o.mtu, mtuMax)
+	return o.completeRest(interval)
+}
+
+// completeRest checks and fills in what depends on several fields.
+func (o *options) completeRest(interval time.Duration) error {
+	sealer := newSealer(o.block)
+	least := sealer.headroom() + sealer.tailroom() + fecHeaderSize + segmentHeaderSize + 1
+	if o.mtu < least {
+		return badArgument("Config.MTU", o.mtu, fmt.Sprintf("at least %d with these settings", least))
+	}
+	o.interval = int(intervalDefault)
+	if o.noDelay > 0 {
+		o.interval = int(intervalMin)
+	}
+	if interval != 0 {
+		ms := toMillis(interval)
+		if ms < intervalMin || ms > intervalMax {
+			return badArgument("Config.Interval", interval, "10ms to 5s")
+		}
+		o.interval = int(ms)
+	}
+	switch {
+	case o.deadTimeout == 0:
+		o.deadTimeout = deadTimeoutDefault
+	case o.deadTimeout < 0:
+		o.deadTimeout = 0
+	}
+	if o.keepAlive < 0 {
+		return badArgument("Config.KeepAlive", o.keepAlive, "0 or more")
+	}
+	if o.idleTimeout < 0 {
+		return badArgument("Config.IdleTimeout", o.idleTimeout, "0 or more")
+	}
+	if o.maxMemory == 0 {
+		o.maxMemory = memoryDefault
+	} else {
+		o.maxMemory = max(o.maxMemory, 0)
+	}
+	switch {
+	case o.amplification == 0:
+		o.amplification = amplificationDefault
+	case o.amplification > 0:
+		o.amplification = min(o.amplification, amplificationMost)
+	default:
+		o.amplification = 0
+	}
+	if o.sched == nil {
+		o.sched = SystemTimedSched
+	}
+	return nil
+}
