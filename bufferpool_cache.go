@@ -47,7 +47,7 @@ func recycleBatch(batch *[bufferBatch]*[bufferPacket]byte) {
 // another goroutine releases them. A cache takes 1 KiB itself and keeps up to
 // 128 buffers, so it is for endpoints and workers, not for sessions. The
 // zero value is empty and ready. It must not be used by several goroutines
-// at once.
+// at once. A nil one stands for the shared pools in getSize, put and clone.
 type bufferCache struct {
 	n    int
 	bufs [2 * bufferBatch]*[bufferPacket]byte
@@ -72,7 +72,7 @@ func (c *bufferCache) get() []byte {
 
 // getSize returns a buffer like getBuffer(n).
 func (c *bufferCache) getSize(n int) []byte {
-	if n > bufferSmall && n <= bufferPacket {
+	if c != nil && n > bufferSmall && n <= bufferPacket {
 		return c.get()[:n]
 	}
 	return getBuffer(n)
@@ -80,7 +80,7 @@ func (c *bufferCache) getSize(n int) []byte {
 
 // put is putBuffer: b may be of any size.
 func (c *bufferCache) put(b []byte) {
-	if bufferDebug || cap(b) != bufferPacket {
+	if c == nil || bufferDebug || cap(b) != bufferPacket {
 		putBuffer(b)
 		return
 	}
@@ -89,6 +89,15 @@ func (c *bufferCache) put(b []byte) {
 	}
 	c.bufs[c.n] = (*[bufferPacket]byte)(b[:bufferPacket])
 	c.n++
+}
+
+// clone returns a copy of data in a buffer. One that is longer than a packet gets memory of its own size, not a buffer of the
+// next class, which is 40 times as large.
+func (c *bufferCache) clone(data []byte) []byte {
+	if len(data) > bufferPacket {
+		return append([]byte(nil), data...)
+	}
+	return append(c.getSize(len(data))[:0], data...)
 }
 
 // refill takes over what another cache spilled, and reports whether there

@@ -18,6 +18,16 @@ const never millis = math.MaxInt64
 // ahead of it.
 const longest = 100 * 365 * 24 * time.Hour
 
+// instant is a point in time in nanoseconds, on the clock of whoever drives the state machine. Its milliseconds are what the
+// state machine counts in.
+type instant int64
+
+// ms returns the milliseconds that have passed at t.
+func (t instant) ms() millis { return millis(t / instant(time.Millisecond)) }
+
+// instant returns the moment at which so many milliseconds have passed.
+func (m millis) instant() instant { return instant(m) * instant(time.Millisecond) }
+
 func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
 // toMillis rounds a duration up to whole milliseconds, longest at most.

@@ -28,13 +28,13 @@ func inputCore(t testing.TB, base seqNum) *core {
 		c.send([]byte("out"))
 	}
 	flushAll(c, 1000)
-	c.input(testAck(c, base, base+4), true, 1040)
-	c.input(testAck(c, base+2), true, 1040)
+	c.input(inputAt(1040), testAck(c, base, base+4), true)
+	c.input(inputAt(1040), testAck(c, base+2), true)
 	var data []byte
 	for _, n := range []seqNum{10, 11, 12, 14} {
 		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: base + n, una: base + 2, data: []byte("in")})
 	}
-	c.input(data, true, 1041)
+	c.input(inputAt(1041), data, true)
 	flushAll(c, 1060)
 	t.Cleanup(func() { releaseCore(c) })
 	c.stats = coreStats{}
@@ -47,6 +47,9 @@ func controlCore(t testing.TB, base seqNum) *core {
 	c.ctl.incarnation, c.ctl.peer = 1<<63|5, 77
 	return c
 }
+
+// inputAt is what a state machine is lent for an input of that time: nothing besides.
+func inputAt(now millis) *inputContext { return &inputContext{now: now.instant()} }
 
 func releaseCore(c *core) {
 	c.releaseSending()
@@ -86,7 +89,7 @@ func flushAll(c *core, now millis) (sent []segment) {
 	w := packetWriter{arena: make([]byte, 1<<17), maxPackets: 1 << 10}
 	for more := true; more; {
 		w.reset(0, 0, c.mtu)
-		more = c.flush(now, &w)
+		more = c.flush(now.instant(), &w)
 		for _, p := range w.packets {
 			sent = append(sent, segmentsOf(bytes.Clone(w.arena[p.start:p.end]))...)
 		}

@@ -72,7 +72,7 @@ func (l *coreLink) chance(p float64) bool { return p > 0 && l.rng.Float64() < p 
 func (l *coreLink) flush(i int) {
 	for more := true; more; {
 		l.out.reset(0, 0, l.ends[i].mtu)
-		more = l.ends[i].flush(l.now, &l.out)
+		more = l.ends[i].flush(l.now.instant(), &l.out)
 		for _, p := range l.out.packets {
 			l.packets[i]++
 			data := append([]byte(nil), l.out.arena[p.start:p.end]...)
@@ -162,7 +162,7 @@ func (l *coreLink) step() bool {
 	l.now = at
 	for len(l.queue) > 0 && l.queue[0].at <= l.now {
 		p := l.pop()
-		l.ends[p.to].input(p.data, true, l.now)
+		l.ends[p.to].input(inputAt(l.now), p.data, true)
 	}
 	for i, c := range l.ends {
 		if c.nextEvent(l.now) <= l.now {
@@ -312,6 +312,6 @@ func transfer(t *testing.T, l *coreLink, data []byte) millis {
 func (l *coreLink) deliver() {
 	for len(l.queue) > 0 && l.queue[0].at <= l.now {
 		p := heap.Pop(&l.queue).(linkPacket)
-		l.ends[p.to].input(p.data, true, l.now)
+		l.ends[p.to].input(inputAt(l.now), p.data, true)
 	}
 }

@@ -109,7 +109,7 @@ func (p *connOldPeer) take(data []byte, from net.Addr) {
 	if err := p.check(data); err != nil {
 		p.t.Errorf("an old peer was sent something it could take amiss: %v\n%x", err, data)
 	}
-	if p.core.input(data, true, p.now()) != inputOK {
+	if p.core.input(inputAt(p.now()), data, true) != inputOK {
 		p.t.Errorf("an old peer could not read %x", data)
 	}
 	if !p.lazy {
@@ -192,7 +192,7 @@ func (p *connOldPeer) flush() {
 	}
 	for more := true; more; {
 		p.out.reset(0, 0, p.core.mtu)
-		more = p.core.flush(p.now(), &p.out)
+		more = p.core.flush(p.now().instant(), &p.out)
 		for _, s := range p.out.packets {
 			legacyClocks(p.out.arena[s.start:s.end])
 			_, _ = p.conn.WriteTo(p.out.arena[s.start:s.end], p.peer)

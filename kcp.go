@@ -28,12 +28,12 @@ const shellPackets = 8
 // interval of 100 ms, message mode, congestion control on.
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
-	k.core.init(conv, k.now())
+	k.core.init(conv, k.now().ms())
 	k.core.life.deadTimeout = 0
 	return k
 }
 
-func (k *KCP) now() millis { return millis(time.Since(processStart) / time.Millisecond) }
+func (k *KCP) now() instant { return instant(time.Since(processStart)) }
 
 // Send queues p as one message (in stream mode: as a part of the stream) and returns 0, -1 if p is empty, or -2 if it
 // needs more than 255 fragments. The queue is not bounded: WaitSnd tells its length.
@@ -66,9 +66,9 @@ func (k *KCP) PeekSize() int { return k.core.peekSize() }
 func (k *KCP) Input(data []byte, pktType PacketType, ackNoDelay bool) int {
 	now := k.now()
 	k.core.note(logInput, nil, len(data))
-	result := k.core.input(data, pktType == IKCP_PACKET_REGULAR, now)
+	result := k.core.input(&inputContext{now: now}, data, pktType == IKCP_PACKET_REGULAR)
 	if ackNoDelay && len(k.core.acks) > 0 {
-		k.drain(func() bool { return k.core.flushAcks(now, &k.out) })
+		k.drain(func() bool { return k.core.flushAcks(now.ms(), &k.out) })
 	}
 	k.core.releaseIdle()
 	k.report()
@@ -111,7 +111,7 @@ func (k *KCP) drain(flush func() bool) {
 // Check returns when Update is next to be called, in milliseconds of a clock that starts with the process and wraps
 // at 2^32. If nothing is due before something is sent or comes in, that is 60 s ahead.
 func (k *KCP) Check() uint32 {
-	now := k.now()
+	now := k.now().ms()
 	return uint32(min(k.core.nextEvent(now), now+rtoMax))
 }
 

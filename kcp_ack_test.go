@@ -184,7 +184,7 @@ func TestAcknowledgementsWaitAtMostTheInterval(t *testing.T) {
 			now := millis(1000)
 			for i, sns := range tt.steps {
 				now = 1000 + 5*millis(i)
-				c.input(pushData(uint32(now), sns...), true, now)
+				c.input(inputAt(now), pushData(uint32(now), sns...), true)
 				if c.nextEvent(now) <= now {
 					break
 				}
@@ -215,7 +215,7 @@ func TestAcknowledgementsThatUnaCoversAreLeftOut(t *testing.T) {
 	}
 	for _, tt := range tests {
 		c := timedCore(t, 0, 40, 0)
-		c.input(pushData(900, tt.received...), true, 1000)
+		c.input(inputAt(1000), pushData(900, tt.received...), true)
 		_, sent := nextSent(c, 1000)
 		var got []seqNum
 		for _, s := range sent {
@@ -271,7 +271,7 @@ func legacyTransfer(t *testing.T, seed uint64, ours, parity bool, loss float64, 
 			r.input(data)
 			return
 		}
-		c.input(data, trusted, l.now)
+		c.input(inputAt(l.now), data, trusted)
 		coreMessages(c)
 	}
 	answer := func() {

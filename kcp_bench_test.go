@@ -52,7 +52,7 @@ func refill(c *core, w *packetWriter, now millis) {
 	}
 	for more := true; more; {
 		w.reset(0, 0, c.mtu)
-		more = c.flush(now, w)
+		more = c.flush(now.instant(), w)
 	}
 }
 
@@ -63,7 +63,7 @@ func BenchmarkFlush(b *testing.B) {
 		defer c.releaseSending()
 		for b.Loop() {
 			w.reset(0, 0, c.mtu)
-			c.flush(1001, w)
+			c.flush(millis(1001).instant(), w)
 		}
 		if len(w.packets) > 0 {
 			b.Fatal("something was sent")
@@ -85,7 +85,7 @@ func timedAcks(b *testing.B, window, resend int, pick func(c *core, sns []seqNum
 	)
 	for b.Loop() {
 		if c.queuedOutstanding() < ackPacket+1 {
-			c.acknowledgedBelow(c.sendNxt)
+			c.acknowledgedBelow(c.sendNxt, nil)
 		}
 		if c.queuedOutstanding() <= uint32(window)-ackPacket && c.sendNxt-c.sendUna < seqNum(window) {
 			now++
@@ -94,7 +94,7 @@ func timedAcks(b *testing.B, window, resend int, pick func(c *core, sns []seqNum
 		una := pick(c, sns[:])
 		data = ackData(data[:0], c, una, sns[:]...)
 		before, begin := c.queuedOutstanding(), time.Now()
-		c.input(data, true, now)
+		c.input(inputAt(now), data, true)
 		spent += time.Since(begin)
 		if before-c.queuedOutstanding() < ackPacket {
 			b.Fatalf("%d of %d ACKs took effect", before-c.queuedOutstanding(), ackPacket)
@@ -175,9 +175,9 @@ func timedPushes(b *testing.B, window int, order func(next seqNum, window, i int
 			data = appendSegment(data, &segment{conv: 1, cmd: cmdPush, ts: uint32(sn), sn: sn, data: benchPayload[:1]})
 		}
 		begin := time.Now()
-		c.input(data, true, 1000)
+		c.input(inputAt(1000), data, true)
 		w.reset(0, 0, c.mtu)
-		for c.flush(1000, w) {
+		for c.flush(millis(1000).instant(), w) {
 			w.reset(0, 0, c.mtu)
 		}
 		for c.recv(buf) >= 0 {
@@ -205,7 +205,7 @@ func TestSteadyStateOfTheCoreAllocatesNothing(t *testing.T) {
 		for i := range sns {
 			sns[i] = c.sendUna + seqNum(i)
 		}
-		c.input(ackData(data, c, c.sendUna, sns...), true, now)
+		c.input(inputAt(now), ackData(data, c, c.sendUna, sns...), true)
 		refill(c, w, now)
 	}
 	round()

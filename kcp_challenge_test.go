@@ -15,8 +15,8 @@ func challengeCore(t *testing.T, base seqNum) *core {
 
 // say feeds one control segment.
 func challengeSay(c *core, una seqNum, m controlSet, now millis) {
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion, sn: controlMagic, una: una,
-		data: appendControl(nil, &m)}), true, now)
+	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion, sn: controlMagic, una: una,
+		data: appendControl(nil, &m)}), true)
 }
 
 func challengeMessage(m controlSet, kinds ...int) controlSet {
@@ -32,7 +32,7 @@ func challengeAsk(t *testing.T, c *core, now millis) controlSet {
 	var w packetWriter
 	w.arena, w.maxPackets = make([]byte, 1<<16), 16
 	w.reset(0, 0, c.mtu)
-	c.flush(now, &w)
+	c.flush(now.instant(), &w)
 	for _, p := range w.packets {
 		if m := findControl(w.arena[p.start:p.end]); m.has[ctlPing] {
 			return m

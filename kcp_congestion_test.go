@@ -21,7 +21,7 @@ func TestCongestionWindow(t *testing.T) {
 		for c.queued() < 64 {
 			c.send([]byte("x"))
 		}
-		c.input(testAck(c, c.sendNxt), true, now)
+		c.input(inputAt(now), testAck(c, c.sendNxt), true)
 		return count(flushAll(c, now), cmdPush)
 	}
 	if n := count(flushAll(c, now), cmdPush); n != 1 {
@@ -34,7 +34,7 @@ func TestCongestionWindow(t *testing.T) {
 	}
 	// A hole that later ones have overtaken halves it.
 	now += 50
-	c.input(testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true, now)
+	c.input(inputAt(now), testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true)
 	if c.cc.window != 3 || c.cc.ssthresh != 3 {
 		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.window, c.cc.ssthresh)
 	}

@@ -54,7 +54,7 @@ type core struct {
 	cc         congestion
 	rate       tokenBucket
 	flight     flightLimit
-	fineNow    int64 // the owner's clock in nanoseconds, set before input and flush; 0: it has none
+	latest     instant // time of the latest input or flush
 
 	// Receiving: [readNxt, rcvNxt) is readable, present slots beyond wait for a hole to fill.
 	in       *recvRing
@@ -79,20 +79,16 @@ type core struct {
 
 	fill      *slab   // has room for the next Write's segments, or nil
 	held      []*slab // hold datagrams that are being sent
-	slab      *slab   // holds the datagram that is being received, or nil
 	pinned    int32   // slabs of received data
 	lentSegs  int32   // segments in them
 	lentBytes int32
-	room      uint32 // segments that may be held besides what there is; the owner knows
-	refused   uint32 // segments thrown away for want of it
-	spare     uint32 // segments until nothing is left for anybody
+	memory    memoryGrant
 	heavy     uint32 // segments that the large ones among those received count besides as one each
 	logMask   KCPLogType
 	thin      ackThinning
 
-	draw  func() uint64 // gives unguessable numbers
-	cache *bufferCache  // of whoever holds the lock, if it has one
-	logs  []logRecord   // waits for the owner to report it outside its lock
+	draw func() uint64 // gives unguessable numbers
+	logs []logRecord   // waits for the owner to report it outside its lock
 }
 
 // ackItem is one PUSH to acknowledge.
@@ -137,14 +133,14 @@ const (
 
 // init sets a new state machine to the defaults of deployed peers.
 func (c *core) init(conv uint32, now millis) {
-	c.conv = conv
+	c.conv, c.latest = conv, now.instant()
 	c.draw = drawNothing
 	c.mtu, c.mss = mtuDefault, mtuDefault-segmentHeaderSize
 	c.interval, c.minRTO = intervalDefault, rtoMin
 	c.sndWnd, c.rmtWnd, c.rcvWnd, c.rcvMost = wndInitial, wndInitial, wndInitial, wndInitial
 	c.flushAt, c.probeAt, c.ackAt, c.tellAt = never, never, never, never
 	c.newestAt = -1
-	c.room, c.spare = roomAll, roomAll
+	c.memory.grant(roomAll, roomAll)
 	c.cc.init()
 	c.flight.init()
 	c.ctl.init()
@@ -210,21 +206,10 @@ func (c *core) intervalChanged(now millis) {
 	}
 }
 
-// getBuffer returns a pooled buffer of length n.
-func (c *core) getBuffer(n int) []byte {
-	if c.cache != nil {
-		return c.cache.getSize(n)
-	}
-	return getBuffer(n)
-}
-
-// putBuffer gives a pooled buffer back.
-func (c *core) putBuffer(b []byte) {
-	if c.cache != nil {
-		c.cache.put(b)
-		return
-	}
-	putBuffer(b)
+// clock returns the time of a call that begins: now, or that of the latest call if somebody else has been later.
+func (c *core) clock(now instant) instant {
+	c.latest = max(c.latest, now)
+	return c.latest
 }
 
 // ts is the clock as it goes onto the wire.
@@ -248,7 +233,7 @@ func (c *core) window() uint16 {
 	if n >= most {
 		return 0
 	}
-	free := c.room
+	free := c.memory.room
 	if c.takesNext(1) {
 		free = max(free, 1, roomLeast-min(n, roomLeast))
 	}
@@ -341,7 +326,7 @@ func (c *core) releaseIdle() {
 func (c *core) releaseSending() {
 	if c.ring != nil {
 		for sn := c.sendUna; sn != c.sendEnd; sn++ {
-			c.drop(sn)
+			c.drop(sn, nil)
 		}
 		c.sendUna, c.sendNxt = c.sendEnd, c.sendEnd
 	}

@@ -171,8 +171,8 @@ func (c *core) cutShort() bool {
 
 // inputControl takes in the messages of a control segment. It reports whether they can be of the peer's session: what
 // stands beside another's HELLO is not, nor is a RESET, which no session that goes on sends.
-func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
-	ctl := &c.ctl
+func (c *core) inputControl(ctx *inputContext, s *segment) (fromPeer bool) {
+	ctl, now := &c.ctl, ctx.now.ms()
 	if ctl.incarnation == 0 {
 		return true
 	}
@@ -189,7 +189,7 @@ func (c *core) inputControl(s *segment, now millis) (fromPeer bool) {
 		return false
 	}
 	if m.has[ctlFin] {
-		c.inputFin(m.final)
+		c.inputFin(m.final, ctx.cache)
 	}
 	if m.has[ctlFinAck] && ctl.finSent > 0 && m.finalAcked == c.sendEnd {
 		ctl.finAcked = true
@@ -267,7 +267,7 @@ func (c *core) inputReset(s *segment, m *controlSet, now millis) {
 // inputFin notes the end of the peer's stream. One that lies below what has been received, beyond what could have
 // been sent, or that moves is no end. From a peer whose packets a key vouches for that is a protocol error, which
 // resets the session; from anybody else it may be forged and is counted only.
-func (c *core) inputFin(final seqNum) {
+func (c *core) inputFin(final seqNum, cache *bufferCache) {
 	ctl := &c.ctl
 	moved := ctl.hasPeerFinal && final != ctl.peerFinal
 	if moved || final.before(c.rcvNxt) || (c.rcvNxt + 2*wndMax).before(final) {
@@ -278,7 +278,7 @@ func (c *core) inputFin(final seqNum) {
 		return
 	}
 	if !ctl.hasPeerFinal {
-		c.discardFrom(final)
+		c.discardFrom(final, cache)
 	}
 	ctl.hasPeerFinal, ctl.peerFinal = true, final
 	ctl.finAckDue = true

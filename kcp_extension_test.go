@@ -32,7 +32,7 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 		for name, s := range lies {
 			c := controlCore(t, base)
 			before, ctl := viewOf(c), c.ctl
-			if got := c.input(appendSegment(nil, &s), true, 1100); got != inputOK {
+			if got := c.input(inputAt(1100), appendSegment(nil, &s), true); got != inputOK {
 				t.Errorf("%s at %d: input = %d", name, base, got)
 			}
 			if after := viewOf(c); after != before || c.ctl != ctl {
@@ -46,7 +46,7 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 		c := controlCore(t, base)
 		for _, final := range []seqNum{base + 20, base + 19, base + 21, base + 13} {
 			s := message(base+2, controlSet{final: final}, ctlFin)
-			c.input(appendSegment(nil, &s), true, 1100)
+			c.input(inputAt(1100), appendSegment(nil, &s), true)
 		}
 		if c.ctl.peerFinal != base+20 || c.stats.badFields != 3 || c.ctl.resetDue {
 			t.Errorf("at %d: the end is %d, %d lies counted, reset %v", base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
@@ -68,7 +68,7 @@ func TestAMillionForgedResetsEndNoSession(t *testing.T) {
 		}
 		s.una = c.sendUna + seqNum(i%5)
 		s.data = appendControl(data[:0], &m)
-		c.input(appendSegment(packet[:0], &s), true, 1100)
+		c.input(inputAt(1100), appendSegment(packet[:0], &s), true)
 	}
 	if c.ctl.wasReset || c.stats.badFields < forged {
 		t.Errorf("reset %v, %d counted", c.ctl.wasReset, c.stats.badFields)

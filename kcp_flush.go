@@ -4,16 +4,18 @@ package kcp
 
 import "math"
 
-// flush writes all that is due at now: acknowledgements, window messages, what was lost, new data as far as the
+// flush writes all that is due at that time: acknowledgements, window messages, what was lost, new data as far as the
 // windows allow, control messages last. It returns true when the writer was full before all was said; the caller
 // sends the packets and calls again.
-func (c *core) flush(now millis, w *packetWriter) (more bool) {
+func (c *core) flush(at instant, w *packetWriter) (more bool) {
+	at = c.clock(at)
+	now := at.ms()
 	c.lifeTick(now)
 	c.askHello(now)
 	c.connectTick(now)
 	c.proofTick(now)
 	c.tellAgain(now)
-	f := flusher{c: c, w: w, now: now}
+	f := flusher{c: c, w: w, at: at, now: now}
 	before := len(w.packets)
 	f.begin()
 	c.detectTimeouts(now)
@@ -45,7 +47,8 @@ func (c *core) flushAcks(now millis, w *packetWriter) (more bool) {
 type flusher struct {
 	c   *core
 	w   *packetWriter
-	now millis
+	at  instant
+	now millis  // of at
 	hdr segment // conv, wnd and una of every segment of this flush
 
 	sentNew bool // new data is among it
@@ -283,6 +286,6 @@ func (f *flusher) transmit(sn seqNum) bool {
 	seg.xmits++
 	c.ring.push(seg.level, sn)
 	c.inFlight++
-	c.flight.sent(c.order, c.fineNow)
+	c.flight.sent(c.order, f.at)
 	return true
 }

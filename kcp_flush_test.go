@@ -113,11 +113,11 @@ func TestNothingToDoIsNoEvent(t *testing.T) {
 	if at := c.nextEvent(1000); at != 1000+rtoDefault {
 		t.Errorf("in flight: next event at %d, want %d", at, 1000+rtoDefault)
 	}
-	c.input(testAck(c, 1), true, 1050)
+	c.input(inputAt(1050), testAck(c, 1), true)
 	if at := c.nextEvent(1050); at != never {
 		t.Errorf("acknowledged: next event at %d, want never", at)
 	}
-	c.input(pushData(5, 0), true, 2000)
+	c.input(inputAt(2000), pushData(5, 0), true)
 	if at, sent := nextSent(c, 2000); at != 2010 || count(sent, cmdAck) != 1 {
 		t.Errorf("an ACK is due at %d (%d of them), want 2010", at, count(sent, cmdAck))
 	}
@@ -144,7 +144,7 @@ func TestDelayedWriteLeavesWithTheInterval(t *testing.T) {
 	}
 	c.setNoDelay(-1, -1, 1, -1)
 	// What was lost does not wait for what is delayed, which leaves in the same packet.
-	c.input(testAck(c, 0, 1), true, 1050)
+	c.input(inputAt(1050), testAck(c, 0, 1), true)
 	at, sent := nextSent(c, 1050)
 	if at != 1050 || count(sent, cmdPush) != 2 || sent[0].sn != 0 || sent[1].sn != 2 {
 		t.Fatalf("at %d left %+v, want segment 0 again and segment 2 at 1050", at, sent)
@@ -166,10 +166,10 @@ func TestWindowProbesBackOff(t *testing.T) {
 			c.send([]byte("y"))
 			flushAll(c, 990)
 			c.send([]byte("z"))
-			c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 5, una: 2}), true, 1000)
+			c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 5, una: 2}), true)
 		}},
 		{"closed before there was anything to send", func(c *core) {
-			c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 5}), true, 900)
+			c.input(inputAt(900), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 5}), true)
 			c.send([]byte("z"))
 		}},
 	}
@@ -186,14 +186,14 @@ func TestWindowProbesBackOff(t *testing.T) {
 				now, wait = at, min(wait+wait/2, probeLimit)
 				if c.stats.probes%3 == 0 {
 					// An answer that the window is still closed changes nothing.
-					c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: c.sendUna}), true, now)
+					c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: c.sendUna}), true)
 				}
 			}
-			c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now + 1), una: c.sendUna, wnd: 9}), true, now+1)
+			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now + 1), una: c.sendUna, wnd: 9}), true)
 			if at, sent := nextSent(c, now+1); at != now+1 || count(sent, cmdPush) != 1 {
 				t.Fatalf("window open: at %d left %+v, want the data at %d", at, sent, now+1)
 			}
-			c.input(testAck(c, c.sendNxt), true, now+2)
+			c.input(inputAt(now+2), testAck(c, c.sendNxt), true)
 			if at := c.nextEvent(now + 2); at != never {
 				t.Errorf("all acknowledged: next event at %d, want never", at)
 			}
@@ -210,7 +210,7 @@ func TestFirstWindowProbeComesAfterAnRTO(t *testing.T) {
 		now := 1000 + tt.rtt
 		ack := segmentsOf(testAck(c, 1, 0))[0]
 		ack.wnd = 0
-		c.input(appendSegment(nil, &ack), true, now)
+		c.input(inputAt(now), appendSegment(nil, &ack), true)
 		at, sent := nextSent(c, now)
 		if wait := at - now; wait < tt.from || wait > tt.to || count(sent, cmdWask) != 1 {
 			t.Errorf("round trip of %d ms: %+v after %d ms, want a WASK after %d to %d", tt.rtt, sent, wait, tt.from, tt.to)

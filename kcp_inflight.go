@@ -10,15 +10,15 @@ package kcp
 // in flight, so that it doubles each round until the path gives no more, and random loss of up to a half does not hold it
 // back. On very short paths a round that takes longer than it could shows a queue, and the limit goes down.
 type flightLimit struct {
-	limit  uint32 // segments in flight
-	floor  uint32 // the least limit
-	best   uint32 // segments delivered in a round, the most of late
-	fast   uint32 // the limit of a short path
-	probe  uint64 // the transmission whose acknowledgement ends the round, 0 between rounds
-	count  uint32 // segments delivered in this round
-	bound  bool   // the limit has held something back in this round
-	sentAt int64  // when the round began, ns; 0 if the owner has no such clock
-	least  int64  // the shortest round, ns
+	limit  uint32  // segments in flight
+	floor  uint32  // the least limit
+	best   uint32  // segments delivered in a round, the most of late
+	fast   uint32  // the limit of a short path
+	probe  uint64  // the transmission whose acknowledgement ends the round, 0 between rounds
+	count  uint32  // segments delivered in this round
+	bound  bool    // the limit has held something back in this round
+	sentAt instant // when the round began
+	least  instant // the shortest round: 0 before the first, roundsUntimed if the owner's clock is too coarse
 }
 
 const (
@@ -32,15 +32,22 @@ const (
 	// prepared while the other is on its way.
 	flightFast = 512
 	// flightPath: on a path whose shortest round is longer no limit comes from the time of a round.
-	flightPath = int64(8e6)
+	flightPath = instant(8e6)
 	// flightQueue is how much longer than twice the shortest a round may take by queueing.
-	flightQueue = int64(400e3)
+	flightQueue = instant(400e3)
+	// roundsUntimed is the shortest round where none is measured.
+	roundsUntimed instant = -1
 )
 
-func (f *flightLimit) init() { f.limit, f.floor, f.fast = flightStart, flightStart, wndMax }
+func (f *flightLimit) init() {
+	f.limit, f.floor, f.fast, f.least = flightStart, flightStart, wndMax, roundsUntimed
+}
+
+// timeRounds makes the time of rounds count, for an owner whose clock tells much less than a millisecond.
+func (f *flightLimit) timeRounds() { f.least = 0 }
 
 // sent begins a round with a transmission, unless one is under way.
-func (f *flightLimit) sent(order uint64, now int64) {
+func (f *flightLimit) sent(order uint64, now instant) {
 	if f.probe == 0 {
 		f.probe, f.sentAt, f.count = order, now, 0
 	}
@@ -48,12 +55,12 @@ func (f *flightLimit) sent(order uint64, now int64) {
 
 // acked notes n segments newly acknowledged, the highest transmission among all so far being order. timed is false for a
 // peer whose acknowledgements wait for its interval, so that their time tells nothing of the path.
-func (f *flightLimit) acked(n uint32, order uint64, now int64, timed bool) {
+func (f *flightLimit) acked(n uint32, order uint64, now instant, timed bool) {
 	f.count += n
 	if f.probe == 0 || order < f.probe {
 		return
 	}
-	if timed && f.sentAt != 0 {
+	if timed && f.least != roundsUntimed {
 		f.round(now - f.sentAt)
 	}
 	f.end()
@@ -78,7 +85,7 @@ func (f *flightLimit) end() {
 }
 
 // round looks at the time of a round on a short path.
-func (f *flightLimit) round(took int64) {
+func (f *flightLimit) round(took instant) {
 	if f.least == 0 || took < f.least {
 		f.least = took
 	}

@@ -15,7 +15,8 @@ const (
 
 // input feeds one datagram of segments. trusted is false for a packet that FEC recovered: its window and its timing
 // are old. Segments before the first bad one count; the rest is dropped.
-func (c *core) input(data []byte, trusted bool, now millis) inputResult {
+func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
+	c.latest = ctx.now
 	if len(data) < segmentHeaderSize {
 		c.stats.inputErrors++
 		return inputShort
@@ -34,11 +35,11 @@ func (c *core) input(data []byte, trusted bool, now millis) inputResult {
 			break
 		}
 		in.segments++
-		c.inputSegment(&s, &in, now)
+		c.inputSegment(ctx, &s, &in)
 	}
 	if in.segments > 0 {
 		c.stats.segsIn += uint64(in.segments)
-		c.finishInput(&in, trusted, now)
+		c.finishInput(ctx, &in, trusted)
 	}
 	if result != inputOK {
 		c.stats.inputErrors++
@@ -78,11 +79,11 @@ type inputState struct {
 	longest  millis
 }
 
-func (c *core) inputSegment(s *segment, in *inputState, now millis) {
+func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	if c.logMask&logInputAll != 0 {
 		c.note(inputLog[s.cmd-cmdPush], s, len(s.data))
 	}
-	if isControl(s) && !c.inputControl(s, now) {
+	if isControl(s) && !c.inputControl(ctx, s) {
 		return
 	}
 	in.alive = in.alive || c.canBeLife(s.una)
@@ -100,7 +101,7 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 	switch s.cmd {
 	case cmdAck:
 		before := c.queuedOutstanding()
-		if rtt := c.acknowledged(s.sn, s.ts, now); rtt >= 0 {
+		if rtt := c.acknowledged(ctx, s.sn, s.ts); rtt >= 0 {
 			// The newest transmission among them waited the least at the peer, the oldest the most.
 			if in.rtt < 0 || rtt < in.rtt {
 				in.rtt = rtt
@@ -109,11 +110,11 @@ func (c *core) inputSegment(s *segment, in *inputState, now millis) {
 		}
 		in.acked += before - c.queuedOutstanding()
 	case cmdPush:
-		c.receive(s, now)
+		c.receive(ctx, s)
 	case cmdWask:
 		c.tellWindow = true
 		// It may ask in order to learn who this side is.
-		c.ctl.helloAt = min(c.ctl.helloAt, now)
+		c.ctl.helloAt = min(c.ctl.helloAt, ctx.now.ms())
 		c.ctl.helloWanted = c.ctl.helloWanted || c.ctl.accepted && c.addr == nil
 	case cmdWins:
 		if !isControl(s) {
@@ -140,14 +141,15 @@ func (c *core) queuedOutstanding() uint32 {
 }
 
 // finishInput applies what a datagram said as a whole.
-func (c *core) finishInput(in *inputState, trusted bool, now millis) {
+func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
+	now := ctx.now.ms()
 	if in.hasWnd {
 		if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
 			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
 				in.longest = max(in.longest, now-seg.sentAt)
 			}
 		}
-		in.acked += c.acknowledgedBelow(in.una)
+		in.acked += c.acknowledgedBelow(in.una, ctx.cache)
 	}
 	closed := c.rmtWnd == 0
 	if trusted {
@@ -158,7 +160,7 @@ func (c *core) finishInput(in *inputState, trusted bool, now millis) {
 	}
 	if in.acked > 0 {
 		c.heardOfData()
-		c.flight.acked(in.acked, c.delivered, c.fineNow, c.ctl.known())
+		c.flight.acked(in.acked, c.delivered, ctx.now, c.ctl.known())
 		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
 		c.detectOvertaken()
 	}

@@ -62,7 +62,7 @@ func TestInputDropsWhatIsNoSegment(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := inputCore(t, 0)
 			before := viewOf(c)
-			if got := c.input(tt.data, true, 1100); got != tt.want {
+			if got := c.input(inputAt(1100), tt.data, true); got != tt.want {
 				t.Errorf("input = %d, want %d", got, tt.want)
 			}
 			if after := viewOf(c); after != before {
@@ -92,7 +92,7 @@ func TestInputTakesSegmentsBeforeTheBadOne(t *testing.T) {
 	} {
 		c := new(core)
 		c.init(7, 1000)
-		if got := c.input(append(push(0), tt.bad...), true, 1000); got != tt.want {
+		if got := c.input(inputAt(1000), append(push(0), tt.bad...), true); got != tt.want {
 			t.Errorf("%s: input = %d, want %d", tt.name, got, tt.want)
 		}
 		if c.rcvNxt != 1 || c.stats.segsIn != 1 || c.stats.inputErrors != tt.errors {
@@ -145,7 +145,7 @@ func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 			before := viewOf(c)
 			s := segment{conv: 7, cmd: cmdWins, wnd: 32, ts: 500, una: base + 2}
 			tt.change(&s, base, c)
-			if got := c.input(appendSegment(nil, &s), true, 1100); got != inputOK {
+			if got := c.input(inputAt(1100), appendSegment(nil, &s), true); got != inputOK {
 				t.Errorf("%s at %d: input = %d, want 0", tt.name, base, got)
 			}
 			if after := viewOf(c); after != before {
@@ -169,7 +169,7 @@ func TestInputAcknowledgesDuplicatesAndKeepsTheFirst(t *testing.T) {
 		for _, n := range []seqNum{2, 10, 12, 14} {
 			data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 501, sn: base + n, una: base + 2, data: []byte("other")})
 		}
-		c.input(data, true, 1100)
+		c.input(inputAt(1100), data, true)
 		if c.stats.repeats != 4 || len(c.acks) != 4 || c.rcvNxt != before.rcvNxt || c.beyond != before.beyond {
 			t.Errorf("at %d: %d repeats, %d ACKs, rcvNxt %d, %d beyond; want 4, 4, %d, %d", base, c.stats.repeats, len(c.acks),
 				c.rcvNxt, c.beyond, before.rcvNxt, before.beyond)
@@ -218,12 +218,12 @@ func TestInputTakesWindowFromTheNewestPacket(t *testing.T) {
 		{"a clock that begins anew", wins(math.MaxUint32-staleWindow, 4, 11), 11},
 	}
 	for _, s := range steps {
-		c.input(s.data, true, 1010)
+		c.input(inputAt(1010), s.data, true)
 		if c.rmtWnd != s.want {
 			t.Errorf("%s: window %d, want %d", s.name, c.rmtWnd, s.want)
 		}
 	}
-	c.input(wins(200, 6, 1), false, 1010)
+	c.input(inputAt(1010), wins(200, 6, 1), false)
 	if c.rmtWnd != 11 {
 		t.Errorf("from a recovered packet: window %d, want 11", c.rmtWnd)
 	}
@@ -237,13 +237,13 @@ func TestForgedFirstUnaDoesNotFreezeTheWindow(t *testing.T) {
 			c.setNoDelay(1, 10, 2, 1)
 			c.sendUna, c.sendNxt, c.sendEnd = base, base, base
 			wins := segment{conv: 7, cmd: cmdWins, ts: 500, wnd: 9, una: base - back}
-			c.input(appendSegment(nil, &wins), true, 1000)
+			c.input(inputAt(1000), appendSegment(nil, &wins), true)
 			for range 3 {
 				c.send([]byte("x"))
 			}
 			flushAll(c, 1000)
 			wins.una, wins.wnd = base+3, 4
-			c.input(appendSegment(nil, &wins), true, 1000)
+			c.input(inputAt(1000), appendSegment(nil, &wins), true)
 			if c.rmtWnd != 4 {
 				t.Errorf("after una %d below %d: window %d, want 4", back, base, c.rmtWnd)
 			}
@@ -256,7 +256,7 @@ func TestEmptyPushIsAMessageOfNoBytes(t *testing.T) {
 	c := new(core)
 	c.init(7, 1000)
 	for sn := range seqNum(2) {
-		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: sn, wnd: 32}), true, 1000)
+		c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: sn, wnd: 32}), true)
 	}
 	if n := c.peekSize(); n != 0 {
 		t.Errorf("peekSize = %d, want 0", n)
@@ -284,19 +284,19 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 	t.Run("far ahead", func(t *testing.T) {
 		c := receiver()
 		for _, sn := range []seqNum{wndMax - 1, wndMax / 2, reachLeast} {
-			c.input(pushData(5, sn), true, 1000)
+			c.input(inputAt(1000), pushData(5, sn), true)
 			if c.in != nil || len(c.acks) > 0 || c.stats.outOfWindow == 0 {
 				t.Fatalf("segment %d of a peer that has sent nothing was taken", sn)
 			}
 		}
-		c.input(pushData(5, reachLeast-1), true, 1000)
+		c.input(inputAt(1000), pushData(5, reachLeast-1), true)
 		if c.beyond != 1 {
 			t.Fatalf("segment %d was not taken", reachLeast-1)
 		}
 		for sn := range seqNum(wndMax / reachShare) {
-			c.input(pushData(5, sn), true, 1000)
+			c.input(inputAt(1000), pushData(5, sn), true)
 		}
-		c.input(pushData(5, wndMax-1), true, 1000)
+		c.input(inputAt(1000), pushData(5, wndMax-1), true)
 		if c.beyond != 1 {
 			t.Errorf("after %d segments the last of the window was not taken", c.stats.segsIn)
 		}
@@ -304,7 +304,7 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 	t.Run("larger than a packet", func(t *testing.T) {
 		c := receiver()
 		data := pattern(2000, 1)
-		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: data}), true, 1000)
+		c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: data}), true)
 		if got := cap(c.in.at(0).data); got > 3000 {
 			t.Errorf("2000 bytes take %d", got)
 		}
@@ -317,7 +317,7 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 		c := receiver()
 		c.setWindows(0, 32)
 		for range 10_000 {
-			c.input(pushData(5, 0, 0, 0), true, 1000)
+			c.input(inputAt(1000), pushData(5, 0, 0, 0), true)
 		}
 		if len(c.acks) > acksLeast {
 			t.Errorf("%d ACKs are kept", len(c.acks))
@@ -368,7 +368,7 @@ func fuzzExchange(t *testing.T, forged []byte, seed uint64, ours bool) {
 			rest = rest[n:]
 		}
 		for i, c := range l.ends {
-			c.input(forged, rng.IntN(2) == 0, l.now)
+			c.input(inputAt(l.now), forged, rng.IntN(2) == 0)
 			checkCore(t, c)
 			for n := c.recv(buf); n >= 0; n = c.recv(buf) {
 				if i == 1 {

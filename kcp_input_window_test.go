@@ -19,7 +19,7 @@ func legacyWindow(t *testing.T, clock uint32) *core {
 	c.setWindows(128, 128)
 	t.Cleanup(func() { releaseCore(c) })
 	request := segment{conv: 7, cmd: cmdPush, ts: clock, wnd: 32, data: []byte("GET")}
-	c.input(appendSegment(nil, &request), true, 1000)
+	c.input(inputAt(1000), appendSegment(nil, &request), true)
 	for range 64 {
 		c.send([]byte("x"))
 	}
@@ -65,7 +65,7 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 10, sn: 2, una: 16, wnd: 16, data: []byte("data")}),
 				}
 				for _, i := range order {
-					c.input(said[i], true, 1100)
+					c.input(inputAt(1100), said[i], true)
 				}
 				if c.rmtWnd != 32 {
 					t.Errorf("clock %d, WINS with %s, order %v: window %d, want 32", clock, winsTS, order, c.rmtWnd)
@@ -82,13 +82,13 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 	for _, clock := range []uint32{1, 200, 9_999, 20_000} {
 		c := legacyWindow(t, clock)
-		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")}), true, 1010)
+		c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")}), true)
 		now, asked := millis(1010), 0
 		for asked == 0 && now < 10_000 {
 			now = max(c.nextEvent(now), now+1)
 			asked = count(flushAll(c, now), cmdWask)
 		}
-		c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, una: 32, wnd: 32}), true, now)
+		c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, una: 32, wnd: 32}), true)
 		if asked == 0 || c.rmtWnd != 32 {
 			t.Errorf("clock %d: asked %d times, window %d, want 32", clock, asked, c.rmtWnd)
 		}
@@ -99,9 +99,9 @@ func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
 	c := legacyWindow(t, 200)
 	c.ctl.incarnation, c.ctl.peer = 1, 2
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32, data: []byte("y")}), true, 1010)
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 5_000, sn: belowAll(0, 5), una: 32}), true, 1010)
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 220, una: 32, wnd: 20}), true, 1020)
+	c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32, data: []byte("y")}), true)
+	c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 5_000, sn: belowAll(0, 5), una: 32}), true)
+	c.input(inputAt(1020), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 220, una: 32, wnd: 20}), true)
 	if c.rmtWnd != 20 {
 		t.Errorf("window %d, want 20", c.rmtWnd)
 	}

@@ -327,19 +327,19 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 	}
 	flushAll(c, 1000)
 	now := millis(1010)
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1, una: 5}), true, now)
+	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1, una: 5}), true)
 	for now < 200_000 {
 		at, sent := nextSent(c, now)
 		if c.deadAt() <= at {
 			t.Fatalf("given up at %d, though the peer answers", c.deadAt())
 		}
 		if now = at; count(sent, cmdWask) > 0 {
-			c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5}), true, now+1)
+			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5}), true)
 		}
 	}
 	// The window opens again, and the peer goes away.
 	now++
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5, wnd: 32}), true, now)
+	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5, wnd: 32}), true)
 	gone := now
 	for c.nextEvent(now) < c.deadAt() {
 		now = c.nextEvent(now)
@@ -353,7 +353,7 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 func TestClosedWindowAndSilenceIsDeath(t *testing.T) {
 	c := timedCore(t, 0, 40, 0)
 	c.life.deadTimeout = 30_000
-	c.input(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1}), true, 1000)
+	c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1}), true)
 	now := millis(500_000)
 	c.send([]byte("x"))
 	for c.nextEvent(now) < c.deadAt() {

@@ -47,7 +47,7 @@ func TestLossIsFoundByWhatArrives(t *testing.T) {
 					t.Fatalf("before step %d left %+v", i, sent)
 				}
 				now = 1000 + s.at
-				c.input(testAck(c, 0, s.acks...), true, now)
+				c.input(inputAt(now), testAck(c, 0, s.acks...), true)
 			}
 			at, sent := nextSent(c, now)
 			var got []seqNum

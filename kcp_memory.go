@@ -4,8 +4,8 @@ package kcp
 
 import "unsafe"
 
-// memory is how many bytes the state machine holds.
-func (c *core) memory() int {
+// heldBytes is how many bytes the state machine holds.
+func (c *core) heldBytes() int {
 	// A Read that is copying has taken segments out whose slab is not given back yet.
 	segs := max(0, int(c.readable()+c.beyond+c.queued())-int(c.lentSegs))
 	n := (segs+int(c.heavy))*memorySegment + int(c.pinned)*bufferLarge
@@ -22,10 +22,10 @@ func (c *core) memory() int {
 // next to be read. Those beyond a hole get half of the room.
 func (c *core) refuses(sn seqNum, at, weight uint32) bool {
 	switch {
-	case c.room >= c.beyond+c.heavy+weight || sn.before(c.rcvNxt):
+	case c.memory.room >= c.beyond+c.heavy+weight || sn.before(c.rcvNxt):
 		return false
 	case sn == c.rcvNxt:
-		return c.room < weight && !c.takesNext(weight)
+		return c.memory.room < weight && !c.takesNext(weight)
 	}
 	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
 }
@@ -44,11 +44,5 @@ func (c *core) takesNext(weight uint32) bool {
 	if weight > 1 {
 		need += spareCommon
 	}
-	return c.spare >= need && c.peekSegments() == 0
-}
-
-// took notes that a segment has been received that counts as so many.
-func (c *core) took(weight uint32) {
-	c.room -= min(c.room, weight)
-	c.spare -= min(c.spare, weight)
+	return c.memory.spare >= need && c.peekSegments() == 0
 }

@@ -17,7 +17,7 @@ import (
 func reopened(t *testing.T) *core {
 	c := timedCore(t, 1, 10, 2)
 	c.setWindows(32, 8)
-	c.input(pushData(1, 0, 1, 2, 3, 4, 5, 6, 7), true, 1000)
+	c.input(inputAt(1000), pushData(1, 0, 1, 2, 3, 4, 5, 6, 7), true)
 	if sent := flushAll(c, 1000); len(sent) == 0 || sent[len(sent)-1].wnd != 0 {
 		t.Fatalf("with a full queue left %+v, want a window of 0", sent)
 	}
@@ -55,12 +55,12 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 	// A duplicate from before shows nothing, new data does.
 	c = reopened(t)
 	flushAll(c, 1100)
-	c.input(pushData(2, 7), true, 1110)
+	c.input(inputAt(1110), pushData(2, 7), true)
 	flushAll(c, 1120)
 	if at, sent := nextSent(c, 1121); at > 1400 || count(sent, cmdWins) != 1 {
 		t.Errorf("after a duplicate left %+v at %d, want a WINS", sent, at)
 	}
-	c.input(pushData(3, 8), true, 1410)
+	c.input(inputAt(1410), pushData(3, 8), true)
 	coreMessages(c)
 	flushAll(c, 1430)
 	if at, sent := nextSent(c, 1431); at != never {
@@ -72,7 +72,7 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 func TestReopenedWindowThatClosesIsNotTold(t *testing.T) {
 	c := reopened(t)
 	flushAll(c, 1100)
-	c.input(pushData(3, 8, 9, 10, 11, 12, 13, 14, 15), true, 1110)
+	c.input(inputAt(1110), pushData(3, 8, 9, 10, 11, 12, 13, 14, 15), true)
 	flushAll(c, 1110)
 	if at, sent := nextSent(c, 1111); at != never {
 		t.Errorf("at %d left %+v, want nothing", at, sent)

@@ -3,7 +3,8 @@
 package kcp
 
 // receive handles one PUSH.
-func (c *core) receive(s *segment, now millis) {
+func (c *core) receive(ctx *inputContext, s *segment) {
+	now := ctx.now.ms()
 	if !s.sn.before(c.rcvNxt + seqNum(c.capacity())) {
 		c.stats.outOfWindow++
 		return
@@ -33,8 +34,8 @@ func (c *core) receive(s *segment, now millis) {
 		return
 	}
 	weight := memoryWeight(len(s.data))
-	if c.room < c.beyond+c.heavy+weight && c.refuses(s.sn, at, weight) {
-		c.refused++
+	if c.memory.room < c.beyond+c.heavy+weight && c.refuses(s.sn, at, weight) {
+		c.memory.refuse()
 		return
 	}
 	due := c.ackAt
@@ -46,7 +47,7 @@ func (c *core) receive(s *segment, now millis) {
 		return
 	}
 	switch {
-	case c.in == nil && c.slab != nil:
+	case c.in == nil && ctx.slab != nil:
 		c.in = getRecvRing(max(at, ringOfRun))
 	case c.in == nil:
 		c.in = getRecvRing(at)
@@ -61,15 +62,15 @@ func (c *core) receive(s *segment, now millis) {
 	}
 	c.in.present.set(slot)
 	seg := c.in.at(s.sn)
-	if c.slab != nil && len(s.data) >= lendLeast {
-		*seg = c.keepInSlab(s.data)
+	if ctx.slab != nil && len(s.data) >= lendLeast {
+		*seg = c.keepInSlab(ctx.slab, s.data)
 	} else {
-		*seg = recvSegment{data: c.keep(s.data)}
+		*seg = recvSegment{data: ctx.cache.clone(s.data)}
 		c.heavy += memoryWeight(cap(seg.data)) - 1
 	}
 	seg.frg = s.frg
 	c.beyond++
-	c.took(weight)
+	c.memory.use(weight)
 	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.beyond > 1
 	c.advance()
@@ -88,15 +89,6 @@ const (
 	reachLeast = 1024
 	reachShare = 16
 )
-
-// keep copies received data. No deployed peer sends segments larger than a packet: such a one gets memory of its own size,
-// not a buffer of the next class, which is 40 times as large.
-func (c *core) keep(data []byte) []byte {
-	if len(data) > bufferPacket {
-		return append([]byte(nil), data...)
-	}
-	return append(c.getBuffer(len(data))[:0], data...)
-}
 
 // advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. The first segment to enter
 // an empty queue may bring a message that needs more room than the window.
@@ -213,7 +205,7 @@ func (c *core) recv(p []byte) int {
 	for range c.peekSegments() {
 		seg := c.take()
 		n += copy(p[n:], seg.data)
-		c.freeReceived(&seg)
+		c.freeReceived(&seg, nil)
 	}
 	c.afterRead()
 	return n
@@ -227,7 +219,7 @@ func (c *core) releaseReceived() {
 	for slot := range c.in.size() {
 		if c.in.present.has(slot) {
 			c.in.present.clear(slot)
-			c.freeReceived(&c.in.slots[slot])
+			c.freeReceived(&c.in.slots[slot], nil)
 		}
 	}
 	c.beyond, c.readNxt = 0, c.rcvNxt
@@ -235,11 +227,11 @@ func (c *core) releaseReceived() {
 
 // discardFrom throws away what waits at or beyond the end of the peer's stream: an honest peer has sent nothing there, and
 // data that went past the end would hide it.
-func (c *core) discardFrom(final seqNum) {
+func (c *core) discardFrom(final seqNum, cache *bufferCache) {
 	for sn := c.rcvNxt; c.beyond > 0 && c.readNxt.distance(sn) < c.in.size(); sn++ {
 		if slot := c.in.slot(sn); !sn.before(final) && c.in.present.has(slot) {
 			c.in.present.clear(slot)
-			c.freeReceived(&c.in.slots[slot])
+			c.freeReceived(&c.in.slots[slot], cache)
 			c.beyond--
 			c.stats.badFields++
 		}

@@ -30,7 +30,7 @@ func TestTimeoutsBackOff(t *testing.T) {
 				flushAll(c, now)
 				data := testAck(c, 0, 0)
 				now += tt.rtt
-				c.input(data, true, now)
+				c.input(inputAt(now), data, true)
 			}
 			c.send([]byte("y"))
 			flushAll(c, now)
@@ -46,7 +46,7 @@ func TestTimeoutsBackOff(t *testing.T) {
 			}
 			// An ACK of the last transmission tells the round trip, and the next segment begins without back-off.
 			data := testAck(c, c.sendUna, c.sendUna)
-			c.input(data, true, now+7)
+			c.input(inputAt(now+7), data, true)
 			c.send([]byte("z"))
 			flushAll(c, now+7)
 			if at, _ := nextSent(c, now+7); at != now+7+c.rto() {
@@ -64,7 +64,7 @@ func TestTimeoutsOfAFlightBackOff(t *testing.T) {
 	flushAll(c, now)
 	data := testAck(c, 0, 0)
 	now++
-	c.input(data, true, now)
+	c.input(inputAt(now), data, true)
 	for range thinFlight + 1 {
 		c.send([]byte("y"))
 	}

@@ -38,7 +38,7 @@ func (c *core) send(p []byte) int {
 		if !c.stream {
 			frg = uint8(count - 1 - i)
 		}
-		c.enqueue(append(c.getBuffer(n)[:0], p[:n]...), frg)
+		c.enqueue(append(getBuffer(n)[:0], p[:n]...), frg)
 		p = p[n:]
 	}
 	return count
@@ -56,8 +56,8 @@ func (c *core) fillLast(p []byte) []byte {
 		return p
 	}
 	if len(seg.data)+n > cap(seg.data) {
-		bigger := append(c.getBuffer(c.mss)[:0], seg.data...)
-		c.freeSent(seg)
+		bigger := append(getBuffer(c.mss)[:0], seg.data...)
+		seg.free(nil)
 		seg.data = bigger
 	}
 	seg.data = append(seg.data, p[:n]...)
@@ -169,7 +169,7 @@ func (c *core) recut() {
 	for i := range old {
 		p := &old[i]
 		message = append(message, p.data...)
-		c.freeSent(p)
+		p.free(nil)
 		if p.frg > 0 {
 			continue
 		}
@@ -193,17 +193,17 @@ func (c *core) requeue(message []byte) {
 			if !c.stream {
 				frg = uint8(count - 1 - i)
 			}
-			c.enqueue(append(c.getBuffer(m)[:0], message[:m]...), frg)
+			c.enqueue(append(getBuffer(m)[:0], message[:m]...), frg)
 			message = message[m:]
 		}
 	}
 }
 
-// drop releases the buffer of sn and takes it out of its list.
-func (c *core) drop(sn seqNum) {
+// drop releases the buffer of sn, to the cache if there is one, and takes it out of its list.
+func (c *core) drop(sn seqNum, cache *bufferCache) {
 	seg := c.ring.at(sn)
 	c.sendBytes -= uint32(len(seg.data))
-	c.freeSent(seg)
+	seg.free(cache)
 	if slot := c.ring.slot(sn); c.ring.outstanding.has(slot) {
 		if seg.list != lostList {
 			c.inFlight--
@@ -215,7 +215,8 @@ func (c *core) drop(sn seqNum) {
 
 // acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
 // transmission of a segment in flight changes nothing.
-func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
+func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts uint32) (rtt millis) {
+	now := ctx.now.ms()
 	if c.addr.acknowledged(sn, ts) {
 		if c.addr.probes == 1 && !c.rtt.valid {
 			c.rtt.sample(now-c.addr.askedAt, now-c.addr.askedAt)
@@ -247,7 +248,7 @@ func (c *core) acknowledged(sn seqNum, ts uint32, now millis) (rtt millis) {
 			c.cc.undo()
 		}
 	}
-	c.drop(sn)
+	c.drop(sn, ctx.cache)
 	if sn == c.sendUna {
 		c.advanceUna()
 	}
@@ -261,7 +262,7 @@ func (c *core) advanceUna() {
 }
 
 // acknowledgedBelow handles a cumulative acknowledgement and returns how many segments it took out of flight.
-func (c *core) acknowledgedBelow(una seqNum) (n uint32) {
+func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 	if una.before(c.sendUna) {
 		return 0
 	}
@@ -280,7 +281,7 @@ func (c *core) acknowledgedBelow(una seqNum) (n uint32) {
 			if seg.list == lostList && seg.cause == lossTimeout {
 				c.cc.undo()
 			}
-			c.drop(c.sendUna)
+			c.drop(c.sendUna, cache)
 		}
 		c.sendUna++
 	}
@@ -538,8 +539,8 @@ func (c *core) writeRoom() (free, share uint32) {
 		most = min(most, limit)
 		free = min(free, atMost(queued, limit))
 	}
-	if c.room < free {
-		free = max(c.room, atMost(queued, roomLeast))
+	if c.memory.room < free {
+		free = max(c.memory.room, atMost(queued, roomLeast))
 		most = min(most, queued+free)
 	}
 	return free, max(min(most, c.sndWnd)/writeShare, 1)

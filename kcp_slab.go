@@ -2,44 +2,6 @@
 
 package kcp
 
-import "sync"
-
-// slab is a large buffer that the segments of one session share. Those of a Write lie in one behind each other with room
-// for their headers, as
-//
-//	| header 24 | data | header 24 | data | ...
-//
-// so that full ones leave from where they are, as one run of datagrams. Those that the socket delivered as one run stay
-// where the kernel put them until they are read. Either way the bytes are copied once less.
-type slab struct {
-	buf  []byte // pooled, of bufferLarge
-	refs int    // segments in it, and other users; guarded by the session's lock
-	used int    // of buf, by a Write
-}
-
-var slabs = sync.Pool{New: func() any { return new(slab) }}
-
-// newSlab returns a slab with one user.
-func newSlab(buf []byte) *slab {
-	s := slabs.Get().(*slab)
-	s.buf, s.refs, s.used = buf, 1, 0
-	return s
-}
-
-// release ends a use. The buffer goes back with the last.
-func (s *slab) release() {
-	if s.refs--; s.refs == 0 {
-		putBuffer(s.buf)
-		s.recycle()
-	}
-}
-
-// recycle takes back a slab without users whose buffer stays with its owner.
-func (s *slab) recycle() {
-	s.buf = nil
-	slabs.Put(s)
-}
-
 // slabLeast is how many segments a Write must have for a slab, which an idle session does not keep.
 const slabLeast = 4
 
@@ -63,13 +25,13 @@ func (c *core) enqueueSlab(s *slab, at, size, stride int) {
 	seg.slab, seg.at = s, uint16(at)
 }
 
-// freeSent gives back the buffer of a segment of the send window.
-func (c *core) freeSent(seg *sendSegment) {
+// free gives back the buffer of a segment of the send window, to the cache if there is one.
+func (seg *sendSegment) free(cache *bufferCache) {
 	if seg.slab != nil {
 		seg.slab.release()
 		seg.slab = nil
 	} else {
-		c.putBuffer(seg.data)
+		cache.put(seg.data)
 	}
 	seg.data = nil
 }
@@ -91,24 +53,24 @@ func (c *core) releaseHeld() {
 	c.held = c.held[:0]
 }
 
-// keepInSlab makes data, received in the slab at hand, a segment that stays in it.
-func (c *core) keepInSlab(data []byte) recvSegment {
-	c.slab.refs++
+// keepInSlab makes data, received in s, a segment that stays in it.
+func (c *core) keepInSlab(s *slab, data []byte) recvSegment {
+	s.refs++
 	c.lentBytes += int32(len(data))
 	c.lentSegs++
-	return recvSegment{data: data, slab: c.slab}
+	return recvSegment{data: data, slab: s}
 }
 
 // lendLeast is the least size of a segment that stays in a slab.
 const lendLeast = bufferSmall
 
-// freeReceived gives back the buffer of a segment that has been received.
-func (c *core) freeReceived(seg *recvSegment) {
+// freeReceived gives back the buffer of a segment that has been received, to the cache if there is one.
+func (c *core) freeReceived(seg *recvSegment, cache *bufferCache) {
 	if seg.slab != nil {
 		c.endLend(seg)
 	} else {
 		c.heavy -= memoryWeight(cap(seg.data)) - 1
-		c.putBuffer(seg.data)
+		cache.put(seg.data)
 	}
 	seg.data = nil
 }
@@ -124,11 +86,11 @@ func (c *core) endLend(seg *recvSegment) {
 }
 
 // own moves a segment into a buffer of its own.
-func (c *core) own(seg *recvSegment) {
+func (c *core) own(seg *recvSegment, cache *bufferCache) {
 	if seg.slab == nil {
 		return
 	}
-	data := c.keep(seg.data)
+	data := cache.clone(seg.data)
 	c.heavy += memoryWeight(cap(data)) - 1
 	c.endLend(seg)
 	seg.data = data
@@ -139,21 +101,21 @@ func (c *core) own(seg *recvSegment) {
 func (c *core) sparse() bool { return int64(c.pinned)*bufferLarge > 3*int64(c.lentBytes) }
 
 // compact takes what is left out of slabs that are mostly empty.
-func (c *core) compact() {
+func (c *core) compact(cache *bufferCache) {
 	if c.sparse() {
-		c.ownAll(nil)
+		c.ownAll(nil, cache)
 	}
 }
 
 // ownAll moves what has been received and not read out of a slab, or out of all for nil.
-func (c *core) ownAll(from *slab) {
+func (c *core) ownAll(from *slab, cache *bufferCache) {
 	if c.in == nil {
 		return
 	}
 	for i := uint32(0); c.lentSegs > 0 && i < c.in.size(); i++ {
 		slot := c.in.slot(c.readNxt + seqNum(i))
 		if seg := &c.in.slots[slot]; c.in.present.has(slot) && (from == nil || seg.slab == from) {
-			c.own(seg)
+			c.own(seg, cache)
 		}
 	}
 }

@@ -249,7 +249,7 @@ func TestKCPCheckTellsWhenUpdateHasSomethingToDo(t *testing.T) {
 		k := NewKCP(7, func(buf []byte, size int) { sent = append(sent, bytes.Clone(buf[:size])) })
 		defer releaseCore(&k.core)
 		k.NoDelay(0, 40, 2, 1)
-		wait := func() uint32 { return k.Check() - uint32(k.now()) }
+		wait := func() uint32 { return k.Check() - uint32(k.now().ms()) }
 		if w := wait(); w != 60000 {
 			t.Errorf("nothing to do: Check is %d ms ahead, want 60000", w)
 		}

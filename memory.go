@@ -50,3 +50,29 @@ func (m *memoryAccount) room(own int64) (segs, spare uint32) {
 	left := (free + memorySegment - 1) / memorySegment
 	return uint32(min(max(room, 0), roomAll)), uint32(min(max(left, 0), roomAll))
 }
+
+// memoryGrant is how many segments a state machine may hold besides those it has. Its owner grants it from the account, and
+// renews the grant whenever the state machine may have changed.
+type memoryGrant struct {
+	room    uint32 // segments that may come in or be queued
+	spare   uint32 // segments until nothing is left for anybody
+	refused uint32 // segments thrown away for want of room
+}
+
+// grant replaces what was granted before.
+func (g *memoryGrant) grant(room, spare uint32) { g.room, g.spare = room, spare }
+
+// refuse notes a segment that is thrown away.
+func (g *memoryGrant) refuse() { g.refused++ }
+
+// takeRefused returns how many segments have been refused since it was last called.
+func (g *memoryGrant) takeRefused() (n uint32) {
+	n, g.refused = g.refused, 0
+	return n
+}
+
+// use notes that a segment has been received that counts as so many.
+func (g *memoryGrant) use(weight uint32) {
+	g.room -= min(g.room, weight)
+	g.spare -= min(g.spare, weight)
+}

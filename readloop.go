@@ -19,17 +19,16 @@ type reader struct {
 	msgs     []received
 	tx       txScratch
 	bufs     bufferCache
-	raw      []byte     // the datagram at hand before it was opened, where somebody may want it
-	local    netip.Addr // that the datagram at hand was sent to
+	lent     inputContext // what state machines get: the time of the batch, bufs, and the slab of the run at hand
+	raw      []byte       // the datagram at hand before it was opened, where somebody may want it
+	local    netip.Addr   // that the datagram at hand was sent to
 	now      millis
-	fineNow  int64
 	session  *UDPSession // whose lock is held
 	key      sessionKey  // of session
 	same     bool        // key.peer is known to be who sent the message at hand
 	only     bool        // session is its peer's only one, as far as parity is concerned
 	msg      *received   // at hand
 	packet   packet      // the datagram at hand, opened
-	slab     *slab       // around its buffer, while segments may stay there
 	touched  []*UDPSession
 	awaited  *UDPSession // the batch has woken a call of it
 	counters counters
@@ -94,6 +93,7 @@ func (b *readBackoff) failed(err error) (lost bool) {
 
 func newReader(e *endpoint) *reader {
 	r := &reader{ep: e}
+	r.lent.cache = &r.bufs
 	count, size := e.io.readBatchSize()
 	r.msgs = make([]received, count)
 	for i := range r.msgs {
@@ -159,8 +159,8 @@ func (e *endpoint) readLoop() {
 }
 
 func (r *reader) batch(msgs []received) {
-	r.fineNow = r.ep.sched.now()
-	r.now = millis(r.fineNow / int64(time.Millisecond))
+	r.lent.now = instant(r.ep.sched.now())
+	r.now = r.lent.now.ms()
 	for i := range msgs {
 		m := &msgs[i]
 		peer, custom := peerAddr{udp: m.from}, m.fromAddr
@@ -207,22 +207,16 @@ func (r *reader) beginLending(m *received) {
 	if m.n < lendRun || m.segment >= m.n || len(m.buf) != bufferLarge {
 		return
 	}
-	r.slab = newSlab(m.buf)
-	if r.session != nil {
-		r.session.core.slab = r.slab
-	}
+	r.lent.slab = newSlab(m.buf)
 }
 
 // endLending is called at the end of a run. If segments are still there, they keep the buffer and the reader takes another.
 func (r *reader) endLending() {
-	slab := r.slab
+	slab := r.lent.slab
 	if slab == nil {
 		return
 	}
-	r.slab = nil
-	if r.session != nil {
-		r.session.core.slab = nil
-	}
+	r.lent.slab = nil
 	if slab.refs--; slab.refs == 0 {
 		slab.recycle()
 		return
@@ -231,20 +225,20 @@ func (r *reader) endLending() {
 	r.msg.buf = getBuffer(bufferLarge)
 	reserveBuffer(r.msg.buf, 1)
 	r.session.core.pinned++
-	r.session.core.compact()
+	r.session.core.compact(&r.bufs)
 }
 
 // stopLending is called when a run turns out to hold another session's datagrams too, with the lock of the first held: the
 // segments that it has lent move out.
 func (r *reader) stopLending() {
-	if r.slab == nil {
+	slab := r.lent.slab
+	if slab == nil {
 		return
 	}
-	r.session.core.slab = nil
-	r.session.core.ownAll(r.slab)
-	r.slab.refs = 0
-	r.slab.recycle()
-	r.slab = nil
+	r.lent.slab = nil
+	r.session.core.ownAll(slab, &r.bufs)
+	slab.refs = 0
+	slab.recycle()
 }
 
 // finishSession ends a session's part in a batch: who waits is woken, and what is due is flushed.
@@ -315,7 +309,7 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	s.packetsIn++
 	s.bytesIn += uint64(size)
 	s.core.note(logInput, nil, size)
-	s.input(p, r.now, &r.counters)
+	s.input(&r.lent, p, &r.counters)
 	if ctl := &s.core.ctl; ctl.peerMarks && ctl.marking == markNone {
 		ctl.chooseMarks(r.nonce[0]&nonceAccepted != 0)
 	}
@@ -412,8 +406,7 @@ func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 		return false
 	}
 	r.session, r.key, r.same, r.only = s, key, true, false
-	s.core.cache, s.core.fineNow, s.core.slab = &r.bufs, r.fineNow, r.slab
-	s.core.room, s.core.spare = r.ep.demux.memory.room(s.charged)
+	s.core.memory.grant(r.ep.demux.memory.room(s.charged))
 	if !s.touched {
 		s.touched = true
 		r.touched = append(r.touched, s)
@@ -424,7 +417,6 @@ func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 func (r *reader) unlockSession() {
 	if r.session != nil {
 		r.stopLending()
-		r.session.core.cache = nil
 		r.session.mu.Unlock()
 		r.session = nil
 	}

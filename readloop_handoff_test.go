@@ -246,7 +246,7 @@ func roleSettle(s *UDPSession, seg segment) (awaited *UDPSession) {
 	if seg.cmd != cmdAck {
 		seg.una = s.core.sendUna
 	}
-	s.core.input(appendSegment(nil, &seg), true, s.now())
+	s.core.input(inputAt(s.now()), appendSegment(nil, &seg), true)
 	s.mu.Unlock()
 	r := reader{ep: s.ep, now: s.now()}
 	r.finishSession(s)

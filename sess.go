@@ -93,6 +93,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 		s.remote.Store(&addr)
 	}
 	s.core.init(conv, s.now())
+	s.core.flight.timeRounds()
 	s.core.tsOrigin = uint32(randomUint64())
 	s.core.draw = drawNumber
 	s.core.ctl.incarnation = randomUint64() | 1
@@ -314,7 +315,7 @@ func (s *UDPSession) demandProof(factor int) {
 // charge brings the account up to date with what the session holds, and the session with what it may hold. Called with
 // the lock held.
 func (s *UDPSession) charge() {
-	held := s.core.memory()
+	held := s.core.heldBytes()
 	if s.partial.data != nil {
 		held += memorySegment
 	}
@@ -332,11 +333,10 @@ func (s *UDPSession) charge() {
 		m.held.Add(own - s.charged)
 		s.charged = own
 	}
-	if s.core.refused > 0 {
-		m.refused.Add(uint64(s.core.refused))
-		s.core.refused = 0
+	if refused := s.core.memory.takeRefused(); refused > 0 {
+		m.refused.Add(uint64(refused))
 	}
-	s.core.room, s.core.spare = m.room(s.charged)
+	s.core.memory.grant(m.room(s.charged))
 }
 
 // setPending says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.

@@ -93,7 +93,7 @@ func TestFirstSegmentLeadsAfterAListenersQuestion(t *testing.T) {
 		c.closeWrite(clock)
 		flushAll(c, clock)
 		question := appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 99, sn: belowAll(0, 12345)})
-		c.input(question, true, clock+50)
+		c.input(inputAt(clock+50), question, true)
 		flushAll(c, clock+50) // the proof
 		for at := clock + 60; at < clock+10_000; at = max(at+1, c.nextEvent(at)) {
 			sent := flushAll(c, at)

@@ -7,42 +7,40 @@ import (
 )
 
 // input feeds one opened datagram. The lock is held.
-func (s *UDPSession) input(p *packet, now millis, n *counters) {
+func (s *UDPSession) input(ctx *inputContext, p *packet, n *counters) {
 	c := &s.core
 	switch p.kind {
 	case packetPlain:
-		s.countInput(c.input(p.segments, true, now), n)
+		s.countInput(c.input(ctx, p.segments, true), n)
 		return
 	case packetOOB:
 		n.oobPackets++
-		s.oob.Load().push(s, p.segments)
+		s.oob.Load().push(p.segments, ctx.cache)
 		return
 	case packetData:
-		s.countInput(c.input(p.segments, true, now), n)
+		s.countInput(c.input(ctx, p.segments, true), n)
 	}
-	if c.room == 0 {
+	if c.memory.room == 0 {
 		// What can be repaired can be sent again, too.
 		if s.decoder != nil {
 			s.decoder.discard()
 		}
-		c.refused++
+		c.memory.refuse()
 		return
 	}
-	slab := c.slab
-	c.slab = nil // what is recovered lies elsewhere
+	elsewhere := inputContext{now: ctx.now, cache: ctx.cache} // where what is recovered lies
 	s.makeDecoder()
 	if c.ctl.known() {
 		s.decoder.unhint()
 	}
 	s.newestSeqID.Store(binary.LittleEndian.Uint32(p.all))
 	before := s.decoder.stats()
-	s.decoder.expire(now)
+	s.decoder.expire(ctx.now.ms())
 	for _, recovered := range s.decoder.input(p.all) {
-		if c.input(recovered, false, now) != inputOK {
+		if c.input(&elsewhere, recovered, false) != inputOK {
 			n.fecErrs++
 		}
 	}
-	c.slab = slab
 	after := s.decoder.stats()
 	after.addTo(before, n)
 }

@@ -28,8 +28,9 @@ type oobQueue struct {
 	closed  bool
 }
 
-// push takes a copy of payload for the handler. A nil queue, of a session that has had none, takes nothing.
-func (q *oobQueue) push(s *UDPSession, payload []byte) {
+// push takes a copy of payload for the handler, in a buffer of the cache. A nil queue, of a session that has had none, takes
+// nothing.
+func (q *oobQueue) push(payload []byte, cache *bufferCache) {
 	if q == nil || q.handler.Load() == nil {
 		return
 	}
@@ -39,7 +40,7 @@ func (q *oobQueue) push(s *UDPSession, payload []byte) {
 		q.dropped.Add(1)
 		return
 	}
-	kept := s.core.keep(payload)
+	kept := cache.clone(payload)
 	q.memory.held.Add(oobMemory(kept))
 	q.waiting = append(q.waiting, kept)
 	if !q.running {

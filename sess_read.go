@@ -52,7 +52,7 @@ func (s *UDPSession) readOne(p []byte) (n int, ok bool) {
 	seg := c.take()
 	s.msgLeft = 0
 	n = copy(p, seg.data)
-	c.freeReceived(&seg)
+	c.freeReceived(&seg, nil)
 	return n, true
 }
 
@@ -118,7 +118,7 @@ func (s *UDPSession) hasData() bool {
 	for n := s.core.peekSegments(); n > 0 && s.core.peekSize() == 0; n = s.core.peekSegments() {
 		for range n {
 			seg := s.core.take()
-			s.core.freeReceived(&seg)
+			s.core.freeReceived(&seg, nil)
 		}
 		skipped = true
 	}
@@ -163,7 +163,7 @@ func (b *readTake) release(c *core) {
 	}
 	for i := range n {
 		if b.segs[i].slab != nil {
-			c.freeReceived(&b.segs[i])
+			c.freeReceived(&b.segs[i], nil)
 		}
 	}
 }
@@ -210,8 +210,8 @@ func (s *UDPSession) endRead() (flush bool) {
 		s.wakeReaders()
 	}
 	if s.core.sparse() {
-		s.core.own(&s.partial)
-		s.core.compact()
+		s.core.own(&s.partial, nil)
+		s.core.compact(nil)
 	}
 	s.core.advance()
 	s.core.releaseIdle()
@@ -239,7 +239,7 @@ func (s *UDPSession) discardReceived() {
 	}
 	for s.core.readable() > 0 {
 		seg := s.core.take()
-		s.core.freeReceived(&seg)
+		s.core.freeReceived(&seg, nil)
 	}
 	s.msgLeft = 0
 	s.core.afterRead()
@@ -247,6 +247,6 @@ func (s *UDPSession) discardReceived() {
 
 func (s *UDPSession) releasePartial() {
 	if s.partial.data != nil {
-		s.core.freeReceived(&s.partial)
+		s.core.freeReceived(&s.partial, nil)
 	}
 }

@@ -48,7 +48,7 @@ func TestWriteRoom(t *testing.T) {
 	for name, tt := range map[string]struct {
 		window, peer, inFlight, limit uint32
 		waiting, size                 uint32 // segments besides, and the size of each
-		least                         int64
+		least                         instant
 		room                          uint32
 		free, share                   uint32
 	}{
@@ -70,11 +70,11 @@ func TestWriteRoom(t *testing.T) {
 			flight: flightLimit{limit: tt.limit, least: tt.least}}
 		c.sendEnd = c.sendNxt + seqNum(tt.waiting)
 		c.sendBytes = c.queued() * tt.size
-		switch c.room = tt.room; tt.room {
+		switch c.memory.grant(tt.room, roomAll); tt.room {
 		case 0:
-			c.room = roomAll
+			c.memory.grant(roomAll, roomAll)
 		case noRoom:
-			c.room = 0
+			c.memory.grant(0, roomAll)
 		}
 		if free, share := c.writeRoom(); free != tt.free || share != tt.share {
 			t.Errorf("%s: room for %d, share %d, want %d and %d", name, free, share, tt.free, tt.share)

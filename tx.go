@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // txScratch is what a goroutine that flushes sessions works with: an arena that packets are built in, the batch that
@@ -129,10 +128,10 @@ func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
 		}
 		tx.frame(s)
 	}
-	s.core.fineNow = max(fineNow, s.core.fineNow) // somebody may have flushed since the clock was looked at
-	now := millis(s.core.fineNow / int64(time.Millisecond))
+	at := s.core.clock(instant(fineNow)) // somebody may have flushed since the clock was looked at
+	now := at.ms()
 	s.giveUpClosing(now)
-	more := s.core.flush(now, &tx.w)
+	more := s.core.flush(at, &tx.w)
 	s.transmitting = len(tx.w.packets) > 0
 	ended, _ := s.update(now, more && s.transmitting)
 	s.count(&tx.counters)

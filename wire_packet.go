@@ -25,6 +25,14 @@ type packet struct {
 	conv     uint32 // of all kinds but parity
 }
 
+// inputContext is what the owner of a state machine lends it for a call of input. Nothing of it is kept, but for segments
+// that stay in the slab.
+type inputContext struct {
+	now   instant
+	cache *bufferCache // nil: buffers come from the shared pools
+	slab  *slab        // the datagram lies in it, and large segments may stay there; nil: all are copied
+}
+
 // parse tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md section 2), and
 // validates what it needs to.
 func (p *packet) parse(b []byte) {

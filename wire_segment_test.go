@@ -160,9 +160,9 @@ func segmentFeed(t *testing.T, b []byte) {
 	c.send(make([]byte, 5*c.mss))
 	out := packetWriter{arena: make([]byte, 1<<16), maxPackets: 16}
 	out.reset(0, 0, c.mtu)
-	c.flush(1000, &out)
+	c.flush(millis(1000).instant(), &out)
 	for i := range millis(3) {
-		c.input(b, i != 1, 1000+i)
+		c.input(inputAt(1000+i), b, i != 1)
 		una, nxt, end := c.sendUna, c.sendNxt, c.sendEnd
 		switch {
 		case nxt.before(una) || end.before(nxt) || una.distance(end) > 5:
@@ -171,7 +171,7 @@ func segmentFeed(t *testing.T, b []byte) {
 			t.Fatalf("receiving: read %d, next %d, beyond %d", c.readNxt, c.rcvNxt, c.beyond)
 		}
 		out.reset(0, 0, c.mtu)
-		c.flush(1000+i, &out)
+		c.flush((1000 + i).instant(), &out)
 		for _, p := range out.packets {
 			if p.end-p.start > c.mtu {
 				t.Fatalf("a packet of %d bytes", p.end-p.start)
