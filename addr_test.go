@@ -52,8 +52,8 @@ func (c *namingConn) written() []net.Addr {
 }
 
 // namingPair returns two ends that name each other as given.
-func namingPair(near, far func() net.Addr) (client, server *namingConn) {
-	a, b := newMemPipe()
+func namingPair(w *connWorld, near, far func() net.Addr) (client, server *namingConn) {
+	a, b := w.pipe()
 	return &namingConn{memConn: a, name: near}, &namingConn{memConn: b, name: far}
 }
 
@@ -61,39 +61,16 @@ func named(a net.Addr) func() net.Addr { return func() net.Addr { return a } }
 
 // namingEcho says something on a session to raddr and reads the echo, with the options given. It reports whether one
 // came.
-func namingEcho(t *testing.T, client, server *namingConn, raddr net.Addr, c Config) (s, a *UDPSession, ok bool) {
-	t.Helper()
-	l, err := c.Serve(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err = c.Client(client, raddr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, s, []byte("hello"))
-	_ = l.SetDeadline(time.Now().Add(time.Minute))
-	a, err = l.AcceptKCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, a, mustRead(t, a, 100))
+func namingEcho(w *connWorld, client, server *namingConn, raddr net.Addr, c Config) (s, a *UDPSession, ok bool) {
+	w.t.Helper()
+	l := w.serveOver(server, false, c)
+	s = w.dialOver(client, false, raddr, randomConv(), c)
+	mustWrite(w.t, s, []byte("hello"))
+	a = w.accept(l)
+	mustWrite(w.t, a, mustRead(w.t, a, 100))
 	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
 	n, err := s.Read(make([]byte, 100))
 	return s, a, n == 5 && err == nil
-}
-
-// namingRun runs f in virtual time and closes what it returns.
-func namingRun(t *testing.T, f func(t *testing.T, c Config) []*UDPSession) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		for _, s := range f(t, Config{Scheduler: sched}) {
-			s.SetLinger(0)
-			_ = s.Close()
-		}
-		time.Sleep(time.Minute)
-		sched.Close()
-	})
 }
 
 // A dialled session takes what comes over a connection of its own, however that names the source.
@@ -116,15 +93,11 @@ func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
 	} {
 		for _, config := range []Config{{}, {DataShards: 2, ParityShards: 1}} {
 			t.Run(tt.name, func(t *testing.T) {
-				namingRun(t, func(t *testing.T, c Config) []*UDPSession {
-					c.DataShards, c.ParityShards = config.DataShards, config.ParityShards
-					client, server := namingPair(named(tt.source), named(memAddr("client")))
-					defer func() { client.Close(); server.Close() }()
-					s, a, ok := namingEcho(t, client, server, tt.raddr, c)
-					if !ok {
+				connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+					client, server := namingPair(w, named(tt.source), named(memAddr("client")))
+					if _, _, ok := namingEcho(w, client, server, tt.raddr, config); !ok {
 						t.Errorf("no echo came: dialled %v, and %v is where it is from", tt.raddr, tt.source)
 					}
-					return []*UDPSession{s, a}
 				})
 			})
 		}
@@ -138,33 +111,30 @@ func TestListenerTellsAPeerByText(t *testing.T) {
 		textAddr{text: "192.0.2.1:9"}, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
 		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")),
 	}
-	namingRun(t, func(t *testing.T, c Config) []*UDPSession {
-		client, server := namingPair(named(memAddr("server")), func() net.Addr { turn++; return names[turn%len(names)] })
-		defer func() { client.Close(); server.Close() }()
-		s, a, ok := namingEcho(t, client, server, memAddr("server"), c)
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		client, server := namingPair(w, named(memAddr("server")), func() net.Addr { turn++; return names[turn%len(names)] })
+		s, a, ok := namingEcho(w, client, server, memAddr("server"), Config{})
 		for range 10 {
 			mustWrite(t, s, []byte("more"))
 			if got := string(mustRead(t, a, 100)); !ok || got != "more" {
 				t.Fatalf("read %q", got)
 			}
 		}
-		return []*UDPSession{s, a}
 	})
 }
 
 // Once the dialled address itself was heard from, others are not taken for it.
 func TestExactSourceShutsOthersOut(t *testing.T) {
 	var other bool
-	namingRun(t, func(t *testing.T, c Config) []*UDPSession {
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		server, stranger := memAddr("server"), memAddr("stranger")
-		client, far := namingPair(func() net.Addr {
+		client, far := namingPair(w, func() net.Addr {
 			if other {
 				return stranger
 			}
 			return server
 		}, named(memAddr("client")))
-		defer func() { client.Close(); far.Close() }()
-		s, a, ok := namingEcho(t, client, far, server, c)
+		s, a, ok := namingEcho(w, client, far, server, Config{})
 		if !ok {
 			t.Fatal("no echo came")
 		}
@@ -174,7 +144,6 @@ func TestExactSourceShutsOthersOut(t *testing.T) {
 		if n, err := s.Read(make([]byte, 100)); err == nil {
 			t.Errorf("%d bytes of a stranger were taken", n)
 		}
-		return []*UDPSession{s, a}
 	})
 }
 
@@ -187,10 +156,9 @@ func TestAddressObjectsAreHandedOn(t *testing.T) {
 		"own type": {&textAddr{text: "192.0.2.1:9"}, &textAddr{text: ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			namingRun(t, func(t *testing.T, c Config) []*UDPSession {
-				client, server := namingPair(named(addrs[0]), named(addrs[1]))
-				defer func() { client.Close(); server.Close() }()
-				s, a, ok := namingEcho(t, client, server, addrs[0], c)
+			connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+				client, server := namingPair(w, named(addrs[0]), named(addrs[1]))
+				s, a, ok := namingEcho(w, client, server, addrs[0], Config{})
 				if !ok {
 					t.Fatal("no echo came")
 				}
@@ -210,7 +178,6 @@ func TestAddressObjectsAreHandedOn(t *testing.T) {
 						}
 					}
 				}
-				return []*UDPSession{s, a}
 			})
 		})
 	}

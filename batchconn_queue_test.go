@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -56,23 +55,13 @@ func (c *handConn) SetReadDeadline(time.Time) error { return errors.ErrUnsupport
 
 // Two busy ends of a connection without a buffer: neither reader may wait in WriteTo for the other.
 func TestBusyEndsOfABlockingConnectionDoNotDeadlock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		a, b := newHandPair()
-		c := Config{Scheduler: sched, NoDelay: true, Interval: 10 * time.Millisecond, NoCongestionControl: true, StreamMode: true}
-		l, err := c.Serve(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near, err := c.Client(a, memAddr("peer"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := Config{NoDelay: true, Interval: 10 * time.Millisecond, NoCongestionControl: true, StreamMode: true}
+		l := w.serveOver(b, false, c)
+		near := w.dialOver(a, false, memAddr("peer"), randomConv(), c)
 		mustWrite(t, near, []byte("x"))
-		far, err := l.AcceptKCP()
-		if err != nil {
-			t.Fatal(err)
-		}
+		far := w.accept(l)
 		mustRead(t, far, 1)
 		data := pattern(1<<20, 1)
 		var wg sync.WaitGroup
@@ -97,8 +86,6 @@ func TestBusyEndsOfABlockingConnectionDoNotDeadlock(t *testing.T) {
 		}
 		_ = l.Close()
 		a.Close()
-		time.Sleep(time.Minute)
-		sched.Close()
 	})
 }
 
@@ -127,18 +114,10 @@ func (c *stuckConn) Close() error {
 func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 	for _, owned := range []bool{true, false} {
 		t.Run(fmt.Sprintf("owned %v", owned), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sched := NewTimedSched(1)
+			connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 				stuck := &stuckConn{memConn: newMemConn(memAddr("a"), nil), gone: make(chan struct{})}
-				c := Config{Scheduler: sched, NoCongestionControl: true, SendWindow: 4096, StreamMode: true}
-				o, err := c.options()
-				if err != nil {
-					t.Fatal(err)
-				}
-				s, err := dialOver(stuck, owned, memAddr("b"), 1, o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := Config{NoCongestionControl: true, SendWindow: 4096, StreamMode: true}
+				s := w.dialOver(stuck, owned, memAddr("b"), 1, c)
 				start := time.Now()
 				_ = s.SetWriteDeadline(start.Add(300 * time.Millisecond))
 				if _, err := s.Write(make([]byte, 20<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -160,7 +139,7 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 					t.Errorf("%d bytes wait, %d datagrams were lost, %v", held, st.LostDatagrams, st.LastError)
 				}
 
-				near, far := newMemPipe()
+				near, far := w.pipe()
 				drop := true
 				deliver := near.send
 				near.send = func(data []byte, to net.Addr) {
@@ -170,14 +149,8 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 					}
 					deliver(data, to)
 				}
-				l, err := c.Serve(far)
-				if err != nil {
-					t.Fatal(err)
-				}
-				other, err := c.Client(near, memAddr("b"))
-				if err != nil {
-					t.Fatal(err)
-				}
+				l := w.serveOver(far, false, c)
+				other := w.dialOver(near, false, memAddr("b"), randomConv(), c)
 				start = time.Now()
 				mustWrite(t, other, []byte("x"))
 				_ = l.SetDeadline(start.Add(5 * time.Second))
@@ -206,7 +179,6 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 				if n := stuck.inside.Load(); n > 0 {
 					t.Errorf("%d calls of WriteTo are left", n)
 				}
-				sched.Close()
 			})
 		})
 	}
@@ -214,28 +186,12 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 
 // What was said before the end of a session is out before a connection that it owns is closed.
 func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		near, far := newMemPipe()
-		slow := &pacedConn{memConn: near, pause: 50 * time.Millisecond}
-		c := Config{Scheduler: sched}
-		o, err := c.options()
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := c.Serve(far)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := dialOver(slow, true, memAddr("b"), 1, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		near, far := w.pipe()
+		l := w.serveOver(far, false, Config{})
+		s := w.dialOver(&pacedConn{memConn: near, pause: 50 * time.Millisecond}, true, memAddr("b"), 1, Config{})
 		mustWrite(t, s, []byte("x"))
-		peer, err := l.AcceptKCP()
-		if err != nil {
-			t.Fatal(err)
-		}
+		peer := w.accept(l)
 		mustRead(t, peer, 1)
 		time.Sleep(time.Second)
 		s.SetLinger(0)
@@ -249,11 +205,6 @@ func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
 		if _, err := near.WriteTo([]byte("x"), memAddr("b")); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a write to the connection that the session owned gives %v", err)
 		}
-		peer.SetLinger(0)
-		_ = peer.Close()
-		_ = l.Close()
-		time.Sleep(time.Minute)
-		sched.Close()
 	})
 }
 
@@ -270,26 +221,16 @@ func (c *pacedConn) WriteTo(p []byte, to net.Addr) (int, error) {
 
 // A slow connection delays what is sent by about queueLatency, and what it can carry arrives at its pace.
 func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		near, far := newMemPipe()
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		near, far := w.pipe()
 		const pause = 10 * time.Millisecond
-		c := Config{Scheduler: sched, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
+		c := Config{NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
 			SendWindow: 1024, ReceiveWindow: 1024, StreamMode: true}
-		l, err := c.Serve(far)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := c.Client(&pacedConn{memConn: near, pause: pause}, memAddr("b"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := w.serveOver(far, false, c)
+		s := w.dialOver(&pacedConn{memConn: near, pause: pause}, false, memAddr("b"), randomConv(), c)
 		data := pattern(3<<20, 1)
 		go func() { _, _ = s.Write(data) }()
-		peer, err := l.AcceptKCP()
-		if err != nil {
-			t.Fatal(err)
-		}
+		peer := w.accept(l)
 		start := time.Now()
 		got := make([]byte, len(data))
 		if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, data) {
@@ -301,12 +242,5 @@ func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
 		}
 		st := s.Stats()
 		t.Logf("took %v, ideal %v; RTT %v, lost %d", time.Since(start), ideal, st.SRTT, st.Socket.LostDatagrams)
-		for _, s := range []*UDPSession{s, peer} {
-			s.SetLinger(0)
-			_ = s.Close()
-		}
-		_ = l.Close()
-		time.Sleep(time.Minute)
-		sched.Close()
 	})
 }

@@ -39,10 +39,7 @@ func TestSessionsFollowOverOneConnection(t *testing.T) {
 				defer conn.Close()
 				var last []*UDPSession
 				for i := range 50 {
-					s, err := dialOver(conn, false, l.Addr(), randomConv(), w.options(Config{}))
-					if err != nil {
-						t.Fatal(err)
-					}
+					s := w.dialOver(conn, false, l.Addr(), randomConv(), Config{})
 					peer := w.join(s, l)
 					connWrite(t, peer, "welcome")
 					connWantRead(t, s, "welcome")
@@ -118,10 +115,8 @@ func TestSessionsFollowOverOneSocket(t *testing.T) {
 func TestReaderThatStaysHandsOn(t *testing.T) {
 	for _, refusal := range []error{nil, errors.ErrUnsupported} {
 		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sched := NewTimedSched(1)
-				defer sched.Close()
-				near, far := newMemPipe()
+			connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+				near, far := w.pipe()
 				var cut atomic.Bool
 				deliver := far.send
 				far.send = func(data []byte, to net.Addr) {
@@ -129,22 +124,12 @@ func TestReaderThatStaysHandsOn(t *testing.T) {
 						deliver(data, to)
 					}
 				}
-				c := Config{Scheduler: sched}
-				l, err := c.Serve(far)
-				if err != nil {
-					t.Fatal(err)
-				}
+				l := w.serveOver(far, false, Config{})
 				for i := range 5 {
 					cut.Store(false)
-					s, err := c.Client(noDeadlines{near, refusal}, memAddr("b"))
-					if err != nil {
-						t.Fatal(err)
-					}
+					s := w.dialOver(noDeadlines{near, refusal}, false, memAddr("b"), randomConv(), Config{})
 					mustWrite(t, s, []byte("hello"))
-					peer, err := l.AcceptKCP()
-					if err != nil {
-						t.Fatal(err)
-					}
+					peer := w.accept(l)
 					mustRead(t, peer, 5)
 					mustWrite(t, peer, []byte("welcome"))
 					mustRead(t, s, 7)
@@ -210,10 +195,7 @@ func TestSessionsShareOneConnection(t *testing.T) {
 		if len(seen) != 20 {
 			t.Errorf("%d of 20 sessions arrived", len(seen))
 		}
-		again, err := dialOver(conn, false, l.Addr(), 1, w.options(Config{}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		again := w.dialOver(conn, false, l.Addr(), 1, Config{})
 		peer := w.join(again, l)
 		connWrite(t, peer, "welcome")
 		connWantRead(t, again, "welcome")

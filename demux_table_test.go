@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"testing/synctest"
 )
 
 func tableSession(i int) *UDPSession {
@@ -148,14 +147,7 @@ func TestPeerHashesDiffer(t *testing.T) {
 
 // A peer whose packets arrive on another socket of the same port is still itself.
 func TestSessionsAreFoundFromEverySocket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		defer sched.Close()
-		c := Config{Scheduler: sched}
-		o, err := c.options()
-		if err != nil {
-			t.Fatal(err)
-		}
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		toClient := func([]byte) {}
 		var doors []*memConn
 		for range 3 {
@@ -167,17 +159,12 @@ func TestSessionsAreFoundFromEverySocket(t *testing.T) {
 			doors[next%len(doors)].put(data, memAddr("client"))
 		})
 		toClient = func(data []byte) { client.put(data, memAddr("server")) }
-		d := newDemux([]net.PacketConn{doors[0], doors[1], doors[2]}, true, o)
-		l := serveOn(d, o)
-		s, err := dialOver(client, true, memAddr("server"), 1, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := newDemux([]net.PacketConn{doors[0], doors[1], doors[2]}, true, w.options(Config{}))
+		l := serveOn(d, w.options(Config{}))
+		w.listeners = append(w.listeners, l)
+		s := w.dialOver(client, true, memAddr("server"), 1, Config{})
 		connWrite(t, s, "first")
-		server, err := l.AcceptKCP()
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := w.accept(l)
 		connWantRead(t, server, "first")
 		for range 20 {
 			connWrite(t, s, "again")
@@ -188,9 +175,5 @@ func TestSessionsAreFoundFromEverySocket(t *testing.T) {
 		if st := d.sessions.live; st != 1 {
 			t.Errorf("%d sessions, want 1", st)
 		}
-		l.Close()
-		s.Close()
-		server.Close()
-		synctest.Wait()
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -207,31 +206,11 @@ func TestOneConvFromManyAddresses(t *testing.T) {
 }
 
 func TestCustomPacketConnOnBothSides(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		defer sched.Close()
-		near, far := newMemPipe()
-		c := Config{Scheduler: sched}
-		l, err := c.Serve(far)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := c.Client(near, memAddr("b"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustWrite(t, s, []byte("hello"))
-		a, err := l.AcceptKCP()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := string(mustRead(t, a, 100)); got != "hello" {
-			t.Errorf("read %q", got)
-		}
-		mustWrite(t, a, []byte("welcome"))
-		if got := string(mustRead(t, s, 100)); got != "welcome" {
-			t.Errorf("read %q", got)
-		}
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		near, far := w.pipe()
+		l := w.serveOver(far, false, Config{})
+		s := w.dialOver(near, false, memAddr("b"), randomConv(), Config{})
+		a := w.join(s, l)
 		for _, tt := range []struct{ got, want net.Addr }{
 			{s.RemoteAddr(), memAddr("b")}, {s.LocalAddr(), memAddr("a")},
 			{a.RemoteAddr(), memAddr("a")}, {a.LocalAddr(), memAddr("b")}, {l.Addr(), memAddr("b")},
@@ -276,19 +255,10 @@ func (c noDeadlines) SetDeadline(time.Time) error     { return c.err }
 func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
 	for _, refusal := range []error{nil, errors.ErrUnsupported} {
 		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sched := NewTimedSched(1)
-				defer sched.Close()
-				near, far := newMemPipe()
-				c := Config{Scheduler: sched}
-				l, err := c.Serve(noDeadlines{far, refusal})
-				if err != nil {
-					t.Fatal(err)
-				}
-				s, err := c.Client(noDeadlines{near, refusal}, memAddr("b"))
-				if err != nil {
-					t.Fatal(err)
-				}
+			connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+				near, far := w.pipe()
+				l := w.serveOver(noDeadlines{far, refusal}, false, Config{})
+				s := w.dialOver(noDeadlines{near, refusal}, false, memAddr("b"), randomConv(), Config{})
 				start := time.Now()
 				s.SetLinger(0)
 				if err := s.Close(); err != nil {
@@ -300,9 +270,6 @@ func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
 				if d := time.Since(start); d > 5*time.Second {
 					t.Errorf("Close took %v", d)
 				}
-				near.Close()
-				far.Close()
-				synctest.Wait()
 			})
 		})
 	}

@@ -73,11 +73,7 @@ func bothDial(w *connWorld, c Config) (upper, lower *UDPSession) {
 	w.t.Helper()
 	upper = w.dialFrom(restartAddr, 77, c)
 	conn := w.endpoint(connServerAddr)
-	lower, err := dialOver(conn, true, upper.LocalAddr(), 77, w.options(c))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.sessions = append(w.sessions, lower)
+	lower = w.dialOver(conn, true, upper.LocalAddr(), 77, c)
 	for i, s := range []*UDPSession{lower, upper} {
 		s.mu.Lock()
 		s.core.ctl.incarnation = uint64(1000 + i)

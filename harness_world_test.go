@@ -24,6 +24,7 @@ type connWorld struct {
 	sessions  []*UDPSession
 	listeners []*Listener
 	peers     []*connOldPeer
+	conns     []*memConn
 }
 
 // connRun runs f in a world whose links are like p.
@@ -69,6 +70,9 @@ func (w *connWorld) close(buffers int64) {
 			break
 		}
 	}
+	for _, c := range w.conns {
+		c.Close()
+	}
 	w.sched.Close()
 	if err := w.net.Close(); err != nil {
 		w.t.Error(err)
@@ -112,7 +116,13 @@ func (w *connWorld) serve(c Config) *Listener {
 
 func (w *connWorld) serveAt(addr string, c Config) *Listener {
 	w.t.Helper()
-	l := serveOver(w.endpoint(addr), true, w.options(c))
+	return w.serveOver(w.endpoint(addr), true, c)
+}
+
+// serveOver listens on a connection that the library owns or is lent.
+func (w *connWorld) serveOver(conn net.PacketConn, owned bool, c Config) *Listener {
+	w.t.Helper()
+	l := serveOver(conn, owned, w.options(c))
 	w.listeners = append(w.listeners, l)
 	return l
 }
@@ -150,12 +160,26 @@ func (w *connWorld) dialOnAt(conn net.PacketConn, to string, conv uint32, c Conf
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := dialOver(conn, true, server, conv, w.options(c))
+	return w.dialOver(conn, true, server, conv, c)
+}
+
+// dialOver makes a session over a connection that the library owns or is lent.
+func (w *connWorld) dialOver(conn net.PacketConn, owned bool, to net.Addr, conv uint32, c Config) *UDPSession {
+	w.t.Helper()
+	s, err := dialOver(conn, owned, to, conv, w.options(c))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.sessions = append(w.sessions, s)
 	return s
+}
+
+// pipe returns two connections of the test's own that reach each other, and are closed with the world. Their addresses
+// are "a" and "b".
+func (w *connWorld) pipe() (a, b *memConn) {
+	a, b = newMemPipe()
+	w.conns = append(w.conns, a, b)
+	return a, b
 }
 
 func (w *connWorld) accept(l *Listener) *UDPSession {

@@ -60,25 +60,14 @@ func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
 	} {
 		for _, owned := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, owned %v", tt.name, owned), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					sched := NewTimedSched(1)
-					near, far := newMemPipe()
+				connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+					near, far := w.pipe()
 					a, b := &failingConn{memConn: near}, &failingConn{memConn: far}
-					c := Config{Scheduler: sched, DeadTimeout: -1}
-					o, err := c.options()
-					if err != nil {
-						t.Fatal(err)
-					}
-					l := serveOver(b, owned, o)
-					s, err := dialOver(a, owned, memAddr("b"), 1, o)
-					if err != nil {
-						t.Fatal(err)
-					}
+					c := Config{DeadTimeout: -1}
+					l := w.serveOver(b, owned, c)
+					s := w.dialOver(a, owned, memAddr("b"), 1, c)
 					mustWrite(t, s, []byte("x"))
-					peer, err := l.AcceptKCP()
-					if err != nil {
-						t.Fatal(err)
-					}
+					peer := w.accept(l)
 					mustRead(t, peer, 1)
 					start := time.Now()
 					a.fail(tt.err)
@@ -109,9 +98,6 @@ func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
 					if _, err := near.WriteTo(nil, memAddr("b")); errors.Is(err, net.ErrClosed) != owned {
 						t.Errorf("a write to the connection afterwards: %v, owned %v", err, owned)
 					}
-					near.Close()
-					far.Close()
-					sched.Close()
 				})
 			})
 		}

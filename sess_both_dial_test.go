@@ -129,10 +129,7 @@ func TestRestartedSideThatDialledIsNoticed(t *testing.T) {
 				}
 				addr := gone.LocalAddr()
 				_ = gone.ep.conn.(*simEndpoint).Close()
-				again, err := dialOver(w.endpoint(addr.String()), true, stays.LocalAddr(), 77, w.options(c))
-				if err != nil {
-					t.Fatal(err)
-				}
+				again := w.dialOver(w.endpoint(addr.String()), true, stays.LocalAddr(), 77, c)
 				w.sessions = append(w.sessions, again)
 				connWrite(t, again, "new")
 				_ = stays.SetReadDeadline(time.Now().Add(10 * time.Second))

@@ -20,10 +20,7 @@ func TestLentConnectionIsFreeSoonAfterClose(t *testing.T) {
 				conn := &restartReads{PacketConn: w.endpoint("10.0.0.2:7")}
 				defer conn.Close()
 				for conv := range uint32(20) {
-					s, err := dialOver(conn, false, l.Addr(), conv, w.options(Config{}))
-					if err != nil {
-						t.Fatal(err)
-					}
+					s := w.dialOver(conn, false, l.Addr(), conv, Config{})
 					w.join(s, l)
 					if st := s.Stats(); st.TimeoutRetransmits+st.FastRetransmits+st.EarlyRetransmits > 0 {
 						t.Errorf("session %d has sent segments again: %+v", conv, st)

@@ -91,7 +91,7 @@ func TestTransientErrorsOfAPacketConnLoseNothing(t *testing.T) {
 	faultWorld(t, Config{}, func(t *testing.T, w *connWorld, client, server *faultConn) {
 		read, write := &faultEvery{errnos: transientErrors}, &faultEvery{errnos: transientErrors}
 		server.fail(read.err, write.err)
-		l := w.serveOn(server, faultConfig(w.sched))
+		l := w.serveOver(server, true, faultConfig(w.sched))
 		var clients, servers []*UDPSession
 		for i := range 3 {
 			at := client

@@ -38,17 +38,17 @@ func (c *restartReads) ReadFrom(p []byte) (int, net.Addr, error) {
 func TestCallersSocketIsLeftAlone(t *testing.T) {
 	tests := map[string]func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer{
 		"listener without sessions": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
-			l := serveOver(conn, false, w.options(Config{}))
+			l := w.serveOver(conn, false, Config{})
 			return l
 		},
 		"listener with a session that waits": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
-			l := serveOver(conn, false, w.options(Config{}))
+			l := w.serveOver(conn, false, Config{})
 			connWrite(t, w.dial(Config{}), "let me in")
 			time.Sleep(time.Second)
 			return l
 		},
 		"listener whose sessions have ended": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
-			l := serveOver(conn, false, w.options(Config{}))
+			l := w.serveOver(conn, false, Config{})
 			client := w.dial(Config{})
 			server := w.join(client, l)
 			client.Close()
@@ -71,17 +71,11 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 			return tr
 		},
 		"session that said nothing": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
-			s, err := dialOver(conn, false, peer, 7, w.options(Config{}))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := w.dialOver(conn, false, peer, 7, Config{})
 			return s
 		},
 		"session that is aborted": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
-			s, err := dialOver(conn, false, peer, 7, w.options(Config{}))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := w.dialOver(conn, false, peer, 7, Config{})
 			connWrite(t, s, "never to be answered")
 			time.Sleep(time.Second)
 			s.SetLinger(0)

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -95,18 +94,11 @@ func faultWorld(t *testing.T, c Config, f func(t *testing.T, w *connWorld, clien
 	})
 }
 
-func (w *connWorld) serveOn(conn net.PacketConn, c Config) *Listener {
-	w.t.Helper()
-	l := serveOver(conn, true, w.options(c))
-	w.listeners = append(w.listeners, l)
-	return l
-}
-
 func TestReadErrorsEndNoListenerAndCostNoTime(t *testing.T) {
 	var hook socketHook
 	c := Config{OnSocketError: hook.call}
 	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
-		l := w.serveOn(server, c)
+		l := w.serveOver(server, true, c)
 		server.fail(always, nil)
 		_, _ = client.PacketConn.WriteTo([]byte("x"), l.Addr()) // wakes the reader, which then fails for a minute
 		time.Sleep(time.Minute)
@@ -135,7 +127,7 @@ func TestReadErrorsEndNoListenerAndCostNoTime(t *testing.T) {
 func TestReadErrorsNowAndThenHoldNobodyUp(t *testing.T) {
 	faultWorld(t, Config{}, func(t *testing.T, w *connWorld, client, server *faultConn) {
 		c := Config{ACKNoDelay: true}
-		l := w.serveOn(server, c)
+		l := w.serveOver(server, true, c)
 		s := w.dialOn(client, 1, c)
 		peer := w.join(s, l)
 		// Each datagram that is read is followed by as many errors as ICMP messages of a few peers can bring about.
@@ -165,7 +157,7 @@ func TestWriteErrorsAreLossesAndNoBusyLoop(t *testing.T) {
 	var hook socketHook
 	c := Config{OnSocketError: hook.call}
 	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
-		l := w.serveOn(server, c)
+		l := w.serveOver(server, true, c)
 		s := w.dialOn(client, 1, c)
 		peer := w.join(s, l)
 		client.fail(nil, always)
@@ -194,7 +186,7 @@ func TestErrorHookIsCalledOutsideLocksAndNotTwiceAtOnce(t *testing.T) {
 	c := Config{OnSocketError: hook.call}
 	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
 		hook.block = make(chan struct{})
-		l := w.serveOn(server, c)
+		l := w.serveOver(server, true, c)
 		client.fail(nil, always)
 		s := w.dialOn(client, 1, c)
 		connWrite(t, s, "x") // the hook hangs from here on
@@ -220,27 +212,20 @@ func TestErrorHookIsCalledOutsideLocksAndNotTwiceAtOnce(t *testing.T) {
 		client.fail(nil, nil)
 		connWantRead(t, peer, "y")
 	})
-	synctest.Test(t, func(t *testing.T) { // and may call whatever it likes
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) { // and may call whatever it likes
 		var s *UDPSession
 		done := make(chan struct{})
-		near, far := newMemPipe()
-		defer far.Close()
-		defer near.Close()
+		near, _ := w.pipe()
 		conn := &faultConn{PacketConn: near}
 		conn.fail(nil, always)
-		sched := NewTimedSched(1)
-		defer sched.Close()
-		s, err := (&Config{Scheduler: sched, OnSocketError: func(string, error) {
+		s = w.dialOver(conn, false, memAddr("b"), 1, Config{OnSocketError: func(string, error) {
 			if s.Stats().Socket.LostDatagrams == 0 {
 				t.Error("the hook was called before the loss was counted")
 			}
 			s.SetLinger(0)
 			_ = s.Close()
 			close(done)
-		}}).Client(conn, memAddr("b"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		}})
 		mustWrite(t, s, []byte("x"))
 		<-done
 		time.Sleep(time.Second)

@@ -62,10 +62,7 @@ func TestTransportCarriesSessionsToManyPeersAndAListener(t *testing.T) {
 				w.serveAt(connServerAddr, c)
 				incoming := w.dialOn(w.endpoint("10.0.0.7:0"), 7, c)
 				incoming.Close() // it goes to the listener at connServerAddr, not to the Transport
-				visitor, err := dialOver(w.endpoint("10.0.0.8:0"), true, tr.LocalAddr(), 8, w.options(c))
-				if err != nil {
-					t.Fatal(err)
-				}
+				visitor := w.dialOver(w.endpoint("10.0.0.8:0"), true, tr.LocalAddr(), 8, c)
 				w.sessions = append(w.sessions, visitor)
 				here, there = append(here, visitor), append(there, w.join(visitor, own))
 				for i := range here {
@@ -311,10 +308,7 @@ func TestTransportCloseEndsDiallingAndAcceptingAlone(t *testing.T) {
 		}
 		client := w.dialTo(tr, connServerAddr)
 		server := w.join(client, far)
-		visitor, err := dialOver(w.endpoint("10.0.0.8:0"), true, tr.LocalAddr(), 8, w.options(Config{}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		visitor := w.dialOver(w.endpoint("10.0.0.8:0"), true, tr.LocalAddr(), 8, Config{})
 		w.sessions = append(w.sessions, visitor)
 		accepted := w.join(visitor, l)
 		if err := l.Close(); err != nil {
