@@ -185,21 +185,8 @@ func TestAddressObjectsAreHandedOn(t *testing.T) {
 
 // Sessions over the library's own sockets build their address once.
 func TestRemoteAddrIsTheSameValueOnEveryCall(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, s, []byte("x"))
-	a, err := l.AcceptKCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []*UDPSession{s, a} {
+	_, client, server := pairLoopback(t)
+	for _, s := range []*UDPSession{client, server} {
 		first := make(chan net.Addr)
 		for range 2 {
 			go func() { first <- s.RemoteAddr() }()
@@ -207,7 +194,5 @@ func TestRemoteAddrIsTheSameValueOnEveryCall(t *testing.T) {
 		if a, b := <-first, <-first; a != b || a != s.RemoteAddr() || a.String() == "" {
 			t.Errorf("RemoteAddr returns %p, %p and %p", a, b, s.RemoteAddr())
 		}
-		s.SetLinger(0)
-		_ = s.Close()
 	}
 }

@@ -3,9 +3,7 @@
 package kcp
 
 import (
-	"fmt"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -187,30 +185,4 @@ func batchBuffers(c batchConn) []received {
 		p[i].buf = arena[i*size : (i+1)*size : (i+1)*size]
 	}
 	return p
-}
-
-func batchSocket(t testing.TB, address string) *net.UDPConn {
-	t.Helper()
-	local := netip.MustParseAddrPort(address)
-	network := "udp" // dual-stack for the IPv6 wildcard
-	if local.Addr().Is4() {
-		network = "udp4"
-	}
-	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(local))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if _, ok := t.(*testing.T); ok {
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // a lost datagram fails a test instead of hanging it
-	}
-	return conn
-}
-
-func batchAddr(conn net.PacketConn) netip.AddrPort {
-	addr, ok := conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		panic(fmt.Sprintf("%T is no UDP address", conn.LocalAddr()))
-	}
-	return peerAddrPort(addr)
 }

@@ -164,14 +164,6 @@ func TestBatchConnCarriesEveryShapeOfBatchInOrder(t *testing.T) {
 	}
 }
 
-func batchTestHasIPv6() bool {
-	conn, err := net.ListenPacket("udp6", "[::1]:0")
-	if err == nil {
-		_ = conn.Close()
-	}
-	return err == nil
-}
-
 func TestBatchConnOnAConnectedSocket(t *testing.T) {
 	for _, mode := range batchBenchModes {
 		t.Run(mode.name, func(t *testing.T) {

@@ -82,11 +82,7 @@ func TestSessionsFollowOverOneConnection(t *testing.T) {
 // The same over a UDP socket.
 func TestSessionsFollowOverOneSocket(t *testing.T) {
 	connCheckLeaks(t)
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	echoListener(t, l)
+	l := echoListener(t, listenLoopback(t, nil))
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -242,17 +238,8 @@ func TestListenerFollowsASession(t *testing.T) {
 		if n := len(usersOf(conns[0])); n != 1 {
 			t.Fatalf("round %d: %d read the socket", i, n)
 		}
-		visitor, err := DialWithOptions(conns[0].LocalAddr().String(), nil, 0, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustWrite(t, visitor, []byte("hello"))
-		_ = l.SetDeadline(time.Now().Add(20 * time.Second))
-		peer, err := l.AcceptKCP()
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustRead(t, peer, 5)
+		visitor := dialLoopback(t, l, nil)
+		peer := acceptLoopback(t, l, visitor)
 		for _, s := range []*UDPSession{visitor, peer} {
 			s.SetLinger(0)
 			s.Close()

@@ -35,16 +35,8 @@ func takeoverListen(t *testing.T, addr string, block BlockCrypt) *Listener {
 
 func takeoverDial(t *testing.T, l *Listener, block BlockCrypt) (client, server *UDPSession) {
 	t.Helper()
-	client, err := DialWithOptions(l.Addr().String(), block, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	connWrite(t, client, "hello")
-	_ = l.SetDeadline(time.Now().Add(10 * time.Second))
-	if server, err = l.AcceptKCP(); err != nil {
-		t.Fatal(err)
-	}
-	connWantRead(t, server, "hello")
+	client = dialLoopback(t, l, block)
+	server = acceptLoopback(t, l, client)
 	connWrite(t, server, "welcome")
 	connWantRead(t, client, "welcome")
 	t.Cleanup(func() {

@@ -6,77 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
-
-// echoListener accepts sessions and sends back what they send, until the test ends.
-func echoListener(t *testing.T, l *Listener) *Listener {
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			s, err := l.AcceptKCP()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(struct{ io.Writer }{s}, struct{ io.Reader }{s})
-				s.SetLinger(0)
-				_ = s.Close()
-			}()
-		}
-	}()
-	return l
-}
-
-// echoOnce sends a few messages through a session and closes it.
-func echoOnce(t *testing.T, s *UDPSession) {
-	t.Helper()
-	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
-	for i := range 3 {
-		want := fmt.Sprintf("message %d", i)
-		mustWrite(t, s, []byte(want))
-		if got := string(mustRead(t, s, 100)); got != want {
-			t.Fatalf("got %q back, want %q", got, want)
-		}
-	}
-	s.SetLinger(0)
-	if err := s.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-}
-
-// linkLocal returns a link-local IPv6 address of this machine, without its zone, and the interface.
-func linkLocal(t *testing.T) (netip.Addr, net.Interface) {
-	all, err := net.Interfaces()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range all {
-		addrs, _ := i.Addrs()
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
-				return p.Addr().WithZone(""), i
-			}
-		}
-	}
-	t.Skip("no interface has a link-local IPv6 address")
-	panic("unreachable")
-}
-
-func needIPv6(t *testing.T) {
-	c, err := net.ListenPacket("udp6", "[::1]:0")
-	if err != nil {
-		t.Skip("no IPv6 on this machine")
-	}
-	c.Close()
-}
 
 func TestDialAndListenAddresses(t *testing.T) {
 	zoned := func(t *testing.T, byIndex bool) string {
@@ -150,21 +86,7 @@ func TestDialAndListenAddresses(t *testing.T) {
 }
 
 func TestAcceptedSessionKnowsItsAddresses(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, s, []byte("x"))
-	a, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted := a.(*UDPSession)
+	l, s, accepted := pairLoopback(t)
 	if got, want := accepted.LocalAddr().String(), l.Addr().String(); got != want {
 		t.Errorf("LocalAddr is %s, want the listener's %s", got, want)
 	}
@@ -174,19 +96,11 @@ func TestAcceptedSessionKnowsItsAddresses(t *testing.T) {
 	if accepted.GetConv() != s.GetConv() {
 		t.Errorf("conv is %d, want %d", accepted.GetConv(), s.GetConv())
 	}
-	for _, c := range []*UDPSession{accepted, s} {
-		c.SetLinger(0)
-		_ = c.Close()
-	}
 }
 
 // The same conv id may be used by many sessions from different addresses.
 func TestOneConvFromManyAddresses(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	echoListener(t, l)
+	l := echoListener(t, listenLoopback(t, nil))
 	for range 5 {
 		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
@@ -288,11 +202,7 @@ func (c *redirected) WriteTo(p []byte, _ net.Addr) (int, error) {
 }
 
 func TestWrapperOfAConnectedSocketKeepsItsWriteTo(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	echoListener(t, l)
+	l := echoListener(t, listenLoopback(t, nil))
 	udp, err := net.DialUDP("udp", nil, l.Addr().(*net.UDPAddr))
 	if err != nil {
 		t.Fatal(err)
@@ -309,11 +219,7 @@ func TestWrapperOfAConnectedSocketKeepsItsWriteTo(t *testing.T) {
 }
 
 func TestConnectedSocketItself(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	echoListener(t, l)
+	l := echoListener(t, listenLoopback(t, nil))
 	udp, err := net.DialUDP("udp", nil, l.Addr().(*net.UDPAddr))
 	if err != nil {
 		t.Fatal(err)

@@ -18,33 +18,9 @@ const rolePatience = 10 * time.Second
 // rolePair returns two ends of a session over loopback whose calls have come to read the sockets themselves.
 func rolePair(t *testing.T) (client, server *UDPSession) {
 	t.Helper()
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if client, err = DialWithOptions(l.Addr().String(), nil, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		client.SetLinger(0)
-		client.Close()
-		if server != nil {
-			server.SetLinger(0)
-			server.Close()
-		}
-		l.Close()
-	})
+	_, client, server = pairLoopback(t)
 	client.SetACKNoDelay(true)
-	if _, err := client.Write([]byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	if server, err = l.AcceptKCP(); err != nil {
-		t.Fatal(err)
-	}
 	server.SetACKNoDelay(true)
-	if _, err := io.ReadFull(server, make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
 	return client, server
 }
 

@@ -138,10 +138,7 @@ func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 			if err := l.Control(func(conn net.PacketConn) error { return conn.SetReadDeadline(past) }); err != nil {
 				t.Fatal(err)
 			}
-			s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := dialLoopback(t, l, nil)
 			const rounds = 500
 			msg := make([]byte, 10)
 			_ = s.SetDeadline(time.Now().Add(20 * time.Second))
@@ -154,8 +151,6 @@ func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 			if n := counted.reads.Load(); n > 10*rounds {
 				t.Errorf("the socket was read %d times for %d messages", n, rounds)
 			}
-			s.SetLinger(0)
-			_ = s.Close()
 		})
 	}
 }

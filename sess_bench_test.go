@@ -10,37 +10,13 @@ import (
 // benchPair returns two ends of a session over loopback with the settings of a fast link.
 func benchPair(b *testing.B) (client, server *UDPSession) {
 	b.Helper()
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	client, err = DialWithOptions(l.Addr().String(), nil, 0, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := client.Write([]byte("x")); err != nil {
-		b.Fatal(err)
-	}
-	server, err = l.AcceptKCP()
-	if err != nil {
-		b.Fatal(err)
-	}
+	_, client, server = pairLoopback(b)
 	for _, s := range []*UDPSession{client, server} {
 		s.SetStreamMode(true)
 		s.SetWindowSize(1024, 1024)
 		s.SetNoDelay(1, 10, 2, 1)
 		s.SetMtu(1400)
 	}
-	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		for _, s := range []*UDPSession{client, server} {
-			s.SetLinger(0)
-			s.Close()
-		}
-		l.Close()
-	})
 	return client, server
 }
 

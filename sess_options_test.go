@@ -290,20 +290,7 @@ func TestDelaysOfASession(t *testing.T) {
 }
 
 func TestSocketOptionsBelongToWhoOwnsTheSocket(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	dialled, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, dialled, []byte("x"))
-	accepted, err := l.AcceptKCP()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, dialled, accepted := pairLoopback(t)
 	own, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -257,16 +257,8 @@ type faultReader struct{}
 func (faultReader) Read([]byte) (int, error) { return 0, errFault }
 
 func TestSocketBuffersCanBeRead(t *testing.T) {
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	s, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	l := listenLoopback(t, nil)
+	s := dialLoopback(t, l, nil)
 	for name, tt := range map[string]struct {
 		stats func() SocketStats
 		set   interface {
