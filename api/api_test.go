@@ -138,7 +138,7 @@ func TestLibraryIsCompatibleWithBaseline(t *testing.T) {
 	}
 }
 
-// What has been written anew has nothing to add and nothing to break.
+// A regenerated description has no additions and no breaks.
 func TestDescriptionDescribesAll(t *testing.T) {
 	text, err := describe("..")
 	if err != nil {

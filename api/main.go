@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-// Command api compares the library's exported API with the one in kcp.txt, and
-// fails if a program that compiles against that one might not compile any more.
+// Command api compares the library's exported API with the one in kcp.txt. It fails if a program
+// that compiles against that one might no longer compile.
 //
 //	go run .        compare: exit status 1 if something incompatible has changed
-//	go run . -w     write kcp.txt anew, with what was added or changed
+//	go run . -w     regenerate kcp.txt, with additions and changes
 //
-// What is compatible is decided by golang.org/x/exp/apidiff, whose README says
-// so at length: what was added is, what was removed or has another type is not.
+// golang.org/x/exp/apidiff decides what is compatible, and its README explains the rules. Additions
+// are compatible. Removals and changes of a type are not.
 package main
 
 import (

@@ -67,7 +67,7 @@ func (r *renderer) add(format string, args ...any) {
 	r.out = append(r.out, fmt.Sprintf(format, args...))
 }
 
-// want has a type declared.
+// want adds a type to those to be declared.
 func (r *renderer) want(o *types.TypeName) {
 	if !r.known[o] {
 		r.known[o] = true
@@ -160,8 +160,8 @@ func (r *renderer) typeParams(named *types.Named) string {
 	return "[" + strings.Join(list, ", ") + "]"
 }
 
-// fields returns the exported fields of a struct, and in place of the others
-// one that tells whether its values can be compared.
+// fields returns the exported fields of a struct. One field replaces the others and shows whether
+// its values are comparable.
 func (r *renderer) fields(s *types.Struct) string {
 	var b strings.Builder
 	hidden := false

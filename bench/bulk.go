@@ -143,7 +143,7 @@ func streamTransfer(open func() (*streams, error)) func() (*transfer, error) {
 	}
 }
 
-// awaitEnd waits for n goroutines to say that they end.
+// awaitEnd waits until n goroutines have ended.
 func awaitEnd(ended <-chan struct{}, n int) error {
 	limit := time.After(stopLimit)
 	for range n {
@@ -179,8 +179,8 @@ func over(p path, open func(path) (*streams, error)) func() (*streams, error) {
 	return func() (*streams, error) { return open(p) }
 }
 
-// greet sends a byte, with which a server learns of a session of kcp or a
-// stream of QUIC, waits until accept has returned, and reads the byte.
+// greet sends a byte, waits until accept has returned, and reads the byte. A server needs the byte
+// to accept a kcp session or a QUIC stream.
 func greet(client io.Writer, accept func() (io.Reader, error)) error {
 	if _, err := client.Write([]byte{1}); err != nil {
 		return err

@@ -63,7 +63,7 @@ func (c *credit) await(target uint64) error {
 	return nil
 }
 
-// give says that all datagrams before next have arrived or are lost.
+// give reports that all datagrams before next have arrived or are lost.
 func (c *credit) give(next uint64) {
 	for {
 		seen := c.seen.Load()

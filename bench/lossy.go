@@ -43,7 +43,8 @@ var lossyContenders = []struct {
 	{"kcp, no-delay, FEC 1/1", openKCPWith(lossyFEC(1, 1))},
 }
 
-// lossyNoDelay has windows of several bandwidth-delay products, as docs/tuning.md has it for lines that lose.
+// lossyNoDelay has windows of several bandwidth-delay products, as docs/tuning.md has it for lines
+// that lose.
 var lossyNoDelay = kcp.Config{NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 1024, ReceiveWindow: 1024}
 
 func lossyFEC(data, parity int) kcp.Config {
@@ -89,8 +90,7 @@ type line struct {
 	free  time.Time // when what is queued has left
 }
 
-// pass says when a packet of size bytes that enters now comes out, false if it
-// does not.
+// pass returns when a packet of size bytes that enters now comes out, false if it is lost.
 func (l *line) pass(now time.Time, size int, chance float64) (time.Time, bool) {
 	if chance < l.share || l.free.Sub(now) > lossyRTT {
 		return time.Time{}, false
@@ -108,9 +108,9 @@ type delayed struct {
 	data []byte
 }
 
-// carry relays IPv4 packets from and to a device that has every address of its
-// network but one: it swaps source and destination, so that the host talks to
-// itself and the kernel believes in two. It ends when the device is closed.
+// carry relays IPv4 packets from and to a device that has every address of its network but one. It
+// swaps source and destination, so that one host acts as both ends. It returns when the device is
+// closed.
 func carry(device io.ReadWriter, share float64) {
 	var ways [2]chan delayed
 	var writing sync.WaitGroup
@@ -222,8 +222,7 @@ func latency(s *streams, length time.Duration) (p50, p99 time.Duration, err erro
 	return percentile(took, 0.5), percentile(took, 0.99), nil
 }
 
-// goodput sends as much as goes for a time and returns what arrived, in
-// Mbit/s.
+// goodput sends at full speed for a time and returns what arrived, in Mbit/s.
 func goodput(s *streams, length time.Duration) float64 {
 	var received atomic.Int64
 	go func() {

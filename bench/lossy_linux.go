@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNetwork says to the program that it has a network of its own.
+// inNetwork is set in a program that runs in a network namespace of its own.
 const inNetwork = "KCP_BENCH_NETWORK"
 
 // enterNetwork runs the program again in a network namespace of its own, which
@@ -96,7 +96,7 @@ func openTUN(name string, host [4]byte) (*os.File, error) {
 			return nil, fmt.Errorf("TUN device %s: %w", name, err)
 		}
 	}
-	// Not before: the runtime's poller takes a descriptor without a device for broken.
+	// Not earlier: the runtime's poller reports an error for a descriptor without a device.
 	return os.NewFile(uintptr(fd), "/dev/net/tun"), nil
 }
 

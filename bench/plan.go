@@ -66,9 +66,9 @@ func selected(plan []*measurement, pattern *regexp.Regexp) []*measurement {
 	return kept
 }
 
-// measureAll runs the rounds. In each, every contender of a measurement has
-// its turn, another one first each time, so that neither drift of the machine
-// nor the place in the order favours one. It returns how many turns failed.
+// measureAll runs the rounds and returns how many turns failed. In each round every contender of a
+// measurement has a turn, and another contender is first. So neither drift of the machine nor the
+// order favours one.
 func measureAll(plan []*measurement, s *settings, log io.Writer, stop <-chan os.Signal) (failures int) {
 	for round := range s.rounds {
 		for _, m := range plan {
@@ -91,8 +91,7 @@ func measureAll(plan []*measurement, s *settings, log io.Writer, stop <-chan os.
 	return failures
 }
 
-// turn measures once. What the contender before left behind is collected
-// first and not at this one's expense.
+// turn measures once. It first collects the garbage of the previous contender.
 func (c *contender) turn(round int) error {
 	runtime.GC()
 	time.Sleep(20 * time.Millisecond)

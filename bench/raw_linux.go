@@ -129,8 +129,8 @@ func sendSegmented(c *net.UDPConn) (func([]byte) error, error) {
 	}, nil
 }
 
-// receiveMerged takes runs of datagrams in one read, udp(7) UDP_GRO. All here
-// have the same size, so the control message that tells it is not needed.
+// receiveMerged takes runs of datagrams in one read, udp(7) UDP_GRO. All have the same size here,
+// so the control message with the size is not needed.
 func receiveMerged(c *net.UDPConn) (func(func([]byte)) error, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -129,7 +129,7 @@ func (r *report) writeJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// settings says how the figures were taken.
+// settings describes how the figures were taken.
 func (r *report) settings() string {
 	window := "windows as named"
 	if r.Window > 0 {

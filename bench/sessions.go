@@ -89,9 +89,9 @@ func (c *crowd) observe(s *settings, d time.Duration) []float64 {
 	return sample
 }
 
-// send has each sender send a message per messageInterval, all evenly spread
-// over it. It looks at the clock a thousand times a second, so that what it
-// costs itself, the same for all contenders, is small.
+// send has each sender send a message per messageInterval, all evenly spread over it. It reads the
+// clock a thousand times a second, so that its own cost is small. That cost is the same for all
+// contenders.
 func (c *crowd) send(stop <-chan struct{}) error {
 	msg := make([]byte, messageSize)
 	tick := time.NewTicker(time.Millisecond)

@@ -18,7 +18,7 @@ const (
 // sweepWindows are what -sweep compares.
 var sweepWindows = []int{defaultWindow, 4096, 32768}
 
-// settings are what the command line says.
+// settings are the values of the command line.
 type settings struct {
 	rounds     int
 	time       time.Duration // of one measurement, after its warm-up

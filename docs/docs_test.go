@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// What the documents say does not depend on how the tests are built: once is enough.
+// The documents do not depend on how the tests are built: testing them once is enough.
 
 //go:build !race && !kcpbasic && (amd64 || arm64)
 
@@ -133,8 +133,7 @@ func goFile(b block) string {
 	return file.String()
 }
 
-// tolerated are the compiler's complaints about a fragment that shows how something is called and not what is done with
-// it.
+// tolerated matches errors of the compiler about a fragment that shows a call and does not use its results.
 var tolerated = regexp.MustCompile(`declared and not used: |no new variables on left side of :=`)
 
 func TestGoBlocksCompile(t *testing.T) {
@@ -152,7 +151,7 @@ func TestGoBlocksCompile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A module of its own, as a reader's: it requires what this one does, and this one.
+	// A module like a reader's: it requires this module and what it requires.
 	text := strings.Replace(string(mod), "module github.com/seedkcp/kcp\n", "module example.com/reader\n", 1) +
 		"\nrequire github.com/seedkcp/kcp v0.0.0-00010101000000-000000000000\n\nreplace github.com/seedkcp/kcp => " + absolute + "\n"
 	write := func(name, text string) {
@@ -204,11 +203,10 @@ func TestGoBlocksCompile(t *testing.T) {
 	}
 }
 
-// shortForms are commands that take too long for a test, or would run this one, with what is run in their place: the same
-// command on less.
+// shortForms maps commands that take too long for a test, or would run this one, to a shorter form that is run instead.
 var shortForms = map[string]string{
 	"go run ./examples/echo": "go run ./examples/echo -size 1",
-	// The flood in real time wants a machine that does nothing else.
+	// The flood in real time needs a machine without other work.
 	"go test -v -run 'TestSpoofed|TestGarbage' . -args -long":                              "go test -run TestSpoofed . -args -long",
 	`go run -C cmd/kcpperf . --simulate "rtt=100ms loss=5% rate=20Mbit" --compare builtin`: `go run -C cmd/kcpperf . --simulate "rtt=10ms rate=20Mbit" -t 0.2 --compare "small: window=64; large: window=128"`,
 }
@@ -270,7 +268,8 @@ func checkPaths(t *testing.T, b block) {
 // exampleCommand is a command that a document or a program's own documentation gives for a program of this repository.
 var exampleCommand = regexp.MustCompile(`go run (\./(?:examples|cmd)/[a-z]+)((?: [^\n#|>` + "`" + `]*)?)`)
 
-// The flags of every command in the documents and in the programs' own documentation are flags of that program.
+// The flags of every command in the documents and in the programs' own documentation are flags of
+// that program.
 func TestCommandsHaveTheFlagsThatAreGiven(t *testing.T) {
 	tool := goTool(t)
 	texts := documents(t)

@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// packageDoc is the documentation of the library as godoc sees it on this system, without what is for tests only.
+// packageDoc is the documentation of the library as godoc sees it on this system, without what is
+// for tests only.
 func packageDoc(t *testing.T) *doc.Package {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(root, "*.go"))
@@ -84,7 +85,7 @@ func TestEveryExportedNameIsDocumented(t *testing.T) {
 	}
 }
 
-// Each setting says what its zero value means, and is in README.md.
+// The comment of each setting gives the meaning of its zero value. Each setting is in README.md.
 func TestEveryFieldOfConfigSaysItsDefault(t *testing.T) {
 	readme := documents(t)["README.md"]
 	for _, typ := range packageDoc(t).Types {
@@ -107,7 +108,7 @@ func TestEveryFieldOfConfigSaysItsDefault(t *testing.T) {
 				}
 			}
 			said := strings.Contains(text, "efault") || strings.Contains(text, "nil ") || strings.Contains(text, "0 is ")
-			if !said && !isBool { // false is the absence of what a bool says
+			if !said && !isBool { // false is the absence of what a bool stands for
 				t.Errorf("%s does not say its default", f.Names[0])
 			}
 		}
@@ -119,7 +120,7 @@ func TestEveryFieldOfConfigSaysItsDefault(t *testing.T) {
 	t.Error("there is no Config")
 }
 
-// The map of the API in the package's comment leads somewhere, and to every function that makes something.
+// The package's comment names every constructor or its type.
 func TestPackageCommentNamesTheConstructors(t *testing.T) {
 	p := packageDoc(t)
 	for _, typ := range p.Types {

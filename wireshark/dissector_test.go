@@ -26,7 +26,7 @@ import (
 type frame struct {
 	toServer bool
 	data     []byte
-	stranger uint16 // added to the client's port
+	offset   uint16 // added to the client's port
 }
 
 // recorder is a client's socket that keeps what passes.
@@ -130,7 +130,7 @@ func writePcap(t *testing.T, frames []frame) (path string) {
 		b = le.AppendUint32(le.AppendUint32(b, uint32(1000+i)), 0)
 		b = le.AppendUint32(le.AppendUint32(b, uint32(size)), uint32(size))
 		client, server := []byte{192, 0, 2, 1}, []byte{192, 0, 2, 2}
-		ports := [2]uint16{40000 + f.stranger, 4000}
+		ports := [2]uint16{40000 + f.offset, 4000}
 		if !f.toServer {
 			client, server = server, client
 			ports[0], ports[1] = ports[1], ports[0]
@@ -291,7 +291,7 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 	fields := []string{"_ws.col.Info"}
 	var frames []frame
 	for i, tt := range tests {
-		frames = append(frames, frame{toServer: true, data: tt.data, stranger: uint16(i)})
+		frames = append(frames, frame{toServer: true, data: tt.data, offset: uint16(i)})
 		if tt.field != "" && !slices.Contains(fields, tt.field) {
 			fields = append(fields, tt.field)
 		}
@@ -318,7 +318,7 @@ func TestOtherProtocolsAreLeftAlone(t *testing.T) {
 		changed(push("hello"), 20, 4),                         // a byte too many
 		append([]byte{2, 0, 0, 0, 0xF2, 0}, push("hello")...), // parity alone proves nothing
 	} {
-		frames = append(frames, frame{toServer: true, data: data, stranger: uint16(i)})
+		frames = append(frames, frame{toServer: true, data: data, offset: uint16(i)})
 	}
 	for i, row := range tshark(t, frames, []string{"kcp.conv", "_ws.col.Protocol"}) {
 		if row[1] == "KCP" {

@@ -80,7 +80,7 @@ func echo(s *kcp.UDPSession, message []byte) error {
 	return s.SetReadDeadline(time.Time{})
 }
 
-// openAll opens n sessions, so many at a time. role says which each has.
+// openAll opens n sessions, parallel at a time. role returns the role of each.
 func (c *clients) openAll(n, parallel, size int, role func(i int) byte) ([]*kcp.UDPSession, error) {
 	sessions := make([]*kcp.UDPSession, n)
 	return sessions, inParallel(n, parallel, func() func(i int) error {
@@ -92,8 +92,8 @@ func (c *clients) openAll(n, parallel, size int, role func(i int) byte) ([]*kcp.
 	})
 }
 
-// inParallel calls a function for each of n numbers on several goroutines, each of which makes its own, up to the first
-// error.
+// inParallel calls a function for each of n numbers on several goroutines, each of which makes its
+// own, up to the first error.
 func inParallel(n, parallel int, newCall func() func(i int) error) error {
 	var (
 		next   atomic.Int64

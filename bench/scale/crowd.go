@@ -19,8 +19,8 @@ const (
 	crowdRounds  = 3
 )
 
-// measureCrowd compares the processor time that the server's process takes for a message with that of a loop of recvmmsg
-// and sendmmsg which sends every datagram back.
+// measureCrowd compares the processor time that the server's process takes for a message with that
+// of a loop of recvmmsg and sendmmsg which sends every datagram back.
 func measureCrowd(s *settings, out io.Writer) error {
 	t := &table{}
 	t.row("server", "CPU µs/message", "messages/s", "sent/s", "CPU of the clients, µs/message")
@@ -162,7 +162,7 @@ func crowdRaw(s *settings) (f crowdFigures, err error) {
 			return f, err
 		}
 		conns = append(conns, c)
-		_ = c.SetReadBuffer(4 << 20) // what the system grants will do
+		_ = c.SetReadBuffer(4 << 20) // any size that the system grants is enough
 		go func() {
 			var buf [2048]byte
 			for _, err := c.Read(buf[:]); err == nil; _, err = c.Read(buf[:]) {

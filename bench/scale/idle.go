@@ -26,7 +26,8 @@ const (
 	lookPause     = 100 * time.Millisecond // between two looks at that
 )
 
-// measureIdle opens many sessions, looks at them while they are idle, makes some of them busy and closes all.
+// measureIdle opens many sessions, looks at them while they are idle, makes some of them busy and
+// closes all.
 func measureIdle(s *settings, out io.Writer) (err error) {
 	p, err := startProcess(s.role())
 	if err != nil {
@@ -77,7 +78,8 @@ func (m *idleRun) open() (err error) {
 	return nil
 }
 
-// warm opens and ends some sessions, so that pools and goroutines that appear with the first ones are there.
+// warm opens and ends some sessions, so that pools and goroutines that appear with the first ones
+// are there.
 func (m *idleRun) warm() (status, error) {
 	some, err := m.c.openAll(m.s.parallel, m.s.parallel, firstMessage, func(int) byte { return roleOnce })
 	if err != nil {
@@ -198,12 +200,13 @@ func (m *idleRun) busy() (err error) {
 	return err
 }
 
-// echoWarm is how long the sessions echo before it counts: their goroutines and buffers appear in that time.
+// echoWarm is how long the sessions echo before it counts: their goroutines and buffers appear in
+// that time.
 const echoWarm = time.Second
 
-// echoAll has every session echo a message each pause, all of them evenly spread over it, and returns how long each took,
-// from when it was due. One goroutine sends, so that the clients cost the machine that they share with the server as
-// little as they can.
+// echoAll has every session echo a message each pause, evenly spread over it. It returns how long
+// each took from the time it was due. One goroutine sends, to keep the clients' cost low on the
+// machine that they share with the server.
 func echoAll(sessions []*kcp.UDPSession, size int, pause, length time.Duration) ([]time.Duration, error) {
 	var (
 		sent, received atomic.Int64
@@ -235,8 +238,8 @@ func echoAll(sessions []*kcp.UDPSession, size int, pause, length time.Duration) 
 	return all, err
 }
 
-// takeEchoes reads what comes back until the deadline that ends it, and returns how long each message took that was due
-// after the warm-up.
+// takeEchoes reads what comes back until the deadline that ends it, and returns how long each
+// message took that was due after the warm-up.
 func takeEchoes(s *kcp.UDPSession, begin time.Time, received *atomic.Int64) (took []time.Duration) {
 	var buf [256]byte
 	for {

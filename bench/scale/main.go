@@ -2,9 +2,9 @@
 
 //go:build linux
 
-// Command scale shows what many sessions cost: memory, processor time while idle and while busy, the rate at which they
-// open, and that nothing is left of them. The server is a process of its own, whose figures are its own; client sessions
-// share a few sockets. It prints tables in Markdown.
+// Command scale measures what many sessions cost: memory, processor time while idle and while busy,
+// and the rate at which they open. It checks that nothing is left of them. The server is a separate
+// process; client sessions share a few sockets. The output is tables in Markdown.
 //
 //	go run ./scale                     # everything but the soak, about 2 minutes
 //	go run ./scale -run idle -n 10000  # some of it

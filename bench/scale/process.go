@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVariable makes the program a server that obeys its standard input, one command a line, and answers each with one
-// line of JSON.
+// roleVariable makes the program a server that obeys its standard input, one command a line, and
+// answers each with one line of JSON.
 const roleVariable = "KCP_SCALE_ROLE"
 
 // status is how a server's process stands.
@@ -84,7 +84,7 @@ func runRole(role string, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// look fills in what any process can say of itself.
+// look fills in the figures that any process has.
 func (st *status) look() {
 	st.RSS = residentSize()
 	st.Goroutines = runtime.NumGoroutine()
@@ -94,7 +94,8 @@ func (st *status) look() {
 	st.Heap = int64(m.HeapAlloc)
 }
 
-// usage returns the processor time of the process, and how often a thread of it gave up or lost the processor.
+// usage returns the processor time of the process, and how often a thread of it gave up or lost the
+// processor.
 func usage() (cpu time.Duration, switches int64) {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {

@@ -17,8 +17,8 @@ import (
 // rawBatch is how many datagrams the loop takes and sends at most in a system call.
 const rawBatch = 64
 
-// rawServer sends every datagram back where it came from: one goroutine, one recvmmsg and one sendmmsg for all that has
-// arrived.
+// rawServer sends every datagram back where it came from: one goroutine, one recvmmsg and one
+// sendmmsg for all that has arrived.
 type rawServer struct {
 	conn     *net.UDPConn
 	messages atomic.Int64
@@ -40,7 +40,7 @@ func newRawServer() (*rawServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetReadBuffer(4 << 20) // what the system grants will do
+	_ = conn.SetReadBuffer(4 << 20) // any size that the system grants is enough
 	_ = conn.SetWriteBuffer(4 << 20)
 	s := &rawServer{conn: conn}
 	for i := range s.headers {
@@ -70,7 +70,7 @@ func (s *rawServer) run(raw syscall.RawConn) {
 	send := func(fd uintptr) bool {
 		for done := 0; done < n; {
 			sent := s.call(unix.SYS_SENDMMSG, fd, s.headers[done:n])
-			done += max(sent, 1) // one that is refused is lost
+			done += max(sent, 1) // a refused datagram is lost
 		}
 		return true
 	}

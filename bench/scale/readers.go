@@ -15,10 +15,12 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// busySessions upload at full speed, each from a socket of its own, so that the kernel spreads them over the server's.
+// busySessions upload at full speed, each from a socket of its own, so that the kernel spreads them
+// over the server's.
 const busySessions = 16
 
-// measureReaders shows what a second reader is worth: the same uploads to a server with one socket, and with two.
+// measureReaders shows what a second reader is worth: the same uploads to a server with one socket,
+// and with two.
 func measureReaders(s *settings, out io.Writer) error {
 	t := &table{}
 	t.row("sockets of the server", "MB/s", "server CPU, cores", "clients' CPU, cores")

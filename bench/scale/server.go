@@ -29,7 +29,8 @@ func (s *settings) role() string {
 	return "kcp " + string(b)
 }
 
-// config is what both sides use: messages, the defaults, and timeouts that a busy machine does not run into.
+// config is what both sides use: messages, the defaults, and timeouts that a busy machine does not
+// run into.
 func config(cipher bool) (*kcp.Config, error) {
 	c := &kcp.Config{AcceptBacklog: 4096, SendWindow: 64, ReceiveWindow: 64}
 	var err error
@@ -39,16 +40,17 @@ func config(cipher bool) (*kcp.Config, error) {
 	return c, err
 }
 
-// The first byte of a session's first message says what becomes of it.
+// The first byte of a session's first message is its role.
 const (
-	roleIdle   = 0 // echoed once, and nobody reads any more
+	roleIdle   = 0 // echoed once, and no longer read
 	roleActive = 1 // likewise, and read again on the command "activate"
 	roleEcho   = 2 // echoed until it ends
 	roleOnce   = 3 // echoed once, and closed when the peer does
 	roleSink   = 4 // not echoed: all is taken and counted
 )
 
-// kcpServer echoes. Few goroutines do so for the idle sessions, so that what is measured is what the library holds.
+// kcpServer echoes. A few goroutines serve all idle sessions, so that the measurement shows the
+// library's memory.
 type kcpServer struct {
 	l        *kcp.Listener
 	messages atomic.Int64

@@ -16,15 +16,16 @@ import (
 
 const (
 	soakLooks = 20 // samples of a soak
-	// soakWarm is left out of what is compared: until then the time-wait records of the first sessions have not run out.
+	// soakWarm is left out of what is compared: until then the time-wait records of the first
+	// sessions have not run out.
 	soakWarm = 15 * time.Second
-	// soakGrowth is how much the memory of the last samples may exceed that of the first, and soakSlack what the garbage
-	// collector's timing adds to either.
+	// soakGrowth is how much the memory of the last samples may exceed that of the first, and
+	// soakSlack what the garbage collector's timing adds to either.
 	soakGrowth = 1.1
 	soakSlack  = 8 << 20
 )
 
-// measureSoak opens, echoes and closes at full speed and looks at what piles up.
+// measureSoak opens, echoes and closes at full speed and checks that nothing accumulates.
 func measureSoak(s *settings, out io.Writer) (err error) {
 	p, err := startProcess(s.role())
 	if err != nil {
@@ -100,7 +101,7 @@ func flat(looks []status, s *settings) error {
 		}
 	}
 	if len(looks)-warm < 4 {
-		return nil // too short to tell
+		return nil // too short for a result
 	}
 	looks = looks[warm:]
 	half := len(looks) / 2

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// chart is a line chart over the time of a test. The page draws it to any width: positions are shares of the plot's
-// size, and all text is outside of the drawing that is stretched.
+// chart is a line chart over the time of a test. The page draws it at any width: positions are
+// shares of the plot's size. All text is outside the stretched drawing.
 type chart struct {
 	Title  string
 	Unit   string
@@ -85,7 +85,8 @@ func (c *chart) layOut(intervals []*interval, top float64) {
 	}
 }
 
-// layOut draws the line through the middle of the intervals; the first and the last value reach to their ends.
+// layOut draws the line through the middle of the intervals; the first and the last value reach to
+// their ends.
 func (l *line) layOut(intervals []*interval, end, top float64, unit string) {
 	var b strings.Builder
 	to := func(command byte, at, value float64) {
@@ -113,7 +114,8 @@ func (l *line) layOut(intervals []*interval, end, top float64, unit string) {
 	l.Path = b.String()
 }
 
-// niceStep returns the distance of three to five round marks up to a value that is at least top, and their number.
+// niceStep returns the distance of three to five round marks up to a value that is at least top,
+// and their number.
 func niceStep(top float64) (step float64, count int) {
 	if top <= 0 {
 		return 1, 1

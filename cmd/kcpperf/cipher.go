@@ -36,7 +36,7 @@ var cipherKinds = []struct {
 
 const noCipher = "none"
 
-// defaultKey is the pass phrase where none is given. It keeps nobody out.
+// defaultKey is the default pass phrase. It protects nothing.
 const defaultKey = "kcpperf"
 
 // newCipher returns the cipher of that name, nil for "none", with a key made from a pass phrase.

@@ -16,7 +16,8 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// answerTimeout is how long a server may take to answer the first line: within three seconds the user shall know.
+// answerTimeout is how long a server may take to answer the first line. The user learns of a
+// failure within three seconds.
 const answerTimeout = 2500 * time.Millisecond
 
 // client runs tests against one server.
@@ -26,8 +27,8 @@ type client struct {
 	cipher string
 	block  kcp.BlockCrypt
 	crypt  int // bytes that the cipher adds to a datagram
-	// patience is how long the server may take for its first answer.
-	patience time.Duration
+	// firstAnswer is the timeout of the server's first answer.
+	firstAnswer time.Duration
 }
 
 // measured is what both ends have seen of a test.
@@ -36,10 +37,11 @@ type measured struct {
 	localTotal, remoteTotal *sample // remoteTotal is nil if the server was lost
 }
 
-// watcher is told how a test goes on. Its methods are called by one goroutine.
+// watcher receives the progress of a test. Its methods are called by one goroutine.
 type watcher interface {
 	started(p *plan)
-	// interval is told of a new sample of this end's, and the newest of the other's, which may be nil.
+	// interval is called with a new sample of this end, and the newest of the other end, which may
+	// be nil.
 	interval(local, remote *sample)
 }
 
@@ -50,8 +52,8 @@ type control struct {
 	token string
 }
 
-// run does a test. When ctx is done it ends early and returns what has been measured till then. An error with results
-// says why they are not complete.
+// run runs a test. When ctx is done, it ends early and returns what was measured so far. An error
+// beside results gives the reason why they are incomplete.
 func (c *client) run(ctx context.Context, p *plan, w watcher) (*measured, error) {
 	ctl, err := c.connect(ctx, p)
 	if err != nil {
@@ -68,7 +70,7 @@ func (c *client) run(ctx context.Context, p *plan, w watcher) (*measured, error)
 		return nil, ctl.lost(err)
 	}
 	if p.Mode == modeReceive {
-		// The data takes as long as this word of it: the time begins when the data does.
+		// The data takes as long as this message, so the time begins with the data.
 		if _, err := await(ctl.in, typeStarted); err != nil {
 			return nil, ctl.lost(err)
 		}
@@ -128,7 +130,7 @@ func (c *client) measure(ctx context.Context, ctl *control, p *plan, e *engine, 
 	return m, nil
 }
 
-// lost says what became of the control session.
+// lost returns the reason why the control session ended.
 func (ctl *control) lost(err error) error {
 	var refused *refusedError
 	switch {
@@ -145,7 +147,7 @@ func (ctl *control) lost(err error) error {
 // connect opens the control session and has the server agree to the plan.
 func (c *client) connect(ctx context.Context, p *plan) (*control, error) {
 	before := kcp.DefaultSnmp.Copy()
-	tell, cancel := context.WithTimeout(ctx, c.patience)
+	tell, cancel := context.WithTimeout(ctx, c.firstAnswer)
 	defer cancel()
 	sess, err := c.dialer.dial(tell, baseConfig(c.block))
 	if err != nil {
@@ -182,7 +184,8 @@ func (c *client) connect(ctx context.Context, p *plan) (*control, error) {
 
 var errNoAnswer = errors.New("no answer")
 
-// noAnswer says why there may be none. unverified is how many packets came that do not verify.
+// noAnswer returns the likely reason for a missing answer. unverified is the number of packets that
+// did not verify.
 func (c *client) noAnswer(found presence, unverified uint64) error {
 	switch {
 	case found.refused != nil:
@@ -195,10 +198,10 @@ func (c *client) noAnswer(found presence, unverified uint64) error {
 			c.target, c.cipher)
 	case unverified > 0:
 		return fmt.Errorf("%w from %s within %v, but %d packets arrive that do not verify: --cipher and --key are not the same at both ends",
-			errNoAnswer, c.target, c.patience, unverified)
+			errNoAnswer, c.target, c.firstAnswer, unverified)
 	}
 	return fmt.Errorf("%w from %s within %v: is 'kcpperf -s' running there, and do firewalls let UDP pass?",
-		errNoAnswer, c.target, c.patience)
+		errNoAnswer, c.target, c.firstAnswer)
 }
 
 // join opens the data sessions.
@@ -214,7 +217,7 @@ func (c *client) join(ctx context.Context, ctl *control, p *plan, e *engine) err
 		if err := writeMessage(sess, &message{Type: typeJoin, Token: ctl.token, Session: i}); err != nil {
 			return err
 		}
-		// A server takes only so many new sessions before it has accepted the ones before.
+		// A server limits the new sessions that it has not accepted yet.
 		if i%joinBurst == joinBurst-1 {
 			settle(sess)
 		}

@@ -15,15 +15,15 @@ type candidate struct {
 	settings settings
 }
 
-// builtinCompare says --compare's own list.
+// builtinCompare selects the built-in list of --compare.
 const builtinCompare = "builtin"
 
 // compareMost bounds a list: each entry is a whole test.
 const compareMost = 50
 
-// builtinCandidates are settings that differ in what matters on most paths: windows to bulk data, and to messages, which
-// do not fill a window, what is sent beside them. fitted is the window that fits a simulated path, 0 if the path is not
-// known.
+// builtinCandidates returns settings that differ in what matters on most paths. For bulk data that
+// is the window. Messages do not fill a window; for them it is parity and copies. fitted is the
+// window that fits a simulated path, 0 if the path is not known.
 func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) {
 	add := func(name, text string) {
 		s := base
@@ -53,9 +53,9 @@ func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) 
 	return list
 }
 
-// parseCandidates reads a list: "builtin", the name of a file with an entry a line, or the entries themselves with
-// semicolons between them. An entry is "name: key=value key=value"; without a name it is named by its text. What an
-// entry does not say is as in base.
+// parseCandidates reads a list: "builtin", the name of a file with an entry a line, or entries
+// separated by semicolons. An entry is "name: key=value key=value"; without a name it is named by
+// its text. Missing settings are those of base.
 func parseCandidates(list string, base settings, fitted int, echo bool) ([]candidate, error) {
 	if list == builtinCompare {
 		return builtinCandidates(base, fitted, echo), nil

@@ -19,8 +19,9 @@ import (
 
 var errEcho = errors.New("what came back is not what was sent")
 
-// ask sends messages until the time is up: at the plan's rate, whatever comes back, or each when the one before is back.
-// A message that has to wait for its turn, because the window is full, counts from when it was due.
+// ask sends messages until the time is up: at the plan's rate, whatever comes back, or each when
+// the one before is back. A message that has to wait for its turn, because the window is full,
+// counts from when it was due.
 func (e *engine) ask(ctx context.Context, s *end, returned <-chan struct{}) error {
 	msg := make([]byte, e.plan.Length)
 	for i := range msg {
@@ -62,7 +63,7 @@ func (e *engine) ask(ctx context.Context, s *end, returned <-chan struct{}) erro
 	}
 }
 
-// takeAnswers reads the messages that come back, and says so for each.
+// takeAnswers reads the messages that come back, and signals each.
 func (e *engine) takeAnswers(s *end, returned chan<- struct{}) error {
 	msg := make([]byte, e.plan.Length)
 	for i := uint64(0); ; i++ {

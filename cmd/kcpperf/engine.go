@@ -57,8 +57,8 @@ func (e *engine) add(sess *kcp.UDPSession, in io.Reader, mss int) {
 	e.ends = append(e.ends, &end{sess: sess, in: in, mss: mss})
 }
 
-// run begins the test and returns when its time is up, ctx is done, or a session has failed, and what was sent has
-// arrived or drainLimit is over. onSample is called for each interval.
+// run begins the test and returns when its time is up, ctx is done, or a session has failed, and
+// what was sent has arrived or drainLimit is over. onSample is called for each interval.
 func (e *engine) run(ctx context.Context, onSample func(*sample)) error {
 	e.base = e.count()
 	e.previous = e.base
@@ -70,8 +70,8 @@ func (e *engine) run(ctx context.Context, onSample func(*sample)) error {
 		e.begin(ctx, s)
 	}
 	e.sampleUntilDone(ctx, onSample)
-	// A Write that waits for the window shall not outlast the test. The server's answers are no such Writes: they go on
-	// until the client has them.
+	// A Write that waits for the window must not outlast the test. The server's answers are an
+	// exception: they continue until the client has them.
 	if e.client || e.plan.Mode != modeEcho {
 		for _, s := range e.ends {
 			_ = s.sess.SetWriteDeadline(time.Now())
@@ -157,7 +157,7 @@ func (e *engine) sampleUntilDone(ctx context.Context, onSample func(*sample)) {
 		case <-e.failed:
 		}
 		at := min(time.Since(e.start), e.plan.duration())
-		// A rest much shorter than the others says nothing.
+		// A remainder much shorter than an interval is no useful sample.
 		if rest := at - e.sampled; e.sampled == 0 || rest > e.plan.interval()/10 {
 			onSample(e.sample(at))
 		}
@@ -231,7 +231,7 @@ func (e *engine) pending() bool {
 	return false
 }
 
-// close resets the sessions and waits until nobody uses them any more. It is called once.
+// close resets the sessions and waits until they are no longer used. It is called once.
 func (e *engine) close() {
 	defer close(e.over)
 	e.running.Store(false)

@@ -21,13 +21,13 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// fails runs a client that cannot succeed and returns what it says.
-func fails(t *testing.T, patience time.Duration, args ...string) string {
+// fails runs a client that cannot succeed and returns its output.
+func fails(t *testing.T, firstAnswer time.Duration, args ...string) string {
 	t.Helper()
 	o := parsed(t, args...)
-	o.patience = answerTimeout
-	if patience > 0 {
-		o.patience = patience
+	o.firstAnswer = answerTimeout
+	if firstAnswer > 0 {
+		o.firstAnswer = firstAnswer
 	}
 	block, err := newCipher(o.cipher, o.key)
 	if err != nil {
@@ -57,7 +57,7 @@ func TestAbsentServer(t *testing.T) {
 	if status != statusFailed {
 		t.Errorf("exit status %d, want %d", status, statusFailed)
 	}
-	// Where the system is told that nobody listens, so is the user, and at once.
+	// If the system reports that no program listens, the user learns of it at once.
 	conn.Close()
 	if got := fails(t, 0, "-c", silent); !strings.Contains(got, "nobody listens") && !strings.Contains(got, "no answer") {
 		t.Errorf("got %q", got)
@@ -67,7 +67,7 @@ func TestAbsentServer(t *testing.T) {
 	}
 }
 
-// What a program reads as JSON says what went wrong, too; a report that cannot be written is no reason to wait for it.
+// The JSON report includes the failure. A report that cannot be written fails at once.
 func TestFailureInReports(t *testing.T) {
 	t.Parallel()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -76,7 +76,7 @@ func TestFailureInReports(t *testing.T) {
 	}
 	defer conn.Close()
 	o := parsed(t, "-c", conn.LocalAddr().String(), "--json")
-	o.patience = 100 * time.Millisecond
+	o.firstAnswer = 100 * time.Millisecond
 	var b bytes.Buffer
 	if err := runClient(t.Context(), o, nil, &b); err == nil {
 		t.Error("it succeeded")
@@ -98,7 +98,8 @@ func TestKeysDiffer(t *testing.T) {
 		"--cipher salsa20 --key one":     "uses --cipher aes-128-gcm and this client salsa20",
 		"--window 7":                     "uses --cipher aes-128-gcm and this client none",
 	} {
-		// The server looks at the third packet that does not verify or the next: with a loaded machine later.
+		// The server looks at the third packet that does not verify or the next: with a loaded
+		// machine later.
 		for try := 0; ; try++ {
 			got := fails(t, 0, append([]string{"-c", addr}, strings.Fields(args)...)...)
 			if strings.Contains(got, want) {
@@ -128,7 +129,7 @@ func TestServerWithoutCipher(t *testing.T) {
 }
 
 func TestWhyThereIsNoAnswer(t *testing.T) {
-	c := &client{target: "host:1", cipher: "aes-128", patience: time.Second}
+	c := &client{target: "host:1", cipher: "aes-128", firstAnswer: time.Second}
 	c.block, _ = newCipher("aes-128", "x")
 	for _, tt := range []struct {
 		found      presence
@@ -147,7 +148,7 @@ func TestWhyThereIsNoAnswer(t *testing.T) {
 	}
 }
 
-// The answer to a query is no use to who asks in another's name: it is shorter, and nothing else is answered.
+// The answer to a query cannot amplify traffic: it is shorter, and nothing else is answered.
 func TestQuery(t *testing.T) {
 	for _, k := range append(cipherNames(), noCipher) {
 		answer := newAnswer(k)
@@ -201,7 +202,7 @@ func TestDoorkeeperIsBrief(t *testing.T) {
 			d.run(ctx, s)
 		}()
 		synctest.Wait()
-		// A stray packet now and then is no cause to look at them all.
+		// An occasional unverified packet does not make the doorkeeper look at all packets.
 		for range 100 {
 			unverified.Add(lookLeast - 1)
 			time.Sleep((lookBack + 1) * lookEvery)
@@ -247,8 +248,8 @@ func TestServerRefuses(t *testing.T) {
 	runJSON(t, "-c", addr, "-t", "0.1", "-P", "4")
 }
 
-// stranger is a session to the server that does not do as a client does.
-func stranger(t *testing.T, addr, from string) (*kcp.UDPSession, *bufio.Reader) {
+// rawSession is a session to the server that does not follow the control protocol.
+func rawSession(t *testing.T, addr, from string) (*kcp.UDPSession, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", from+":0")
 	if err != nil {
@@ -291,7 +292,7 @@ func TestServerEndsSessionsOfStrangers(t *testing.T) {
 		"nothing but zero": &message{Type: typeStart, Version: protocolVersion, Plan: &plan{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sess, in := stranger(t, addr, "127.0.0.1")
+			sess, in := rawSession(t, addr, "127.0.0.1")
 			var err error
 			if text, ok := line.(string); ok {
 				_, err = io.WriteString(sess, text)
@@ -317,13 +318,13 @@ func TestServerEndsSessionsOfStrangers(t *testing.T) {
 	runJSON(t, "-c", addr, "-t", "0.1")
 }
 
-// Nobody can have the server send to an address other than that of the one who asks.
+// The server sends only to the address of the client that requested the test.
 func TestJoinFromElsewhere(t *testing.T) {
 	t.Parallel()
 	o := serverOptions(t)
 	o.limits.slack = time.Second
 	addr, _, _ := startServerWith(t, o)
-	sess, in := stranger(t, addr, "127.0.0.1")
+	sess, in := rawSession(t, addr, "127.0.0.1")
 	p := plan{Settings: fastSettings(), Mode: modeReceive, Sessions: 1, Millis: 100, Every: 100, Length: 1000}
 	if err := writeMessage(sess, &message{Type: typeStart, Version: protocolVersion, Plan: &p}); err != nil {
 		t.Fatal(err)
@@ -332,15 +333,15 @@ func TestJoinFromElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, otherIn := stranger(t, addr, "127.0.0.2")
+	other, otherIn := rawSession(t, addr, "127.0.0.2")
 	if err := writeMessage(other, &message{Type: typeJoin, Token: ready.Token}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := otherIn.ReadByte(); err == nil {
 		t.Error("data came to an address that has not asked for it")
 	}
-	// The one at the right address joins, and nothing comes before it says go.
-	data, dataIn := stranger(t, addr, "127.0.0.1")
+	// A session from the right address joins, and nothing arrives before the go message.
+	data, dataIn := rawSession(t, addr, "127.0.0.1")
 	if err := writeMessage(data, &message{Type: typeJoin, Token: ready.Token}); err != nil {
 		t.Fatal(err)
 	}
@@ -355,9 +356,9 @@ func TestJoinFromElsewhere(t *testing.T) {
 	if err := writeMessage(sess, &message{Type: typeGo}); err != nil {
 		t.Fatal(err)
 	}
-	// It ends by itself though nobody says stop.
+	// It ends by itself without a stop message.
 	n, err := io.Copy(io.Discard, data)
 	if n == 0 || err == nil {
-		t.Errorf("%d bytes came, %v; want some, and a reset when the server's patience is over", n, err)
+		t.Errorf("%d bytes came, %v; want some, and a reset when the server gives up", n, err)
 	}
 }

@@ -27,13 +27,13 @@ type options struct {
 	buffer  int // of the sockets in bytes
 	sockets int // of the server
 	// oneSocket carries all sessions of a client over one socket.
-	oneSocket bool
-	json      bool
-	html      string
-	oneOff    bool
-	limits    limits
-	patience  time.Duration   // for the server's first answer
-	explicit  map[string]bool // flags that were given
+	oneSocket   bool
+	json        bool
+	html        string
+	oneOff      bool
+	limits      limits
+	firstAnswer time.Duration   // for the server's first answer
+	explicit    map[string]bool // flags that were given
 }
 
 // errUsage is returned for a command line that makes no sense.
@@ -63,7 +63,7 @@ type raw struct {
 }
 
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
-	o := &options{explicit: map[string]bool{}, patience: answerTimeout}
+	o := &options{explicit: map[string]bool{}, firstAnswer: answerTimeout}
 	o.limits.slack = slackDefault
 	o.plan.Settings = fastSettings()
 	f := flag.NewFlagSet("kcpperf", flag.ContinueOnError)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Command kcpperf measures what KCP carries over a path: throughput one way or both, or the time messages take there
-// and back, with the settings of one's choice. Two commands on two machines:
+// Command kcpperf measures KCP over a path with chosen settings: throughput in one direction or
+// both, or the round-trip time of messages. It needs two commands on two machines:
 //
 //	kcpperf -s
 //	kcpperf -c server.example -t 10 --html report.html
@@ -10,7 +10,7 @@
 //
 //	kcpperf --simulate "rtt=100ms loss=5% rate=20Mbit" --compare builtin
 //
-// README.md tells more, and kcpperf --help all.
+// See README.md, and kcpperf --help for all flags.
 package main
 
 import (
@@ -83,7 +83,8 @@ func cryptOverhead(name string) int {
 	return 16 + 4 // nonce and CRC
 }
 
-// runServer serves until ctx ends, or one test with --one-off. listening, if not nil, is told the address.
+// runServer serves until ctx ends, or one test with --one-off. listening, if not nil, is called
+// with the address.
 func runServer(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.Writer, listening func(addr string)) error {
 	conf := baseConfig(block)
 	conf.AcceptBacklog, conf.Sockets = 2*sessionsMost, o.sockets
@@ -186,7 +187,7 @@ func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 
 // runTest runs one test. loss is what a simulated path lost, in percent, up and down.
 func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w watcher) (m *measured, loss *[2]float64, err error) {
-	c := &client{target: o.target, cipher: o.cipher, block: block, crypt: cryptOverhead(o.cipher), patience: o.patience}
+	c := &client{target: o.target, cipher: o.cipher, block: block, crypt: cryptOverhead(o.cipher), firstAnswer: o.firstAnswer}
 	switch {
 	case o.path != nil:
 		// Each test has a network of its own, so that those compared meet the same path.
@@ -211,7 +212,8 @@ func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w w
 	return m, nil, err
 }
 
-// writable reports whether a file can be written, before the work whose outcome it is to hold. An empty name is none.
+// writable returns an error if a file cannot be written, before the test whose report it will hold.
+// An empty name is no file.
 func writable(name string) error {
 	if name == "" {
 		return nil
@@ -223,7 +225,7 @@ func writable(name string) error {
 	return f.Close()
 }
 
-// deliver writes the report where the user wants it.
+// deliver writes the report to the chosen outputs.
 func deliver(rep *report, o *options, stdout io.Writer) error {
 	if o.html != "" {
 		page, err := renderPage(rep)

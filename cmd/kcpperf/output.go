@@ -14,8 +14,8 @@ import (
 	"golang.org/x/term"
 )
 
-// screen prints a line an interval, and on a terminal a bar below the newest that shows how much of the time is over.
-// Its methods may be called from any goroutine.
+// screen prints a line an interval, and on a terminal a bar below the newest that shows how much of
+// the time is over. Its methods may be called from any goroutine.
 type screen struct {
 	w     io.Writer
 	width int // of the terminal in characters; 0: no terminal
@@ -123,7 +123,8 @@ func bar(elapsed, total time.Duration, state string, width int) string {
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", cells-full) + "]" + text
 }
 
-// interval prints what an interval brought, as far as it is known now: of what is sent, what the peer has acknowledged.
+// interval prints the figures of an interval, as far as they are known. Of data sent it shows what
+// the peer has acknowledged.
 func (s *screen) interval(local, remote *sample) {
 	s.mu.Lock()
 	p := s.plan

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// The control protocol, version 1. Client and server exchange JSON objects, one a line of at most 64 KiB.
+// The control protocol, version 1. Client and server exchange JSON objects, one a line of at most
+// 64 KiB.
 //
 //	control session                                    data sessions
 //	client                     server                  client
@@ -27,10 +28,10 @@ import (
 //	stop                   ->
 //	                       <-  result (total)
 //
-// Behind its line a data session carries nothing but the test's data. The server sends none before go. It takes join
-// lines from the address of the control session alone: the token has come there, so whoever joins receives at that
-// address, and nobody can have data sent to somebody else. Objects of an unknown type end the control session; unknown
-// fields are ignored. A version that a side does not know is refused.
+// Behind its line a data session carries nothing but the test's data. The server sends none before
+// go. It accepts join lines only from the address of the control session, which has received the
+// token. So data cannot be directed to another host. Objects of an unknown type end the control
+// session; unknown fields are ignored. A version that a side does not know is refused.
 const protocolVersion = 1
 
 // The types of control messages.
@@ -87,7 +88,8 @@ func readMessage(r *bufio.Reader) (*message, error) {
 	return &m, nil
 }
 
-// await reads a line and returns an error unless it is of one of the types. The peer's refusal is an error of its own.
+// await reads a line and returns an error unless it is of one of the types. The peer's refusal is
+// an error of its own.
 func await(r *bufio.Reader, types ...string) (*message, error) {
 	m, err := readMessage(r)
 	if err != nil {
@@ -104,7 +106,7 @@ func await(r *bufio.Reader, types ...string) (*message, error) {
 	return nil, fmt.Errorf("%w: got %q where %q was due", errLine, m.Type, types)
 }
 
-// refusedError is the server's word that it will not run the test.
+// refusedError is the server's refusal to run the test.
 type refusedError struct{ reason string }
 
 func (e *refusedError) Error() string { return "the server refuses: " + e.reason }
@@ -143,7 +145,8 @@ const (
 	windowsMost  = 1 << 18 // segments of all sessions: what the test may hold in memory
 )
 
-// check returns an error that names what is out of range. The server checks what a client sends with it.
+// check returns an error that names what is out of range. The server checks what a client sends
+// with it.
 func (p *plan) check() error {
 	if err := p.Settings.check(); err != nil {
 		return err
@@ -175,7 +178,7 @@ func (p *plan) check() error {
 	return nil
 }
 
-// sends and receives tell what each end does. The client is the one that dials.
+// sends and receives report what each end does. The client is the end that dials.
 func (p *plan) sends(client bool) bool {
 	return p.Mode == modeBoth || p.Mode == modeSend && client || p.Mode == modeReceive && !client
 }
@@ -203,7 +206,7 @@ func (p *plan) segmentSize(cryptOverhead int) int {
 	return n
 }
 
-// String says what the test does, seen from the client.
+// String describes the test, as seen by the client.
 func (p *plan) String() string {
 	what := map[string]string{
 		modeSend: "sending", modeReceive: "receiving", modeBoth: "sending and receiving", modeEcho: "echo",

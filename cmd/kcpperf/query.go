@@ -13,14 +13,16 @@ import (
 	"time"
 )
 
-// The query. A server drops what does not verify, so a client whose cipher or key is another one hears nothing. It
-// therefore also asks in the clear, in a datagram that is no KCP, and a server answers which cipher it uses:
+// The query. A server drops what does not verify, so a client whose cipher or key is another one
+// hears nothing. It therefore also asks in the clear, in a datagram that is no KCP, and a server
+// answers which cipher it uses:
 //
 //	client   "kcpperf query 1\n", and spaces up to 64 bytes
 //	server   "kcpperf answer 1 CIPHER\n"
 //
-// The answer is shorter than the query, and there are only so many a second: nobody gains by asking in another's name.
-// A server with a cipher looks at such datagrams only once some have arrived that do not verify.
+// The answer is shorter than the query, and the rate of answers is limited, so a forged query
+// amplifies nothing. A server with a cipher looks at such datagrams only after packets that did not
+// verify.
 const (
 	queryText  = "kcpperf query 1\n"
 	querySize  = 64
@@ -61,17 +63,17 @@ func parseAnswer(p []byte) (cipher string, ok bool) {
 
 // presence is what can be found out about a server that does not answer as it should.
 type presence struct {
-	refused error  // nobody listens on the port
-	cipher  string // what the server says it uses; empty: it has said nothing
+	refused error  // no program listens on the port
+	cipher  string // the server's cipher; empty: no answer
 }
 
-// query asks the server at addr until ctx is done or something is known. It asks from a connected socket: only such a one
-// is told of the ICMP message that says that a port is closed.
+// query asks the server at addr until ctx is done or something is known. It uses a connected
+// socket: only such a socket reports the ICMP message that a port is closed.
 func query(ctx context.Context, addr string) (p presence) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "udp", addr)
 	if err != nil {
-		return p // the dialling of the session says so better
+		return p // dialling the session returns a better error
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
@@ -95,7 +97,7 @@ func query(ctx context.Context, addr string) (p presence) {
 			p.refused = err
 			return p
 		case !errors.As(err, &timeout) || !timeout.Timeout():
-			// Something else answers there, or the system says something else: not too fast again.
+			// Another program answers, or the system reports another error: retry slowly.
 			pause(ctx, wait)
 		}
 	}
@@ -111,13 +113,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// strays is what a server's socket gets that is not KCP, as kcp.Transport has it.
+// strays reads and writes the packets of a server's socket that are not KCP, as kcp.Transport does.
 type strays interface {
 	ReadNonKCP(ctx context.Context, p []byte) (int, net.Addr, error)
 	WriteTo(p []byte, addr net.Addr) (int, error)
 }
 
-// doorkeeper tells the server's user of packets that nobody with the same cipher and key has sent, and answers queries.
+// doorkeeper reports packets with another cipher or key to the server's user, and answers queries.
 type doorkeeper struct {
 	cipher     string
 	unverified func() uint64 // how many packets have not verified so far
@@ -131,8 +133,8 @@ const (
 	logPause  = 10 * time.Second // between two lines about the same host
 )
 
-// run works until ctx is done. Looking at each packet that does not verify costs a copy of each that does, so with a
-// cipher that begins when there is cause to.
+// run works until ctx is done. Looking at each packet that does not verify costs a copy of each
+// that does. So with a cipher it begins only after packets that did not verify.
 func (d *doorkeeper) run(ctx context.Context, s strays) {
 	if d.cipher != noCipher && !d.await(ctx) {
 		return
@@ -152,13 +154,13 @@ func (d *doorkeeper) run(ctx context.Context, s strays) {
 				second, answers = now, 0
 			}
 			if answers++; answers <= answersPerSecond {
-				_, _ = s.WriteTo(newAnswer(d.cipher), from) // one that is lost is asked for again
+				_, _ = s.WriteTo(newAnswer(d.cipher), from) // the client repeats a query whose answer was lost
 			}
 			continue
 		}
 		if host := hostOf(from); now.Sub(told[host]) >= logPause {
 			if len(told) >= 1000 {
-				clear(told) // senders that change their address shall not fill the memory
+				clear(told) // senders that change their address must not fill the memory
 			}
 			told[host] = now
 			d.log("%v: %s", from, d.complaint())
@@ -173,8 +175,8 @@ func (d *doorkeeper) complaint() string {
 	return fmt.Sprintf("packets arrive that do not verify; the sender uses another --cipher or --key than this server (%s)", d.cipher)
 }
 
-// await waits for packets that do not verify, more than a client with the right key sends with its query. It returns
-// false when ctx is done.
+// await waits for packets that do not verify, more than a client with the right key sends with its
+// query. It returns false when ctx is done.
 func (d *doorkeeper) await(ctx context.Context) bool {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()

@@ -70,8 +70,8 @@ type echoed struct {
 	Latency  *quantiles `json:"latency_ms,omitempty"`
 }
 
-// cpuUse is the processor time of each end's process, in percent of one core. A simulation has one process only, which
-// also does the simulating.
+// cpuUse is the processor time of each end's process, in percent of one core. A simulation has one
+// process only, which also does the simulating.
 type cpuUse struct {
 	Client float64 `json:"client"`
 	Server float64 `json:"server"`
@@ -96,7 +96,8 @@ type part struct {
 	RTT               *quantiles `json:"rtt_ms,omitempty"`
 }
 
-// newRun puts together what both ends have seen. What a lost server has not told is missing.
+// newRun combines the figures of both ends. The figures that a lost server has not sent are
+// missing.
 func newRun(name string, p *plan, m *measured, err error) *run {
 	r := &run{Name: name, Text: p.Settings.String(), Settings: p.Settings}
 	if err != nil {
@@ -154,8 +155,9 @@ func cpuPercent(samples []*sample) float64 {
 	return 100 * ratio(time.Duration(s.CPU).Seconds(), s.End)
 }
 
-// newDirection takes the sender's and the receiver's samples and totals. The speed is that of the test's time, while the
-// counts are those of the totals: when all that was sent has arrived, what is missing was lost.
+// newDirection takes the sender's and the receiver's samples and totals. The speed is that of the
+// test's time, while the counts are those of the totals: when all that was sent has arrived, what
+// is missing was lost.
 func newDirection(sent []*sample, sentTotal *sample, received []*sample, receivedTotal *sample) *direction {
 	inTime := sum(received)
 	d := &direction{
@@ -185,7 +187,8 @@ func newPart(sent, received *sample) *part {
 	}
 }
 
-// namedDirection is a direction of a run that has data, with its part of an interval, which may be nil.
+// namedDirection is a direction of a run that has data, with its part of an interval, which may be
+// nil.
 type namedDirection struct {
 	name string
 	*direction
@@ -212,7 +215,8 @@ func (r *run) bitsPerSecond() (sum float64) {
 	return sum
 }
 
-// latency returns the times that say how long a user waits: of the echo, else the round-trip times of the data.
+// latency returns the times that a user waits: those of the echo, or else the round-trip times of
+// the data.
 func (r *run) latency() *quantiles {
 	switch {
 	case r.Echo != nil:
@@ -225,8 +229,8 @@ func (r *run) latency() *quantiles {
 	return nil
 }
 
-// rank orders runs: bulk ones by speed, and echo ones by the share of messages that came back and then by p99. Those
-// that failed come last.
+// rank orders runs: bulk ones by speed, and echo ones by the share of messages that came back and
+// then by p99. Those that failed come last.
 func rank(runs []*run) {
 	late := func(r *run) float64 { return 1 - ratio(float64(r.Echo.Returned), float64(r.Echo.Sent)) }
 	slices.SortStableFunc(runs, func(a, b *run) int {

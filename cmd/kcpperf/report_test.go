@@ -84,7 +84,8 @@ func TestRunFromBothEnds(t *testing.T) {
 	if r.Down != nil || r.Echo != nil || d == nil {
 		t.Fatalf("got %+v", r)
 	}
-	// 4000 bytes within two seconds; those that came later count for the overhead, but not for the speed.
+	// 4000 bytes within two seconds; those that came later count for the overhead, but not for the
+	// speed.
 	if d.BitsPerSecond != 16000 || d.Bytes != 4000 || d.LossPercent != 20 || d.Retransmits != 10 || d.RetransmitPercent != 10 ||
 		math.Abs(d.OverheadPercent-20) > 1e-9 || d.FECRecovered != 4 || d.RTT.P50 != 7 {
 		t.Errorf("got %+v", d)
@@ -95,7 +96,7 @@ func TestRunFromBothEnds(t *testing.T) {
 	if len(r.Intervals) != 2 || r.Intervals[1].Up.BitsPerSecond != 24000 || r.Intervals[1].Up.RetransmitPercent != 4 {
 		t.Errorf("got %+v", r.Intervals[1].Up)
 	}
-	// With the server lost, what it has told until then counts.
+	// If the server is lost, the samples that it has sent count.
 	m.remoteTotal, m.remote = nil, m.remote[:1]
 	m.remote[0].DatagramsReceived = 40
 	r = newRun("x", &p, m, errors.New("lost"))

@@ -53,7 +53,7 @@ func parsed(t *testing.T, args ...string) *options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.patience = patient
+	o.firstAnswer = patient
 	return o
 }
 
@@ -122,8 +122,8 @@ func tryJSON(t *testing.T, args ...string) (*report, error) {
 	return rep, nil
 }
 
-// runReal runs a client over the system's network until check is content, a few times at most: a machine that is busy
-// with something else may leave a short test no time to do anything.
+// runReal runs a client over the system's network until check is content, a few times at most: a
+// machine that is busy with something else may leave a short test no time to do anything.
 func runReal(t *testing.T, check func(r *run) error, args ...string) {
 	t.Helper()
 	var err error
@@ -257,7 +257,7 @@ func TestInterruptedClient(t *testing.T) {
 	runJSON(t, "-c", addr, "-t", "0.1")
 }
 
-// A server that is stopped says so to its clients, which report what they have.
+// A server that is stopped notifies its clients, which report what they have.
 func TestStoppedServer(t *testing.T) {
 	t.Parallel()
 	addr, _, stop := startServer(t)

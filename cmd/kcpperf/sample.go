@@ -62,8 +62,8 @@ func (c *counts) add(st *kcp.Stats, mss int) {
 	c.FECUnused += st.FECParityUnused
 }
 
-// acked is how much of what the program has written has arrived. What is in flight is taken for full segments, which it
-// is but for the last: that is near enough in a test, and exact when all has arrived.
+// acked is how much of the written data has arrived. It counts segments in flight as full ones,
+// which only the last one may not be. The result is exact once everything has arrived.
 func acked(st *kcp.Stats, mss int) uint64 {
 	return st.BytesSent - min(st.BytesSent, uint64(st.InFlight*mss))
 }
@@ -94,7 +94,8 @@ type quantiles struct {
 	Max   float64 `json:"max"`
 }
 
-// histogram holds times up to ten minutes to three digits, in µs. The zero value is of use, not by several goroutines.
+// histogram holds times up to ten minutes to three digits, in µs. The zero value is usable. It is
+// not safe for concurrent use.
 type histogram struct{ h *hdrhistogram.Histogram }
 
 const histogramMost = 10 * time.Minute

@@ -16,10 +16,10 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// limits are what the server grants to clients, whoever they are.
+// limits bound the tests of all clients.
 type limits struct {
 	time     time.Duration // of a test
-	slack    time.Duration // beyond that, for what was sent to arrive and the result to be told
+	slack    time.Duration // beyond that, for data to arrive and the result to be sent
 	sessions int           // of all clients together
 }
 
@@ -55,7 +55,7 @@ type test struct {
 	joined chan *joiner
 }
 
-// joiner is a data session that has said which test it belongs to.
+// joiner is a data session that has named its test.
 type joiner struct {
 	session int
 	sess    *kcp.UDPSession
@@ -96,8 +96,9 @@ func (s *server) close() {
 	s.work.Wait()
 }
 
-// enter counts a session, if there may be one more. Each test's control session comes on top of what its data sessions
-// may be, and sessions that have said nothing yet are bounded with them.
+// enter counts a session and reports whether the limit allows it. The limit allows a control
+// session for each test in addition to its data sessions. It also bounds sessions without a first
+// line.
 func (s *server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +115,7 @@ func (s *server) leave() {
 	s.mu.Unlock()
 }
 
-// handle reads the first line of a session and does what it says.
+// handle reads the first line of a session and executes it.
 func (s *server) handle(sess *kcp.UDPSession) {
 	defer abort(sess)
 	stop := context.AfterFunc(s.ctx, func() { abort(sess) })
@@ -142,7 +143,7 @@ func hostOf(a net.Addr) string {
 	return host
 }
 
-// join hands a data session to its test and stays until that has done with it.
+// join hands a data session to its test and returns when the test no longer uses it.
 func (s *server) join(j *joiner, token string) {
 	s.mu.Lock()
 	t := s.tests[token]
@@ -156,7 +157,7 @@ func (s *server) join(j *joiner, token string) {
 	}
 	select {
 	case t.joined <- j:
-	default: // more than the plan says
+	default: // more than the plan has
 		return
 	}
 	<-t.engine.over
@@ -188,7 +189,7 @@ func (s *server) control(sess *kcp.UDPSession, in *bufio.Reader, m *message) err
 	return s.run(t, sess, in)
 }
 
-// farewell waits until the client, which has been told the last thing, ends the session.
+// farewell waits until the client ends the session after the last message.
 func farewell(sess *kcp.UDPSession, in *bufio.Reader) {
 	_ = sess.SetReadDeadline(time.Now().Add(drainLimit))
 	_, _ = in.Discard(1)

@@ -11,7 +11,8 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// settings are how the sessions of a test are set up, at both ends alike. They travel to the server as JSON.
+// settings are how the sessions of a test are set up, at both ends alike. They travel to the server
+// as JSON.
 type settings struct {
 	SendWindow    int   `json:"send_window"`    // segments
 	ReceiveWindow int   `json:"receive_window"` // segments
@@ -29,8 +30,8 @@ type settings struct {
 	Limit         int64 `json:"limit_bits"` // of a session, in bits per second; 0 is none
 }
 
-// fastSettings are what a test runs with unless told otherwise: a stream in no-delay mode through a window that fills
-// a fast path.
+// fastSettings returns the default settings of a test: a stream in no-delay mode with a window that
+// fills a fast path.
 func fastSettings() settings {
 	return settings{
 		SendWindow: 1024, ReceiveWindow: 1024, MTU: 1400,
@@ -155,7 +156,8 @@ func (s *settings) parse(text string) error {
 	return s.check()
 }
 
-// check returns an error that names the first setting out of its range. What a client sends is checked with it too.
+// check returns an error that names the first setting out of its range. What a client sends is
+// checked with it too.
 func (s *settings) check() error {
 	for _, f := range []struct {
 		name               string
@@ -188,7 +190,8 @@ func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
 	return c
 }
 
-// apply sets up an accepted session: its listener does not know the settings, the client tells them.
+// apply configures an accepted session. Its listener does not know the settings; the client sends
+// them.
 func (s *settings) apply(sess *kcp.UDPSession) error {
 	sess.SetWindowSize(s.SendWindow, s.ReceiveWindow)
 	if !sess.SetMtu(s.MTU) {
@@ -253,7 +256,8 @@ const (
 	idleTimeout = 15 * time.Second
 )
 
-// baseConfig is what the control sessions are made with, and a listener's sessions before they are told more.
+// baseConfig configures the control sessions, and a listener's sessions until their settings
+// arrive.
 func baseConfig(block kcp.BlockCrypt) *kcp.Config {
 	return &kcp.Config{
 		BlockCrypt: block, StreamMode: true, SendWindow: 128, ReceiveWindow: 128,

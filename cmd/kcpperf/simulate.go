@@ -11,7 +11,8 @@ import (
 	"github.com/seedkcp/kcp/internal/simnet"
 )
 
-// simulation is a network with a server in it: a dialer to that server, over a line that all sessions share.
+// simulation is a network with a server in it: a dialer to that server, over a line that all
+// sessions share.
 type simulation struct {
 	network  *simnet.Network
 	sched    *kcp.TimedSched // its own, so that a test can run it in virtual time
@@ -24,7 +25,8 @@ const serverHost = "10.0.0.1"
 
 // newSimulation starts the network and the server.
 func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulation, error) {
-	// The windows bound what waits to be read. Sockets that overflow would be a fault that nobody has asked for.
+	// The windows bound what waits to be read. An overflowing socket would be a fault that was not
+	// asked for.
 	n := simnet.New(p.seed, simnet.WithReceiveQueue(0))
 	s := &simulation{
 		network: n, up: n.NewLink("up", p.up), down: n.NewLink("down", p.down),
@@ -40,7 +42,7 @@ func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulatio
 	s.server = newServer(l, limits{24 * time.Hour, slackDefault, sessionsMost}, cryptOverhead, func(string, ...any) {})
 	go func() {
 		defer close(s.served)
-		_ = s.server.serve() // it fails with its socket alone, which nobody closes before the server
+		_ = s.server.serve() // it fails only with its socket, which is closed after the server
 	}()
 	return s, nil
 }

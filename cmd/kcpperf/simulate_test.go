@@ -17,7 +17,8 @@ import (
 	"github.com/seedkcp/kcp/internal/simnet"
 )
 
-// These tests run in virtual time: simulated tests of many seconds take none, and their figures are exact.
+// These tests run in virtual time: simulated tests of many seconds take none, and their figures are
+// exact.
 
 func TestSimulation(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "report.html")
@@ -139,7 +140,7 @@ func TestBuiltinComparison(t *testing.T) {
 	})
 }
 
-// nowhere is a dialer to an address where nobody is.
+// nowhere is a dialer to an address without a server.
 type nowhere struct {
 	network *simnet.Network
 	sched   *kcp.TimedSched
@@ -171,7 +172,7 @@ func (d *nowhere) close() {
 
 func TestAbsentServerIsToldOfWithinThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &client{dialer: &nowhere{simnet.New(1), kcp.NewTimedSched(1)}, target: "nowhere", cipher: noCipher, patience: answerTimeout}
+		c := &client{dialer: &nowhere{simnet.New(1), kcp.NewTimedSched(1)}, target: "nowhere", cipher: noCipher, firstAnswer: answerTimeout}
 		defer c.dialer.close()
 		begin := time.Now()
 		p := plan{Settings: fastSettings(), Mode: modeSend, Sessions: 1, Millis: 1000, Every: 1000, Length: 1000}

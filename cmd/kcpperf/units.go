@@ -100,7 +100,8 @@ func formatBytes(n uint64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// formatMillis writes milliseconds with about three digits. KCP's own clock has whole ones: 0 is less than one.
+// formatMillis writes milliseconds with about three digits. KCP's own clock has whole ones: 0 is
+// less than one.
 func formatMillis(ms float64) string {
 	switch {
 	case ms >= 100:

@@ -252,7 +252,7 @@ func TestCiphers(t *testing.T) {
 	}
 }
 
-// What the README says to type is understood.
+// The commands of README.md are valid.
 func TestCommandsOfTheReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

@@ -68,7 +68,7 @@ func (c *client) transfer(src io.Reader, p *progress.Line) (*result, error) {
 	}
 	res.sum, res.back, res.total = sum, back, time.Since(start)
 	res.stats = c.sess.Stats()
-	// Without this byte the server stays for its timeout: no harm to anybody.
+	// Without this byte the server waits for its timeout, which does no harm.
 	c.sess.Write([]byte{0})
 	return res, nil
 }
@@ -144,8 +144,7 @@ func (c *client) readFull(buf []byte) error {
 	return nil
 }
 
-// read is the session's Read with the timeout and with an error that tells the
-// user what to look at.
+// read is the session's Read with the timeout, and with an error that helps the user.
 func (c *client) read(buf []byte) (int, error) {
 	c.sess.SetReadDeadline(time.Now().Add(c.timeout))
 	n, err := c.sess.Read(buf)

@@ -159,8 +159,8 @@ func echo(sess *kcp.UDPSession, timeout time.Duration) (int64, error) {
 		done += int64(n)
 	}
 
-	// The last bytes may have to be sent again: stay until the client says that
-	// it has them, ends, or is silent.
+	// The last bytes may have to be sent again. Wait until the client confirms them, ends, or is
+	// silent.
 	sess.SetDeadline(time.Now().Add(timeout))
 	sess.Read(buf[:1])
 	return done, nil

@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// errDiskFull is how the system says that there is no room.
+// errDiskFull is the system's error for a full disk.
 const errDiskFull = syscall.ErrorString("file system full")

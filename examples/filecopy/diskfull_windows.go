@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// errDiskFull is how the system says that there is no room: ERROR_DISK_FULL.
+// errDiskFull is the system's error for a full disk, ERROR_DISK_FULL.
 const errDiskFull = syscall.Errno(112)

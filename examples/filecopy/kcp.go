@@ -7,9 +7,9 @@ import (
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
-// config is for bulk transfer. Without a congestion window a session takes its
-// share of a lossy line, and more than that of a crowded one: leave
-// NoCongestionControl out where others need the line too.
+// config returns settings for bulk transfer. Without a congestion window a session gets its share
+// of a lossy line, and more than its share of a busy one. Leave NoCongestionControl out if others
+// need the line too.
 func (o *options) config() (*kcp.Config, error) {
 	block, err := keyfile.Load(o.key)
 	if err != nil {

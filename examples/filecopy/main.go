@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 
-// Filecopy copies files to another machine over KCP sessions, with a progress
-// bar. A copy that was broken off goes on where it ended when it is started
-// again, and what arrives is compared with the original's SHA-256.
+// Filecopy copies files to another machine over KCP sessions, with a progress bar. An interrupted
+// copy resumes when it is started again. The received file is compared with the original's SHA-256.
 //
 // The receiving machine serves a directory, the other one sends to it:
 //
 //	go run ./examples/filecopy -listen :4000 -dir incoming
 //	go run ./examples/filecopy -dial server.example:4000 movie.mkv notes.txt
 //
-// Without a key anybody who reaches the port can store files, and read them
-// on their way. With one, only its holders can:
+// Without a key whoever reaches the port can store files, and read them on their way. With a key
+// only its holders can:
 //
 //	openssl rand -hex 32 >secret.key   # and copy it to both machines
 //	go run ./examples/filecopy -key secret.key -listen :4000 -dir incoming

@@ -78,7 +78,7 @@ func (r *receiver) serve(ctx context.Context) error {
 	}
 }
 
-// handle receives one file and tells of it, to the sender and in the log.
+// handle receives one file and reports the outcome to the sender and in the log.
 func (r *receiver) handle(sess patient) {
 	defer sess.Close()
 	o, err := readOffer(sess)
@@ -100,8 +100,7 @@ func (r *receiver) handle(sess patient) {
 	r.part(sess)
 }
 
-// refuse gives the sender the reason, but for what is wrong with the session
-// itself.
+// refuse sends the sender the reason, except for an error of the session itself.
 func (r *receiver) refuse(sess patient, what string, err error) {
 	r.logf("%s from %v: %v", what, sess.RemoteAddr(), err)
 	if _, err := sess.Write(verdict{kind: verdictRefused, message: reason(err)}.append(nil)); err == nil {
@@ -109,8 +108,8 @@ func (r *receiver) refuse(sess patient, what string, err error) {
 	}
 }
 
-// part ends the session when the peer has read the last word. Bytes that are
-// on their way would be answered by a reset, which could overtake that word.
+// part ends the session after the peer has read the last verdict. Bytes on their way would be
+// answered by a reset, which could overtake the verdict.
 func (r *receiver) part(sess patient) {
 	if sess.CloseWrite() != nil {
 		return

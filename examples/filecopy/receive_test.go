@@ -56,7 +56,7 @@ func TestBrokenTransferGoesOnWhereItEnded(t *testing.T) {
 	addr, out := startReceiver(t, dir)
 	data := testData(1 << 20)
 	sess := begin(t, addr, "data.bin", data, 300000)
-	// Ends as one whose sender has lost its way; what came before counts.
+	// Ends like a sender that lost its path; what came before counts.
 	if err := sess.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestSecondTryTakesOverFromALostOne(t *testing.T) {
 	dir := t.TempDir()
 	addr, _ := startReceiver(t, dir)
 	data := testData(1 << 20)
-	lost := begin(t, addr, "data.bin", data, 1000) // and no word more, as of a crashed machine
+	lost := begin(t, addr, "data.bin", data, 1000) // and nothing more, as from a crashed machine
 	status, _, stderr := sendRun(t, addr, writeFile(t, "data.bin", data))
 	if status != 0 {
 		t.Errorf("exit status %d: %s", status, stderr)
@@ -185,8 +185,7 @@ func TestHostileOffersAreRefused(t *testing.T) {
 	wantFiles(t, outside, nil)
 }
 
-// A receiver may be hostile as well: it commands the sender's terminal, or
-// asks for bytes that are not there.
+// A receiver may be hostile too: it sends terminal commands, or asks for bytes beyond the end.
 func TestHostileVerdicts(t *testing.T) {
 	v := verdict{kind: verdictRefused, message: "\x1b]0;title\a" + strings.Repeat("x", 70000)}
 	_, err := readVerdict(bytes.NewReader(v.append(nil)), verdictGoOn)

@@ -82,8 +82,8 @@ func openOffer(path string) (*os.File, *offer, error) {
 	return f, o, nil
 }
 
-// send makes the offer, sends what the receiver does not have, and waits for
-// its word that all is stored.
+// send makes the offer, sends what the receiver does not have, and waits until the receiver has
+// confirmed all.
 func send(sess patient, f *os.File, o *offer, stdout io.Writer) error {
 	if _, err := sess.Write(o.append(nil)); err != nil {
 		return err
@@ -160,6 +160,6 @@ func pump(sess patient, r io.Reader, sent *atomic.Int64) error {
 	if err := sess.CloseWrite(); err != nil {
 		return err
 	}
-	// What is left is the receiver's, which has a disk to write to.
+	// The rest of the time is for the receiver, which writes to its disk.
 	return sess.SetReadDeadline(time.Now().Add(3 * sess.timeout))
 }

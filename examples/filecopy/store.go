@@ -19,9 +19,9 @@ import (
 // busyEvery is how many bytes are read between two signs of life.
 const busyEvery = 256 << 20
 
-// store is the directory that files are received into. Nothing outside it is
-// reached, by symbolic links neither: that is what os.Root is for. A file that
-// is not complete has a name of its own, made of the offer's name and SHA-256.
+// store is the directory that files are received into. os.Root keeps it from reaching anything
+// outside, also by symbolic links. An incomplete file has a name made of the offer's name and
+// SHA-256.
 type store struct {
 	root    *os.Root
 	maxSize int64
@@ -48,8 +48,8 @@ func (s *store) close() { s.root.Close() }
 
 func partName(o *offer) string { return fmt.Sprintf(".%s.%x.part", o.name, o.sum[:8]) }
 
-// claim takes the incomplete file from a transfer that has it: a sender that
-// tries again has lost its old session, which does not know yet.
+// claim takes the incomplete file from a transfer that holds it. A sender that tries again has lost
+// its old session, whose transfer may still run.
 func (s *store) claim(name string, sess patient) *claim {
 	mine := &claim{sess: sess, over: make(chan struct{})}
 	s.mu.Lock()
@@ -72,7 +72,7 @@ func (s *store) release(name string, c *claim) {
 	close(c.over)
 }
 
-// receive stores what sess brings. It returns from which offset on that was.
+// receive stores the bytes from sess and returns the offset at which they begin.
 func (s *store) receive(sess patient, o *offer) (offset int64, err error) {
 	if o.size > s.maxSize {
 		return 0, fmt.Errorf("%s are more than the %s taken here", progress.Bytes(o.size), progress.Bytes(s.maxSize))
@@ -98,15 +98,15 @@ func (s *store) receive(sess patient, o *offer) (offset int64, err error) {
 	}
 	switch {
 	case errors.Is(err, errDiffers):
-		s.root.Remove(part) // going on from here would never end well
+		s.root.Remove(part) // a resumed copy would fail again
 	case err == nil:
 		err = s.publish(part, o.name)
 	}
 	return offset, err
 }
 
-// present reports whether the very file is there already. Another one of its
-// name is an error.
+// present reports whether the same file is there already. A different file of that name is an
+// error.
 func (s *store) present(sess patient, o *offer) (bool, error) {
 	info, err := s.root.Lstat(o.name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -132,8 +132,8 @@ func (s *store) present(sess patient, o *offer) (bool, error) {
 	return false, &fs.PathError{Op: "store", Path: o.name, Err: fs.ErrExist}
 }
 
-// fill completes the file and checks it. What is in it stays for a later try
-// if the session breaks or the disk is full.
+// fill completes the file and checks it. The file keeps its bytes for a later try if the session
+// fails or the disk is full.
 func (s *store) fill(f *os.File, sess patient, o *offer) (offset int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -179,8 +179,7 @@ func copyExactly(dst io.Writer, src io.Reader, n int64) error {
 	return err
 }
 
-// hashPart reads n bytes of r into h, and tells the peer now and then that
-// this takes its time.
+// hashPart reads n bytes of r into h, and sends the peer a sign of life from time to time.
 func hashPart(h hash.Hash, r io.Reader, n int64, sess patient) (int64, error) {
 	for done := int64(0); done < n; {
 		m, err := io.CopyN(h, r, min(n-done, busyEvery))
@@ -197,8 +196,7 @@ func hashPart(h hash.Hash, r io.Reader, n int64, sess patient) (int64, error) {
 	return n, nil
 }
 
-// publish gives a complete file its name, never over another one: whoever
-// makes the name first has it.
+// publish gives a complete file its name, and never replaces a file.
 func (s *store) publish(part, name string) error {
 	reserved, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {

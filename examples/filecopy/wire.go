@@ -43,7 +43,7 @@ const (
 // chunk is the size of one Read and one Write.
 const chunk = 64 << 10
 
-// offer is what a sender says of its file.
+// offer describes a sender's file.
 type offer struct {
 	name string
 	size int64
@@ -136,7 +136,7 @@ func readVerdict(r io.Reader, kind byte) (int64, error) {
 	}
 }
 
-// printable keeps a peer's words from commanding the terminal.
+// printable removes what could control the terminal from a peer's text.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -162,7 +162,7 @@ func (p patient) Write(b []byte) (int, error) {
 	return p.UDPSession.Write(b)
 }
 
-// abort ends the session at once, and lets the peer know.
+// abort ends the session at once and notifies the peer.
 func (p patient) abort() {
 	p.SetLinger(0)
 	p.Close()

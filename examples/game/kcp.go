@@ -9,9 +9,8 @@ import (
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
-// config is for little data that is to arrive soon: message mode, short
-// timeouts, no congestion window, and parity in groups of one packet, which
-// waits for no other.
+// config returns settings for little data with low latency: message mode, short timeouts and no
+// congestion window. Parity is in groups of one packet, which wait for no other packet.
 func (o *options) config() (*kcp.Config, error) {
 	block, err := keyfile.Load(o.key)
 	if err != nil {

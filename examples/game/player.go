@@ -20,7 +20,7 @@ import (
 
 const (
 	tick        = time.Second / 30
-	payloadSize = 40 // bytes, most of which would say what happened
+	payloadSize = 40 // bytes, most of which would describe an event
 )
 
 // trips are the round trips of one kind.
@@ -32,7 +32,7 @@ type trips struct {
 // client is one player's side.
 type client struct {
 	sess  *kcp.UDPSession
-	token uint64 // tells its own words from those of the room
+	token uint64 // distinguishes its own messages from those of the room
 	start time.Time
 
 	messages trips // of the reader's goroutine, but for sent, which is the sender's
@@ -101,13 +101,13 @@ func (c *client) play(ctx context.Context, config *kcp.Config, server net.Addr, 
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- c.send(ctx, opts.time, offset) }()
-	err = c.receive(opts.time + patience)
+	err = c.receive(opts.time + answerTimeout)
 	return errors.Join(err, <-sent)
 }
 
 // enter greets the server and waits for its answer.
 func (c *client) enter(server net.Addr) error {
-	c.sess.SetDeadline(time.Now().Add(patience))
+	c.sess.SetDeadline(time.Now().Add(answerTimeout))
 	if _, err := c.sess.Write([]byte(greeting)); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (c *client) send(ctx context.Context, length, offset time.Duration) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for end := time.Now().Add(length); time.Now().Before(end); {
-		c.sess.SetWriteDeadline(time.Now().Add(patience))
+		c.sess.SetWriteDeadline(time.Now().Add(answerTimeout))
 		if _, err := c.sess.Write(c.payload()); err != nil {
 			return err
 		}

@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	greeting   = "kcp game 1" // a player's first message and the server's answer
-	maxPlayers = 2000
-	roomSize   = 4
-	maxMessage = 64  // bytes
-	maxRate    = 120 // messages, and packets, a second of one player
-	queueSize  = 256 // messages that wait for a player before it is thrown out
-	patience   = 10 * time.Second
+	greeting      = "kcp game 1" // a player's first message and the server's answer
+	maxPlayers    = 2000
+	roomSize      = 4
+	maxMessage    = 64  // bytes
+	maxRate       = 120 // messages, and packets, a second of one player
+	queueSize     = 256 // messages that wait for a player before it is removed
+	answerTimeout = 10 * time.Second
 )
 
-// server passes on what players send to their rooms. A player that breaks the
-// rules or cannot keep up is thrown out and holds up nobody.
+// server passes on what players send to their rooms. A player that breaks the rules or cannot keep
+// up is removed and does not delay others.
 type server struct {
 	listener *kcp.Listener
 	busy     sync.WaitGroup
@@ -74,7 +74,7 @@ func (s *server) serve(ctx context.Context) error {
 // handle is one player's time in the game.
 func (s *server) handle(sess *kcp.UDPSession) {
 	buf := make([]byte, maxMessage+1)
-	sess.SetReadDeadline(time.Now().Add(patience))
+	sess.SetReadDeadline(time.Now().Add(answerTimeout))
 	if n, err := sess.Read(buf); err != nil || string(buf[:n]) != greeting {
 		return
 	}
@@ -100,7 +100,7 @@ func (s *server) handle(sess *kcp.UDPSession) {
 	})
 	var messages limit
 	for {
-		sess.SetReadDeadline(time.Now().Add(patience))
+		sess.SetReadDeadline(time.Now().Add(answerTimeout))
 		n, err := sess.Read(buf)
 		if err != nil || n > maxMessage || messages.exceeded(time.Now()) {
 			return
@@ -109,10 +109,10 @@ func (s *server) handle(sess *kcp.UDPSession) {
 	}
 }
 
-// write sends what the room says until the player leaves, and then its end.
+// write sends the room's messages until the player leaves, and then the end of the stream.
 func (p *player) write() {
 	for message := range p.out {
-		p.sess.SetWriteDeadline(time.Now().Add(patience))
+		p.sess.SetWriteDeadline(time.Now().Add(answerTimeout))
 		if _, err := p.sess.Write(message); err != nil {
 			p.sess.Close()
 		}
@@ -120,7 +120,7 @@ func (p *player) write() {
 	// What is queued reaches the player before the end does. Its own end has
 	// been read, or the session is broken, so that nothing is waited for.
 	if p.sess.CloseWrite() == nil {
-		p.sess.SetReadDeadline(time.Now().Add(patience))
+		p.sess.SetReadDeadline(time.Now().Add(answerTimeout))
 		io.Copy(io.Discard, p.sess)
 	}
 }
@@ -171,7 +171,7 @@ func (r *room) remove(p *player) (left int) {
 	return len(r.players)
 }
 
-// send queues a message for every player of the room. It waits for nobody.
+// send queues a message for every player of the room. It does not block.
 func (r *room) send(message []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -72,7 +72,7 @@ func exchange(ctx context.Context, config *kcp.Config, addr string, opts *option
 	}
 	upTime := time.Since(start)
 
-	// Both directions carry the same bytes, so that one sum tells of both.
+	// Both directions carry the same bytes, so one sum checks both.
 	if want := sum(up); sum(down) != want || strings.TrimSpace(answer.String()) != want {
 		return fmt.Errorf("SHA-256 differs: sent %s, up %s, down %s", want, strings.TrimSpace(answer.String()), sum(down))
 	}

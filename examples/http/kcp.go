@@ -7,8 +7,8 @@ import (
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
-// config is for HTTP, which is a stream. WaitPeer lets a dial fail, as HTTP clients expect it, when nobody is there. Long
-// downloads go through the send window.
+// config returns settings for HTTP, which is a stream. With WaitPeer a dial fails if there is no
+// server, as HTTP clients expect. Long downloads need the send window.
 func (o *options) config() (*kcp.Config, error) {
 	block, err := keyfile.Load(o.key)
 	if err != nil {

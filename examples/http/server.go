@@ -17,7 +17,7 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// maxMebi bounds what a request may ask for or bring.
+// maxMebi bounds what a request may ask for or upload.
 const maxMebi = 1024
 
 // sessionKey is under which a request's context has its session.
@@ -53,7 +53,7 @@ func serve(ctx context.Context, listener net.Listener, timeout time.Duration) er
 	return err
 }
 
-// describe tells what the server knows of the client's session.
+// describe answers with the server's figures of the client's session.
 func describe(w http.ResponseWriter, r *http.Request) {
 	sess, ok := r.Context().Value(sessionKey{}).(*kcp.UDPSession)
 	if !ok {

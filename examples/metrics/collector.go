@@ -11,9 +11,9 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// collector looks at a listener and its sessions when it is asked, and holds nothing in between. One series for each
-// session would be too many for a busy server, so that they are added up: counts as sums, round-trip times as a
-// histogram.
+// collector looks at a listener and its sessions when it is asked, and holds nothing in between.
+// One series for each session would be too many for a busy server, so that they are added up:
+// counts as sums, round-trip times as a histogram.
 type collector struct {
 	listener *kcp.Listener
 
@@ -27,7 +27,8 @@ type collector struct {
 	srtt     *prometheus.Desc
 }
 
-// levels are the fields of DefaultSnmp that go up and down, or keep a maximum; the others are counters.
+// levels are the fields of DefaultSnmp that go up and down, or keep a maximum; the others are
+// counters.
 var levels = map[string]bool{
 	"MaxConn": true, "CurrEstab": true, "RingBufferSndQueue": true, "RingBufferRcvQueue": true, "RingBufferSndBuffer": true,
 }
@@ -60,7 +61,8 @@ func newCollector(l *kcp.Listener) *collector {
 	return c
 }
 
-// snakeCase turns a field's name into a metric's: InCsumErrors into in_csum_errors, KCPInErrors into kcp_in_errors.
+// snakeCase turns a field's name into a metric's: InCsumErrors into in_csum_errors, KCPInErrors
+// into kcp_in_errors.
 func snakeCase(name string) string {
 	var b strings.Builder
 	runes := []rune(name)

@@ -51,8 +51,8 @@ func newXChaCha(key []byte) (kcp.BlockCrypt, error) {
 	return kcp.NewAEADCrypt(aead), nil
 }
 
-// newCipher returns the protection called name under the key in a file, and
-// without a file none at all, unless the name says that it needs no key.
+// newCipher returns the cipher called name with the key in a file. Without a file it returns no
+// cipher, unless the named one needs no key.
 func newCipher(name, keyPath string) (kcp.BlockCrypt, error) {
 	for _, c := range ciphers {
 		if c.name != name {

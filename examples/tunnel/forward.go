@@ -14,9 +14,9 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// The first byte of a session says what it is for, for a session only opens
-// when it carries something, and many protocols begin with the server's word.
-// The first byte of the answer says whether the target has been reached.
+// The first byte of a session names its purpose: a session opens only when it carries data, and in
+// many protocols the server sends first. The first byte of the answer reports whether the target
+// was reached.
 const (
 	greeting        = 0x01
 	answerReached   = 0x00
@@ -201,7 +201,7 @@ func (f *forwarder) join(ctx context.Context, a, b conn) {
 			if err == nil {
 				return
 			}
-			if !errors.Is(err, net.ErrClosed) { // that is of this side's own making
+			if !errors.Is(err, net.ErrClosed) { // this side has closed it
 				f.log.printf("%v: %v", src.RemoteAddr(), err)
 			}
 			abortBoth()

@@ -8,8 +8,8 @@ import (
 	"github.com/seedkcp/kcp"
 )
 
-// config is that of a tunnel: it carries streams, and what is interactive in
-// them should not wait.
+// config returns settings for a tunnel, which carries streams whose interactive traffic should not
+// wait.
 func (o *options) config() (*kcp.Config, error) {
 	block, err := newCipher(o.cipher, o.key)
 	if err != nil {
@@ -21,8 +21,8 @@ func (o *options) config() (*kcp.Config, error) {
 		MTU: o.mtu, SendWindow: o.window, ReceiveWindow: o.window,
 		StreamMode: true,
 		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: !o.congestion,
-		// A silent line is asked now and then, so that a NAT on the way keeps
-		// it and the end of a peer is noticed.
+		// A silent session is probed from time to time, so that a NAT keeps it and a peer that
+		// ended is detected.
 		KeepAlive: 20 * time.Second, DeadTimeout: o.timeout,
 	}, nil
 }

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: MIT
 
-// Tunnel forwards TCP connections over KCP: each of them is a session of its
-// own, and all sessions share one UDP socket. So a service that is far away
-// over a lossy line feels closer than over TCP alone.
+// Tunnel forwards TCP connections over KCP: each of them is a session of its own, and all sessions
+// share one UDP socket. So a service that is far away over a lossy line feels closer than over TCP
+// alone.
 //
-// Beside the service, here a web server on port 80, and at the other end, where
-// the service then is reached at port 8080:
+// Beside the service, here a web server on port 80, and at the other end, where the service then is
+// reached at port 8080:
 //
 //	go run ./examples/tunnel server -key secret.key -listen :4000 -to 127.0.0.1:80
 //	go run ./examples/tunnel client -key secret.key -listen 127.0.0.1:8080 -to server.example:4000
 //
-// secret.key holds 64 hexadecimal digits, as `openssl rand -hex 32` prints
-// them, the same at both ends; without -key everybody on the way can read and
-// change what passes, and everybody can use the server. -cipher chooses the
-// protection, which both ends must agree on:
+// secret.key holds 64 hexadecimal digits, as `openssl rand -hex 32` prints them, the same at both
+// ends; without -key everybody on the way can read and change what passes, and everybody can use
+// the server. -cipher chooses the protection, which both ends must agree on:
 //
 //	go run ./examples/tunnel server -key secret.key -cipher xchacha20 -fec 10/3 -listen :4000 -to 127.0.0.1:80
 //
-// -fec 10/3 sends 3 parity packets for each 10 packets; it is of use on long
-// lossy lines. Each end decides for what it sends.
+// -fec 10/3 sends 3 parity packets for each 10 packets; it helps on long lossy lines. Each end
+// decides for what it sends.
 package main
 
 import (

@@ -125,7 +125,7 @@ func wantReset(t *testing.T, entry string) {
 	if err == nil {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(20 * time.Second))
-		// Whichever comes upon the reset first is told, and the other is not.
+		// The first call after the reset reports it, the other one does not.
 		if _, err = conn.Write([]byte("x")); err == nil {
 			_, err = io.ReadAll(conn)
 		}
@@ -235,7 +235,7 @@ func TestEachEndMayStopFirst(t *testing.T) {
 	t.Run("the service", func(t *testing.T) {
 		received := make(chan string, 1)
 		entry, _, _ := startTunnel(t, startTarget(t, func(conn *net.TCPConn) {
-			conn.Write([]byte("banner")) // before the client's first word
+			conn.Write([]byte("banner")) // before the client's first bytes
 			conn.CloseWrite()
 			rest, _ := io.ReadAll(conn)
 			received <- string(rest)

@@ -56,7 +56,8 @@ func chaosCrypt(rng *rand.Rand) kcp.BlockCrypt {
 	return b
 }
 
-// chaosProfile draws what the network does until it heals. Without a checksum bytes must not be corrupted.
+// chaosProfile draws what the network does until it heals. Without a checksum bytes must not be
+// corrupted.
 func chaosProfile(rng *rand.Rand, checked bool) simnet.Profile {
 	p := simnet.Profile{Delay: time.Duration(rng.IntN(150)) * time.Millisecond}
 	if rng.IntN(2) == 0 {

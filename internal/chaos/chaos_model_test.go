@@ -20,7 +20,7 @@ type chaosPlan struct {
 	seeds      [2]uint64 // of the bytes that each side writes
 	sizes      [2]int
 	hurry      [2]bool // a side closes at once when it has written, and does not read to the end
-	restart    bool    // the client's process goes away without a word
+	restart    bool    // the client's process ends without notice
 	crashAfter time.Duration
 	next       *chaosPlan // what the client does afterwards, from the same address
 	accepted   bool
@@ -57,7 +57,8 @@ func (p *chaosPlan) sure(side int) bool {
 // chaosLinger is how long a closed session may go on delivering.
 const chaosLinger = 10 * time.Minute
 
-// chaosOldest is longer than any packet stays in the network: the longest queue takes 12 s to drain.
+// chaosOldest is longer than any packet stays in the network: the longest queue takes 12 s to
+// drain.
 const chaosOldest = 20 * time.Second
 
 // chaosWork is one side of a session at work.
@@ -68,7 +69,8 @@ type chaosWork struct {
 	side int
 }
 
-// work writes, reads and fiddles with the settings at the same time, until the plan is done, and closes.
+// work writes, reads and fiddles with the settings at the same time, until the plan is done, and
+// closes.
 func (c *chaos) work(s *kcp.UDPSession, p *chaosPlan, side int) {
 	w := &chaosWork{c, s, p, side}
 	s.SetLinger(chaosLinger)
@@ -94,7 +96,8 @@ func (c *chaos) work(s *kcp.UDPSession, p *chaosPlan, side int) {
 	}
 }
 
-// chaosAllowed are the ways in which a session may end before its stream does, if its plan is not sure.
+// chaosAllowed are the ways in which a session may end before its stream does, if its plan is not
+// sure.
 func chaosAllowed(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT)
 }

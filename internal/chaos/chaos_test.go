@@ -21,8 +21,9 @@ var (
 	chaosSeed  = flag.Int64("seed", -1, "the one seed that TestChaos replays")
 )
 
-// TestChaos runs clients and servers with random settings over a network with random faults, which heals after a while,
-// and checks every byte, every end of a stream and every leak against what was meant to happen.
+// TestChaos runs clients and servers with random settings over a network with random faults, which
+// heals after a while, and checks every byte, every end of a stream and every leak against what was
+// meant to happen.
 func TestChaos(t *testing.T) {
 	if *chaosSeed >= 0 {
 		chaosRun(t, uint64(*chaosSeed))
@@ -101,8 +102,9 @@ func (c *chaos) run() {
 	c.finish(at)
 }
 
-// finish closes everything. A session, a timer or a time-wait record that does not come to its end keeps the listener's
-// reader or a worker of the scheduler alive, and with a goroutine left the bubble does not end.
+// finish closes everything. A session, a timer or a time-wait record that does not come to its end
+// keeps the listener's reader or a worker of the scheduler alive, and with a goroutine left the
+// bubble does not end.
 func (c *chaos) finish(at *simnet.Endpoint) {
 	t := c.t
 	if err := c.listener.Close(); err != nil {
@@ -172,13 +174,13 @@ func (c *chaos) client(i int, p *chaosPlan) {
 		if p.restart {
 			go func() {
 				time.Sleep(p.crashAfter)
-				_ = conn.Close() // the process is gone, the peer is told nothing
+				_ = conn.Close() // the process is gone, the peer is not notified
 			}()
 		}
 		c.work(s, p, 0)
 		if p.restart {
-			// Packets of the crashed process that came later than the first of its successor would be taken for
-			// another new session: nothing in them tells which is newer.
+			// Packets of the crashed process that came later than the first of its successor would
+			// be taken for another new session: nothing in them shows which is newer.
 			time.Sleep(chaosOldest)
 		} else {
 			time.Sleep(chaosLinger + time.Minute) // what is delivered in the background

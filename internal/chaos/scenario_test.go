@@ -16,7 +16,8 @@ import (
 	"github.com/seedkcp/kcp/internal/simnet"
 )
 
-// simPair is a dialled and an accepted session over a simulated network, in the bubble of the caller.
+// simPair is a dialled and an accepted session over a simulated network, in the bubble of the
+// caller.
 type simPair struct {
 	net            *simnet.Network
 	sched          *kcp.TimedSched
@@ -33,7 +34,8 @@ func scenarioConfig(noCongestionControl bool) kcp.Config {
 	}
 }
 
-// pattern fills a slice with bytes that depend on their position in the stream, so that a shift shows.
+// pattern fills a slice with bytes that depend on their position in the stream, so that a shift
+// shows.
 func pattern(n int, seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 2))
 	b := make([]byte, n)
@@ -88,7 +90,8 @@ func (n *simPair) close() {
 	synctest.Wait()
 }
 
-// move sends data from the client to the server, which reads it to the end of the stream, and returns how long it took.
+// move sends data from the client to the server, which reads it to the end of the stream, and
+// returns how long it took.
 func (n *simPair) move(t testing.TB, data []byte) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -114,7 +117,8 @@ func (n *simPair) move(t testing.TB, data []byte) time.Duration {
 	return took
 }
 
-// TestScenarios runs transfers over the paths on which the QUIC interop runner tries implementations.
+// TestScenarios runs transfers over the paths on which the QUIC interop runner tries
+// implementations.
 func TestScenarios(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -178,7 +182,8 @@ func TestScenarioGoodput(t *testing.T) {
 	}
 }
 
-// TestScenarioHandshakes opens 50 sessions over a path that loses 30 %, each with a request and its answer.
+// TestScenarioHandshakes opens 50 sessions over a path that loses 30 %, each with a request and its
+// answer.
 func TestScenarioHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := scenarioConfig(true)

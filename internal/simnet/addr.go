@@ -21,7 +21,7 @@ func (k addrKey) String() string {
 	return k.text
 }
 
-// addr returns an address for k that nobody else holds.
+// addr returns an address for k that is not shared.
 func (k addrKey) addr() net.Addr {
 	if k.ip.IsValid() {
 		return net.UDPAddrFromAddrPort(k.ip)
@@ -64,8 +64,8 @@ func ipKey(ap netip.AddrPort) (addrKey, bool) {
 type node struct {
 	name     string // its home address
 	key      addrKey
-	owner    *Endpoint // who has it open
-	endpoint *Endpoint // who gets its packets: owner, from the next instant on
+	owner    *Endpoint // the endpoint that has it open
+	endpoint *Endpoint // the endpoint that gets its packets: owner, from the next instant on
 	public   *binding  // where its packets seem to come from
 }
 

@@ -74,7 +74,7 @@ func run1400(t *testing.T, count int) {
 	})
 }
 
-// With -v it says what a packet costs in virtual time, where no benchmark can run.
+// With -v it prints the cost of a packet in virtual time, where no benchmark can run.
 func TestBulkInVirtualTimeAddsUp(t *testing.T) {
 	const count = 20_000
 	begin := time.Now()

@@ -37,7 +37,7 @@ type Endpoint struct {
 	closed        bool
 	readExpired   bool
 	readTimer     *time.Timer
-	readDeadlines uint64 // number of SetReadDeadline calls: tells a stale timer
+	readDeadlines uint64 // number of SetReadDeadline calls: identifies a stale timer
 	writeDeadline time.Time
 	reads, writes script
 	stats         EndpointStats
@@ -76,7 +76,7 @@ func (n *Network) ListenAddr(addr net.Addr) (*Endpoint, error) {
 	return n.listen(addr)
 }
 
-// busy tells whether k is in use, or belongs to a rebound endpoint.
+// busy reports whether k is in use, or belongs to a rebound endpoint.
 func (n *Network) busy(k addrKey) bool {
 	nd := n.nodes[k]
 	return nd != nil && nd.owner != nil || n.taken[k] != nil && n.taken[k] != nd

@@ -207,7 +207,7 @@ func TestReopenedAddressGetsPacketsUnderWay(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond)
 		send(t, a, addrB, []byte("to the second"))
 		time.Sleep(500 * time.Millisecond)
-		b.Close() // with a packet that nobody has read
+		b.Close() // with an unread packet
 		if _, err := n.Listen(addrA); err == nil {
 			t.Error("Listen succeeded on an address in use")
 		}

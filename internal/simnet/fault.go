@@ -52,7 +52,7 @@ func (s *script) set(faults []Fault) {
 	}
 }
 
-// due tells whether the next call fails.
+// due reports whether the next call fails.
 func (s *script) due() bool { return len(s.faults) > 0 && s.faults[0].After <= 0 }
 
 // fail counts a call that fails and returns its error. A fault must be due.
@@ -93,7 +93,7 @@ func opError(op string, local, remote net.Addr, err error) error {
 	return &net.OpError{Op: op, Net: network, Source: local, Addr: remote, Err: err}
 }
 
-// isErrno tells a bare error number from an error that has its wrapping already.
+// isErrno distinguishes a bare error number from an error that is wrapped already.
 func isErrno(err error) bool {
 	_, ok := err.(errno)
 	return ok

@@ -173,7 +173,7 @@ func (n *Network) put(p *packet) {
 	}
 }
 
-// tapped shows p to the tap, without the lock, and tells whether p goes on.
+// tapped shows p to the tap, without the lock, and reports whether p goes on.
 func (n *Network) tapped(p *packet) bool {
 	tap, to := n.tap, n.route(p.dst).addr
 	n.mu.Unlock()

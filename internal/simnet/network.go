@@ -155,7 +155,7 @@ func (n *Network) Close() error {
 // now returns the current instant.
 func (n *Network) now() int64 { return int64(time.Since(n.start)) }
 
-// send takes a packet from WriteTo. It tells whether the network is open.
+// send takes a packet from WriteTo. It reports whether the network is open.
 func (n *Network) send(p *packet) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -261,7 +261,7 @@ func (n *Network) step(t int64) {
 	}
 }
 
-// Action is what a [Tap] wants done with a packet. The zero value lets it pass.
+// Action is what a [Tap] decides about a packet. The zero value lets it pass.
 type Action struct {
 	Drop    bool
 	Payload []byte        // replaces the payload, unless nil

@@ -12,7 +12,7 @@ import (
 // overflows.
 const maxDuration = 10 * 365 * 24 * int64(time.Hour)
 
-// Profile says what a link, one direction, does to packets. The zero value is
+// Profile describes what a link does to packets in one direction. The zero value is
 // a perfect link: no rate limit, no delay, no loss. Probabilities are per
 // packet, 0 to 1, and independent of one another.
 type Profile struct {
@@ -98,7 +98,7 @@ type Outage struct {
 	After, Down, Up time.Duration
 }
 
-// active tells whether the link is down at t, in ns since New.
+// active reports whether the link is down at t, in ns since New.
 func (o Outage) active(t int64) bool {
 	t -= int64(o.After)
 	if t < 0 || o.Down <= 0 {

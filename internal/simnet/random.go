@@ -7,7 +7,7 @@ import (
 	"math/bits"
 )
 
-// purpose tells the random draws for one packet apart.
+// purpose distinguishes the random draws for one packet.
 type purpose uint64
 
 const (

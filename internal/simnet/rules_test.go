@@ -21,7 +21,7 @@ func TestProfilesGoToTheLinksTheyName(t *testing.T) {
 				n.SetBoth("10.0.0.5", "10.0.0.6", delay(5))
 				n.SetLink("10.0.0.6", "10.0.0.5", delay(55))
 				n.SetLink("10.0.0.6", "10.0.0.5", delay(6)) // replaces the one before
-				n.SetDefault(delay(7))                      // for the rest alone
+				n.SetDefault(delay(7))                      // only for the rest
 			}
 			if before {
 				rules()

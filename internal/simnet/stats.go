@@ -2,7 +2,7 @@
 
 package simnet
 
-// Cause says why a packet was lost.
+// Cause is the reason why a packet was lost.
 type Cause uint8
 
 // The causes, in the order in which a packet meets them.
@@ -15,7 +15,7 @@ const (
 	LossBurst                // Profile.Burst
 	LossRun                  // Profile.Runs
 	LossNAT                  // sent to an address that its endpoint was rebound away from
-	LossNoRoute              // nobody listens there
+	LossNoRoute              // no endpoint listens there
 	LossBuffer               // the receive queue was full
 	LossClose                // still on its way when the network was closed
 	causes

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// verdict is what the trace says about a packet at one instant: sent, refused,
-// delivered, or verdictLost plus the cause.
+// verdict is a packet's event in the trace at one instant: sent, refused, delivered, or verdictLost
+// plus the cause.
 type verdict uint8
 
 const (

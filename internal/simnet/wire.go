@@ -30,8 +30,8 @@ func (l *Link) transmit(p *packet, t int64) {
 	}
 }
 
-// lossFor decides whether packet index is lost. Each of the processes takes its
-// step, whatever the others say, so that they stay independent.
+// lossFor decides whether packet index is lost. Each process takes its step, whatever the others
+// decide, so that they stay independent.
 func (l *Link) lossFor(index uint64) (why Cause, lost bool) {
 	pr := &l.profile
 	if l.lossRuns(index) {
@@ -103,7 +103,7 @@ func (l *Link) propagate(p *packet, t int64, copied purpose) int64 {
 	return due
 }
 
-// corrupt flips bits of p, all different, if chance wants it.
+// corrupt flips bits of p, all different, with the probability of the profile.
 func (l *Link) corrupt(p *packet, copied purpose) {
 	size := int64(len(p.data)) * 8
 	if size == 0 || !chance(draw(l.key, p.index, drawCorrupt+copied), l.profile.Corrupt) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-// Package tables measures what the settings of a session come to on networks of several lengths and losses, and writes
-// docs/tables.md and docs/tables.svg:
+// Package tables measures the settings of a session on networks of several lengths and losses, and
+// writes docs/tables.md and docs/tables.svg:
 //
 //	go test ./internal/tables -write
 //
-// Without -write it measures a few of the cells and checks them. It is a test because virtual time exists in tests alone
-// (testing/synctest), and it is part of the library's own module, not of a nested one, because it needs nothing but the
-// simulated network, which lies in internal, and the standard library.
+// Without -write it measures a few of the cells and checks them. It is a test because only tests
+// have virtual time (testing/synctest). It is part of the library's own module, because it needs
+// only the simulated network in internal and the standard library.
 package tables

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// introduction says how the document was made and what to take from it. It is followed by the tables.
+// introduction describes how the document was made and its results. The tables follow it.
 const introduction = `# Which settings serve which network
 
 ` + "`go test ./internal/tables -write`" + ` makes this document in a simulated network and virtual time.
@@ -102,7 +102,7 @@ func megabits(bits float64) string {
 	return fmt.Sprintf("%.1f", bits/1e6)
 }
 
-// sampleResults are figures that nobody measured.
+// sampleResults returns figures that were not measured.
 func sampleResults() *results {
 	r := newResults()
 	for i, p := range paths() {
@@ -116,7 +116,8 @@ func sampleResults() *results {
 	return r
 }
 
-// TestDocumentsAreThoseOfThisCode compares what does not depend on measurements with the documents that are there.
+// TestDocumentsAreThoseOfThisCode compares what does not depend on measurements with the documents
+// that are there.
 func TestDocumentsAreThoseOfThisCode(t *testing.T) {
 	text, err := os.ReadFile(tablesFile)
 	if err != nil {

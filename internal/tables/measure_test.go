@@ -19,8 +19,9 @@ const (
 	messageEvery = 33 * time.Millisecond
 	// warmUp messages come before those that count: a congestion window begins with one segment.
 	warmUp = 300
-	// keptUp is the share of the messages that has to have arrived when the last is due. With less the settings do not
-	// carry the load, and a delay would only say how long the measurement went on.
+	// keptUp is the share of the messages that must have arrived when the last one is due. With
+	// less, the settings do not carry the load, and a delay would only show the length of the
+	// measurement.
 	keptUp = 0.98
 )
 
@@ -77,7 +78,8 @@ func (n *pair) close() {
 	synctest.Wait()
 }
 
-// latency is how long messages take from the moment they are due to be written until they have been read.
+// latency is how long messages take from the moment they are due to be written until they have been
+// read.
 type latency struct {
 	p50, p99 time.Duration
 	overload bool    // the settings do not carry the load, and the times mean nothing
@@ -117,7 +119,8 @@ func measureLatency(t *testing.T, seed uint64, p path, c kcp.Config, count int) 
 	return l
 }
 
-// readMessages returns how long each message took, and how many of them came before the sending was to end.
+// readMessages returns how long each message took, and how many of them came before the sending was
+// to end.
 func (n *pair) readMessages(t *testing.T, count int, due func(int) time.Time) (took []time.Duration, inTime int) {
 	end := due(count)
 	_ = n.server.SetReadDeadline(end.Add(10 * time.Second))

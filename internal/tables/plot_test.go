@@ -20,7 +20,8 @@ const (
 	rttGap      = 18 // between the groups of one RTT
 )
 
-// plotStyle has colours of medium brightness and no background, so that the plot is readable on white and on dark.
+// plotStyle has colours of medium brightness and no background, so that the plot is readable on
+// white and on dark.
 const plotStyle = `<style>
 text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #777f88 }
 .head { font-size: 15px; font-weight: 600 }

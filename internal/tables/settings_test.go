@@ -97,7 +97,8 @@ func modes() []mode {
 	}
 }
 
-// bulkModes are the columns of the table of goodput. A window makes no difference to a slow stream of messages.
+// bulkModes are the columns of the table of goodput. A window makes no difference to a slow stream
+// of messages.
 func bulkModes() []mode {
 	return append(modes(), mode{
 		name:    "fitted window",

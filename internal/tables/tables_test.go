@@ -85,8 +85,9 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestLatencyIsThatOfThePath measures what theory gives: without loss the propagation delay and nothing else, with loss
-// and no congestion control one timeout more, with a parity packet behind each message less.
+// TestLatencyIsThatOfThePath measures what theory gives: without loss the propagation delay and
+// nothing else, with loss and no congestion control one timeout more, with a parity packet behind
+// each message less.
 func TestLatencyIsThatOfThePath(t *testing.T) {
 	const few = 2000
 	tests := []struct {
@@ -96,7 +97,8 @@ func TestLatencyIsThatOfThePath(t *testing.T) {
 	}{
 		{path{100 * time.Millisecond, 0}, modes()[0], 51 * time.Millisecond, 51 * time.Millisecond},
 		{path{100 * time.Millisecond, 0}, modes()[2], 51 * time.Millisecond, 51 * time.Millisecond},
-		// A lost message is sent again after the RTO of 9/8 of the RTT and a few ms of variance, those behind it wait.
+		// A lost message is sent again after the RTO of 9/8 of the RTT and a few ms of variance,
+		// those behind it wait.
 		{path{100 * time.Millisecond, 0.05}, modes()[2], 51 * time.Millisecond, 240 * time.Millisecond},
 		{path{300 * time.Millisecond, 0.01}, modes()[2], 151 * time.Millisecond, 560 * time.Millisecond},
 		{path{100 * time.Millisecond, 0.05}, withFEC(1, 1), 51 * time.Millisecond, 110 * time.Millisecond},
@@ -111,15 +113,16 @@ func TestLatencyIsThatOfThePath(t *testing.T) {
 	}
 }
 
-// TestOverloadShows measures settings that cannot carry the load: with a fifth of the packets lost the congestion window
-// stays at one or two segments a round trip.
+// TestOverloadShows measures settings that cannot carry the load: with a fifth of the packets lost
+// the congestion window stays at one or two segments a round trip.
 func TestOverloadShows(t *testing.T) {
 	if got := measureLatency(t, 1, path{300 * time.Millisecond, 0.20}, modes()[0].config, 2000); !got.overload {
 		t.Errorf("got %+v, want an overload", got)
 	}
 }
 
-// TestFittedWindowFillsTheLine measures a transfer whose window suits the path, and one that congestion control holds.
+// TestFittedWindowFillsTheLine measures a transfer whose window suits the path, and one that
+// congestion control holds.
 func TestFittedWindowFillsTheLine(t *testing.T) {
 	p := path{20 * time.Millisecond, 0}
 	fitted := bulkModes()[len(bulkModes())-1]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Package keyfile gives the examples their packet protection: under a key that both ends have in a file.
+// Package keyfile gives the examples their packet protection: under a key that both ends have in a
+// file.
 package keyfile
 
 import (
@@ -22,7 +23,8 @@ const (
 	size = 32 // bytes
 )
 
-// Load returns AES-256-GCM under the key in the file at path, and nil, which is no protection, for an empty path.
+// Load returns AES-256-GCM under the key in the file at path, and nil, which is no protection, for
+// an empty path.
 func Load(path string) (kcp.BlockCrypt, error) {
 	key, err := Read(path)
 	if key == nil || err != nil {
@@ -50,7 +52,7 @@ func Read(path string) ([]byte, error) {
 		err = errors.New("wrong length")
 	}
 	if err != nil {
-		// The text itself is nobody's business.
+		// The text itself must not be printed.
 		return nil, fmt.Errorf("key: %s does not hold %d hexadecimal digits", path, 2*size)
 	}
 	return key, nil

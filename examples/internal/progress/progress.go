@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Package progress shows the examples' users how far a transfer is: one line drawn over and over on a terminal, a line
-// now and then elsewhere.
+// Package progress shows the examples' users how far a transfer is: one line drawn over and over on
+// a terminal, a line now and then elsewhere.
 package progress
 
 import (
@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Line is where progress is shown. It may be started again when it was stopped; it must not be used by several
-// goroutines at once.
+// Line is where progress is shown. It may be started again when it was stopped; it must not be used
+// by several goroutines at once.
 type Line struct {
 	w        io.Writer
 	terminal bool
@@ -22,7 +22,8 @@ type Line struct {
 	width    int // of the line on the terminal
 }
 
-// New returns a Line on w: redrawn ten times a second if w is a terminal, written anew every two seconds if not.
+// New returns a Line on w: redrawn ten times a second if w is a terminal, rewritten every two
+// seconds if not.
 func New(w io.Writer) *Line {
 	if isTerminal(w) {
 		return &Line{w: w, terminal: true, every: 100 * time.Millisecond}
@@ -39,8 +40,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// Start shows what text returns, which is told the time since the start, until the function that Start returns is
-// called.
+// Start shows what text returns, which is told the time since the start, until the function that
+// Start returns is called.
 func (l *Line) Start(text func(elapsed time.Duration) string) (stop func()) {
 	quit := make(chan struct{})
 	done := make(chan struct{})
