@@ -178,3 +178,40 @@ func BenchmarkCountersFlush(b *testing.B) {
 		c.flushTo(s)
 	}
 }
+
+// pinnedCounters lists the counters that programs read by name, in an order of
+// its own.
+func pinnedCounters(s *Snmp) []*uint64 {
+	return []*uint64{
+		&s.BytesSent, &s.BytesReceived,
+		&s.MaxConn, &s.ActiveOpens, &s.PassiveOpens, &s.CurrEstab,
+		&s.InErrs, &s.InCsumErrors, &s.KCPInErrors,
+		&s.InPkts, &s.OutPkts, &s.InSegs, &s.OutSegs, &s.InBytes, &s.OutBytes,
+		&s.RetransSegs, &s.FastRetransSegs, &s.EarlyRetransSegs, &s.LostSegs, &s.RepeatSegs,
+		&s.FECFullShardSet, &s.FECRecovered, &s.FECErrs, &s.FECParityShards, &s.FECShardSet, &s.FECShardMin,
+		&s.RingBufferSndQueue, &s.RingBufferRcvQueue, &s.RingBufferSndBuffer,
+		&s.OOBPackets,
+	}
+}
+
+func TestSnmpCopiesNamesAndResetsEveryCounter(t *testing.T) {
+	s := new(Snmp)
+	for i, counter := range pinnedCounters(s) {
+		*counter = uint64(i) + 1
+	}
+	if header, values := s.Header(), s.ToSlice(); len(header) != len(values) {
+		t.Errorf("Header has %d names, ToSlice %d values", len(header), len(values))
+	}
+	snapshot := s.Copy()
+	s.Reset()
+	for i, counter := range pinnedCounters(snapshot) {
+		if want := uint64(i) + 1; *counter != want {
+			t.Errorf("Copy: counter %d is %d, want %d", i, *counter, want)
+		}
+	}
+	for i, counter := range pinnedCounters(s) {
+		if *counter != 0 {
+			t.Errorf("Reset left %d in counter %d", *counter, i)
+		}
+	}
+}

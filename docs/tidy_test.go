@@ -7,6 +7,7 @@ package docs
 import (
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -137,6 +138,79 @@ func matching(t *testing.T, patterns []string) map[string]string {
 		}
 	}
 	return texts
+}
+
+// testsOfNoSource lists the test files of the root that are named for no source file, and why.
+var testsOfNoSource = map[string]string{
+	"api_pin":         "the exported names of all files",
+	"example":         "an example of the whole package",
+	"example_session": "examples of the whole package",
+	"layers":          "the order of all files",
+	"protocol_doc":    "the bytes in docs/protocol.md",
+	"readme":          "the programs in README.md",
+}
+
+// sourceOf returns the source file that a test file is named for: its own name or one that ends
+// before an underscore, as sess.go for sess_load_test.go. It returns "" for none.
+func sourceOf(test string, exists func(name string) bool) string {
+	for name := strings.TrimSuffix(test, "_test.go"); name != ""; {
+		if exists(name + ".go") {
+			return name + ".go"
+		}
+		name = name[:max(0, strings.LastIndexByte(name, '_'))]
+	}
+	return ""
+}
+
+// Files that begin with harness_ hold what tests share, and no test but TestMain. Every other test
+// file is named for the source file that it tests.
+func TestTestFilesAreNamedForTheirSource(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(root, "*_test.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no test files: %v", err)
+	}
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(root, name))
+		return err == nil
+	}
+	test := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
+	unused := maps.Clone(testsOfNoSource)
+	for _, path := range names {
+		name := filepath.Base(path)
+		delete(unused, strings.TrimSuffix(name, "_test.go"))
+		if !strings.HasPrefix(name, "harness_") {
+			reason := testsOfNoSource[strings.TrimSuffix(name, "_test.go")]
+			if source := sourceOf(name, exists); (source == "") != (reason != "") {
+				t.Errorf("%s is named for source %q, and an exception for %q", name, source, reason)
+			}
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range test.FindAllStringSubmatch(string(text), -1) {
+			if found[1] != "TestMain" {
+				t.Errorf("%s holds %s", name, found[1])
+			}
+		}
+	}
+	for name := range unused {
+		t.Errorf("there is no %s_test.go", name)
+	}
+}
+
+func TestSourceOfATestFile(t *testing.T) {
+	exists := func(name string) bool { return name == "sess.go" || name == "sess_wait.go" }
+	for test, want := range map[string]string{
+		"sess_test.go": "sess.go", "sess_load_test.go": "sess.go", "load_test.go": "",
+		"sess_wait_test.go": "sess_wait.go", "sess_wait_linux_test.go": "sess_wait.go",
+		"session_test.go": "",
+	} {
+		if got := sourceOf(test, exists); got != want {
+			t.Errorf("%s is named for %q, want %q", test, got, want)
+		}
+	}
 }
 
 // The rules find what they are for.
