@@ -4,7 +4,6 @@ package kcp
 
 import (
 	"errors"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -32,7 +31,7 @@ type demux struct {
 	peers    sessionTable // the first of each peer's sessions, the others hang on it; changed under mu
 
 	mu        sync.Mutex // guards what follows; taken with no session's lock held
-	listener  *Listener  // nil once closed, or none
+	backlog   *backlog   // of the listener; nil once closed, or none
 	listeners uint32     // how many there have been
 	transport bool       // a Transport may open sessions yet
 	waits     timeWaits
@@ -68,12 +67,9 @@ func (d *demux) start() {
 
 // dial makes a session to raddr. guest says that a Transport does.
 func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) (*UDPSession, error) {
-	s := newSession(ep, conv, newPeerAddr(raddr), raddr, o)
-	s.core.ctl.dialled = true
-	s.guest = guest
+	s := newDialled(ep, raddr, conv, o, guest)
 	if guest || d.peers.find(&s.peer, 0) != nil {
-		s.core.ctl.shared = true
-		s.sharesAddress.Store(true)
+		s.shareAddress()
 	}
 	if err := d.add(s); err != nil {
 		return nil, err
@@ -82,27 +78,52 @@ func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, gues
 	return s, nil
 }
 
-// listen makes the listener.
-func (d *demux) listen(o *options) (*Listener, error) {
-	l := newListener(d, o)
+// listen lets a listener open sessions.
+func (d *demux) listen(o *options) (*backlog, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopping.Load() {
 		return nil, errClosed
 	}
-	if d.listener != nil {
+	if d.backlog != nil {
 		return nil, errors.New("kcp: the transport has a listener already")
 	}
-	d.setListener(l)
-	return l, nil
+	return d.newBacklog(o), nil
 }
 
-// setListener lets l open sessions. Called with the lock held, or before the readers have started.
-func (d *demux) setListener(l *Listener) {
-	d.listener = l
+// newBacklog lets a listener open sessions. Called with the lock held, or before the readers have started.
+func (d *demux) newBacklog(o *options) *backlog {
+	d.backlog = newBacklog(d, o)
 	d.admission.counts = admissionCounts{}
 	d.listeners++
-	l.number = d.listeners
+	d.backlog.number = d.listeners
+	return d.backlog
+}
+
+// openTransport lets a Transport open sessions. Called with the lock held, or before the readers have started.
+func (d *demux) openTransport() { d.transport = true }
+
+// hasTransport reports whether a Transport may open sessions.
+func (d *demux) hasTransport() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.transport
+}
+
+// closeTransport ends what a Transport does with the sockets, and its listener. It reports false if it was closed before.
+func (d *demux) closeTransport() bool {
+	d.mu.Lock()
+	b := d.backlog
+	d.mu.Unlock()
+	if b != nil {
+		_ = b.close() // the error would say that it is closed already
+	}
+	open := false
+	d.leave(func() { open, d.transport = d.transport, false })
+	if q := d.strays.Load(); open && q != nil {
+		q.close(errClosed)
+	}
+	return open
 }
 
 // find returns the session of that name. It takes no lock.
@@ -188,7 +209,7 @@ func (d *demux) runTimed(now int64, _ *timedBatch) {
 // unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop
 // without the lock.
 func (d *demux) unused() bool {
-	if d.stopping.Load() || d.listener != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
+	if d.stopping.Load() || d.backlog != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
 		return false
 	}
 	if d.farewells > 0 && d.eps[0].owned && !d.abandoned {
@@ -213,7 +234,7 @@ func (d *demux) stop() {
 func (d *demux) leave(gone func()) {
 	d.mu.Lock()
 	gone()
-	stop, inUse := d.unused(), d.listener != nil || d.transport
+	stop, inUse := d.unused(), d.backlog != nil || d.transport
 	d.orphaned()
 	d.mu.Unlock()
 	if stop {
@@ -236,7 +257,7 @@ func (d *demux) leave(gone func()) {
 func (d *demux) waitStopped(leaving *UDPSession) {
 	d.mu.Lock()
 	stopping := d.stopping.Load()
-	if !stopping && d.listener == nil && !d.transport && d.sessions.live < 2 {
+	if !stopping && d.backlog == nil && !d.transport && d.sessions.live < 2 {
 		stopping = true
 		for s := range d.sessions.all {
 			stopping = s == leaving
@@ -258,8 +279,8 @@ func (d *demux) awaitStopped() {
 func (d *demux) failed(err error) {
 	d.mu.Lock()
 	first := !d.stopping.Swap(true)
-	l := d.listener
-	d.listener, d.transport = nil, false
+	b := d.backlog
+	d.backlog, d.transport = nil, false
 	d.waits.clear()
 	d.mu.Unlock()
 	d.replay.release()
@@ -268,15 +289,10 @@ func (d *demux) failed(err error) {
 	}
 	d.adopted() // by nobody
 	for s := range d.sessions.all {
-		s.mu.Lock()
-		s.fail(err)
-		s.wakeReaders()
-		s.wakeWriters()
-		s.mu.Unlock()
-		s.finish()
+		s.lostSocket(err)
 	}
-	if l != nil {
-		l.socketClosed(err)
+	if b != nil {
+		b.fail(err)
 	}
 	if q := d.strays.Load(); q != nil {
 		q.close(err)
@@ -307,13 +323,12 @@ func (d *demux) setSole() {
 	d.eps[0].handoff.sole.Store(sole)
 }
 
-// offer lets Accept return a session whose first segment has come. There is room for it however many wait: what came
-// before has been acknowledged.
+// offer lets Accept return a session whose first segment has come late.
 func (d *demux) offer(s *UDPSession) bool {
 	d.mu.Lock()
-	l := d.listener
+	b := d.backlog
 	d.mu.Unlock()
-	return l != nil && l.offer(s, math.MaxInt)
+	return b != nil && b.offerLate(s)
 }
 
 // answerSealer returns what seals an answer that no session stands behind to a packet with that nonce: it bears the mark
@@ -323,20 +338,6 @@ func (d *demux) answerSealer(nonce []byte) *sealer {
 		return d.sealer
 	}
 	return d.acceptSealer
-}
-
-// socketStats returns the figures of all sockets: the sums of their counts, and of the rest what the first one has.
-func (d *demux) socketStats() SocketStats {
-	st := d.eps[0].socketStats()
-	for _, e := range d.eps[1:] {
-		other := e.socketStats()
-		st.LostDatagrams += other.LostDatagrams
-		st.ReadErrors += other.ReadErrors
-		if other.LastErrorTime.After(st.LastErrorTime) {
-			st.LastError, st.LastErrorTime = other.LastError, other.LastErrorTime
-		}
-	}
-	return st
 }
 
 // setDSCP, setReadBuffer and setWriteBuffer set an option on all sockets.

@@ -55,13 +55,13 @@ func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 		},
 		"the listener": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.Close() },
 		"the first segment when the listener is closed": func(_ *connWorld, l *Listener, push func(uint64, seqNum)) {
-			l.mu.Lock()
-			l.closed = true
-			l.mu.Unlock()
+			l.backlog.mu.Lock()
+			l.backlog.state = backlogClosed
+			l.backlog.mu.Unlock()
 			push(1, 0)
-			l.mu.Lock()
-			l.closed = false
-			l.mu.Unlock()
+			l.backlog.mu.Lock()
+			l.backlog.state = backlogOpen
+			l.backlog.mu.Unlock()
 		},
 		"the socket": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.demux.eps[0].conn.Close() },
 	} {

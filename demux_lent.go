@@ -105,15 +105,8 @@ func (d *demux) join(o *options) {
 
 // endClosed ends a session that is closed and lingers, to make room for another of the same name.
 func (d *demux) endClosed(key sessionKey) {
-	s := d.find(&key)
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		s.replaced()
+	if s := d.find(&key); s != nil {
+		s.replacedIfClosed()
 	}
 }
 

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"context"
 	"net"
 	"sync"
 )
@@ -82,4 +83,40 @@ func (q *strayQueue) close(err error) {
 		putBuffer(d.data)
 	}
 	close(q.done)
+}
+
+// read waits for a datagram, copies it to p and returns its length and where it comes from.
+func (q *strayQueue) read(ctx context.Context, p []byte) (int, net.Addr, error) {
+	for {
+		if d, ok := q.pop(); ok {
+			n := copy(p, d.data)
+			putBuffer(d.data)
+			return n, d.from, nil
+		}
+		select {
+		case <-q.ready:
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		case <-q.done:
+			return 0, nil, q.failure
+		}
+	}
+}
+
+// nonKCP returns the queue of what is not KCP, made when it is first asked for.
+func (d *demux) nonKCP() *strayQueue {
+	if q := d.strays.Load(); q != nil {
+		return q
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.strays.Load()
+	if q == nil {
+		q = newStrayQueue()
+		if !d.transport {
+			q.close(errClosed)
+		}
+		d.strays.Store(q)
+	}
+	return q
 }

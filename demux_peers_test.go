@@ -73,7 +73,7 @@ func TestStrangersCostTheSameAmongManySessions(t *testing.T) {
 		}
 	}
 	for _, r := range []*reader{alone, crowd} {
-		if st := r.ep.demux.listener.Stats(); st.Challenged < 400 {
+		if st := r.ep.demux.backlog.stats(); st.Challenged < 400 {
 			t.Errorf("%d sessions, %d challenged", st.Sessions, st.Challenged)
 		}
 	}
@@ -86,7 +86,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, ep, o := l.demux, l.demux.eps[0], &l.opts
+	d, ep, o := l.demux, l.demux.eps[0], &l.backlog.opts
 	peer := peerAddr{udp: netip.MustParseAddrPort("192.0.2.1:1000")}
 	in := make(map[*UDPSession]bool) // whether it shares
 	opener, random := segment{cmd: cmdPush}, rand.New(rand.NewPCG(1, 2))

@@ -23,7 +23,7 @@ func init() { orphanage.gone.L = &orphanage }
 
 // orphaned notes that only sessions use the sockets of d. Called with its lock held.
 func (d *demux) orphaned() {
-	if d.eps[0].owned && !d.eps[0].given && !d.stopping.Load() && d.listener == nil && !d.transport {
+	if d.eps[0].owned && !d.eps[0].given && !d.stopping.Load() && d.backlog == nil && !d.transport {
 		orphanage.Lock()
 		orphanage.demuxes[d] = struct{}{}
 		orphanage.Unlock()
@@ -99,7 +99,7 @@ func (d *demux) reuse(o *options, use func(d *demux)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.stopping.Load() || d.listener != nil || d.transport:
+	case d.stopping.Load() || d.backlog != nil || d.transport:
 		return false
 	case d.sched != o.sched || !d.sealer.same(newSealer(o.block)):
 		return false
@@ -131,7 +131,7 @@ func (d *demux) awaitGone() {
 // abandon ends all sessions of sockets that only they use, resets their peers, and closes the sockets.
 func (d *demux) abandon() {
 	d.mu.Lock()
-	if d.stopping.Load() || d.listener != nil || d.transport {
+	if d.stopping.Load() || d.backlog != nil || d.transport {
 		d.mu.Unlock()
 		return
 	}
@@ -139,17 +139,7 @@ func (d *demux) abandon() {
 	stop := d.unused()
 	d.mu.Unlock()
 	for s := range d.sessions.all {
-		s.mu.Lock()
-		if s.readErr == nil {
-			s.readErr = errSocketClosed
-		}
-		if s.writeErr == nil {
-			s.writeErr = errSocketClosed
-		}
-		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
-		s.mu.Unlock()
-		s.flushNow()
-		s.replaced() // where nothing could be said
+		s.abandon()
 	}
 	if stop {
 		d.stop()

@@ -112,8 +112,7 @@ func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketCo
 func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) {
 	var l *Listener
 	_, err := openDemux(ctx, laddr, o, func(d *demux) {
-		l = newListener(d, o)
-		d.setListener(l)
+		l = newListener(d.newBacklog(o))
 	})
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: listen")
@@ -130,8 +129,7 @@ func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 	var l *Listener
 	overLent(conn, false, nil, o, func(d *demux) bool {
 		return d.reuse(o, func(d *demux) {
-			l = newListener(d, o)
-			d.setListener(l)
+			l = newListener(d.newBacklog(o))
 		})
 	})
 	return l
@@ -139,9 +137,9 @@ func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 
 // serveOn begins to listen on sockets that nobody else uses yet.
 func serveOn(d *demux, o *options) *Listener {
-	l, _ := d.listen(o) // it cannot fail
+	b, _ := d.listen(o) // it cannot fail
 	d.start()
-	return l
+	return newListener(b)
 }
 
 func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options) (s *UDPSession, err error) {

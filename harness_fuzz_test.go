@@ -75,12 +75,12 @@ func (h *fuzzHost) dial(conv uint32, to memAddr) *UDPSession {
 
 func (h *fuzzHost) listen() *Listener {
 	l, _ := h.demux.listen(h.opts)
-	return l
+	return newListener(l)
 }
 
 // accept returns the next session of a listener, nil if none waits.
 func (h *fuzzHost) accept() *UDPSession {
-	s, _ := h.demux.listener.backlog.Pop()
+	s, _ := h.demux.backlog.waiting.Pop()
 	return s
 }
 
@@ -166,8 +166,8 @@ func (n *fuzzNet) run(d time.Duration) {
 // close ends all and checks that nothing is left. extra sessions are those that are in no table any more.
 func (n *fuzzNet) close(extra ...*UDPSession) {
 	for _, h := range n.hosts {
-		if l := h.demux.listener; l != nil {
-			_ = l.Close()
+		if l := h.demux.backlog; l != nil {
+			_ = l.close()
 		}
 		for _, s := range append(h.sessions(), extra...) {
 			s.SetLinger(0)

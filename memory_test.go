@@ -106,7 +106,7 @@ func TestMemoryOfAllSessionsIsBounded(t *testing.T) {
 			n.close()
 			n, h = memoryHost(t, most, memoryPeers, tt.hoard)
 			defer n.close()
-			st := h.demux.listener.Stats()
+			st := h.demux.backlog.stats()
 			// A few segments each way, and the rings for them, are always there.
 			bound := int64(most + st.Sessions*(2*roomLeast*memorySegment+4096))
 			t.Logf("%d sessions hold %d bytes of at most %d, %d without the bound", st.Sessions, st.Memory, most, without)

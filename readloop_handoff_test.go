@@ -135,7 +135,7 @@ func TestReadThatReadsTheSocketServesOthers(t *testing.T) {
 	if _, err := another.Write([]byte("me too")); err != nil {
 		t.Fatal(err)
 	}
-	second, err := server.ep.demux.listener.AcceptKCP()
+	second, err := server.ep.demux.backlog.accept()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPS
 	d := r.ep.demux
 	m := findControl(p.segments)
 	d.mu.Lock()
-	l := d.listener
+	l := d.backlog
 	if w := d.waits.get(key, r.now); w != nil {
 		if !w.yields(&first, &m) {
 			stray := w.stray(&first, &m, r.now)
@@ -91,34 +91,12 @@ func (r *reader) refuse(m *controlSet, key sessionKey, custom net.Addr) {
 // open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
 // that happens to it is the datagram that opened it: a program that closes it at once would otherwise leave nothing to tell
 // the peer's next one by, which would open another.
-func (r *reader) open(l *Listener, key *sessionKey, custom net.Addr, begins, shared, proved bool) *UDPSession {
-	d := r.ep.demux
-	s := newSession(r.ep, key.conv, key.peer, custom, &l.opts)
-	s.accepted, s.listener = true, l.number
-	s.core.ctl.accepted = true
-	if shared {
-		s.sharesAddress.Store(true) // before it is in the list of its peer's sessions
-	}
-	if !proved {
-		s.demandProof(l.opts.amplification)
-	}
-	if d.add(s) != nil {
-		d.mu.Lock()
-		d.admission.sessionEnded(&key.peer)
-		d.mu.Unlock()
+func (r *reader) open(l *backlog, key *sessionKey, custom net.Addr, begins, shared, proved bool) *UDPSession {
+	s := l.open(r.ep, key, custom, shared, proved)
+	if s == nil || !r.lockSession(s, *key) {
 		return nil
 	}
-	DefaultSnmp.connOpened(false)
-	if !r.lockSession(s, *key) {
-		return nil
-	}
-	s.setPending(s.core.addr != nil)
-	if !begins {
-		s.headless = true
-		s.lingerAt = r.now + max(headlessPatience, s.core.life.deadTimeout)
-		return s
-	}
-	if !l.offer(s, l.opts.backlog) {
+	if s.opened(begins, r.now) && !l.offer(s) {
 		r.unlockSession()
 		s.turnAway()
 		return nil
@@ -217,14 +195,15 @@ func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 
 // check decides whether a newcomer gets in. rivals says that it would end other sessions: where no key vouches for it, it
 // has to prove first that it is not a stranger who has forged their address.
-func (r *reader) check(l *Listener, key *sessionKey, custom net.Addr, rivals bool) verdict {
+func (r *reader) check(l *backlog, key *sessionKey, custom net.Addr, rivals bool) verdict {
 	d := r.ep.demux
-	full, crowded := l.room()
-	if full {
+	room := l.room()
+	if room == roomNone {
+		l.refuse()
 		return verdictCrowded
 	}
 	limits := admissionLimits{l.opts.maxSessions, l.opts.maxPending, l.opts.maxPerPrefix}
-	strict := crowded || rivals && !r.ep.sealer.authenticates()
+	strict := room == roomScarce || rivals && !r.ep.sealer.authenticates()
 	d.mu.Lock()
 	v := d.admission.decide(&limits, key, d.sessions.live, int(d.pending.Load()), strict, r.now)
 	var s segment

@@ -227,7 +227,7 @@ func (l *listenFuzz) check() {
 		}
 		s.mu.Unlock()
 	}
-	if waiting := d.listener.backlog.Len(); waiting > l.backlog+len(fuzzStrangers) || d.sessions.live > len(l.accepted)+waiting+headless {
+	if waiting := d.backlog.waiting.Len(); waiting > l.backlog+len(fuzzStrangers) || d.sessions.live > len(l.accepted)+waiting+headless {
 		l.t.Fatalf("%d sessions, %d accepted, %d wait of at most %d", d.sessions.live, len(l.accepted), waiting, l.backlog)
 	}
 	linked := 0

@@ -124,6 +124,41 @@ func (s *UDPSession) replaced() {
 	s.finish()
 }
 
+// replacedIfClosed ends a session that is closed and lingers, to make room for another of the same name.
+func (s *UDPSession) replacedIfClosed() {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		s.replaced()
+	}
+}
+
+// lostSocket ends a session whose socket is gone.
+func (s *UDPSession) lostSocket(err error) {
+	s.mu.Lock()
+	s.fail(err)
+	s.wakeReaders()
+	s.wakeWriters()
+	s.mu.Unlock()
+	s.finish()
+}
+
+// abandon ends a session whose socket is to be closed, and resets its peer.
+func (s *UDPSession) abandon() {
+	s.mu.Lock()
+	if s.readErr == nil {
+		s.readErr = errSocketClosed
+	}
+	if s.writeErr == nil {
+		s.writeErr = errSocketClosed
+	}
+	s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+	s.mu.Unlock()
+	s.flushNow()
+	s.replaced() // where nothing could be said
+}
+
 // superseded is called when another session has opened from the peer's address. A peer that was restarted has left this one
 // behind. But where a key vouches for packets, and nothing else has proved the address, an observer may have sent one again
 // that another listener has seen, or the one before a restart: the peer is asked, and without an answer the session ends.
@@ -153,21 +188,4 @@ func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
 		}
 	}
 	return nearest
-}
-
-// begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
-func (s *UDPSession) begin() bool {
-	if !s.headless || s.ended || s.core.rcvNxt == 0 {
-		return false
-	}
-	s.headless, s.lingerAt = false, never
-	return true
-}
-
-// turnAway ends a session that Accept will never return, and gives back what it has received.
-func (s *UDPSession) turnAway() {
-	s.replaced()
-	s.mu.Lock()
-	s.releaseReading()
-	s.mu.Unlock()
 }

@@ -41,7 +41,7 @@ func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 	t := &Transport{opts: *o, block: c.BlockCrypt}
 	overLent(conn, false, nil, o, func(d *demux) bool {
 		t.demux = d
-		return d.reuse(o, func(d *demux) { d.transport = true })
+		return d.reuse(o, (*demux).openTransport)
 	})
 	return t, nil
 }
@@ -53,7 +53,7 @@ func (c *Config) OpenTransport(ctx context.Context, addr string) (*Transport, er
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDemux(ctx, addr, o, func(d *demux) { d.transport = true })
+	d, err := openDemux(ctx, addr, o, (*demux).openTransport)
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: transport")
 	}
@@ -113,14 +113,14 @@ func (t *Transport) Listen(c *Config) (*Listener, error) {
 	if t.closed() {
 		return nil, errClosed
 	}
-	return t.demux.listen(o)
+	b, err := t.demux.listen(o)
+	if err != nil {
+		return nil, err
+	}
+	return newListener(b), nil
 }
 
-func (t *Transport) closed() bool {
-	t.demux.mu.Lock()
-	defer t.demux.mu.Unlock()
-	return !t.demux.transport
-}
+func (t *Transport) closed() bool { return !t.demux.hasTransport() }
 
 // LocalAddr returns the address of the socket.
 func (t *Transport) LocalAddr() net.Addr { return t.demux.localAddr() }
@@ -133,22 +133,8 @@ func (t *Transport) Sessions() iter.Seq[*UDPSession] { return t.demux.sessions.a
 // closes with the last of them; one that is the caller's is not read any more once Close has returned and no session is
 // left. Closing a second time gives an error that matches net.ErrClosed.
 func (t *Transport) Close() error {
-	d := t.demux
-	d.mu.Lock()
-	open, l := d.transport, d.listener
-	d.mu.Unlock()
-	if l != nil {
-		_ = l.Close() // the error would say that it is closed already
-	}
-	d.leave(func() {
-		open = d.transport
-		d.transport = false
-	})
-	if !open {
+	if !t.demux.closeTransport() {
 		return errClosed
-	}
-	if q := d.strays.Load(); q != nil {
-		q.close(errClosed)
 	}
 	return nil
 }

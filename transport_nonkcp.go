@@ -14,45 +14,12 @@ import (
 // Datagrams are kept, 64 at most, from the first call of ReadNonKCP or WriteTo on; before and beyond that they are
 // dropped. An error is that of ctx, or matches net.ErrClosed after Close.
 func (t *Transport) ReadNonKCP(ctx context.Context, p []byte) (int, net.Addr, error) {
-	q := t.strays()
-	for {
-		if d, ok := q.pop(); ok {
-			n := copy(p, d.data)
-			putBuffer(d.data)
-			return n, d.from, nil
-		}
-		select {
-		case <-q.ready:
-		case <-ctx.Done():
-			return 0, nil, ctx.Err()
-		case <-q.done:
-			return 0, nil, q.failure
-		}
-	}
+	return t.demux.nonKCP().read(ctx, p)
 }
 
 // WriteTo sends p as it is, in a datagram of its own, from the Transport's socket. Answers that are not KCP come by
 // ReadNonKCP.
 func (t *Transport) WriteTo(p []byte, addr net.Addr) (int, error) {
-	t.strays()
+	t.demux.nonKCP()
 	return t.demux.eps[0].conn.WriteTo(p, addr)
-}
-
-// strays returns the queue, made when it is first asked for.
-func (t *Transport) strays() *strayQueue {
-	d := t.demux
-	if q := d.strays.Load(); q != nil {
-		return q
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	q := d.strays.Load()
-	if q == nil {
-		q = newStrayQueue()
-		if !d.transport {
-			q.close(errClosed)
-		}
-		d.strays.Store(q)
-	}
-	return q
 }

@@ -234,7 +234,7 @@ func TestTransportKeepsStrayKCPToItself(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		tr := w.transport(w.endpoint("10.0.0.9:9"), Config{})
 		defer tr.Close()
-		q := tr.strays()
+		q := tr.demux.nonKCP()
 		stranger := w.endpoint("10.0.0.5:5")
 		defer stranger.Close()
 		parity := []byte{1, 0, 0, 0, fecTypeParity, 0, 2, 0, 9, 9}
@@ -256,7 +256,7 @@ func TestTransportKeepsStrayKCPToItself(t *testing.T) {
 func TestReadNonKCPKeepsABoundedNumber(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		tr := w.transport(w.endpoint("10.0.0.9:9"), Config{})
-		tr.strays()
+		tr.demux.nonKCP()
 		stranger := w.endpoint("10.0.0.5:5")
 		defer stranger.Close()
 		for i := range 3 * strayQueueMax {

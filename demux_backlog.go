@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"math"
+	"net"
+	"sync"
+	"time"
+)
+
+// backlog is what a listener has on its sockets: the settings of the sessions to come, and the sessions that wait for
+// Accept.
+type backlog struct {
+	demux  *demux
+	opts   options
+	number uint32 // among the listeners that the sockets have had
+
+	mu       sync.Mutex // guards what follows; may be taken with the demux's lock held
+	cond     waiters
+	deadline deadline
+	waiting  RingBuffer[*UDPSession]
+	state    backlogState
+	failure  error // of the socket, once failed
+	refused  uint64
+}
+
+type backlogState uint8
+
+const (
+	backlogOpen   backlogState = iota
+	backlogFailed              // the socket is gone: sessions that wait may still be accepted
+	backlogClosed              // by the program
+)
+
+// backlogRoom is how much room a backlog has.
+type backlogRoom uint8
+
+const (
+	roomPlenty backlogRoom = iota
+	roomScarce             // more than half is taken: the rest is for validated addresses
+	roomNone
+)
+
+func newBacklog(d *demux, o *options) *backlog {
+	b := &backlog{demux: d, opts: *o}
+	b.cond.L = &b.mu
+	return b
+}
+
+// accept waits for the next session.
+func (b *backlog) accept() (*UDPSession, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		switch {
+		case b.state == backlogClosed:
+			return nil, errClosed
+		case b.deadline.passed():
+			return nil, errTimeout
+		}
+		if s, ok := b.waiting.Pop(); ok {
+			s.handedOut.Store(true)
+			return s, nil
+		}
+		if b.state == backlogFailed {
+			return nil, b.failure
+		}
+		b.deadline.arm(&b.cond)
+		b.cond.Wait()
+	}
+}
+
+// offer lets accept return a new session. It reports false if there is no room or nobody to accept.
+func (b *backlog) offer(s *UDPSession) bool { return b.push(s, b.opts.backlog) }
+
+// offerLate is offer for a session whose first segment has come late. There is room for it however many wait: what came
+// before has been acknowledged.
+func (b *backlog) offerLate(s *UDPSession) bool { return b.push(s, math.MaxInt) }
+
+func (b *backlog) push(s *UDPSession, most int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state == backlogClosed || b.waiting.Len() >= most {
+		b.refused++
+		return false
+	}
+	b.waiting.Push(s)
+	b.cond.Signal()
+	return true
+}
+
+// room returns how much room offer has, before work is spent on a session.
+func (b *backlog) room() backlogRoom {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch n := b.waiting.Len(); {
+	case b.state == backlogClosed || n >= b.opts.backlog:
+		return roomNone
+	case n > b.opts.backlog/2:
+		return roomScarce
+	}
+	return roomPlenty
+}
+
+// refuse counts a session that was not opened for want of room.
+func (b *backlog) refuse() {
+	b.mu.Lock()
+	b.refused++
+	b.mu.Unlock()
+}
+
+// close ends accepting: blocked calls return, and sessions that nobody has accepted are reset.
+func (b *backlog) close() error {
+	b.mu.Lock()
+	if b.state == backlogClosed {
+		b.mu.Unlock()
+		return errClosed
+	}
+	b.state = backlogClosed
+	b.deadline.disarm()
+	b.cond.Broadcast()
+	var waiting []*UDPSession
+	for s, ok := b.waiting.Pop(); ok; s, ok = b.waiting.Pop() {
+		waiting = append(waiting, s)
+	}
+	b.mu.Unlock()
+	for s := range b.sessions {
+		if s.isHeadless() {
+			waiting = append(waiting, s)
+		}
+	}
+	for _, s := range waiting {
+		s.closeUnaccepted()
+	}
+	b.demux.leave(func() {
+		if b.demux.backlog == b {
+			b.demux.backlog = nil
+		}
+	})
+	return nil
+}
+
+// fail is called when somebody else has closed the socket.
+func (b *backlog) fail(err error) {
+	b.mu.Lock()
+	if b.state == backlogOpen {
+		b.state = backlogFailed
+	}
+	b.failure = err
+	b.cond.Broadcast()
+	b.mu.Unlock()
+}
+
+// setDeadline sets the deadline of accept, for calls that are blocked already too.
+func (b *backlog) setDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state == backlogClosed {
+		return errClosed
+	}
+	b.deadline.set(t)
+	b.cond.Broadcast()
+	return nil
+}
+
+// sessions yields the sessions that the listener has opened and that have not ended.
+func (b *backlog) sessions(yield func(*UDPSession) bool) {
+	b.demux.sessions.all(func(s *UDPSession) bool { return !s.accepted || s.listener != b.number || yield(s) })
+}
+
+// open makes the session of a new peer and puts it into the table. It returns nil if the sockets are going away. A
+// validated address need not be validated again.
+func (b *backlog) open(ep *endpoint, key *sessionKey, custom net.Addr, shared, validated bool) *UDPSession {
+	d := b.demux
+	s := newAccepted(ep, key, custom, &b.opts, b.number)
+	if shared {
+		s.sharesAddress.Store(true) // before it is in the list of its peer's sessions
+	}
+	if !validated {
+		s.demandProof(b.opts.amplification)
+	}
+	if d.add(s) != nil {
+		d.mu.Lock()
+		d.admission.sessionEnded(&key.peer)
+		d.mu.Unlock()
+		return nil
+	}
+	DefaultSnmp.connOpened(false)
+	return s
+}

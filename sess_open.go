@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "net"
+
+// newDialled makes the session of a program that dials. guest says that it does so over a Transport.
+func newDialled(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
+	s := newSession(ep, conv, newPeerAddr(raddr), raddr, o)
+	s.core.ctl.dialled = true
+	s.guest = guest
+	return s
+}
+
+// shareAddress makes the session tell its peer that several share the address. It is called before anything is sent.
+func (s *UDPSession) shareAddress() {
+	s.core.ctl.shared = true
+	s.sharesAddress.Store(true)
+}
+
+// newAccepted makes the session of a new peer of the listener with that number.
+func newAccepted(ep *endpoint, key *sessionKey, custom net.Addr, o *options, listener uint32) *UDPSession {
+	s := newSession(ep, key.conv, key.peer, custom, o)
+	s.accepted, s.listener = true, listener
+	s.core.ctl.accepted = true
+	return s
+}
+
+// headlessPatience is how long a session is kept whose first segment does not come, which was overtaken by a later one: as
+// long as a peer goes on with the default DeadTimeout, or with that of the listener where it is longer.
+const headlessPatience millis = 30_000
+
+// opened is called with the lock held when the session is in the table, before its first datagram is fed to it. It reports
+// whether Accept may return the session: whether that datagram holds the first segment.
+func (s *UDPSession) opened(begins bool, now millis) bool {
+	s.setPending(s.core.addr != nil)
+	if !begins {
+		s.headless = true
+		s.lingerAt = now + max(headlessPatience, s.core.life.deadTimeout)
+	}
+	return begins
+}
+
+// isHeadless reports whether the first segment of an accepted session has not come yet.
+func (s *UDPSession) isHeadless() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.headless
+}
+
+// begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
+func (s *UDPSession) begin() bool {
+	if !s.headless || s.ended || s.core.rcvNxt == 0 {
+		return false
+	}
+	s.headless, s.lingerAt = false, never
+	return true
+}
+
+// turnAway ends a session that Accept will never return, and gives back what it has received.
+func (s *UDPSession) turnAway() {
+	s.replaced()
+	s.mu.Lock()
+	s.releaseReading()
+	s.mu.Unlock()
+}
+
+// closeUnaccepted closes a session that Accept will never return.
+func (s *UDPSession) closeUnaccepted() {
+	s.mu.Lock()
+	s.linger, s.readClosed = 0, true // nobody has it to read
+	s.mu.Unlock()
+	_ = s.Close()
+}
