@@ -3,62 +3,12 @@
 package kcp
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
-	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/chacha20poly1305"
 )
-
-// recorder keeps copies of the datagrams that pass.
-type recorder struct {
-	mu      sync.Mutex // guards what follows
-	packets map[string][][]byte
-}
-
-func (r *recorder) tap(from, _ string, payload []byte) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.packets == nil {
-		r.packets = make(map[string][][]byte)
-	}
-	r.packets[from] = append(r.packets[from], bytes.Clone(payload))
-	return false
-}
-
-func (r *recorder) from(addr string) [][]byte {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.packets[addr]
-}
-
-func replayConfigs(t *testing.T) map[string]Config {
-	gcm, err := NewAESGCMCrypt(make([]byte, 16))
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, err := chacha20poly1305.NewX(make([]byte, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]Config{
-		"AES-GCM":           {BlockCrypt: gcm},
-		"AES-GCM FEC":       {BlockCrypt: gcm, DataShards: 2, ParityShards: 1},
-		"XChaCha20 streams": {BlockCrypt: NewAEADCrypt(x), StreamMode: true},
-	}
-}
-
-// marksOff makes s what a deployed peer is to the other side in this respect: its nonces tell nothing, nor do those of
-// its peer to it.
-func marksOff(s *UDPSession) {
-	s.mu.Lock()
-	s.core.ctl.marks = false
-	s.mu.Unlock()
-}
 
 // A session's packets, sent again from another address, or from its own when all is over, open no session, and while it
 // lives they deliver nothing twice.

@@ -4,19 +4,14 @@ package kcp
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 )
-
-// longForm is for the tests of floods: go test -run TestSpoofed -args -long.
-var longForm = flag.Bool("long", false, "run floods in their full length")
 
 // strangerAddr is one of 2^32 addresses that nobody honest has.
 func strangerAddr(i uint32) *net.UDPAddr {
@@ -56,12 +51,6 @@ func echoAll(l *Listener) {
 			}
 		}()
 	}
-}
-
-// percentile returns the least of the durations that p percent of them do not exceed.
-func percentile(d []time.Duration, p int) time.Duration {
-	slices.Sort(d)
-	return d[min(len(d)-1, len(d)*p/100)]
 }
 
 // spoofRun is a listener under forged openers, 100,000 a second, and honest clients, 100 a second.

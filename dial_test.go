@@ -156,15 +156,6 @@ func TestCustomPacketConnOnBothSides(t *testing.T) {
 	})
 }
 
-// noDeadlines is a net.PacketConn that cannot end a read before something comes.
-type noDeadlines struct {
-	*memConn
-	err error
-}
-
-func (c noDeadlines) SetReadDeadline(time.Time) error { return c.err }
-func (c noDeadlines) SetDeadline(time.Time) error     { return c.err }
-
 // A connection without deadlines keeps its reader until something arrives. Close does not wait for that.
 func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
 	for _, refusal := range []error{nil, errors.ErrUnsupported} {

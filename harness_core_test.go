@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"bytes"
+	"math"
 	"testing"
 )
 
@@ -144,3 +145,57 @@ func coreMessages(c *core) (all [][]byte) {
 	}
 	return all
 }
+
+// inputView is what of a state machine an invalid datagram must not change.
+type inputView struct {
+	sendUna, sendNxt, sendEnd, readNxt, rcvNxt seqNum
+	rmtWnd, inFlight, outstanding, beyond      uint32
+	acks                                       int
+	askWindow, tellWindow                      bool
+	delivered                                  uint64
+	rtt                                        rttEstimator
+	window                                     uint32
+}
+
+func viewOf(c *core) inputView {
+	return inputView{
+		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt, c.rmtWnd, c.inFlight, c.queuedOutstanding(), c.beyond,
+		len(c.acks), c.askWindow, c.tellWindow, c.delivered, c.rtt, c.cc.window,
+	}
+}
+
+// inputBases are where sequence numbers begin: at zero, and so that everything wraps.
+var inputBases = []seqNum{0, math.MaxUint32 - 12, math.MaxUint32 - 3, 1 << 31}
+
+// checkCore checks what must hold between any two calls.
+func checkCore(t *testing.T, c *core) {
+	t.Helper()
+	if c.sendNxt.before(c.sendUna) || c.sendEnd.before(c.sendNxt) || c.rcvNxt.before(c.readNxt) {
+		t.Fatalf("sequence numbers out of order: %d %d %d, %d %d", c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt)
+	}
+	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) || c.readable()+c.beyond > 2*wndMax {
+		t.Fatalf("more in flight than sent, or more received than there is room for: %+v", viewOf(c))
+	}
+	if c.ring == nil {
+		if c.sendUna != c.sendEnd || c.inFlight != 0 {
+			t.Fatalf("no ring for what is queued: %+v", viewOf(c))
+		}
+		return
+	}
+	listed, outstanding := uint32(0), uint32(0)
+	for i := range c.ring.lists {
+		listed += c.ring.lists[i].n
+	}
+	for sn := c.sendUna; sn != c.sendNxt; sn++ {
+		if c.ring.isOutstanding(sn) {
+			outstanding++
+		}
+	}
+	if listed != outstanding || outstanding != c.queuedOutstanding() {
+		t.Fatalf("%d segments in lists, %d outstanding, %d counted", listed, outstanding, c.queuedOutstanding())
+	}
+}
+
+func badFields(s *coreStats) uint64 { return s.badFields }
+
+func outOfWindow(s *coreStats) uint64 { return s.outOfWindow }

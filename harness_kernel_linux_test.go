@@ -211,3 +211,88 @@ func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket), f func
 		synctest.Wait()
 	})
 }
+
+// batchKernel is a kernel that keeps what it is given to send, and refuses what it is told to.
+type batchKernel struct {
+	datagrams [][]byte
+	runs      int                                // messages that held more than one datagram
+	calls     int                                // sendmmsg calls
+	atMost    int                                // messages taken per call, 0 for all
+	refuse    func(m batchMessage) syscall.Errno // nil takes all
+	receive   func(msgs []mmsghdr) (int, syscall.Errno)
+}
+
+// batchMessage is one message of a sendmmsg call.
+type batchMessage struct {
+	data    []byte
+	segment int // 0 for a single datagram
+	port    uint16
+}
+
+func (k *batchKernel) mmsgCalls() mmsgCalls {
+	return mmsgCalls{recv: k.recv, send: k.send}
+}
+
+func (k *batchKernel) recv(_ uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+	if len(msgs) == 0 {
+		return 0, 0
+	}
+	return k.receive(msgs)
+}
+
+func (k *batchKernel) send(_ uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+	if len(msgs) > 0 {
+		k.calls++
+	}
+	for i := range msgs {
+		if k.atMost > 0 && i == k.atMost {
+			return i, 0
+		}
+		m := batchTestMessage(&msgs[i])
+		if k.refuse != nil {
+			if errno := k.refuse(m); errno != 0 && i > 0 {
+				return i, 0
+			} else if errno != 0 {
+				return -1, errno
+			}
+		}
+		if m.segment > 0 {
+			k.runs++
+		}
+		for _, d := range batchTestCut([]outgoing{{buf: m.data, segment: m.segment}}) {
+			k.datagrams = append(k.datagrams, bytes.Clone(d))
+		}
+	}
+	return len(msgs), 0
+}
+
+func batchTestMessage(msg *mmsghdr) (m batchMessage) {
+	m.data = unsafe.Slice(msg.hdr.Iov.Base, int(msg.hdr.Iov.Len))
+	if msg.hdr.Name != nil {
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(msg.hdr.Name))
+		m.port = decodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(sa)), msg.hdr.Namelen).Port()
+	}
+	if msg.hdr.Controllen > 0 {
+		m.segment = int(*(*uint16)(unsafe.Add(unsafe.Pointer(msg.hdr.Control), controlDataOffset)))
+	}
+	return m
+}
+
+func batchKernelConn(t *testing.T, k *batchKernel) *linuxConn {
+	t.Helper()
+	return batchKernelConnOn(t, k, batchSocket(t, "127.0.0.1:0"))
+}
+
+func batchKernelConnOn(t *testing.T, k *batchKernel, conn *net.UDPConn) *linuxConn {
+	t.Helper()
+	c := newLinuxConn(conn, k.mmsgCalls())
+	if c == nil {
+		t.Fatal("no Linux batchConn")
+	}
+	if !c.gso.enabled() {
+		t.Skip("no UDP GSO in this kernel")
+	}
+	return c
+}
+
+var batchTestPeer = netip.MustParseAddrPort("127.0.0.1:1000")

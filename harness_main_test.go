@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -66,3 +67,6 @@ func findLeaks() error {
 	}
 	return nil
 }
+
+// longForm is for the tests of floods: go test -run TestSpoofed -args -long.
+var longForm = flag.Bool("long", false, "run floods in their full length")

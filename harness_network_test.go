@@ -3,11 +3,14 @@
 package kcp
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 )
 
@@ -192,4 +195,130 @@ func (n *simNetwork) Close() error {
 		_ = e.Close()
 	}
 	return nil
+}
+
+// recorder keeps copies of the datagrams that pass.
+type recorder struct {
+	mu      sync.Mutex // guards what follows
+	packets map[string][][]byte
+}
+
+func (r *recorder) tap(from, _ string, payload []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.packets == nil {
+		r.packets = make(map[string][][]byte)
+	}
+	r.packets[from] = append(r.packets[from], bytes.Clone(payload))
+	return false
+}
+
+func (r *recorder) from(addr string) [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.packets[addr]
+}
+
+// tally counts the bytes that go either way between a server and one address.
+type tally struct {
+	t     *testing.T
+	peer  string
+	limit func(received int) int
+
+	mu             sync.Mutex // guards what follows
+	received, sent int
+	packets        int
+}
+
+// tap is a drop function of a connWorld that drops nothing. It fails the test at the datagram that is too much.
+func (y *tally) tap(from, to string, payload []byte) bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	switch y.peer {
+	case from:
+		y.received += len(payload)
+	case to:
+		y.sent += len(payload)
+		y.packets++
+		if most := y.limit(y.received); y.sent > most {
+			y.t.Errorf("after %d bytes from it, %d bytes in %d datagrams went to %s, want at most %d", y.received, y.sent, y.packets, to, most)
+		}
+	}
+	return false
+}
+
+func (y *tally) counts() (received, sent int) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.received, y.sent
+}
+
+// wire notes the sizes of the datagrams that leave one end of a simulated link.
+type wire struct {
+	mu    sync.Mutex
+	sizes []int
+}
+
+func (w *wire) tap(from *UDPSession) simTap {
+	local := from.LocalAddr().String()
+	return func(_ time.Time, src, _ net.Addr, payload []byte) simAction {
+		if src.String() == local {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.sizes = append(w.sizes, len(payload))
+		}
+		return simAction{}
+	}
+}
+
+// take returns what has been noted, and begins anew.
+func (w *wire) take() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sizes := w.sizes
+	w.sizes = nil
+	return sizes
+}
+
+// heardDatagram is what a raw socket got.
+type heardDatagram struct {
+	at       time.Time
+	segments []segment
+	control  controlSet
+}
+
+// has reports whether there is a segment of that kind, other than a control one.
+func (d *heardDatagram) has(cmd uint8, sn seqNum, ts uint32) bool {
+	return slices.ContainsFunc(d.segments, func(s segment) bool {
+		return s.cmd == cmd && !isControl(&s) && (cmd != cmdAck || s.sn == sn && s.ts == ts)
+	})
+}
+
+// hear reads what comes within the time given.
+func hear(t *testing.T, raw *simEndpoint, within time.Duration) (all []heardDatagram, from net.Addr) {
+	t.Helper()
+	_ = raw.SetReadDeadline(time.Now().Add(within))
+	for {
+		buf := make([]byte, 2000)
+		n, a, err := raw.ReadFrom(buf)
+		if err != nil {
+			return all, from
+		}
+		d := heardDatagram{at: time.Now(), control: findControl(buf[:n])}
+		for rest := buf[:n]; len(rest) > 0; {
+			var s segment
+			var status parseStatus
+			if rest, status = parseSegment(rest, &s); status != parseOK {
+				t.Fatalf("segment %d of a datagram: status %d", len(d.segments), status)
+			}
+			d.segments = append(d.segments, s)
+		}
+		all, from = append(all, d), a
+	}
+}
+
+// percentile returns the least of the durations that p percent of them do not exceed.
+func percentile(d []time.Duration, p int) time.Duration {
+	slices.Sort(d)
+	return d[min(len(d)-1, len(d)*p/100)]
 }

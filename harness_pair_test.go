@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // connPair is a world with a dialled and an accepted session, over which both sides have spoken.
@@ -179,4 +181,73 @@ func closeWantClosed(t *testing.T, s net.Conn) {
 			t.Errorf("%s after Close: %v; want an error that matches net.ErrClosed and io.ErrClosedPipe", name, err)
 		}
 	}
+}
+
+// liveEnd waits in Read until the session fails and returns when that was and the error.
+func liveEnd(s *UDPSession) (after time.Duration, err error) {
+	began := time.Now()
+	for err == nil {
+		_, err = s.Read(make([]byte, 100))
+	}
+	return time.Since(began), err
+}
+
+const restartAddr = "10.0.0.2:2000"
+
+// restartCrash takes a session's socket away, as the end of its process does: nothing is said to the peer.
+func restartCrash(s *UDPSession) {
+	s.ep.conn.Close()
+	time.Sleep(time.Second)
+}
+
+// restartConfigs are the ways in which a RESET is trusted or not.
+func restartConfigs(t *testing.T) map[string]Config {
+	t.Helper()
+	gcm, err := NewAESGCMCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]Config{
+		"plain": {StreamMode: true}, "messages": {}, "aes-gcm": {StreamMode: true, BlockCrypt: gcm},
+		"fec":     {StreamMode: true, DataShards: 3, ParityShards: 1},
+		"fast":    {StreamMode: true, NoDelay: true, NoCongestionControl: true},
+		"delayed": {StreamMode: true, NoDelay: true, NoCongestionControl: true, WriteDelay: true},
+	}
+}
+
+// restartWantEnd reads all of want and then the error that ends the session.
+func restartWantEnd(t *testing.T, s *UDPSession, want string, end error) {
+	t.Helper()
+	connWantRead(t, s, want)
+	_ = s.SetReadDeadline(time.Now().Add(3 * time.Minute))
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, end) {
+		t.Errorf("Read behind %q gave %v, want %v", want, err, end)
+	}
+	if _, err := s.Write([]byte{1}); !errors.Is(err, end) {
+		t.Errorf("Write gave %v, want %v", err, end)
+	}
+}
+
+func replayConfigs(t *testing.T) map[string]Config {
+	gcm, err := NewAESGCMCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := chacha20poly1305.NewX(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]Config{
+		"AES-GCM":           {BlockCrypt: gcm},
+		"AES-GCM FEC":       {BlockCrypt: gcm, DataShards: 2, ParityShards: 1},
+		"XChaCha20 streams": {BlockCrypt: NewAEADCrypt(x), StreamMode: true},
+	}
+}
+
+// marksOff makes s what a deployed peer is to the other side in this respect: its nonces tell nothing, nor do those of
+// its peer to it.
+func marksOff(s *UDPSession) {
+	s.mu.Lock()
+	s.core.ctl.marks = false
+	s.mu.Unlock()
 }

@@ -15,15 +15,6 @@ import (
 // liveCut loses everything.
 func liveCut(_, _ string, _ []byte) bool { return true }
 
-// liveEnd waits in Read until the session fails and returns when that was and the error.
-func liveEnd(s *UDPSession) (after time.Duration, err error) {
-	began := time.Now()
-	for err == nil {
-		_, err = s.Read(make([]byte, 100))
-	}
-	return time.Since(began), err
-}
-
 func TestDeadPeerEndsTheSession(t *testing.T) {
 	tests := []struct {
 		config time.Duration

@@ -3,50 +3,12 @@
 package kcp
 
 import (
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
-
-// heardDatagram is what a raw socket got.
-type heardDatagram struct {
-	at       time.Time
-	segments []segment
-	control  controlSet
-}
-
-// has reports whether there is a segment of that kind, other than a control one.
-func (d *heardDatagram) has(cmd uint8, sn seqNum, ts uint32) bool {
-	return slices.ContainsFunc(d.segments, func(s segment) bool {
-		return s.cmd == cmd && !isControl(&s) && (cmd != cmdAck || s.sn == sn && s.ts == ts)
-	})
-}
-
-// hear reads what comes within the time given.
-func hear(t *testing.T, raw *simEndpoint, within time.Duration) (all []heardDatagram, from net.Addr) {
-	t.Helper()
-	_ = raw.SetReadDeadline(time.Now().Add(within))
-	for {
-		buf := make([]byte, 2000)
-		n, a, err := raw.ReadFrom(buf)
-		if err != nil {
-			return all, from
-		}
-		d := heardDatagram{at: time.Now(), control: findControl(buf[:n])}
-		for rest := buf[:n]; len(rest) > 0; {
-			var s segment
-			var status parseStatus
-			if rest, status = parseSegment(rest, &s); status != parseOK {
-				t.Fatalf("segment %d of a datagram: status %d", len(d.segments), status)
-			}
-			d.segments = append(d.segments, s)
-		}
-		all, from = append(all, d), a
-	}
-}
 
 // helloFrom is a control segment with a HELLO.
 func helloFrom(conv uint32, incarnation, heard uint64, flags uint32) segment {

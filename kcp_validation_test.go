@@ -5,44 +5,9 @@ package kcp
 import (
 	"fmt"
 	"io"
-	"sync"
 	"testing"
 	"time"
 )
-
-// tally counts the bytes that go either way between a server and one address.
-type tally struct {
-	t     *testing.T
-	peer  string
-	limit func(received int) int
-
-	mu             sync.Mutex // guards what follows
-	received, sent int
-	packets        int
-}
-
-// tap is a drop function of a connWorld that drops nothing. It fails the test at the datagram that is too much.
-func (y *tally) tap(from, to string, payload []byte) bool {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	switch y.peer {
-	case from:
-		y.received += len(payload)
-	case to:
-		y.sent += len(payload)
-		y.packets++
-		if most := y.limit(y.received); y.sent > most {
-			y.t.Errorf("after %d bytes from it, %d bytes in %d datagrams went to %s, want at most %d", y.received, y.sent, y.packets, to, most)
-		}
-	}
-	return false
-}
-
-func (y *tally) counts() (received, sent int) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	return y.received, y.sent
-}
 
 // forge returns a datagram as a session with the cipher of c would send it.
 func forge(t testing.TB, c Config, segments ...segment) []byte {

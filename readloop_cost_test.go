@@ -5,16 +5,10 @@ package kcp
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"slices"
 	"testing"
 	"time"
 )
-
-// discardConn takes what is written to it and never has anything to read.
-type discardConn struct{ *memConn }
-
-func (c discardConn) WriteTo(p []byte, _ net.Addr) (int, error) { return len(p), nil }
 
 // costRig feeds datagrams to an accepted session as its reader does, and measures how long that takes, answers included.
 type costRig struct {

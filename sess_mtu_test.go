@@ -5,71 +5,13 @@ package kcp
 import (
 	"bytes"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
 )
 
-// slowConn is a packet connection whose system calls take a while, so that packets are laid out and not sent at most
-// moments.
-type slowConn struct {
-	net.PacketConn
-	takes time.Duration
-
-	mu         sync.Mutex // guards what follows
-	most       int        // no larger datagram may leave
-	sent       map[seqNum]bool
-	bad        []int // the sizes of those that did
-	all, large int   // datagrams, and those larger than 700 bytes
-}
-
-func (c *slowConn) WriteTo(p []byte, to net.Addr) (int, error) {
-	time.Sleep(c.takes)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all++
-	if len(p) > 700 {
-		c.large++
-	}
-	again := c.again(p)
-	if len(p) > c.most && !again {
-		c.bad = append(c.bad, len(p))
-	}
-	return c.PacketConn.WriteTo(p, to)
-}
-
-// again reports whether a datagram carries nothing but one data segment that was sent before.
-func (c *slowConn) again(datagram []byte) bool {
-	p := parsePacket(datagram)
-	if p.kind != packetPlain && p.kind != packetData {
-		return false
-	}
-	segments := segmentsOf(p.segments)
-	again := len(segments) == 1 && segments[0].cmd == cmdPush && c.sent[segments[0].sn] && p.kind == packetPlain
-	for _, s := range segments {
-		if s.cmd == cmdPush {
-			c.sent[s.sn] = true
-		}
-	}
-	return again
-}
-
 // mtuLarge is how many large datagrams have to leave for a test to show something.
 const mtuLarge = 100
-
-// counted returns how many large datagrams have left.
-func (c *slowConn) counted() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.large
-}
-
-func (c *slowConn) limit(most int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.most = most
-}
 
 func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 	for name, c := range map[string]Config{

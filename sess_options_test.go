@@ -14,33 +14,6 @@ import (
 	"time"
 )
 
-// wire notes the sizes of the datagrams that leave one end of a simulated link.
-type wire struct {
-	mu    sync.Mutex
-	sizes []int
-}
-
-func (w *wire) tap(from *UDPSession) simTap {
-	local := from.LocalAddr().String()
-	return func(_ time.Time, src, _ net.Addr, payload []byte) simAction {
-		if src.String() == local {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.sizes = append(w.sizes, len(payload))
-		}
-		return simAction{}
-	}
-}
-
-// take returns what has been noted, and begins anew.
-func (w *wire) take() []int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	sizes := w.sizes
-	w.sizes = nil
-	return sizes
-}
-
 func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 	aead, err := NewAESGCMCrypt(make([]byte, 16))
 	if err != nil {

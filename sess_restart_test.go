@@ -12,42 +12,6 @@ import (
 	"time"
 )
 
-const restartAddr = "10.0.0.2:2000"
-
-// restartCrash takes a session's socket away, as the end of its process does: nothing is said to the peer.
-func restartCrash(s *UDPSession) {
-	s.ep.conn.Close()
-	time.Sleep(time.Second)
-}
-
-// restartConfigs are the ways in which a RESET is trusted or not.
-func restartConfigs(t *testing.T) map[string]Config {
-	t.Helper()
-	gcm, err := NewAESGCMCrypt(make([]byte, 16))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]Config{
-		"plain": {StreamMode: true}, "messages": {}, "aes-gcm": {StreamMode: true, BlockCrypt: gcm},
-		"fec":     {StreamMode: true, DataShards: 3, ParityShards: 1},
-		"fast":    {StreamMode: true, NoDelay: true, NoCongestionControl: true},
-		"delayed": {StreamMode: true, NoDelay: true, NoCongestionControl: true, WriteDelay: true},
-	}
-}
-
-// restartWantEnd reads all of want and then the error that ends the session.
-func restartWantEnd(t *testing.T, s *UDPSession, want string, end error) {
-	t.Helper()
-	connWantRead(t, s, want)
-	_ = s.SetReadDeadline(time.Now().Add(3 * time.Minute))
-	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, end) {
-		t.Errorf("Read behind %q gave %v, want %v", want, err, end)
-	}
-	if _, err := s.Write([]byte{1}); !errors.Is(err, end) {
-		t.Errorf("Write gave %v, want %v", err, end)
-	}
-}
-
 // A client that was restarted at its address has a new session at once, and the old one ends with an error: under the
 // same conversation id or another, however long its first Write is and however far the old session had come.
 func TestRestartedClient(t *testing.T) {

@@ -14,25 +14,6 @@ import (
 	"time"
 )
 
-// restartReads counts the calls that read a socket.
-type restartReads struct {
-	net.PacketConn
-	reads   atomic.Int32
-	inside  atomic.Int32
-	stopped atomic.Bool
-	broken  atomic.Bool
-}
-
-func (c *restartReads) ReadFrom(p []byte) (int, net.Addr, error) {
-	if c.stopped.Load() {
-		c.broken.Store(true)
-	}
-	c.reads.Add(1)
-	c.inside.Add(1)
-	defer c.inside.Add(-1)
-	return c.PacketConn.ReadFrom(p)
-}
-
 // A socket that is the caller's is the caller's again once what was opened over it has been closed: nobody reads it, it
 // has no deadline, and what arrives is the caller's.
 func TestCallersSocketIsLeftAlone(t *testing.T) {

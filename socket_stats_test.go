@@ -4,60 +4,11 @@ package kcp
 
 import (
 	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
-
-// faultConn is a packet connection that fails when its functions, if there are any, return an error.
-type faultConn struct {
-	net.PacketConn
-	read, write atomic.Pointer[func() error]
-	reads       atomic.Int64 // calls of ReadFrom
-	writes      atomic.Int64 // calls of WriteTo
-}
-
-func (c *faultConn) fail(read, write func() error) {
-	for to, f := range map[*atomic.Pointer[func() error]]func() error{&c.read: read, &c.write: write} {
-		if f == nil {
-			to.Store(nil)
-		} else {
-			to.Store(&f)
-		}
-	}
-}
-
-func (c *faultConn) ReadFrom(p []byte) (int, net.Addr, error) {
-	c.reads.Add(1)
-	if f := c.read.Load(); f != nil {
-		if err := (*f)(); err != nil {
-			return 0, nil, err
-		}
-	}
-	return c.PacketConn.ReadFrom(p)
-}
-
-func (c *faultConn) WriteTo(p []byte, to net.Addr) (int, error) {
-	c.writes.Add(1)
-	if f := c.write.Load(); f != nil {
-		if err := (*f)(); err != nil {
-			return 0, err
-		}
-	}
-	return c.PacketConn.WriteTo(p, to)
-}
-
-var errFault error = passingFault{}
-
-// passingFault is an error that says of itself that it passes.
-type passingFault struct{}
-
-func (passingFault) Error() string   { return "the network is down" }
-func (passingFault) Temporary() bool { return true }
-
-func always() error { return errFault }
 
 // socketHook notes the calls of a Config.OnSocketError.
 type socketHook struct {
