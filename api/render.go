@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// renderer writes a package's API as declarations without bodies, sorted, in
-// the syntax of Go, so that it can be read, compared line by line, and checked.
+// renderer writes a package's API as sorted declarations without bodies, in the syntax of Go. So it
+// can be read, compared line by line, and checked.
 type renderer struct {
 	pkg     *types.Package
 	imports map[string]bool

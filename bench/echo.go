@@ -66,8 +66,8 @@ func measureEcho(s *settings, open func() (*streams, error), size int) (sample [
 	return sample, nil
 }
 
-// pingPong sends messages of size bytes and awaits the return of each, for d
-// and at least once, and appends how long each took to trips.
+// pingPong sends messages of size bytes and awaits the return of each, for d and at least once. It
+// appends the time of each to trips.
 func pingPong(c io.ReadWriter, size int, d time.Duration, trips []time.Duration) ([]time.Duration, error) {
 	msg, back := make([]byte, size), make([]byte, size)
 	for i := range msg {

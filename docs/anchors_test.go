@@ -211,8 +211,8 @@ func citations(t *testing.T) (code, tests map[string][]string) {
 	return code, tests
 }
 
-// Each rule that the code cites is in protocol.md, and each rule of protocol.md is cited by a file
-// of the root package that is not a test.
+// Each rule that the code cites is in protocol.md. Each rule of protocol.md is cited by a file of
+// the root package that is not a test.
 func TestCodeCitesTheRulesOfTheProtocol(t *testing.T) {
 	text := documents(t)["docs/protocol.md"]
 	rules := map[string]bool{}

@@ -19,8 +19,8 @@ const (
 	crowdRounds  = 3
 )
 
-// measureCrowd compares the processor time that the server's process takes for a message with that
-// of a loop of recvmmsg and sendmmsg which sends every datagram back.
+// measureCrowd compares the processor time of the server's process for a message with that of a
+// bare loop. The loop returns every datagram with recvmmsg and sendmmsg.
 func measureCrowd(s *settings, out io.Writer) error {
 	t := &table{}
 	t.row("server", "CPU µs/message", "messages/s", "sent/s", "CPU of the clients, µs/message")

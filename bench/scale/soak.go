@@ -19,8 +19,8 @@ const (
 	// soakWarm is left out of what is compared: until then the time-wait records of the first
 	// sessions have not run out.
 	soakWarm = 15 * time.Second
-	// soakGrowth is how much the memory of the last samples may exceed that of the first, and
-	// soakSlack what the garbage collector's timing adds to either.
+	// soakGrowth is how much the memory of the last samples may exceed that of the first. soakSlack
+	// is what the garbage collector's timing adds to either.
 	soakGrowth = 1.1
 	soakSlack  = 8 << 20
 )

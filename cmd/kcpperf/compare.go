@@ -22,8 +22,8 @@ const builtinCompare = "builtin"
 const compareMost = 50
 
 // builtinCandidates returns settings that differ in what matters on most paths. For bulk data that
-// is the window. Messages do not fill a window; for them it is parity and copies. fitted is the
-// window that fits a simulated path, 0 if the path is not known.
+// is the window. Messages do not fill a window; for them it is parity and copies. The window fitted
+// fits a simulated path; it is 0 if the path is not known.
 func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) {
 	add := func(name, text string) {
 		s := base

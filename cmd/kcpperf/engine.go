@@ -57,8 +57,8 @@ func (e *engine) add(sess *kcp.UDPSession, in io.Reader, mss int) {
 	e.ends = append(e.ends, &end{sess: sess, in: in, mss: mss})
 }
 
-// run begins the test and returns when its time is up, ctx is done, or a session has failed, and
-// what was sent has arrived or drainLimit is over. onSample is called for each interval.
+// run runs the test until its time is up, ctx is done, or a session has failed. It then waits until
+// all data has arrived, or for drainLimit. It calls onSample for each interval.
 func (e *engine) run(ctx context.Context, onSample func(*sample)) error {
 	e.base = e.count()
 	e.previous = e.base

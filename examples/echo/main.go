@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 
-// Echo streams a file through a KCP session over UDP to an echo server, checks
-// that every byte came back, and prints how fast that went.
+// Echo streams a file through a KCP session over UDP to an echo server. It checks that every byte
+// came back, and prints the speed.
 //
-// Without -listen and -dial the server runs in the same process, on a free
-// port of the loopback interface:
+// Without -listen and -dial the server runs in the same process, on a free port of the loopback
+// interface:
 //
 //	go run ./examples/echo
 //	go run ./examples/echo -file movie.mkv
 //
-// Over two machines, the server until it is interrupted and a client for each
-// file:
+// Over two machines, the server until it is interrupted and a client for each file:
 //
 //	go run ./examples/echo -listen :4000
 //	go run ./examples/echo -dial server.example:4000 -file movie.mkv

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// Game is what a fast multiplayer game asks of a network: many players in
-// rooms of four, each sending 30 times a second one message that must arrive
-// (a shot) and one out-of-band packet of which the newest counts (a position).
-// The server passes both on to the room. When the time is over the median and
-// the 99th percentile of a round trip are printed for both kinds.
+// Game simulates the traffic of a fast multiplayer game: many players in rooms of four. Each player
+// sends 30 times a second a message that must arrive (a shot) and an out-of-band packet of which
+// the newest counts (a position). The server passes both on to the room. When the time is over the
+// median and the 99th percentile of a round trip are printed for both kinds.
 //
 // Alone it is server and players in one process, over loopback:
 //
@@ -17,8 +16,7 @@
 //	go run ./examples/game -listen :4000
 //	go run ./examples/game -dial server.example:4000 -players 20 -time 10s
 //
-// With -key FILE packets are encrypted and authenticated under a key that both
-// ends have.
+// With -key FILE packets are encrypted and authenticated under a key that both ends have.
 package main
 
 import (

@@ -11,8 +11,8 @@
 //	go run ./examples/tunnel client -key secret.key -listen 127.0.0.1:8080 -to server.example:4000
 //
 // secret.key holds 64 hexadecimal digits, as `openssl rand -hex 32` prints them, the same at both
-// ends; without -key everybody on the way can read and change what passes, and everybody can use
-// the server. -cipher chooses the protection, which both ends must agree on:
+// ends. Without -key an attacker on the path can read and change everything, and everyone can use
+// the server. -cipher chooses the cipher, which must be the same at both ends:
 //
 //	go run ./examples/tunnel server -key secret.key -cipher xchacha20 -fec 10/3 -listen :4000 -to 127.0.0.1:80
 //

@@ -22,8 +22,8 @@ var (
 )
 
 // TestChaos runs clients and servers with random settings over a network with random faults, which
-// heals after a while, and checks every byte, every end of a stream and every leak against what was
-// meant to happen.
+// heals after a while. It checks every byte and every end of a stream against the plan, and that
+// nothing leaks.
 func TestChaos(t *testing.T) {
 	if *chaosSeed >= 0 {
 		chaosRun(t, uint64(*chaosSeed))
@@ -102,9 +102,9 @@ func (c *chaos) run() {
 	c.finish(at)
 }
 
-// finish closes everything. A session, a timer or a time-wait record that does not come to its end
-// keeps the listener's reader or a worker of the scheduler alive, and with a goroutine left the
-// bubble does not end.
+// finish closes everything. A session, a timer or a time-wait record that does not end keeps the
+// listener's reader or a worker of the scheduler alive. With a goroutine left the bubble does not
+// end.
 func (c *chaos) finish(at *simnet.Endpoint) {
 	t := c.t
 	if err := c.listener.Close(); err != nil {

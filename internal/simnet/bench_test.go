@@ -49,8 +49,8 @@ func readCount(t testing.TB, e *Endpoint, count int) {
 	}
 }
 
-// run1400 sends 64 packets of 1400 bytes each virtual millisecond over a link
-// of 1 Gbit/s with 20 ms of delay, and has them read on the other side.
+// run1400 sends 64 packets of 1400 bytes each virtual millisecond over a link of 1 Gbit/s with 20
+// ms of delay. The other side reads them.
 func run1400(t *testing.T, count int) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(1, WithReceiveQueue(0))

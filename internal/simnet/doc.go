@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package simnet is a simulated packet network for tests. Its endpoints are
-// [net.PacketConn]s; the links between them have a rate, a queue, a delay and
-// every fault a datagram can meet. One seed decides all of it.
+// Package simnet is a simulated packet network for tests. Its endpoints are [net.PacketConn]s; the
+// links between them have a rate, a queue, a delay and every fault a datagram can meet. One seed
+// decides all of it.
 //
 //	n := simnet.New(1)
 //	defer n.Close()
@@ -13,32 +13,30 @@
 //
 // # Time
 //
-// The network takes its time from package time: inside a testing/synctest
-// bubble it is virtual, elsewhere real. A Network belongs to the bubble in
-// which New was called. It keeps no goroutine of its own; one timer drives it.
+// The network takes its time from package time: inside a testing/synctest bubble it is virtual,
+// elsewhere real. A Network belongs to the bubble in which New was called. It keeps no goroutine of
+// its own; one timer drives it.
 //
 // # Determinism
 //
-// A random decision is a hash of the seed, the link's name, the packet's index
-// on that link and the purpose, so it does not depend on what happens on other
-// links or on how goroutines are scheduled. In virtual time the packets of one
-// instant are put on their links together, one nanosecond later, when every
-// goroutine has come to rest; they go by link name, then by source, then by
-// flow (see [WithFlowKey]), then in the order of the WriteTo calls. Changes
-// made through the API count for the whole of the instant in which they are
-// made: a link cut in the instant of a send cuts that packet off, whichever
-// call came first. A packet is never delivered in the instant of its sending,
+// A random decision is a hash of the seed, the link's name, the packet's index on that link and the
+// purpose. So it does not depend on other links or on how goroutines are scheduled. In virtual time
+// the packets of one instant are put on their links together, one nanosecond later, when every
+// goroutine is idle. They are ordered by link name, then by source, then by flow (see
+// [WithFlowKey]), then by the order of the WriteTo calls. Changes made through the API count for
+// the whole of the instant in which they are made: a link cut in the instant of a send cuts that
+// packet off, whichever call came first. A packet is never delivered in the instant of its sending,
 // so a delay of 0 means 1 ns.
 //
-// [Network.Hash] digests everything that happened. It is the same for two runs
-// with the same seed whose endpoints send the same packets at the same
-// instants. In real time instants differ from run to run, and so do hashes.
+// [Network.Hash] digests everything that happened. It is the same for two runs with the same seed
+// whose endpoints send the same packets at the same instants. In real time instants differ from run
+// to run, and so do hashes.
 //
 // # The path of a packet
 //
-// WriteTo, the scripted errors of the socket ([Endpoint.FailWrites]), the tap
-// ([Network.SetTap]), MTU, queue with tail drop, serialisation at the link's
-// rate, then the wire: outage, loss, duplication, corruption, delay, jitter and
-// reordering. At its destination: address translation, the receive queue, and
-// ReadFrom. A packet lost on the wire has had its turn on the line all the same.
+// WriteTo, the scripted errors of the socket ([Endpoint.FailWrites]), the tap ([Network.SetTap]),
+// MTU, queue with tail drop, serialisation at the link's rate, then the wire: outage, loss,
+// duplication, corruption, delay, jitter and reordering. At its destination: address translation,
+// the receive queue, and ReadFrom. A packet lost on the wire has had its turn on the line all the
+// same.
 package simnet

@@ -8,9 +8,8 @@ import "syscall"
 
 type errno = syscall.Errno
 
-// The errors that a kernel has for a datagram socket, as this system has them.
-// errors.Is matches them with those of package syscall, other than on Windows
-// and Plan 9.
+// The errors that a kernel has for a datagram socket, as this system has them. They match those of
+// package syscall by errors.Is, except on Windows and Plan 9.
 const (
 	EAGAIN       = syscall.EAGAIN
 	ECONNREFUSED = syscall.ECONNREFUSED

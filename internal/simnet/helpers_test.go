@@ -18,9 +18,8 @@ const (
 	linkA = addrA + ">" + addrB
 )
 
-// inBubble runs f with a network that has unbounded receive queues and
-// endpoints at addrA and addrB, and checks at the end that no packet leaked and
-// that the counters add up.
+// inBubble runs f with a network that has unbounded receive queues and endpoints at addrA and
+// addrB. It checks at the end that no packet leaked and that the counters add up.
 func inBubble(t *testing.T, f func(t *testing.T, n *Network, a, b *Endpoint), opts ...Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

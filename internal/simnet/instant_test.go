@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A change made at the instant of an event comes after it, and before the
-// packets of that instant, whichever goroutine the scheduler lets go first.
+// A change made at the instant of an event comes after it, and before the packets of that instant.
+// That does not depend on which goroutine runs first.
 func TestChangeAtTheInstantOfAnEvent(t *testing.T) {
 	const at = 10 * time.Millisecond
 	line := Profile{Rate: 8000, Delay: time.Second} // 10 bytes take 10 ms

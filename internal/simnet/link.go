@@ -63,9 +63,8 @@ func (l *Link) Profile() Profile {
 	return l.profile
 }
 
-// SetProfile changes the profile. Packets on the wire are not touched; those in
-// the queue, and what is left of the one on the line, go at the new rate. It
-// panics if p is not valid.
+// SetProfile changes the profile. Packets on the wire are not touched. Packets in the queue, and
+// the rest of the one on the line, are sent at the new rate. It panics if p is not valid.
 func (l *Link) SetProfile(p Profile) {
 	p.mustBeValid()
 	l.net.do(func(t int64) {
@@ -101,8 +100,8 @@ func (l *Link) setState(s State, t int64) {
 	l.serve(t)
 }
 
-// admit puts the packets of instant t on their links, in an order that does not
-// depend on which goroutine came first, except within one flow.
+// admit puts the packets of instant t on their links. Their order does not depend on which
+// goroutine came first, except within one flow.
 func (n *Network) admit(t int64) {
 	n.batch = n.batch[:0]
 	for n.sent.len() > 0 && (*n.sent.front()).at == t {

@@ -72,15 +72,15 @@ type Option func(*Network)
 // must not use the network. Close returns its first error.
 func WithTrace(w io.Writer) Option { return func(n *Network) { n.trace = w } }
 
-// WithFlowKey orders the packets that one link gets in one instant by flow
-// first. With it, goroutines that share a socket and write at the same instant,
-// each its own flow, leave the trace hash alone. key must be a pure function;
-// it runs with locks held. Without it the order is that of the calls.
+// WithFlowKey orders the packets that one link gets in one instant by flow first. With it,
+// goroutines that share a socket and write at the same instant, each its own flow, do not change
+// the trace hash. The key must be a pure function; it runs with locks held. Without it the order is
+// that of the calls.
 func WithFlowKey(key func(payload []byte) uint64) Option { return func(n *Network) { n.flowKey = key } }
 
-// WithDigest replaces the digest of a payload in the trace, for payloads with
-// parts that do not follow from the seed, such as a cipher's nonces. sum must
-// be a pure function; it runs with locks held.
+// WithDigest replaces the digest of a payload in the trace. It is for payloads with parts that do
+// not follow from the seed, such as a cipher's nonces. The sum must be a pure function; it runs
+// with locks held.
 func WithDigest(sum func(payload []byte) uint64) Option { return func(n *Network) { n.digest = sum } }
 
 // WithReceiveQueue bounds the receive queue of each endpoint to so many
@@ -171,9 +171,9 @@ func (n *Network) send(p *packet) bool {
 	return true
 }
 
-// do makes a change for the whole of this instant. It applies at once when no
-// event of this instant is left that the change could come before or after, as
-// chance has it; otherwise together with the packets of this instant.
+// do makes a change for the whole of this instant. It applies at once if no event of this instant
+// is left whose order with the change could vary. Otherwise it applies together with the packets of
+// this instant.
 func (n *Network) do(apply func(t int64)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -268,10 +268,10 @@ type Action struct {
 	Delay   time.Duration // added to the delay; others overtake the packet meanwhile
 }
 
-// Tap sees each packet when it is put on its link. It may change payload in
-// place, but not keep it. Calls come one at a time, in the order of the trace,
-// without locks: a tap may use the network, its changes counting from the next
-// instant on, but not close it. from is the address that the receiver will see.
+// Tap sees each packet when it is put on its link. It may change payload in place, but not keep it.
+// Calls come one at a time, in the order of the trace, without locks. A tap may use the network,
+// but not close it; its changes count from the next instant on. The address from is the one that
+// the receiver will see.
 type Tap func(now time.Time, from, to net.Addr, payload []byte) Action
 
 // SetTap puts a tap in place; nil takes it away.

@@ -70,9 +70,9 @@ type GilbertElliott struct {
 	LossGood, LossBad float64
 }
 
-// BurstLoss returns the chain that loses all packets of its bad state, rate of
-// all packets (0 <= rate < 1), and meanRun (at least 1) in a row on average.
-// It needs rate/(1-rate) <= meanRun.
+// BurstLoss returns the chain that loses all packets of its bad state. It loses the share rate of
+// all packets (0 <= rate < 1), and meanRun (at least 1) in a row on average. It needs rate/(1-rate)
+// <= meanRun.
 func BurstLoss(rate, meanRun float64) GilbertElliott {
 	toGood := 1 / meanRun
 	return GilbertElliott{ToBad: toGood * rate / (1 - rate), ToGood: toGood, LossBad: 1}

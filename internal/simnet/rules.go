@@ -128,9 +128,8 @@ func (n *Network) NewLink(name string, p Profile) *Link {
 	return l
 }
 
-// Route sends packets between two places, named as in SetLink, over a link made
-// by NewLink; over a link of their own again if l is nil. Of
-// several calls that match, the last one counts.
+// Route sends packets between two places, named as in SetLink, over a link made by NewLink. If l is
+// nil, they have a link of their own again. Of several calls that match, the last one counts.
 func (n *Network) Route(from, to string, l *Link) {
 	r := route{from: parseSelector(from), to: parseSelector(to), link: l}
 	n.do(func(int64) {

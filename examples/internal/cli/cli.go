@@ -53,7 +53,7 @@ func Wrong(flags *flag.FlagSet, wrong string) error {
 }
 
 // Status returns the exit status for err: 0 for none and for a call for help, 2 for a wrong command
-// line, and 1 for everything else, which it prints behind the program's name.
+// line, and 1 for every other error. It prints such an error behind the program's name.
 func Status(name string, stderr io.Writer, err error) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
