@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // demux is what the sockets of one local address have in common: the sessions on them, and who may open new ones. A
@@ -200,10 +199,10 @@ func (d *demux) farewellOver() {
 }
 
 // runTimed sweeps the time-wait records.
-func (d *demux) runTimed(now int64, _ *timedBatch) {
+func (d *demux) runTimed(now instant, _ *timedBatch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.waits.sweep(millis(now / int64(time.Millisecond)))
+	d.waits.sweep(now.ms())
 }
 
 // unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop

@@ -98,7 +98,7 @@ func (a *admission) sessionEnded(peer *peerAddr) {
 }
 
 // challenge returns what a peer has to acknowledge in the period given.
-func (a *admission) challenge(key *sessionKey, period millis) (ts uint32, sn seqNum) {
+func (a *admission) challenge(key *sessionKey, period millis) (ts timestamp, sn seqNum) {
 	if a.block == nil {
 		var k [16]byte
 		binary.LittleEndian.PutUint64(k[:], randomUint64())
@@ -121,7 +121,7 @@ func (a *admission) challenge(key *sessionKey, period millis) (ts uint32, sn seq
 		second[i] ^= b
 	}
 	a.block.Encrypt(second, second)
-	return binary.LittleEndian.Uint32(second), belowAll(0, binary.LittleEndian.Uint64(second[8:]))
+	return timestamp(binary.LittleEndian.Uint32(second)), belowAll(0, binary.LittleEndian.Uint64(second[8:]))
 }
 
 // answered looks at an ACK that belongs to no session. It reports whether it answers a challenge.

@@ -2,10 +2,6 @@
 
 package kcp
 
-import (
-	"time"
-)
-
 // timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
 // answered, and data gets a RESET (docs/protocol.md section 4).
 type timeWait struct {
@@ -15,7 +11,7 @@ type timeWait struct {
 	peer        uint64
 	incarnation uint64 // the session's own
 	rcvNxt      seqNum
-	newestTS    uint32
+	newestTS    timestamp
 	newestAt    millis
 	born        millis
 	until       millis
@@ -50,7 +46,7 @@ func (w *timeWaits) add(key sessionKey, r timeWait) {
 	r.queuedAt = r.until
 	w.records[key] = &r
 	w.order.Push(key)
-	w.timer.schedule(int64(r.until) * int64(time.Millisecond))
+	w.timer.schedule(r.until.instant())
 }
 
 // get returns the record of key, if there is one that has not run out.
@@ -97,7 +93,7 @@ func (w *timeWaits) sweep(now millis) {
 			w.order.Push(*key)
 			w.order.Pop()
 		default:
-			w.timer.schedule(int64(r.until) * int64(time.Millisecond))
+			w.timer.schedule(r.until.instant())
 			return
 		}
 	}
@@ -116,7 +112,7 @@ func (w *timeWait) yields(first *segment, m *controlSet) bool {
 	if m.has[ctlHello] && w.peer != 0 {
 		return m.incarnation != w.peer
 	}
-	return w.peer == 0 && first.sn == 0 && first.una == 0 && int32(w.newestTS-first.ts) > lateTS
+	return w.peer == 0 && first.sn == 0 && first.una == 0 && w.newestTS.since(first.ts) > lateTS
 }
 
 // stray reports whether a datagram looks like a restarted peer's, which asks whether there is a listener, or whose HELLO

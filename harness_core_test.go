@@ -59,7 +59,7 @@ func releaseCore(c *core) {
 }
 
 // pushData is a datagram of one PUSH for each of the given numbers, sent by a peer whose clock says ts.
-func pushData(ts uint32, sns ...seqNum) (data []byte) {
+func pushData(ts timestamp, sns ...seqNum) (data []byte) {
 	for _, sn := range sns {
 		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: ts, sn: sn, data: []byte("x")})
 	}

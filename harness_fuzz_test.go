@@ -46,7 +46,7 @@ func newFuzzNet(t testing.TB) *fuzzNet {
 // pass moves the time on.
 func (n *fuzzNet) pass(d time.Duration) { n.sched.epoch = n.sched.epoch.Add(-d) }
 
-func (n *fuzzNet) now() millis { return millis(n.sched.now() / int64(time.Millisecond)) }
+func (n *fuzzNet) now() millis { return n.sched.now().ms() }
 
 func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 	c.Scheduler = n.sched

@@ -288,7 +288,7 @@ type heardDatagram struct {
 }
 
 // has reports whether there is a segment of that kind, other than a control one.
-func (d *heardDatagram) has(cmd uint8, sn seqNum, ts uint32) bool {
+func (d *heardDatagram) has(cmd uint8, sn seqNum, ts timestamp) bool {
 	return slices.ContainsFunc(d.segments, func(s segment) bool {
 		return s.cmd == cmd && !isControl(&s) && (cmd != cmdAck || s.sn == sn && s.ts == ts)
 	})

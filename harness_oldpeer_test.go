@@ -132,7 +132,7 @@ func (p *connOldPeer) read() {
 // 0.
 func legacyClocks(data []byte) {
 	var s segment
-	for ts := uint32(0); len(data) >= segmentHeaderSize; {
+	for ts := timestamp(0); len(data) >= segmentHeaderSize; {
 		at := data
 		var status parseStatus
 		if data, status = parseSegment(data, &s); status != parseOK {

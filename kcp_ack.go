@@ -173,7 +173,7 @@ func (c *core) measurePath(now millis) {
 func (c *core) asksAnyway() bool { return c.suspicious() || c.ctl.clockDoubted || c.life.asking }
 
 // answered takes in the answer to a PING. The newest PUSH came at newestAt and was sent at ts on the peer's clock.
-func (t *ackThinning) answered(now, newestAt millis, ts uint32) {
+func (t *ackThinning) answered(now, newestAt millis, ts timestamp) {
 	if t.asked == 0 {
 		return
 	}

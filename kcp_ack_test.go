@@ -141,14 +141,14 @@ func TestQueueOfTheDataDelaysNoAcknowledgements(t *testing.T) {
 	clock := millis(70_000) // of the peer, behind this side's
 	ask := func(at millis) { thin.askedAt, thin.asked = uint16(at), 1 }
 	ask(1000)
-	thin.answered(1050, 1050, uint32(1050-25-clock))
+	thin.answered(1050, 1050, timestamp(1050-25-clock))
 	ask(1100)
-	thin.answered(1350, 1350, uint32(1350-225-clock))
+	thin.answered(1350, 1350, timestamp(1350-225-clock))
 	if got := thin.wait(1350); got != 0 {
 		t.Errorf("acknowledgements wait %d ms for the data's queue of 200 ms", got)
 	}
 	ask(1400)
-	thin.answered(1650, 1650, uint32(1650-25-clock))
+	thin.answered(1650, 1650, timestamp(1650-25-clock))
 	if got := thin.wait(1650); got != 50 {
 		t.Errorf("acknowledgements wait %d ms where theirs is the queue, want 50", got)
 	}
@@ -184,7 +184,7 @@ func TestAcknowledgementsWaitAtMostTheInterval(t *testing.T) {
 			now := millis(1000)
 			for i, sns := range tt.steps {
 				now = 1000 + 5*millis(i)
-				c.input(inputAt(now), pushData(uint32(now), sns...), true)
+				c.input(inputAt(now), pushData(timestamp(now), sns...), true)
 				if c.nextEvent(now) <= now {
 					break
 				}

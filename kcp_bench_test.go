@@ -172,7 +172,7 @@ func timedPushes(b *testing.B, window int, order func(next seqNum, window, i int
 				next, at = c.rcvNxt, 1
 				sn = order(next, window, 0)
 			}
-			data = appendSegment(data, &segment{conv: 1, cmd: cmdPush, ts: uint32(sn), sn: sn, data: benchPayload[:1]})
+			data = appendSegment(data, &segment{conv: 1, cmd: cmdPush, ts: timestamp(sn), sn: sn, data: benchPayload[:1]})
 		}
 		begin := time.Now()
 		c.input(inputAt(1000), data, true)

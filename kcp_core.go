@@ -6,9 +6,9 @@ package kcp
 // packetWriter, counts gather in stats, and it takes no lock. Whoever owns it serialises the calls.
 type core struct {
 	conv     uint32
-	tsOrigin uint32 // added to the clock on the wire, so that ts cannot be guessed
-	mtu      int    // most bytes of segments in one packet
-	mss      int    // most bytes of data in one segment
+	tsOrigin timestamp // added to the clock on the wire, so that ts cannot be guessed
+	mtu      int       // most bytes of segments in one packet
+	mss      int       // most bytes of data in one segment
 
 	stream     bool
 	noDelay    bool
@@ -27,16 +27,16 @@ type core struct {
 	sndWnd     uint32
 	rmtWnd     uint32
 	wndUna     seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with
-	wndTS      uint32
+	wndTS      timestamp
 	hasWnd     bool
 	hasWndTS   bool
-	lastFrg    uint8  // frg of the newest segment sent for the first time
-	fullRun    uint8  // full segments sent since the latest Write began
-	inFlight   uint32 // sent, neither acknowledged nor found lost
-	toldWnd    uint32 // the window in the newest segment sent
-	ridesEnd   uint32 // on the clock's low 32 bits
-	order      uint64 // transmissions made
-	delivered  uint64 // the highest transmission number acknowledged
+	lastFrg    uint8     // frg of the newest segment sent for the first time
+	fullRun    uint8     // full segments sent since the latest Write began
+	inFlight   uint32    // sent, neither acknowledged nor found lost
+	toldWnd    uint32    // the window in the newest segment sent
+	ridesEnd   timestamp // on the clock's low 32 bits
+	order      uint64    // transmissions made
+	delivered  uint64    // the highest transmission number acknowledged
 	topOrders  []uint64
 	flushAt    millis // a delayed write goes out at this time at the latest
 	probeAt    millis // next window probe, never if none is due
@@ -63,13 +63,13 @@ type core struct {
 	rcvWnd   uint32
 	beyond   uint32 // segments present at or beyond rcvNxt
 	acks     []ackItem
-	ackAt    millis // the pending ACKs leave at this time at the latest
-	newestTS uint32 // newest ts among the PUSH segments
-	closedAt seqNum // una when the window last opened again: a PUSH from there on shows that the peer knows
-	newestAt millis // when it came, negative for not at all
-	unacked  uint32 // PUSH segments since the last flush of ACKs
-	rcvMost  uint16 // the largest receive window so far: the peer may have cut messages for it
-	awaited  uint16 // segments that a waiting Read takes as soon as they come
+	ackAt    millis    // the pending ACKs leave at this time at the latest
+	newestTS timestamp // newest ts among the PUSH segments
+	closedAt seqNum    // una when the window last opened again: a PUSH from there on shows that the peer knows
+	newestAt millis    // when it came, negative for not at all
+	unacked  uint32    // PUSH segments since the last flush of ACKs
+	rcvMost  uint16    // the largest receive window so far: the peer may have cut messages for it
+	awaited  uint16    // segments that a waiting Read takes as soon as they come
 
 	ctl   controlState
 	life  liveness
@@ -94,7 +94,7 @@ type core struct {
 // ackItem is one PUSH to acknowledge.
 type ackItem struct {
 	sn seqNum
-	ts uint32
+	ts timestamp
 }
 
 // coreStats counts what the state machine did. The owner adds it up.
@@ -213,7 +213,7 @@ func (c *core) clock(now instant) instant {
 }
 
 // ts is the clock as it goes onto the wire.
-func (c *core) ts(now millis) uint32 { return uint32(now) + c.tsOrigin }
+func (c *core) ts(now millis) timestamp { return timestamp(now) + c.tsOrigin }
 
 func (c *core) rto() millis { return c.rtt.rto(c.interval, c.minRTO) }
 

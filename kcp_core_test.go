@@ -48,7 +48,7 @@ func TestCoreWraps(t *testing.T) {
 		start := seqNum(math.MaxUint32 - 100)
 		c.sendUna, c.sendNxt, c.sendEnd = start, start, start
 		c.readNxt, c.rcvNxt = start, start
-		c.tsOrigin = math.MaxUint32 - uint32(l.now) - uint32(500*i)
+		c.tsOrigin = math.MaxUint32 - timestamp(l.now) - timestamp(500*i)
 	}
 	transfer(t, l, pattern(1<<20, 4))
 	if l.ends[0].sendUna > 1<<20 {

@@ -59,7 +59,7 @@ func (f *flusher) begin() {
 	f.hdr = segment{conv: c.conv, wnd: c.window(), una: c.rcvNxt}
 }
 
-func (f *flusher) put(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
+func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool {
 	n := segmentHeaderSize + len(data)
 	if f.w.open && f.w.room() < n {
 		f.hello()
@@ -107,7 +107,7 @@ func (c *core) windowSN() seqNum {
 }
 
 // lay is put for what has its allowance.
-func (f *flusher) lay(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
+func (f *flusher) lay(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool {
 	b := f.w.next(segmentHeaderSize + len(data))
 	if b == nil {
 		return false
@@ -121,7 +121,7 @@ func (f *flusher) lay(cmd, frg uint8, ts uint32, sn seqNum, data []byte) bool {
 
 // push writes the PUSH of a segment. One that fills a datagram and lies in a slab stays there, where the writer can use
 // that, and gets its header in front.
-func (f *flusher) push(sn seqNum, seg *sendSegment, ts uint32) bool {
+func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
 	if !f.w.shares || f.c.addr != nil || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
 	}

@@ -186,10 +186,10 @@ func TestWindowProbesBackOff(t *testing.T) {
 				now, wait = at, min(wait+wait/2, probeLimit)
 				if c.stats.probes%3 == 0 {
 					// An answer that the window is still closed changes nothing.
-					c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: c.sendUna}), true)
+					c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: c.sendUna}), true)
 				}
 			}
-			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now + 1), una: c.sendUna, wnd: 9}), true)
+			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now + 1), una: c.sendUna, wnd: 9}), true)
 			if at, sent := nextSent(c, now+1); at != now+1 || count(sent, cmdPush) != 1 {
 				t.Fatalf("window open: at %d left %+v, want the data at %d", at, sent, now+1)
 			}

@@ -68,7 +68,7 @@ func newKCPModel(t *testing.T, flags byte, in *fuzzBytes) *kcpModel {
 			c.ctl.incarnation = uint64(i) + 1
 		}
 		if flags&16 != 0 {
-			c.tsOrigin = -uint32(m.link.now) - uint32(in.u8())*8
+			c.tsOrigin = -timestamp(m.link.now) - timestamp(in.u8())*8
 		}
 		c.setNoDelay(int(flags>>5)&1, 10, int(flags>>6)&1*2, int(flags>>7))
 		c.setWindows(kcpFuzzWindow, kcpFuzzWindow)

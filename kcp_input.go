@@ -70,7 +70,7 @@ type inputState struct {
 	segments int
 	una      seqNum // the newest cumulative acknowledgement
 	wnd      uint16 // the window that came with it
-	wndTS    uint32
+	wndTS    timestamp
 	hasWnd   bool
 	alive    bool // the peer's session can have sent it
 	clocked  bool // wndTS is the peer's clock
@@ -219,6 +219,6 @@ func (c *core) overtakenWindow(in *inputState) bool {
 	case !in.clocked || !c.ctl.known():
 		return uint32(in.wnd) < c.rmtWnd
 	}
-	age := int32(c.wndTS - in.wndTS)
+	age := c.wndTS.since(in.wndTS)
 	return c.hasWndTS && 0 < age && age < staleWindow
 }

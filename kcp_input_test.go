@@ -84,12 +84,12 @@ func TestInputTakesSegmentsBeforeTheBadOne(t *testing.T) {
 
 func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 	type change func(s *segment, base seqNum, c *core)
-	ack := func(sn seqNum, ts func(c *core) uint32) change {
+	ack := func(sn seqNum, ts func(c *core) timestamp) change {
 		return func(s *segment, base seqNum, c *core) {
 			s.cmd, s.sn, s.ts = cmdAck, base+sn, ts(c)
 		}
 	}
-	sent := func(c *core) uint32 { return c.ts(1000) }
+	sent := func(c *core) timestamp { return c.ts(1000) }
 	push := func(sn seqNum, frg uint8) change {
 		return func(s *segment, base seqNum, _ *core) {
 			s.cmd, s.sn, s.frg, s.data = cmdPush, base+sn, frg, []byte("forged")
@@ -108,10 +108,10 @@ func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 		{"ACK far ahead", ack(1<<30, sent), nil},
 		{"ACK for what has been acknowledged", ack(1, sent), nil},
 		{"ACK again above una", ack(4, sent), nil},
-		{"ACK with the ts of nobody", ack(3, func(*core) uint32 { return 77 }), badFields},
-		{"ACK with a ts from before the first transmission", ack(3, func(c *core) uint32 { return c.ts(999) }), badFields},
-		{"ACK with a ts from the future", ack(3, func(c *core) uint32 { return c.ts(1061) }), badFields},
-		{"ACK with a ts half the circle away", ack(3, func(c *core) uint32 { return c.ts(1000) + 1<<31 }), badFields},
+		{"ACK with the ts of nobody", ack(3, func(*core) timestamp { return 77 }), badFields},
+		{"ACK with a ts from before the first transmission", ack(3, func(c *core) timestamp { return c.ts(999) }), badFields},
+		{"ACK with a ts from the future", ack(3, func(c *core) timestamp { return c.ts(1061) }), badFields},
+		{"ACK with a ts half the circle away", ack(3, func(c *core) timestamp { return c.ts(1000) + 1<<31 }), badFields},
 		{"PUSH at the end of the window", push(13+32, 0), outOfWindow},
 		{"PUSH far ahead", push(1<<30, 0), outOfWindow},
 		{"PUSH of as many fragments as the window", push(13, 32), badFields},
@@ -167,7 +167,7 @@ func TestInputTakesWindowFromTheNewestPacket(t *testing.T) {
 	c.setNoDelay(1, 10, 2, 1)
 	c.ctl.incarnation, c.ctl.peer = 1, 2 // a WINS of such a peer bears its clock
 	defer releaseCore(c)
-	wins := func(ts uint32, una seqNum, wnd uint16) []byte {
+	wins := func(ts timestamp, una seqNum, wnd uint16) []byte {
 		return appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: ts, una: una, wnd: wnd})
 	}
 	for range 8 {

@@ -11,7 +11,7 @@ import (
 
 // legacyWindow is a state machine that has 32 segments in flight towards a legacy peer, whose clock showed clock when its
 // request came.
-func legacyWindow(t *testing.T, clock uint32) *core {
+func legacyWindow(t *testing.T, clock timestamp) *core {
 	c := new(core)
 	c.init(7, 1000)
 	c.tsOrigin = 1 << 20
@@ -46,7 +46,7 @@ func permutations(n int) (all [][]int) {
 // A legacy peer fills in its clock for PUSH alone. Its WINS carries 0 or the ts of the last ACK before it, and must open
 // the window whatever the clock of its PUSH showed, in whichever order the packets around the closing come.
 func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
-	for _, clock := range []uint32{200, 9_999, 20_000, 1 << 31, 1<<32 - 50} {
+	for _, clock := range []timestamp{200, 9_999, 20_000, 1 << 31, 1<<32 - 50} {
 		for _, winsTS := range []string{"0", "echo", "clock"} {
 			for _, order := range permutations(4) {
 				c := legacyWindow(t, clock)
@@ -80,7 +80,7 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 
 // The answers to probes are WINS as well.
 func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
-	for _, clock := range []uint32{1, 200, 9_999, 20_000} {
+	for _, clock := range []timestamp{1, 200, 9_999, 20_000} {
 		c := legacyWindow(t, clock)
 		c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")}), true)
 		now, asked := millis(1010), 0

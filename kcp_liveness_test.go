@@ -325,12 +325,12 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 			t.Fatalf("given up at %d, though the peer answers", c.deadAt())
 		}
 		if now = at; count(sent, cmdWask) > 0 {
-			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5}), true)
+			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5}), true)
 		}
 	}
 	// The window opens again, and the peer goes away.
 	now++
-	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: uint32(now), una: 5, wnd: 32}), true)
+	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5, wnd: 32}), true)
 	gone := now
 	for c.nextEvent(now) < c.deadAt() {
 		now = c.nextEvent(now)

@@ -24,7 +24,7 @@ func (c *core) receive(ctx *inputContext, s *segment) {
 	if c.refuse(s) {
 		return
 	}
-	if !s.sn.before(c.rcvNxt) && (c.newestAt < 0 || int32(s.ts-c.newestTS) > 0) {
+	if !s.sn.before(c.rcvNxt) && (c.newestAt < 0 || c.newestTS.before(s.ts)) {
 		// What lies below may bear no clock at all: see addressCheck.
 		c.newestTS, c.newestAt = s.ts, now
 	}

@@ -41,10 +41,10 @@ func (b bitmap) run(slot, n, size uint32, want bool) uint32 {
 type sendSegment struct {
 	data    []byte // pooled, or in slab; nil once acknowledged
 	slab    *slab
-	order   uint64 // number of its latest transmission, counted over the session
-	sentAt  millis // time of its latest transmission
-	firstTS uint32 // ts of its first transmission
-	prev    seqNum // neighbours in its list
+	order   uint64    // number of its latest transmission, counted over the session
+	sentAt  millis    // time of its latest transmission
+	firstTS timestamp // ts of its first transmission
+	prev    seqNum    // neighbours in its list
 	next    seqNum
 	xmits   uint16
 	at      uint16 // where its header stands in slab

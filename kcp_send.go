@@ -131,7 +131,7 @@ func (c *core) fillsPacket() bool {
 // owesRide reports whether a delayed write makes up for a packet that it has missed. The acknowledgement of bulk data
 // leaves as soon as it is received, before the program can have written its answer, a multiplexer's window update for
 // instance. So the answer leaves at once as well, up to an interval after the data: as if the acknowledgement had waited.
-func (c *core) owesRide(now millis) bool { return c.rides > 0 && int32(uint32(now)-c.ridesEnd) < 0 }
+func (c *core) owesRide(now millis) bool { return c.rides > 0 && timestamp(now).before(c.ridesEnd) }
 
 // giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
 // there would have been acknowledgements if the data had not come in large batches.
@@ -140,7 +140,7 @@ func (c *core) giveRides(n uint32) {
 		return
 	}
 	c.rides = max(c.rides, uint16(min(n, math.MaxUint16)))
-	c.ridesEnd = uint32(c.newestAt + c.interval)
+	c.ridesEnd = timestamp(c.newestAt + c.interval)
 }
 
 // recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.
@@ -215,7 +215,7 @@ func (c *core) drop(sn seqNum, cache *bufferCache) {
 
 // acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
 // transmission of a segment in flight changes nothing.
-func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts uint32) (rtt millis) {
+func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts timestamp) (rtt millis) {
 	now := ctx.now.ms()
 	if c.addr.acknowledged(sn, ts) {
 		if c.addr.probes == 1 && !c.rtt.valid {
@@ -228,7 +228,7 @@ func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts uint32) (rtt millis
 	}
 	seg := c.ring.at(sn)
 	lastTS := c.ts(seg.sentAt)
-	if int32(ts-seg.firstTS) < 0 || int32(lastTS-ts) < 0 {
+	if ts.before(seg.firstTS) || lastTS.before(ts) {
 		c.stats.badFields++
 		return -1
 	}

@@ -24,7 +24,7 @@ type addressCheck struct {
 	poolMax int32 // what the pool is filled up to
 	probe   int32 // bytes of a datagram that is only a probe
 	reset   int32 // bytes of a datagram that is only a RESET
-	probeTS uint32
+	probeTS timestamp
 	probeSN seqNum
 	probeAt millis // when it is asked next
 	askedAt millis // when it was asked last
@@ -55,7 +55,7 @@ func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum,
 	return &addressCheck{
 		factor: int32(factor), left: int32(first - reserve), pool: int32(reserve), poolMax: int32(reserve),
 		probe: int32(probe), reset: int32(reset), probeAt: now + proveAfter,
-		probeTS: uint32(secret), probeSN: belowAll(sendUna, secret>>32),
+		probeTS: timestamp(secret), probeSN: belowAll(sendUna, secret>>32),
 	}
 }
 
@@ -83,7 +83,7 @@ func (a *addressCheck) heard(bytes int, now millis) {
 }
 
 // acknowledged reports whether an ACK answers a probe.
-func (a *addressCheck) acknowledged(sn seqNum, ts uint32) bool {
+func (a *addressCheck) acknowledged(sn seqNum, ts timestamp) bool {
 	return a != nil && a.probes > 0 && sn == a.probeSN && ts == a.probeTS
 }
 

@@ -14,7 +14,7 @@ type proofDuty struct {
 	at    millis // when it asks next
 	order uint64 // transmissions made when the newest PUSH came
 	sn    seqNum // of the newest PUSH
-	ts    uint32
+	ts    timestamp
 	tries uint8
 	heard uint8 // windows told since the first question
 	push  bool  // there was one

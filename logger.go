@@ -95,7 +95,7 @@ func (l *logger) report(logs []logRecord) {
 			l.fn(logNames[r.kind], "conv", r.seg.conv, "bytes", r.size)
 			continue
 		}
-		l.fn(logNames[r.kind], "conv", r.seg.conv, "sn", uint32(r.seg.sn), "ts", r.seg.ts, "una", uint32(r.seg.una),
+		l.fn(logNames[r.kind], "conv", r.seg.conv, "sn", uint32(r.seg.sn), "ts", uint32(r.seg.ts), "una", uint32(r.seg.una),
 			"wnd", r.seg.wnd, "frg", r.seg.frg, "bytes", r.size)
 	}
 }

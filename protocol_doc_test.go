@@ -110,7 +110,7 @@ func exampleSession(t *testing.T) (packets [][]byte) {
 		c.conv, c.stream = 0x11223344, true
 		c.setNoDelay(1, 10, 2, 1)
 		c.setWindows(128, 128)
-		c.tsOrigin = []uint32{0, 0x10000}[i]
+		c.tsOrigin = []timestamp{0, 0x10000}[i]
 		c.ctl.incarnation = []uint64{0xC11E, 0x5E12}[i]
 	}
 	link.ends[0].send([]byte("hello"))

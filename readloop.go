@@ -159,7 +159,7 @@ func (e *endpoint) readLoop() {
 }
 
 func (r *reader) batch(msgs []received) {
-	r.lent.now = instant(r.ep.sched.now())
+	r.lent.now = r.ep.sched.now()
 	r.now = r.lent.now.ms()
 	for i := range msgs {
 		m := &msgs[i]

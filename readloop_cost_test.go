@@ -136,7 +136,7 @@ func packetKinds(window int) []struct {
 			first := g.next()
 			for group := 0; len(d) < n; group++ {
 				for i := range 10 {
-					b := appendSegment(make([]byte, fecHeaderSize, 1500), &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 9 + uint32(i*i), sn: first - 1, data: payload[:1368]})
+					b := appendSegment(make([]byte, fecHeaderSize, 1500), &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 9 + timestamp(i*i), sn: first - 1, data: payload[:1368]})
 					ready := e.encode(b, 1)
 					if group < 2 || i%3 != 1 { // the first groups show their size, of the others three are missing
 						d = append(d, b)

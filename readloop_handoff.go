@@ -30,7 +30,7 @@ type handoff struct {
 	freed   uint32        // how often nobody was left with it
 	seen    uint32        // freed, when the timer was set
 	pause   time.Duration // the timer's: from roleGrace up to roleLook
-	lentAt  int64         // when the endpoint's goroutine last woke a call
+	lentAt  instant       // when the endpoint's goroutine last woke a call
 	quick   int           // negative: how often a call has to come back in time before the role is lent
 	timer   *time.Timer
 	armed   bool
@@ -71,7 +71,7 @@ func (e *endpoint) takeRole(s *UDPSession) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.holder != roleNobody || q.stopped {
-		if q.quick < 0 && q.lentAt != 0 && e.sched.now()-q.lentAt < int64(roleGrace) {
+		if q.quick < 0 && q.lentAt != 0 && e.sched.now()-q.lentAt < instant(roleGrace) {
 			q.quick++
 		}
 		q.lentAt = 0

@@ -94,7 +94,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 	}
 	s.core.init(conv, s.now())
 	s.core.flight.timeRounds()
-	s.core.tsOrigin = uint32(randomUint64())
+	s.core.tsOrigin = timestamp(randomUint64())
 	s.core.draw = drawNumber
 	s.core.ctl.incarnation = randomUint64() | 1
 	s.core.ctl.keyed, s.core.ctl.marks = ep.sealer.authenticates(), ep.sealer.marks
@@ -120,7 +120,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 }
 
 // now is the time on the scheduler's clock, in milliseconds.
-func (s *UDPSession) now() millis { return millis(s.ep.sched.now() / int64(time.Millisecond)) }
+func (s *UDPSession) now() millis { return s.ep.sched.now().ms() }
 
 // applyMTU derives what KCP may fill of a datagram.
 func (s *UDPSession) applyMTU() bool {
@@ -165,7 +165,7 @@ func (s *UDPSession) applyFEC() {
 }
 
 // runTimed flushes the session when its time has come.
-func (s *UDPSession) runTimed(_ int64, b *timedBatch) { scratchOf(b).flush(s, s.ep.sched.now()) }
+func (s *UDPSession) runTimed(_ instant, b *timedBatch) { scratchOf(b).flush(s, s.ep.sched.now()) }
 
 // flushNow sends what is due, from the caller's goroutine.
 func (s *UDPSession) flushNow() {
@@ -174,7 +174,7 @@ func (s *UDPSession) flushNow() {
 }
 
 // flushLocked is flushNow with the lock held, which it lets go of, for who has just looked at the clock.
-func (s *UDPSession) flushLocked(now int64) {
+func (s *UDPSession) flushLocked(now instant) {
 	tx := txPool.Get().(*txScratch)
 	tx.reserve(s.ep, 0) // an empty batch: nothing is sent
 	tx.flushLocked(s, now)
@@ -248,7 +248,7 @@ func (s *UDPSession) armAt(at millis) {
 		return // a flush is to come, which does it
 	}
 	if at = min(at, s.lingerAt, s.finWaitAt, s.decoder.nextIdle()); at != never {
-		s.timer.schedule(int64(at) * int64(time.Millisecond))
+		s.timer.schedule(at.instant())
 	}
 }
 

@@ -5,7 +5,6 @@ package kcp
 import (
 	"net"
 	"net/netip"
-	"time"
 )
 
 // farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a peer that only reads
@@ -71,11 +70,11 @@ func (s *UDPSession) farewell() *farewell {
 func (f *farewell) begin(now millis) { f.schedule(now + f.rto) }
 
 func (f *farewell) schedule(at millis) {
-	f.timer.schedule(int64(min(at, f.until)) * int64(time.Millisecond))
+	f.timer.schedule(min(at, f.until).instant())
 }
 
-func (f *farewell) runTimed(now int64, b *timedBatch) {
-	at := millis(now / int64(time.Millisecond))
+func (f *farewell) runTimed(now instant, b *timedBatch) {
+	at := now.ms()
 	if at >= f.until || f.ep.owned && f.ep.isStopping() {
 		f.ep.demux.farewellOver()
 		return

@@ -168,7 +168,7 @@ func (l *listenFuzz) segments() (b []byte) {
 	in := &l.in
 	conv := sessFuzzConv + uint32(in.u8()%16)
 	bits := in.u8()
-	push := segment{conv: conv, cmd: cmdPush + bits&3, wnd: uint16(in.u8()), ts: in.near(1000), sn: seqNum(in.near(0)), una: seqNum(in.near(0))}
+	push := segment{conv: conv, cmd: cmdPush + bits&3, wnd: uint16(in.u8()), ts: timestamp(in.near(1000)), sn: seqNum(in.near(0)), una: seqNum(in.near(0))}
 	push.data = in.take(int(in.u8()))
 	b = appendSegment(b, &push)
 	if bits&4 != 0 {

@@ -208,7 +208,7 @@ func (f *sessFuzz) segment() {
 	} else {
 		s.frg = 0
 	}
-	s.ts = in.near(c.ts(f.now()))
+	s.ts = timestamp(in.near(uint32(c.ts(f.now()))))
 	base := c.rcvNxt
 	if s.cmd == cmdAck {
 		base = c.sendUna
@@ -357,12 +357,12 @@ func (f *sessFuzz) checkInward(data, buf []byte) {
 }
 
 // clock is the honest peer's: the one that the session has seen, since another one would be a restarted peer's.
-func (f *sessFuzz) clock() uint32 {
+func (f *sessFuzz) clock() timestamp {
 	c := &f.s.core
 	if c.newestAt < 0 {
 		return c.ts(f.now())
 	}
-	return c.newestTS + uint32(f.now()-c.newestAt)
+	return c.newestTS + timestamp(f.now()-c.newestAt)
 }
 
 // answer acknowledges all that the session has sent, tells the window, and fills the holes that the forger has left.

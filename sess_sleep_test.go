@@ -14,7 +14,7 @@ import (
 func sleepFor(s *UDPSession, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.core.tsOrigin -= uint32(d / time.Millisecond)
+	s.core.tsOrigin -= timestamp(d / time.Millisecond)
 }
 
 // A session goes on although one of the machines has slept: its clock has stood still, and that of the other not.

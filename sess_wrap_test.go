@@ -30,7 +30,7 @@ func wrapPair(w *connWorld, c Config, start wrapNumbers) (a, b *UDPSession) {
 		core, sn := &s.core, -seqNum(start.sn)
 		core.sendUna, core.sendNxt, core.sendEnd, core.readNxt, core.rcvNxt = sn, sn, sn, sn, sn
 		if start.ts > 0 {
-			core.tsOrigin = -uint32(s.now() + toMillis(start.ts))
+			core.tsOrigin = -timestamp(s.now() + toMillis(start.ts))
 		}
 		if s.encoder != nil && start.seqID > 0 {
 			shape := s.encoder.shape
@@ -121,7 +121,7 @@ func wrapTransfer(t *testing.T, w *connWorld, start wrapNumbers, fec bool) {
 }
 
 // wrapCheck checks that the numbers that were to wrap have done so.
-func wrapCheck(t *testing.T, s *UDPSession, start wrapNumbers, firstTS uint32) {
+func wrapCheck(t *testing.T, s *UDPSession, start wrapNumbers, firstTS timestamp) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,8 +2,6 @@
 
 package kcp
 
-import "time"
-
 // writeSegmentsMax is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
 const writeSegmentsMax = 48
 
@@ -192,15 +190,15 @@ func (s *UDPSession) delayWrite() {
 
 // sendUnlocked flushes with the lock let go, or sets the timer for what cannot leave yet.
 func (s *UDPSession) sendUnlocked() {
-	fine := s.ep.sched.now()
-	now := millis(fine / int64(time.Millisecond))
-	if at := s.core.nextEvent(now); at > now {
-		s.armAt(at)
+	at := s.ep.sched.now()
+	now := at.ms()
+	if next := s.core.nextEvent(now); next > now {
+		s.armAt(next)
 		return
 	}
 	if s.ep.coalescer.enqueue(s) {
 		return
 	}
-	s.flushLocked(fine)
+	s.flushLocked(at)
 	s.mu.Lock()
 }

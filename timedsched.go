@@ -21,7 +21,7 @@ type timedTask interface {
 	// schedule its own entry and others. b collects the work that the tasks
 	// of one wake-up leave to its end. A panic ends the program: the state
 	// it leaves behind could not be trusted.
-	runTimed(now int64, b *timedBatch)
+	runTimed(now instant, b *timedBatch)
 }
 
 // timedBatch is what the tasks of one wake-up of a worker share. A task puts
@@ -78,7 +78,7 @@ func NewTimedSched(parallel int) *TimedSched {
 func (s *TimedSched) Put(f func(), deadline time.Time) {
 	p := &putTask{f: f}
 	s.bind(&p.entry, p)
-	p.entry.schedule(int64(deadline.Sub(s.epoch)))
+	p.entry.schedule(instant(deadline.Sub(s.epoch)))
 }
 
 // putTask is a function given to Put.
@@ -87,7 +87,7 @@ type putTask struct {
 	f     func()
 }
 
-func (p *putTask) runTimed(int64, *timedBatch) { p.f() }
+func (p *putTask) runTimed(instant, *timedBatch) { p.f() }
 
 // Close ends the scheduler and its goroutines: what is not due yet never
 // runs. It does not wait for functions that run, or are about to. Closing
@@ -100,7 +100,7 @@ func (s *TimedSched) Close() {
 
 // now returns the nanoseconds since the scheduler was made. The clock is
 // monotonic, and virtual inside a synctest bubble.
-func (s *TimedSched) now() int64 { return int64(time.Since(s.epoch)) }
+func (s *TimedSched) now() instant { return instant(time.Since(s.epoch)) }
 
 // bind ties an entry to a task and, in turn, to one of the workers. It is
 // called once, before anything else is done with the entry.
@@ -127,9 +127,9 @@ type timerEntry struct {
 // atomic load. After it the entry is no longer scheduled; the task sees for
 // itself what is due and schedules the rest. The entry counts as fired
 // before runTimed is called, so what is scheduled meanwhile is never lost.
-func (e *timerEntry) schedule(when int64) {
+func (e *timerEntry) schedule(when instant) {
 	when = max(when, 1) // 0 stands for none
-	if p := e.pending.Load(); p != 0 && p <= when {
+	if p := e.pending.Load(); p != 0 && instant(p) <= when {
 		return
 	}
 	e.worker.schedule(e, when)

@@ -17,7 +17,7 @@ type idleTask struct {
 	_     [152]byte // a session around it: entries share no cache line
 }
 
-func (t *idleTask) runTimed(int64, *timedBatch) {}
+func (t *idleTask) runTimed(instant, *timedBatch) {}
 
 func benchSched(b *testing.B, workers int) (*TimedSched, []idleTask) {
 	s := NewTimedSched(workers)
@@ -25,7 +25,7 @@ func benchSched(b *testing.B, workers int) (*TimedSched, []idleTask) {
 	tasks := make([]idleTask, benchEntries)
 	for i := range tasks {
 		s.bind(&tasks[i].entry, &tasks[i])
-		tasks[i].entry.schedule(1<<61 + rand.Int64N(int64(time.Hour)))
+		tasks[i].entry.schedule(1<<61 + instant(rand.Int64N(int64(time.Hour))))
 	}
 	return s, tasks
 }
@@ -49,7 +49,7 @@ func BenchmarkTimedSchedReschedule(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for b.Loop() {
 		e := &tasks[r.IntN(benchEntries)].entry
-		e.schedule(e.pending.Load() - r.Int64N(int64(30*time.Minute)))
+		e.schedule(instant(e.pending.Load() - r.Int64N(int64(30*time.Minute))))
 	}
 }
 
@@ -65,7 +65,7 @@ func BenchmarkTimedSchedFire(b *testing.B) {
 		e := w.heap.pop()
 		e.pending.Store(0)
 		w.mu.Unlock()
-		e.schedule(when + r.Int64N(int64(time.Hour)))
+		e.schedule(when + instant(r.Int64N(int64(time.Hour))))
 	}
 }
 
@@ -74,7 +74,7 @@ type countTask struct {
 	n     *atomic.Int64
 }
 
-func (t *countTask) runTimed(now int64, _ *timedBatch) {
+func (t *countTask) runTimed(now instant, _ *timedBatch) {
 	t.n.Add(1)
 	t.entry.schedule(now + 1000)
 }
@@ -104,7 +104,7 @@ type tickTask struct {
 	_     [128]byte // a session around it: entries share no cache line
 }
 
-func (t *tickTask) runTimed(int64, *timedBatch) { t.done.Done() }
+func (t *tickTask) runTimed(instant, *timedBatch) { t.done.Done() }
 
 // BenchmarkTimedSchedTick makes 10,000 of 100,000 entries due at once and waits until the workers have run them all.
 // TestTenThousandDueSessionsLeaveInFewBatches counts the system calls of such a tick.
@@ -120,7 +120,7 @@ func BenchmarkTimedSchedTick(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		done.Add(due)
-		at := s.now() + int64(2*time.Millisecond)
+		at := s.now() + instant(2*time.Millisecond)
 		for i := range tasks {
 			tasks[i].entry.schedule(at)
 		}

@@ -10,20 +10,20 @@ type timerHeap []heapItem
 // heapItem carries the entry's time itself, so that comparing does not touch
 // the entry.
 type heapItem struct {
-	when  int64
+	when  instant
 	entry *timerEntry
 }
 
 const heapArity = 4
 
 // push adds an entry.
-func (h *timerHeap) push(e *timerEntry, when int64) {
+func (h *timerHeap) push(e *timerEntry, when instant) {
 	*h = append(*h, heapItem{})
 	h.up(len(*h)-1, heapItem{when, e})
 }
 
 // advance moves an entry to an earlier time.
-func (h timerHeap) advance(e *timerEntry, when int64) {
+func (h timerHeap) advance(e *timerEntry, when instant) {
 	h.up(int(e.index), heapItem{when, e})
 }
 

@@ -81,23 +81,23 @@ func TestTimedSchedHasNoGoroutineBeforeItsFirstUse(t *testing.T) {
 type countingTask struct {
 	entry timerEntry
 	runs  int
-	at    int64
+	at    instant
 }
 
-func (c *countingTask) runTimed(now int64, _ *timedBatch) { c.runs, c.at = c.runs+1, now }
+func (c *countingTask) runTimed(now instant, _ *timedBatch) { c.runs, c.at = c.runs+1, now }
 
 func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
-	const second = int64(time.Second)
+	const second = instant(time.Second)
 	tests := []struct {
 		name      string
-		schedules []int64
+		schedules []instant
 		runs      int
-		at        int64
+		at        instant
 	}{
-		{"once", []int64{5 * second}, 1, 5 * second},
-		{"moved earlier", []int64{5 * second, 2 * second}, 1, 2 * second},
-		{"a later one changes nothing", []int64{2 * second, 5 * second}, 1, 2 * second},
-		{"in the past", []int64{-second}, 1, 1},
+		{"once", []instant{5 * second}, 1, 5 * second},
+		{"moved earlier", []instant{5 * second, 2 * second}, 1, 2 * second},
+		{"a later one changes nothing", []instant{2 * second, 5 * second}, 1, 2 * second},
+		{"in the past", []instant{-second}, 1, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAnEmptyHeapIsGivenBack(t *testing.T) {
 			entries := make([]countingTask, 10*heapKeeps)
 			for i := range entries {
 				s.bind(&entries[i].entry, &entries[i])
-				entries[i].entry.schedule(int64(time.Second))
+				entries[i].entry.schedule(instant(time.Second))
 			}
 			if stopped {
 				synctest.Wait()
@@ -155,8 +155,8 @@ func TestTimerEntryStopped(t *testing.T) {
 		var c, other countingTask
 		s.bind(&c.entry, &c)
 		s.bind(&other.entry, &other)
-		c.entry.schedule(int64(time.Second))
-		other.entry.schedule(int64(2 * time.Second))
+		c.entry.schedule(instant(time.Second))
+		other.entry.schedule(instant(2 * time.Second))
 		c.entry.stop()
 		c.entry.stop()
 		time.Sleep(time.Minute)
@@ -164,7 +164,7 @@ func TestTimerEntryStopped(t *testing.T) {
 		if c.runs != 0 || other.runs != 1 {
 			t.Errorf("the stopped entry ran %d times and the other %d, want 0 and 1", c.runs, other.runs)
 		}
-		c.entry.schedule(s.now() + int64(time.Second))
+		c.entry.schedule(s.now() + instant(time.Second))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if c.runs != 1 {
@@ -186,7 +186,7 @@ func TestTimedSchedEndsItsGoroutinesWhenThereIsNothingToDo(t *testing.T) {
 			for range 2 {
 				s.Put(func() { done <- struct{}{} }, time.Now().Add(time.Second))
 			}
-			far.entry.schedule(s.now() + int64(time.Hour))
+			far.entry.schedule(s.now() + instant(time.Hour))
 			<-done
 			<-done
 			time.Sleep(time.Minute)

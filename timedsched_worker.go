@@ -19,7 +19,7 @@ const noWake = 1<<63 - 1
 // schedIdle is how long a goroutine stays that has nothing scheduled. That is
 // long enough for busy sessions not to start one again and again, and short
 // enough for programs that look for goroutines left over.
-const schedIdle = int64(100 * time.Millisecond)
+const schedIdle = instant(100 * time.Millisecond)
 
 // workerState is what a worker's goroutine does.
 type workerState uint8
@@ -40,7 +40,7 @@ type schedWorker struct {
 	heap   timerHeap
 	state  workerState
 	timer  *time.Timer // made with the first goroutine
-	wakeAt int64       // while asleep or idle: when timer fires
+	wakeAt instant     // while asleep or idle: when timer fires
 	closed bool
 	wake   chan struct{} // made with the timer; holds a wake-up that is due at once
 	done   chan struct{} // made with the timer; closed by close
@@ -49,7 +49,7 @@ type schedWorker struct {
 }
 
 // schedule makes e fire at the time when, or earlier if it does already.
-func (w *schedWorker) schedule(e *timerEntry, when int64) {
+func (w *schedWorker) schedule(e *timerEntry, when instant) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -58,12 +58,12 @@ func (w *schedWorker) schedule(e *timerEntry, when int64) {
 	switch p := e.pending.Load(); {
 	case p == 0:
 		w.heap.push(e, when)
-	case when < p:
+	case when < instant(p):
 		w.heap.advance(e, when)
 	default:
 		return
 	}
-	e.pending.Store(when)
+	e.pending.Store(int64(when))
 	switch w.state {
 	case workerNone:
 		w.start()
@@ -103,7 +103,7 @@ func (w *schedWorker) stop(e *timerEntry) {
 
 // idle makes the goroutine wait for something to do for a while. The lock is
 // held.
-func (w *schedWorker) idle(now int64) {
+func (w *schedWorker) idle(now instant) {
 	w.releaseHeap()
 	w.state = workerIdle
 	w.sleepUntil(now + schedIdle)
@@ -138,7 +138,7 @@ func (w *schedWorker) close() {
 
 // sleepUntil sets the timer, or wakes the goroutine if the time has come: a timer that is reset to the past would run in
 // the caller's goroutine in a synctest bubble, which the race detector of Go 1.26 does not survive. The lock is held.
-func (w *schedWorker) sleepUntil(when int64) {
+func (w *schedWorker) sleepUntil(when instant) {
 	w.wakeAt = when
 	if wait := time.Duration(when - w.sched.now()); wait > 0 {
 		w.timer.Reset(wait)
@@ -157,7 +157,7 @@ func (w *schedWorker) run() {
 	defer batch.release()
 	for {
 		var (
-			now  int64
+			now  instant
 			open bool
 		)
 		due, now, open = w.collect(due[:0])
@@ -184,7 +184,7 @@ func (w *schedWorker) run() {
 // it with the time it took for the present. If nothing is due, it sets the
 // timer, and the caller has to wait for it. It returns false if the goroutine
 // is to end: the scheduler is closed, or has had nothing to do for a while.
-func (w *schedWorker) collect(due []*timerEntry) ([]*timerEntry, int64, bool) {
+func (w *schedWorker) collect(due []*timerEntry) ([]*timerEntry, instant, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.sched.now()

@@ -102,14 +102,14 @@ func (tx *txScratch) frame(s *UDPSession) (need int) {
 
 // flush lays out, seals and queues what s has to send now, in the scheduler's time. Unless the arena fills, nothing is sent
 // before send.
-func (tx *txScratch) flush(s *UDPSession, fineNow int64) {
+func (tx *txScratch) flush(s *UDPSession, now instant) {
 	tx.reserve(s.ep, 0)
 	s.mu.Lock()
-	tx.flushLocked(s, fineNow)
+	tx.flushLocked(s, now)
 }
 
 // flushLocked is flush where room has been reserved and the lock of s is held, which it lets go of.
-func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
+func (tx *txScratch) flushLocked(s *UDPSession, now instant) {
 	s.queued = false
 	if s.transmitting || s.ended {
 		s.flushAgain = true
@@ -128,12 +128,12 @@ func (tx *txScratch) flushLocked(s *UDPSession, fineNow int64) {
 		}
 		tx.frame(s)
 	}
-	at := s.core.clock(instant(fineNow)) // somebody may have flushed since the clock was looked at
-	now := at.ms()
-	s.giveUpClosing(now)
+	at := s.core.clock(now) // somebody may have flushed since the clock was looked at
+	ms := at.ms()
+	s.giveUpClosing(ms)
 	more := s.core.flush(at, &tx.w)
 	s.transmitting = len(tx.w.packets) > 0
-	ended, _ := s.update(now, more && s.transmitting)
+	ended, _ := s.update(ms, more && s.transmitting)
 	s.count(&tx.counters)
 	if s.transmitting {
 		s.sendTurn = s.sends.begin()

@@ -63,7 +63,7 @@ func (c *coalescer) enqueue(s *UDPSession) bool {
 const crowdSegments = 8
 
 // runTimed flushes all that wait, one peer's sessions in a row: what goes to one address leaves in one piece.
-func (c *coalescer) runTimed(_ int64, b *timedBatch) {
+func (c *coalescer) runTimed(_ instant, b *timedBatch) {
 	tx := scratchOf(b)
 	// Those who have been woken to write do so first: the busier the machine, the more leave together.
 	runtime.Gosched()

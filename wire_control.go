@@ -9,8 +9,8 @@ import "encoding/binary"
 //
 //	WINS with sn = 0x5850434B ("KCPX"), ts = 1, data = | type u8 | len u8 | value | type u8 | len u8 | value | ...
 const (
-	controlMagic   seqNum = 0x5850434B
-	controlVersion uint32 = 1
+	controlMagic   seqNum    = 0x5850434B
+	controlVersion timestamp = 1
 )
 
 // Types of control messages.

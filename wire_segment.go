@@ -30,13 +30,22 @@ func (a seqNum) before(b seqNum) bool { return int32(a-b) < 0 }
 // distance returns how far b lies ahead of a, modulo 2^32.
 func (a seqNum) distance(b seqNum) uint32 { return uint32(b - a) }
 
+// timestamp is a time on the wire, in milliseconds of the sender's clock, modulo 2^32.
+type timestamp uint32
+
+// since returns the time from b to a, negative if a comes before b.
+func (a timestamp) since(b timestamp) millis { return millis(int32(a - b)) }
+
+// before reports whether a comes before b.
+func (a timestamp) before(b timestamp) bool { return a.since(b) < 0 }
+
 // segment is one parsed segment. data aliases the datagram it was parsed from.
 type segment struct {
 	conv uint32
 	cmd  uint8
 	frg  uint8
 	wnd  uint16
-	ts   uint32
+	ts   timestamp
 	sn   seqNum
 	una  seqNum
 	data []byte
@@ -63,7 +72,7 @@ func parseSegment(b []byte, s *segment) (rest []byte, status parseStatus) {
 	s.cmd = b[4]
 	s.frg = b[5]
 	s.wnd = binary.LittleEndian.Uint16(b[6:])
-	s.ts = binary.LittleEndian.Uint32(b[8:])
+	s.ts = timestamp(binary.LittleEndian.Uint32(b[8:]))
 	s.sn = seqNum(binary.LittleEndian.Uint32(b[12:]))
 	s.una = seqNum(binary.LittleEndian.Uint32(b[16:]))
 	n := binary.LittleEndian.Uint32(b[20:])
@@ -85,7 +94,7 @@ func putHeader(b []byte, s *segment, dataLen int) {
 	b[4] = s.cmd
 	b[5] = s.frg
 	binary.LittleEndian.PutUint16(b[6:], s.wnd)
-	binary.LittleEndian.PutUint32(b[8:], s.ts)
+	binary.LittleEndian.PutUint32(b[8:], uint32(s.ts))
 	binary.LittleEndian.PutUint32(b[12:], uint32(s.sn))
 	binary.LittleEndian.PutUint32(b[16:], uint32(s.una))
 	binary.LittleEndian.PutUint32(b[20:], uint32(dataLen))
@@ -106,8 +115,8 @@ const clockSlack millis = 60000
 
 // clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
 // clock stood still.
-func clockFits(ts, newest uint32, ago millis) bool {
-	ahead := millis(int32(ts - newest))
+func clockFits(ts, newest timestamp, ago millis) bool {
+	ahead := ts.since(newest)
 	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
 }
 
