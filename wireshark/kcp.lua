@@ -2,7 +2,7 @@
 --
 -- Wireshark dissector for KCP over UDP: segments, FEC headers (data, parity,
 -- out of band) and control messages, as docs/protocol.md describes them.
--- README.md beside this file says how to install and use it.
+-- README.md beside this file describes how to install and use it.
 
 local kcp = Proto("kcp", "KCP Reliable UDP")
 
@@ -96,7 +96,7 @@ local function walk(tvb, offset, visit)
 	return offset, nil
 end
 
--- kind tells what a datagram from offset on is: a FEC type, or nil for plain
+-- kind returns what a datagram from offset on is: a FEC type, or nil for plain
 -- segments, which cannot have these bytes there.
 local function kind(tvb, offset)
 	if tvb:len() - offset < FEC_HEADER then return nil end
@@ -108,8 +108,8 @@ local function size_fits(tvb, offset)
 	return tvb(offset + 6, 2):le_uint() == tvb:len() - offset - 6
 end
 
--- plausible is the heuristic: everything in the datagram fits. Parity has no
--- more than its type to tell it by, and is taken in known conversations only.
+-- plausible is the heuristic: everything in the datagram fits. Only its type
+-- identifies parity, which is therefore accepted in known conversations only.
 local function plausible(tvb, offset)
 	local t = kind(tvb, offset)
 	if t == FEC_PARITY then return false end
@@ -213,7 +213,7 @@ local function segment(tvb, offset, cmd, len, tree, words)
 		item:add(f.data, data)
 		if cmd ~= PUSH and not is_control then item:add_proto_expert_info(e.data_in) end
 	end
-	-- Neighbours of one kind whose numbers follow each other are one word.
+	-- Neighbours of one kind with consecutive numbers are one entry.
 	local last = words[#words]
 	if type(last) == "table" and last.cmd == cmd and (cmd == PUSH or cmd == ACK) and sn == last.to + 1 then
 		last.to, last.len = sn, last.len + len
@@ -233,7 +233,7 @@ local function word(w)
 end
 
 -- segments shows what is left of the datagram as segments and returns the
--- words for the Info column.
+-- text for the Info column.
 local function segments(tvb, offset, tree)
 	local words, conv, una, wnd = {}, nil, nil, nil
 	local stop, fault = walk(tvb, offset, function(at, cmd, len)
@@ -309,7 +309,7 @@ end
 
 kcp:register_heuristic("udp", function(tvb, pinfo, root)
 	if not kcp.prefs.heuristic or not plausible(tvb, kcp.prefs.crypto) then return false end
-	pinfo.conversation = kcp -- parity, and what is malformed, follow
+	pinfo.conversation = kcp -- parity and malformed packets follow
 	kcp.dissector(tvb, pinfo, root)
 	return true
 end)
