@@ -42,14 +42,14 @@ type demux struct {
 
 var errNameTaken = errors.New("kcp: conversation id in use with this peer")
 
-// newDemux makes sockets of conns. Nothing is read before start.
-func newDemux(conns []net.PacketConn, owned bool, o *options) *demux {
+// newDemux makes sockets of conns, which read reads. Nothing is read before start.
+func newDemux(conns []net.PacketConn, owned bool, o *options, read newReadLoop) *demux {
 	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{byPeer: true}}
 	d.sealer, d.acceptSealer = d.sealer.forBothSides(&d.replay.sent)
 	d.sched.bind(&d.waits.timer, d)
 	d.memory.most = o.maxMemory
 	for _, c := range conns {
-		d.eps = append(d.eps, newEndpoint(d, c, owned, o))
+		d.eps = append(d.eps, newEndpoint(d, c, owned, o, read))
 	}
 	return d
 }
@@ -60,7 +60,7 @@ func (d *demux) shareNonces(b *nonceBudget) { d.replay.share(b) }
 // start begins to read.
 func (d *demux) start() {
 	for _, e := range d.eps {
-		go e.readLoop()
+		go e.ingress.run()
 	}
 }
 
@@ -319,7 +319,7 @@ func (d *demux) setSole() {
 			sole = s
 		}
 	}
-	d.eps[0].handoff.sole.Store(sole)
+	d.eps[0].sole.Store(sole)
 }
 
 // offer lets Accept return a session whose first segment has come late.

@@ -65,7 +65,7 @@ func (d *demux) leaveLent() {
 // overLent calls use with what reads conn, a connection that is its caller's: with a present user that has the same cipher,
 // scheduler and way to name peers, or with a new one. use reports false if it cannot join that one, and sees another
 // then. nonces is what a new user shares memory with; nil: it has its own.
-func overLent(conn net.PacketConn, byConv bool, nonces *nonceBudget, o *options, use func(d *demux) bool) {
+func overLent(conn net.PacketConn, byConv bool, nonces *nonceBudget, o *options, read newReadLoop, use func(d *demux) bool) {
 	sealer := newSealer(o.block)
 	for {
 		users := usersOf(conn)
@@ -78,7 +78,7 @@ func overLent(conn net.PacketConn, byConv bool, nonces *nonceBudget, o *options,
 			d.eps[0].awaitLetGo()
 		}
 		users = slices.DeleteFunc(users, func(d *demux) bool { return d.eps[0].hasLetGo() })
-		d := newDemux([]net.PacketConn{conn}, false, o)
+		d := newDemux([]net.PacketConn{conn}, false, o, read)
 		d.eps[0].byConv = byConv
 		d.shareNonces(nonces)
 		if !d.enterLent(users) {
@@ -144,9 +144,7 @@ func (e *endpoint) hasLetGo() bool {
 func (e *endpoint) handOn(msgs []received) {
 	for _, d := range usersOf(e.conn) {
 		if !d.stopping.Load() {
-			r := &reader{ep: d.eps[0]}
-			r.batch(msgs)
-			r.bufs.drain()
+			d.eps[0].ingress.pass(msgs)
 			return
 		}
 	}

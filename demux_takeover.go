@@ -73,11 +73,11 @@ func sameLocal(has net.Addr, want *net.UDPAddr) bool {
 // openDemux opens the sockets of a listener or a Transport on laddr. Where they are left from an earlier one that is
 // closed, they come with the sessions that live on them; use, called with the lock of the demux held, then begins to use
 // it. Sessions of another cipher or scheduler cannot go on beside the new ones, and end.
-func openDemux(ctx context.Context, laddr string, o *options, use func(d *demux)) (*demux, error) {
+func openDemux(ctx context.Context, laddr string, o *options, read newReadLoop, use func(d *demux)) (*demux, error) {
 	for {
 		conns, err := listenSockets(ctx, laddr, o.sockets)
 		if err == nil {
-			d := newDemux(conns, true, o)
+			d := newDemux(conns, true, o, read)
 			use(d)
 			d.start()
 			return d, nil

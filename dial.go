@@ -111,7 +111,7 @@ func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketCo
 // listenAt opens the sockets of a listener.
 func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) {
 	var l *Listener
-	_, err := openDemux(ctx, laddr, o, func(d *demux) {
+	_, err := openDemux(ctx, laddr, o, newIngress, func(d *demux) {
 		l = newListener(d.newBacklog(o))
 	})
 	if err != nil {
@@ -122,12 +122,12 @@ func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) 
 
 func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 	if owned {
-		d := newDemux([]net.PacketConn{conn}, true, o)
+		d := newDemux([]net.PacketConn{conn}, true, o, newIngress)
 		d.eps[0].given = true
 		return serveOn(d, o)
 	}
 	var l *Listener
-	overLent(conn, false, nil, o, func(d *demux) bool {
+	overLent(conn, false, nil, o, newIngress, func(d *demux) bool {
 		return d.reuse(o, func(d *demux) {
 			l = newListener(d.newBacklog(o))
 		})
@@ -152,12 +152,12 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	_, udp := conn.(*net.UDPConn)
 	byConv := !udp || !newPeerAddr(raddr).udp.IsValid()
 	if owned {
-		d := newDemux([]net.PacketConn{conn}, true, o)
+		d := newDemux([]net.PacketConn{conn}, true, o, newIngress)
 		d.eps[0].byConv, d.eps[0].given = byConv, true
 		d.shareNonces(&dialledNonces)
 		return d.dialFirst(raddr, conv, o)
 	}
-	overLent(conn, byConv, &dialledNonces, o, func(d *demux) bool {
+	overLent(conn, byConv, &dialledNonces, o, newIngress, func(d *demux) bool {
 		d.endClosed(sessionKey{newPeerAddr(raddr), conv})
 		if s, err = d.dial(d.eps[0], raddr, conv, o, false); err != nil {
 			return false
@@ -170,7 +170,7 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 
 // dialOpened is dialOver for a socket that the library has opened for the session.
 func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
-	return newDemux([]net.PacketConn{conn}, true, o).dialFirst(raddr, randomConv(), o)
+	return newDemux([]net.PacketConn{conn}, true, o, newIngress).dialFirst(raddr, randomConv(), o)
 }
 
 // dialFirst makes the session that a demux is there for.

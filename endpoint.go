@@ -22,8 +22,8 @@ type endpoint struct {
 	sched  *TimedSched
 
 	coalescer coalescer
-	handoff   handoff
-	reader    *reader // of whoever has the role
+	ingress   ingress
+	sole      atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
 
 	maxRunBytes    int
 	maxRunSegments int
@@ -35,7 +35,18 @@ type endpoint struct {
 	deaf  atomic.Bool   // the connection knows no deadlines: nobody can wake the reader
 }
 
-func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoint {
+// ingress reads a socket and feeds the sessions on it.
+type ingress interface {
+	poller
+	run()                 // reads until the socket stops, on a goroutine of its own
+	stopped()             // the socket has been closed: run is to end
+	pass(msgs []received) // takes datagrams that another reader of the connection has read
+}
+
+// newReadLoop makes what reads the socket of an endpoint.
+type newReadLoop func(e *endpoint) ingress
+
+func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options, read newReadLoop) *endpoint {
 	e := &endpoint{
 		demux: d, conn: conn, owned: owned, sealer: d.sealer, sched: d.sched,
 		woken: make(chan struct{}),
@@ -51,7 +62,7 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options) *endpoin
 		e.io = e.out
 	}
 	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
-	e.initRole()
+	e.ingress = read(e)
 	e.sched.bind(&e.coalescer.entry, &e.coalescer)
 	return e
 }
@@ -74,7 +85,7 @@ func (e *endpoint) halt() {
 			e.out.await(stopPatience)
 		}
 		e.conn.Close()
-		e.stopRole()
+		e.ingress.stopped()
 	} else if e.io.stopReading(); e.conn.SetReadDeadline(past) != nil {
 		e.deaf.Store(true) // otherwise the reader is woken, and takes the deadline away as it leaves
 	}

@@ -56,7 +56,7 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 	}
 	h := &fuzzHost{addr: addr, opts: o}
 	conn := newMemConn(addr, func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
-	h.demux = newDemux([]net.PacketConn{conn}, false, o)
+	h.demux = newDemux([]net.PacketConn{conn}, false, o, newIngress)
 	h.ep = h.demux.eps[0]
 	h.ep.io, h.ep.out = newBatchConn(conn), nil // written at once
 	close(h.ep.done)                            // nobody waits for a reader that is not there

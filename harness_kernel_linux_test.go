@@ -70,7 +70,7 @@ func (n *kernelNet) socket(t *testing.T) *kernelSocket {
 // demux puts the Linux data path on the socket.
 func (k *kernelSocket) demux(t *testing.T, o *options) *demux {
 	t.Helper()
-	d := newDemux([]net.PacketConn{k}, true, o)
+	d := newDemux([]net.PacketConn{k}, true, o, newIngress)
 	e := d.eps[0]
 	c := newLinuxConn(k.UDPConn, mmsgCalls{recv: k.recvmmsg, send: k.sendmmsg})
 	if c == nil {

@@ -31,6 +31,8 @@ type reader struct {
 	packet   packet      // the datagram at hand, opened
 	touched  []*UDPSession
 	awaited  *UDPSession // the batch has woken a call of it
+	got      int         // datagrams that a call has read, and the error it got
+	err      error
 	counters counters
 
 	nonce []byte // of the packet at hand, where a key vouches for it
@@ -113,12 +115,13 @@ func (r *reader) release() {
 	r.bufs.drain()
 }
 
-// readLoop takes batches of datagrams, feeds them all, and then flushes each session they touched once. Now and then it
+// run takes batches of datagrams, feeds them all, and then flushes each session they touched once. Now and then it
 // leaves that to the calls of a session (readRole).
-func (e *endpoint) readLoop() {
+func (q *handoff) run() {
+	e := q.ep
 	defer close(e.done)
 	r := newReader(e)
-	e.reader = r
+	q.reader = r
 	defer r.release()
 	var backoff readBackoff
 	for !e.isStopping() {
@@ -129,14 +132,14 @@ func (e *endpoint) readLoop() {
 		case n > 0:
 			r.batch(r.msgs[:n])
 			backoff.reset()
-			if e.lendRole(r.awaited) {
-				<-e.handoff.wake
+			if q.lend(r.awaited) {
+				<-q.wake
 			} else if n == 1 || e.coalescer.busy.Load() {
 				// The socket is most likely empty now, or the batch has woken many, who would wait for a socket that is
 				// never empty until the runtime preempts this goroutine: whoever was woken runs before the next look.
 				runtime.Gosched()
 			}
-		case e.wasInterrupted(err) || e.isStopping():
+		case q.wasInterrupted(err) || e.isStopping():
 		case errors.Is(err, net.ErrClosed):
 			e.demux.failed(errSocketClosed)
 		case err != nil:
@@ -156,6 +159,13 @@ func (e *endpoint) readLoop() {
 		_ = e.conn.SetReadDeadline(time.Time{})
 		e.demux.leaveLent()
 	}
+}
+
+// pass takes datagrams that another reader of the connection has read.
+func (q *handoff) pass(msgs []received) {
+	r := &reader{ep: q.ep}
+	r.batch(msgs)
+	r.bufs.drain()
 }
 
 func (r *reader) batch(msgs []received) {
@@ -370,7 +380,7 @@ func (r *reader) holds(conv uint32, peer *peerAddr) bool {
 // lookup enters the session of that name, if there is one.
 func (r *reader) lookup(key sessionKey) bool {
 	r.unlockSession()
-	s := r.ep.handoff.sole.Load()
+	s := r.ep.sole.Load()
 	if s == nil || s.conv != key.conv || s.peer != key.peer {
 		s = r.ep.demux.find(&key)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,20 +19,21 @@ import (
 // wants leaves the role with nobody, for the next call to take. If none comes within roleGrace the endpoint's goroutine
 // goes on, and lends it again only once the program has shown that it comes back soon.
 type handoff struct {
-	able bool                       // calls can be interrupted while they wait in the poller
-	sole atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
+	ep     *endpoint
+	reader *reader // of whoever has the role
+	able   bool    // calls can be interrupted while they wait in the poller
 
-	mu      sync.Mutex // guards what follows; may be taken with a session's lock held
-	holder  roleHolder
-	stopped bool          // the endpoint's goroutine is to have it and to end
-	wake    chan struct{} // hands the role back to the endpoint's goroutine
-	freed   uint32        // how often nobody was left with it
-	seen    uint32        // freed, when the timer was set
-	pause   time.Duration // the timer's: from roleGrace up to roleLook
-	lentAt  instant       // when the endpoint's goroutine last woke a call
-	quick   int           // negative: how often a call has to come back in time before the role is lent
-	timer   *time.Timer
-	armed   bool
+	mu     sync.Mutex // guards what follows; may be taken with a session's lock held
+	holder roleHolder
+	halted bool          // the endpoint's goroutine is to have it and to end
+	wake   chan struct{} // hands the role back to the endpoint's goroutine
+	freed  uint32        // how often nobody was left with it
+	seen   uint32        // freed, when the timer was set
+	pause  time.Duration // the timer's: from roleGrace up to roleLook
+	lentAt instant       // when the endpoint's goroutine last woke a call
+	quick  int           // negative: how often a call has to come back in time before the role is lent
+	timer  *time.Timer
+	armed  bool
 }
 
 type roleHolder uint8
@@ -55,23 +55,22 @@ const (
 	roleProof = 16
 )
 
-// initRole finds out whether calls may read the socket: one that the library opened, whose deadlines nobody else uses.
-func (e *endpoint) initRole() {
+// newIngress returns what reads the socket of e. Calls may read one that the library opened: nobody else uses its
+// deadlines.
+func newIngress(e *endpoint) ingress {
 	_, udp := e.conn.(*net.UDPConn)
-	e.handoff.able = udp && e.owned
-	e.handoff.wake = make(chan struct{}, 1)
+	return &handoff{ep: e, able: udp && e.owned, wake: make(chan struct{}, 1)}
 }
 
-// takeRole makes the calling Read or Write of s the reader, if nobody is.
-func (e *endpoint) takeRole(s *UDPSession) bool {
-	q := &e.handoff
-	if !q.able || q.sole.Load() != s {
+// acquire makes the calling Read or Write of s the reader, if nobody is.
+func (q *handoff) acquire(s *UDPSession) bool {
+	if !q.able || q.ep.sole.Load() != s {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.holder != roleNobody || q.stopped {
-		if q.quick < 0 && q.lentAt != 0 && e.sched.now()-q.lentAt < instant(roleGrace) {
+	if q.holder != roleNobody || q.halted {
+		if q.quick < 0 && q.lentAt != 0 && q.ep.sched.now()-q.lentAt < instant(roleGrace) {
 			q.quick++
 		}
 		q.lentAt = 0
@@ -81,109 +80,122 @@ func (e *endpoint) takeRole(s *UDPSession) bool {
 	return true
 }
 
-// leaveRole is called by a Read or Write of s that has read the socket.
-func (e *endpoint) leaveRole(s *UDPSession, failed bool) {
-	q := &e.handoff
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if failed || q.stopped || q.quick < 0 || q.sole.Load() != s {
-		e.giveBackRole()
-		return
-	}
-	e.freeRole()
+// read waits for datagrams, or for an interruption, in a call that has the role. process does with them what is to be done,
+// with no lock held.
+func (q *handoff) read() {
+	r := q.reader
+	r.got, r.err = q.ep.io.readBatch(r.msgs)
 }
 
-// lendRole leaves the role with nobody after a batch that a call of s was waiting for. It reports false if the endpoint's
+func (q *handoff) process() {
+	r := q.reader
+	if r.got > 0 {
+		r.batch(r.msgs[:r.got])
+	}
+	if r.err != nil && q.wasInterrupted(r.err) {
+		r.err = nil
+	}
+	if r.err != nil && !errors.Is(r.err, net.ErrClosed) {
+		q.ep.errors.reads.Add(1)
+		q.ep.errors.note(socketRead, r.err)
+	}
+}
+
+// release is called by a Read or Write of s that has read the socket.
+func (q *handoff) release(s *UDPSession) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.reader.err != nil || q.halted || q.quick < 0 || q.ep.sole.Load() != s {
+		q.giveBack()
+		return
+	}
+	q.free()
+}
+
+// lend leaves the role with nobody after a batch that a call of s was waiting for. It reports false if the endpoint's
 // goroutine keeps it.
-func (e *endpoint) lendRole(s *UDPSession) bool {
-	q := &e.handoff
-	if !q.able || s == nil || q.sole.Load() != s {
+func (q *handoff) lend(s *UDPSession) bool {
+	if !q.able || s == nil || q.ep.sole.Load() != s {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.lentAt = e.sched.now()
-	if q.stopped || q.quick < 0 {
+	q.lentAt = q.ep.sched.now()
+	if q.halted || q.quick < 0 {
 		return false
 	}
-	e.freeRole()
+	q.free()
 	return true
 }
 
-// freeRole leaves the role with nobody, for a time. The role's lock is held.
-func (e *endpoint) freeRole() {
-	q := &e.handoff
+// free leaves the role with nobody, for a time. The role's lock is held.
+func (q *handoff) free() {
 	q.holder = roleNobody
 	if q.freed++; !q.armed {
 		q.pause = max(q.pause, roleGrace)
-		e.watchRole(q.pause)
+		q.watch(q.pause)
 	}
 }
 
-// watchRole sees to it that the endpoint's goroutine looks whether nobody has the role. The role's lock is held.
-func (e *endpoint) watchRole(after time.Duration) {
-	q := &e.handoff
+// watch sees to it that the endpoint's goroutine looks whether nobody has the role. The role's lock is held.
+func (q *handoff) watch(after time.Duration) {
 	q.armed, q.seen = true, q.freed
 	if q.timer == nil {
-		q.timer = time.AfterFunc(after, e.reclaimRole)
+		q.timer = time.AfterFunc(after, q.reclaim)
 	} else {
 		q.timer.Reset(after)
 	}
 }
 
-// reclaimRole ends a time in which nobody had the role.
-func (e *endpoint) reclaimRole() {
-	q := &e.handoff
+// reclaim ends a time in which nobody had the role.
+func (q *handoff) reclaim() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.armed = false
 	switch {
 	case q.holder == roleNobody && q.freed == q.seen:
 		q.quick, q.pause = -roleProof, 0
-		e.giveBackRole()
+		q.giveBack()
 		return
 	case q.holder == roleNobody:
-		e.watchRole(roleGrace) // it may just have been left
+		q.watch(roleGrace) // it may just have been left
 	}
 	q.pause = min(2*q.pause, roleLook)
 }
 
-// giveBackRole makes the endpoint's goroutine the reader again. The role's lock is held.
-func (e *endpoint) giveBackRole() {
-	if e.handoff.holder != roleReader {
-		e.handoff.holder = roleReader
-		e.handoff.wake <- struct{}{} // it has room: the goroutine waits, or is about to
+// giveBack makes the endpoint's goroutine the reader again. The role's lock is held.
+func (q *handoff) giveBack() {
+	if q.holder != roleReader {
+		q.holder = roleReader
+		q.wake <- struct{}{} // it has room: the goroutine waits, or is about to
 	}
 }
 
-// stopRole makes sure that the endpoint's goroutine learns of the end.
-func (e *endpoint) stopRole() {
-	q := &e.handoff
+// stopped makes sure that the endpoint's goroutine learns of the end.
+func (q *handoff) stopped() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.stopped = true
+	q.halted = true
 	if q.holder == roleNobody {
-		e.giveBackRole()
+		q.giveBack()
 	}
 }
 
 // interrupt wakes the call that waits in the poller for the socket.
-func (e *endpoint) interrupt() {
-	q := &e.handoff
+func (q *handoff) interrupt() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	_ = e.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes too
+	_ = q.ep.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes too
 }
 
 // wasInterrupted reports whether err comes from interrupt, or from a deadline that the program has set through Control, and
 // lets the socket be read again.
-func (e *endpoint) wasInterrupted(err error) bool {
-	q := &e.handoff
+func (q *handoff) wasInterrupted(err error) bool {
 	if !q.able || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	_ = e.conn.SetReadDeadline(time.Time{})
+	_ = q.ep.conn.SetReadDeadline(time.Time{})
 	return true
 }

@@ -278,7 +278,7 @@ func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
 				if woke := awaited == s; woke != step.woke {
 					t.Errorf("%s: woke a call: %v, want %v", step.what, woke, step.woke)
 				}
-				if lent := s.ep.lendRole(awaited); lent != step.woke {
+				if lent := s.ep.ingress.(*handoff).lend(awaited); lent != step.woke {
 					t.Errorf("%s: lent the role: %v, want %v", step.what, lent, step.woke)
 				}
 			}

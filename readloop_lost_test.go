@@ -131,7 +131,7 @@ func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := newDemux([]net.PacketConn{conn}, owned, o)
+			d := newDemux([]net.PacketConn{conn}, owned, o, newIngress)
 			counted := &countedReads{batchConn: d.eps[0].io}
 			d.eps[0].io = counted
 			l := echoListener(t, serveOn(d, o))

@@ -4,8 +4,6 @@ package kcp
 
 import (
 	"context"
-	"errors"
-	"net"
 	"time"
 )
 
@@ -62,30 +60,33 @@ func (c *blockedCalls) disarm() {
 	}
 }
 
-// wait blocks until the session may have changed; who calls it looks again then. It reports whether the call has read the
-// socket. The lock is held.
+// poller lets a call that waits read the socket itself. Between acquire, which reports false if somebody else reads it, and
+// release the call has the socket for itself.
+type poller interface {
+	acquire(s *UDPSession) bool
+	read()    // waits for datagrams; no lock is held
+	process() // feeds them to the session; no lock is held
+	release(s *UDPSession)
+	interrupt() // makes read return
+}
+
+// wait blocks until the session may have changed; whoever calls it looks again then. It reports whether the call has read
+// the socket. The lock is held.
 func (s *UDPSession) wait(w *waiters) (read bool) {
-	e := s.ep
-	if !e.takeRole(s) {
+	p := s.ep.ingress
+	if !p.acquire(s) {
 		w.Wait()
 		return false
 	}
-	w.polls = e
+	w.polls = p
 	s.mu.Unlock()
-	n, err := e.io.readBatch(e.reader.msgs)
+	p.read()
 	s.mu.Lock()
 	w.polls = nil
 	s.mu.Unlock()
-	if n > 0 {
-		e.reader.batch(e.reader.msgs[:n])
-	}
-	failed := err != nil && !e.wasInterrupted(err)
-	if failed && !errors.Is(err, net.ErrClosed) {
-		e.errors.reads.Add(1)
-		e.errors.note(socketRead, err)
-	}
+	p.process()
 	s.mu.Lock()
-	e.leaveRole(s, failed)
+	p.release(s)
 	// The role is free for a call of another kind.
 	s.wakeReaders()
 	s.wakeWriters()

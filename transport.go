@@ -39,7 +39,7 @@ func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 		return nil, badArgument("conn", nil, "a packet connection")
 	}
 	t := &Transport{opts: *o, block: c.BlockCrypt}
-	overLent(conn, false, nil, o, func(d *demux) bool {
+	overLent(conn, false, nil, o, newIngress, func(d *demux) bool {
 		t.demux = d
 		return d.reuse(o, (*demux).openTransport)
 	})
@@ -53,7 +53,7 @@ func (c *Config) OpenTransport(ctx context.Context, addr string) (*Transport, er
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDemux(ctx, addr, o, (*demux).openTransport)
+	d, err := openDemux(ctx, addr, o, newIngress, (*demux).openTransport)
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: transport")
 	}
