@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,17 +56,25 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 	}
 }
 
+// dialLegacy makes a session whose request a legacy peer has acknowledged and answered in part. raw is the peer's socket,
+// from the session's address.
+func dialLegacy(w *connWorld) (client *UDPSession, raw *simEndpoint, from net.Addr) {
+	w.t.Helper()
+	raw = w.endpoint(connServerAddr)
+	client = w.dial(Config{})
+	connWrite(w.t, client, "request")
+	opener, from := hear(w.t, raw, 50*time.Millisecond)
+	conv := opener[0].segments[0].conv
+	_, _ = raw.WriteTo(forge(w.t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+		segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
+	return client, raw, from
+}
+
 // A peer that is not known to speak the extension is asked a few times, in a way that opens no session at a listener
 // which has closed the one asked after, and is sent no acknowledgement twice.
 func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		raw := w.endpoint(connServerAddr)
-		client := w.dial(Config{})
-		connWrite(t, client, "request")
-		opener, from := hear(t, raw, 50*time.Millisecond)
-		conv := opener[0].segments[0].conv
-		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
-			segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
+		client, raw, from := dialLegacy(w)
 		all, _ := hear(t, raw, time.Hour)
 		if len(all) < 2 || len(all) > 1+proofBlindMost {
 			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions", len(all), proofBlindMost)
@@ -195,15 +204,9 @@ func TestWaitingPeerLearnsThatTheSessionHasFailed(t *testing.T) {
 // them: a peer whose HELLO was lost is asked on.
 func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		raw := w.endpoint(connServerAddr)
-		client := w.dial(Config{})
-		connWrite(t, client, "request")
-		opener, from := hear(t, raw, 50*time.Millisecond)
-		conv := opener[0].segments[0].conv
-		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
-			segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
+		client, raw, from := dialLegacy(w)
 		_, _ = hear(t, raw, 500*time.Millisecond) // the first questions
-		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1, ts: 7778}), from)
+		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: client.GetConv(), cmd: cmdWins, wnd: 128, una: 1, ts: 7778}), from)
 		if asked, _ := hear(t, raw, time.Minute); len(asked) < proofBlind {
 			t.Errorf("%d questions in the minute after a window was told, want %d", len(asked), proofBlind)
 		}

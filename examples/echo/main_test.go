@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/seedkcp/kcp/examples/internal/cli/clitest"
 )
 
 // echoRun runs the program and returns its exit status and what it printed.
@@ -186,24 +188,13 @@ func TestFailuresNameTheirCause(t *testing.T) {
 }
 
 func TestWrongCommandLinesExitWith2(t *testing.T) {
-	tests := []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-nonsense"}, "nonsense"},
-		{[]string{"data.bin"}, `"data.bin"`},
-		{[]string{"-listen", ":0", "-dial", "127.0.0.1:1"}, "exclude"},
-		{[]string{"-listen", ":0", "-file", "x"}, "-file"},
-		{[]string{"-size", "-1"}, "-size"},
-		{[]string{"-timeout", "0s"}, "-timeout"},
-	}
-	for _, tt := range tests {
-		status, _, stderr := echoRun(t, tt.args...)
-		if status != 2 || !strings.Contains(stderr, tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 2 and %q", tt.args, status, stderr, tt.want)
-		}
-	}
-	if status, _, stderr := echoRun(t, "-h"); status != 0 || !strings.Contains(stderr, "-dial address") {
-		t.Errorf("-h: exit status %d, %q; want 0 and the options", status, stderr)
-	}
+	clitest.Status(t, run, 2, map[string]string{
+		"-nonsense":                    "nonsense",
+		"data.bin":                     `"data.bin"`,
+		"-listen :0 -dial 127.0.0.1:1": "exclude",
+		"-listen :0 -file x":           "-file",
+		"-size -1":                     "-size",
+		"-timeout 0s":                  "-timeout",
+	})
+	clitest.Status(t, run, 0, map[string]string{"-h": "-dial address"})
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/seedkcp/kcp/examples/internal/cli/clitest"
 )
 
 // log is what a running receiver prints, line by line.
@@ -183,22 +185,14 @@ func TestInterruptedSenderEndsWithStatus1(t *testing.T) {
 }
 
 func TestWrongCommandLinesExitWith2(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"-nonsense", "nonsense"},
-		{"", "-listen and -dial"},
-		{"-listen :0 -dial 127.0.0.1:1 x", "-listen and -dial"},
-		{"-listen :0 x", "-dial only"},
-		{"-dial 127.0.0.1:1", "no file"},
-		{"-listen :0 -max -1", "-max"},
-		{"-dial 127.0.0.1:1 -timeout 0s x", "-timeout"},
-	} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(tt.args), &out, &errs); status != 2 || !strings.Contains(errs.String(), tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 2 and %q", tt.args, status, &errs, tt.want)
-		}
-	}
-	var out, errs bytes.Buffer
-	if status := run(t.Context(), []string{"-h"}, &out, &errs); status != 0 || !strings.Contains(errs.String(), "-dir directory") {
-		t.Errorf("-h: exit status %d, %q; want 0 and the options", status, &errs)
-	}
+	clitest.Status(t, run, 2, map[string]string{
+		"-nonsense":                       "nonsense",
+		"":                                "-listen and -dial",
+		"-listen :0 -dial 127.0.0.1:1 x":  "-listen and -dial",
+		"-listen :0 x":                    "-dial only",
+		"-dial 127.0.0.1:1":               "no file",
+		"-listen :0 -max -1":              "-max",
+		"-dial 127.0.0.1:1 -timeout 0s x": "-timeout",
+	})
+	clitest.Status(t, run, 0, map[string]string{"-h": "-dir directory"})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli/clitest"
 )
 
 // tripsLine is what is printed for a kind, with all that was sent come back.
@@ -154,31 +155,21 @@ func TestFailuresNameTheirCause(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for _, tt := range []struct{ args, want string }{
-		{"-listen " + taken.LocalAddr().String(), "bind"},
-		{"-dial 127.0.0.1", "port"},
-		{"-key missing.key", "missing.key"},
-	} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(tt.args), &out, &errs); status != 1 || !strings.Contains(errs.String(), tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 1 and %q", tt.args, status, &errs, tt.want)
-		}
-	}
+	clitest.Status(t, run, 1, map[string]string{
+		"-listen " + taken.LocalAddr().String(): "bind",
+		"-dial 127.0.0.1":                       "port",
+		"-key missing.key":                      "missing.key",
+	})
 }
 
 func TestWrongCommandLinesExitWith2(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"-nonsense", "nonsense"},
-		{"file", `"file"`},
-		{"-listen :0 -dial 127.0.0.1:1", "exclude"},
-		{"-players 0", "-players"},
-		{"-time 0s", "-time"},
-		{"-loss 51", "-loss"},
-		{"-parity -1", "-parity"},
-	} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(tt.args), &out, &errs); status != 2 || !strings.Contains(errs.String(), tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 2 and %q", tt.args, status, &errs, tt.want)
-		}
-	}
+	clitest.Status(t, run, 2, map[string]string{
+		"-nonsense":                    "nonsense",
+		"file":                         `"file"`,
+		"-listen :0 -dial 127.0.0.1:1": "exclude",
+		"-players 0":                   "-players",
+		"-time 0s":                     "-time",
+		"-loss 51":                     "-loss",
+		"-parity -1":                   "-parity",
+	})
 }

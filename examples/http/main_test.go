@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli/clitest"
 )
 
 func TestBytesGoBothWays(t *testing.T) {
@@ -113,16 +114,11 @@ func TestAbsentServerIsSaid(t *testing.T) {
 }
 
 func TestWrongCommandLinesExitWith2(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"-nonsense", "nonsense"},
-		{"file", `"file"`},
-		{"-listen :0 -dial 127.0.0.1:1", "exclude"},
-		{"-size -1", "-size"},
-		{"-timeout 0s", "-timeout"},
-	} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(tt.args), &out, &errs); status != 2 || !strings.Contains(errs.String(), tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 2 and %q", tt.args, status, &errs, tt.want)
-		}
-	}
+	clitest.Status(t, run, 2, map[string]string{
+		"-nonsense":                    "nonsense",
+		"file":                         `"file"`,
+		"-listen :0 -dial 127.0.0.1:1": "exclude",
+		"-size -1":                     "-size",
+		"-timeout 0s":                  "-timeout",
+	})
 }

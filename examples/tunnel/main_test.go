@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seedkcp/kcp"
+	"github.com/seedkcp/kcp/examples/internal/cli/clitest"
 )
 
 // lines is where a running program prints.
@@ -317,19 +318,14 @@ func TestFailuresAreTold(t *testing.T) {
 		entry, _, _ := startTunnel(t, startTarget(t, echo), "-idle", "100ms")
 		wantReset(t, entry)
 	})
-	for _, tt := range []struct{ args, want string }{
-		{"server -listen " + silent.LocalAddr().String() + " -to " + nobody, "bind"},
-		{"client -listen 127.0.0.1:0 -to 127.0.0.1", "port"},
-		{"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -key missing.key", "missing.key"},
-		{"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -cipher rot13", "rot13"},
-		{"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -mtu 10", "MTU"},
-		{"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -window 70000", "Window"},
-	} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(tt.args), &out, &errs); status != 1 || !strings.Contains(errs.String(), tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 1 and %q", tt.args, status, &errs, tt.want)
-		}
-	}
+	clitest.Status(t, run, 1, map[string]string{
+		"server -listen " + silent.LocalAddr().String() + " -to " + nobody: "bind",
+		"client -listen 127.0.0.1:0 -to 127.0.0.1":                         "port",
+		"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -key missing.key":      "missing.key",
+		"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -cipher rot13":         "rot13",
+		"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -mtu 10":               "MTU",
+		"client -listen 127.0.0.1:0 -to 127.0.0.1:1 -window 70000":         "Window",
+	})
 }
 
 func TestConnectionsBeyondTheLimitAreTurnedAway(t *testing.T) {
@@ -346,26 +342,16 @@ func TestConnectionsBeyondTheLimitAreTurnedAway(t *testing.T) {
 }
 
 func TestWrongCommandLinesExitWith2(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"", "server or client"},
-		{"relay", `"relay"`},
-		{"server -nonsense", "nonsense"},
-		{"server -listen :0", "-to"},
-		{"server -listen :0 -to 127.0.0.1:1 more", `"more"`},
-		{"server -listen :0 -to 127.0.0.1:1 -fec 10", "-fec"},
-		{"server -listen :0 -to 127.0.0.1:1 -fec 10/3x", "-fec"},
-		{"server -listen :0 -to 127.0.0.1:1 -idle 0s", "-idle"},
-		{"server -listen :0 -to 127.0.0.1:1 -max 0", "-max"},
-	} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(tt.args), &out, &errs); status != 2 || !strings.Contains(errs.String(), tt.want) {
-			t.Errorf("%q: exit status %d, %q; want 2 and %q", tt.args, status, &errs, tt.want)
-		}
-	}
-	for _, args := range []string{"-h", "server -h"} {
-		var out, errs bytes.Buffer
-		if status := run(t.Context(), strings.Fields(args), &out, &errs); status != 0 || !strings.Contains(errs.String(), "-cipher") {
-			t.Errorf("%s: exit status %d, %q; want 0 and the options", args, status, &errs)
-		}
-	}
+	clitest.Status(t, run, 2, map[string]string{
+		"":                                       "server or client",
+		"relay":                                  `"relay"`,
+		"server -nonsense":                       "nonsense",
+		"server -listen :0":                      "-to",
+		"server -listen :0 -to 127.0.0.1:1 more": `"more"`,
+		"server -listen :0 -to 127.0.0.1:1 -fec 10":    "-fec",
+		"server -listen :0 -to 127.0.0.1:1 -fec 10/3x": "-fec",
+		"server -listen :0 -to 127.0.0.1:1 -idle 0s":   "-idle",
+		"server -listen :0 -to 127.0.0.1:1 -max 0":     "-max",
+	})
+	clitest.Status(t, run, 0, map[string]string{"-h": "-cipher", "server -h": "-cipher"})
 }
