@@ -3,7 +3,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,16 +13,8 @@ import (
 
 	"github.com/seedkcp/kcp"
 	"github.com/seedkcp/kcp/internal/simnet"
+	"github.com/seedkcp/kcp/internal/simpair"
 )
-
-// simPair is a dialled and an accepted session over a simulated network, in the bubble of the
-// caller.
-type simPair struct {
-	net            *simnet.Network
-	sched          *kcp.TimedSched
-	listener       *kcp.Listener
-	client, server *kcp.UDPSession
-}
 
 // scenarioConfig is what a user of a long or lossy path sets.
 func scenarioConfig(noCongestionControl bool) kcp.Config {
@@ -43,78 +34,6 @@ func pattern(n int, seed uint64) []byte {
 		b[i] = byte(r.Uint32())
 	}
 	return b
-}
-
-// newSimPair makes a pair whose session the client has opened with one byte.
-func newSimPair(t testing.TB, seed uint64, p simnet.Profile, c kcp.Config) *simPair {
-	t.Helper()
-	n := &simPair{net: simnet.New(seed), sched: kcp.NewTimedSched(2)}
-	n.net.SetDefault(p)
-	c.Scheduler = n.sched
-	at, err := n.net.Listen("10.0.0.1:4000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := n.net.Listen("10.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n.listener, err = c.Serve(at); err != nil {
-		t.Fatal(err)
-	}
-	if n.client, err = c.Client(from, at.LocalAddr()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.client.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	if n.server, err = n.listener.AcceptKCP(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(n.server, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// close ends both sessions and the network, and waits until nothing runs any more.
-func (n *simPair) close() {
-	for _, s := range []*kcp.UDPSession{n.client, n.server} {
-		s.SetLinger(0)
-		_ = s.Close()
-	}
-	_ = n.listener.Close()
-	time.Sleep(time.Second)
-	n.sched.Close()
-	_ = n.net.Close()
-	synctest.Wait()
-}
-
-// move sends data from the client to the server, which reads it to the end of the stream, and
-// returns how long it took.
-func (n *simPair) move(t testing.TB, data []byte) time.Duration {
-	t.Helper()
-	start := time.Now()
-	sent := make(chan error, 1)
-	go func() {
-		_, err := n.client.Write(data)
-		if err == nil {
-			err = n.client.CloseWrite()
-		}
-		sent <- err
-	}()
-	got, err := io.ReadAll(n.server)
-	took := time.Since(start)
-	if err != nil {
-		t.Fatalf("after %d of %d bytes and %v: %v", len(got), len(data), took, err)
-	}
-	if err := <-sent; err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, data) {
-		t.Fatalf("%d bytes arrived changed, want %d", len(got), len(data))
-	}
-	return took
 }
 
 // TestScenarios runs transfers over the paths on which the QUIC interop runner tries
@@ -142,13 +61,13 @@ func TestScenarios(t *testing.T) {
 						t.Fatal(err)
 					}
 					c.BlockCrypt = key // corruption has to be noticed
-					n := newSimPair(t, 1, tt.profile, c)
-					defer n.close()
-					took := n.move(t, pattern(tt.size, 5))
-					st := n.client.Stats()
+					n := simpair.New(t, 1, tt.profile, c, 2)
+					defer n.Close()
+					took := n.Move(t, pattern(tt.size, 5))
+					st := n.Client.Stats()
 					t.Logf("%d bytes in %v: %.2f Mbit/s, %d packets, retransmitted %d fast, %d early, %d timeout, %d duplicates",
 						tt.size, took, float64(tt.size)*8/took.Seconds()/1e6, st.PacketsSent, st.FastRetransmits,
-						st.EarlyRetransmits, st.TimeoutRetransmits, n.server.Stats().DuplicatesReceived)
+						st.EarlyRetransmits, st.TimeoutRetransmits, n.Server.Stats().DuplicatesReceived)
 					if took > tt.most[i] {
 						t.Errorf("took %v, want %v at most", took, tt.most[i])
 					}
@@ -167,13 +86,13 @@ func TestScenarioGoodput(t *testing.T) {
 	for _, nc := range []bool{false, true} {
 		t.Run(fmt.Sprintf("congestion control %v", !nc), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newSimPair(t, 1, simnet.Profile{Delay: 15 * time.Millisecond, Rate: rate, Queue: 25}, scenarioConfig(nc))
-				defer n.close()
-				took := n.move(t, pattern(size, 6))
+				n := simpair.New(t, 1, simnet.Profile{Delay: 15 * time.Millisecond, Rate: rate, Queue: 25}, scenarioConfig(nc), 2)
+				defer n.Close()
+				took := n.Move(t, pattern(size, 6))
 				goodput := size * 8 / took.Seconds() / rate
-				st := n.client.Stats()
+				st := n.Client.Stats()
 				t.Logf("goodput %.1f %% of the line, %d packets, retransmitted %d fast, %d early, %d timeout, %d duplicates",
-					goodput*100, st.PacketsSent, st.FastRetransmits, st.EarlyRetransmits, st.TimeoutRetransmits, n.server.Stats().DuplicatesReceived)
+					goodput*100, st.PacketsSent, st.FastRetransmits, st.EarlyRetransmits, st.TimeoutRetransmits, n.Server.Stats().DuplicatesReceived)
 				if goodput < 0.9 {
 					t.Errorf("goodput is %.1f %% of the line, want 90 %%", goodput*100)
 				}
@@ -187,12 +106,12 @@ func TestScenarioGoodput(t *testing.T) {
 func TestScenarioHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := scenarioConfig(true)
-		n := newSimPair(t, 3, simnet.Profile{Delay: 15 * time.Millisecond, Loss: 0.3}, c)
-		defer n.close()
-		c.Scheduler = n.sched
+		n := simpair.New(t, 3, simnet.Profile{Delay: 15 * time.Millisecond, Loss: 0.3}, c, 2)
+		defer n.Close()
+		c.Scheduler = n.Scheduler
 		go func() {
 			for {
-				s, err := n.listener.AcceptKCP()
+				s, err := n.Listener.AcceptKCP()
 				if err != nil {
 					return
 				}
@@ -212,12 +131,12 @@ func TestScenarioHandshakes(t *testing.T) {
 	})
 }
 
-func handshake(n *simPair, c kcp.Config, i int) error {
-	conn, err := n.net.Listen(fmt.Sprintf("10.0.1.%d:0", i+1))
+func handshake(n *simpair.Pair, c kcp.Config, i int) error {
+	conn, err := n.Net.Listen(fmt.Sprintf("10.0.1.%d:0", i+1))
 	if err != nil {
 		return err
 	}
-	s, err := c.Client(conn, n.listener.Addr())
+	s, err := c.Client(conn, n.Listener.Addr())
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,13 @@ package tables
 
 import (
 	"encoding/binary"
-	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seedkcp/kcp"
-	"github.com/seedkcp/kcp/internal/simnet"
+	"github.com/seedkcp/kcp/internal/simpair"
 )
 
 const (
@@ -25,59 +24,6 @@ const (
 	keptUp = 0.98
 )
 
-// pair is a dialled and an accepted session over a path, in the bubble of the caller.
-type pair struct {
-	net            *simnet.Network
-	sched          *kcp.TimedSched
-	listener       *kcp.Listener
-	client, server *kcp.UDPSession
-}
-
-// newPair makes a pair whose session the client has opened with one byte.
-func newPair(t testing.TB, seed uint64, p path, c kcp.Config) *pair {
-	t.Helper()
-	n := &pair{net: simnet.New(seed), sched: kcp.NewTimedSched(1)}
-	n.net.SetDefault(p.profile())
-	c.Scheduler = n.sched
-	at, err := n.net.Listen("10.0.0.1:4000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := n.net.Listen("10.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n.listener, err = c.Serve(at); err != nil {
-		t.Fatal(err)
-	}
-	if n.client, err = c.Client(from, at.LocalAddr()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.client.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	if n.server, err = n.listener.AcceptKCP(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(n.server, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// close ends everything and waits until nothing runs any more.
-func (n *pair) close() {
-	for _, s := range []*kcp.UDPSession{n.client, n.server} {
-		s.SetLinger(0)
-		_ = s.Close()
-	}
-	_ = n.listener.Close()
-	time.Sleep(time.Second)
-	n.sched.Close()
-	_ = n.net.Close()
-	synctest.Wait()
-}
-
 // latency is how long messages take from the moment they are due to be written until they have been
 // read.
 type latency struct {
@@ -89,8 +35,8 @@ type latency struct {
 // measureLatency sends count messages and those of the warm-up.
 func measureLatency(t *testing.T, seed uint64, p path, c kcp.Config, count int) (l latency) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPair(t, seed, p, c)
-		defer n.close()
+		n := simpair.New(t, seed, p.profile(), c, 1)
+		defer n.Close()
 		count += warmUp
 		start := time.Now()
 		due := func(i int) time.Time { return start.Add(time.Duration(i) * messageEvery) }
@@ -101,16 +47,16 @@ func measureLatency(t *testing.T, seed uint64, p path, c kcp.Config, count int) 
 			for i := range count {
 				time.Sleep(time.Until(due(i)))
 				binary.LittleEndian.PutUint32(msg, uint32(i))
-				if _, err := n.client.Write(msg); err != nil {
+				if _, err := n.Client.Write(msg); err != nil {
 					return
 				}
 			}
 		}()
-		took, inTime := n.readMessages(t, count, due)
-		_ = n.client.SetWriteDeadline(time.Now())
+		took, inTime := readMessages(t, n, count, due)
+		_ = n.Client.SetWriteDeadline(time.Now())
 		<-written
 		l.overload = float64(inTime) < keptUp*float64(count)
-		l.sent = float64(n.client.Stats().PacketsSent) / float64(count)
+		l.sent = float64(n.Client.Stats().PacketsSent) / float64(count)
 		if took = took[min(warmUp, len(took)):]; len(took) > 0 {
 			slices.Sort(took)
 			l.p50, l.p99 = took[len(took)/2], took[len(took)*99/100]
@@ -121,12 +67,12 @@ func measureLatency(t *testing.T, seed uint64, p path, c kcp.Config, count int) 
 
 // readMessages returns how long each message took, and how many of them came before the sending was
 // to end.
-func (n *pair) readMessages(t *testing.T, count int, due func(int) time.Time) (took []time.Duration, inTime int) {
+func readMessages(t *testing.T, n *simpair.Pair, count int, due func(int) time.Time) (took []time.Duration, inTime int) {
 	end := due(count)
-	_ = n.server.SetReadDeadline(end.Add(10 * time.Second))
+	_ = n.Server.SetReadDeadline(end.Add(10 * time.Second))
 	buf := make([]byte, 2*messageSize)
 	for i := range count {
-		size, err := n.server.Read(buf)
+		size, err := n.Server.Read(buf)
 		if err != nil {
 			break
 		}
@@ -145,20 +91,20 @@ func (n *pair) readMessages(t *testing.T, count int, due func(int) time.Time) (t
 // measureGoodput returns the bits a second of a bulk transfer's first span, its start included.
 func measureGoodput(t *testing.T, seed uint64, p path, c kcp.Config, span time.Duration) (bits float64) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newPair(t, seed, p, c)
-		defer n.close()
+		n := simpair.New(t, seed, p.profile(), c, 1)
+		defer n.Close()
 		go func() {
 			chunk := make([]byte, 64<<10)
 			for {
-				if _, err := n.client.Write(chunk); err != nil {
+				if _, err := n.Client.Write(chunk); err != nil {
 					return
 				}
 			}
 		}()
-		_ = n.server.SetReadDeadline(time.Now().Add(span))
+		_ = n.Server.SetReadDeadline(time.Now().Add(span))
 		total := 0
 		for buf := make([]byte, 64<<10); ; {
-			got, err := n.server.Read(buf)
+			got, err := n.Server.Read(buf)
 			total += got
 			if err != nil {
 				break
