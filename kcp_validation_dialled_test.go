@@ -74,7 +74,7 @@ func dialLegacy(w *connWorld) (client *UDPSession, raw *simEndpoint, from net.Ad
 // which has closed the one asked after, and is sent no acknowledgement twice.
 func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		client, raw, from := dialLegacy(w)
+		client, raw, _ := dialLegacy(w)
 		all, _ := hear(t, raw, time.Hour)
 		if len(all) < 2 || len(all) > 1+proofBlindMost {
 			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions", len(all), proofBlindMost)
