@@ -119,9 +119,9 @@ func TestRareErrorsAreNoLoss(t *testing.T) {
 
 // A read deadline that a program has set on the socket costs no time and stops nothing.
 func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
+	connCheckLeaks(t)
 	for _, owned := range []bool{true, false} {
 		t.Run(fmt.Sprintf("owned %v", owned), func(t *testing.T) {
-			connCheckLeaks(t)
 			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 			if err != nil {
 				t.Fatal(err)

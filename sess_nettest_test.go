@@ -63,9 +63,9 @@ func nettestPipe(l *Listener, dial func() (*UDPSession, error)) (c1, c2 net.Conn
 }
 
 func TestSessionKeepsTheRulesOfNetConn(t *testing.T) {
+	connCheckLeaks(t) // once: a session over UDP stays for a few seconds after Close
 	for name, c := range nettestCases(t) {
 		t.Run("udp "+name, func(t *testing.T) {
-			connCheckLeaks(t)
 			nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
 				l, err := c.Listen(t.Context(), "127.0.0.1:0")
 				if err != nil {
@@ -77,7 +77,6 @@ func TestSessionKeepsTheRulesOfNetConn(t *testing.T) {
 			})
 		})
 		t.Run("custom "+name, func(t *testing.T) {
-			connCheckLeaks(t)
 			nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
 				a, b := newMemPipe()
 				l, err := c.Serve(b)

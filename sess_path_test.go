@@ -14,6 +14,7 @@ import (
 
 // Whatever the sockets on either side can do: every byte arrives, both ways.
 func TestSessionsOverEveryKindOfPath(t *testing.T) {
+	connCheckLeaks(t) // once: an aborted session stays for a second
 	const gso, gro = "KCP_DISABLE_GSO", "KCP_DISABLE_GRO"
 	for _, tt := range []struct {
 		name           string
@@ -39,7 +40,6 @@ func TestSessionsOverEveryKindOfPath(t *testing.T) {
 			if tt.address[0] == '[' && !batchTestHasIPv6() {
 				t.Skip("no IPv6 on this machine")
 			}
-			connCheckLeaks(t)
 			c := Config{
 				MTU: tt.mtu, DataShards: tt.shards, ParityShards: tt.shards,
 				StreamMode: true, NoDelay: true, NoCongestionControl: true, FastResend: 2,
