@@ -48,32 +48,28 @@ func connAwaitStillness(t *testing.T) {
 	}
 }
 
-// bubbleGoroutines returns how many goroutines the test in virtual time has that calls it. Those of sockets that earlier
-// tests have left to end do not count.
-func bubbleGoroutines() int {
+// goroutineStacks returns the stacks of all goroutines.
+func goroutineStacks() string {
 	buf := make([]byte, 1<<20)
 	n := runtime.Stack(buf, true)
 	for ; n == len(buf); n = runtime.Stack(buf, true) {
 		buf = make([]byte, 2*len(buf))
 	}
-	return strings.Count(string(buf[:n]), ", synctest bubble ")
+	return string(buf[:n])
 }
 
-// connGoroutines returns the stacks of the goroutines that belong to a session or a socket. Workers of the common
-// scheduler stay for the life of the program.
+// bubbleGoroutines returns the number of goroutines of the calling test in virtual time. Those of
+// sockets that earlier tests have left to end do not count.
+func bubbleGoroutines() int { return strings.Count(goroutineStacks(), ", synctest bubble ") }
+
+// connGoroutines returns the stacks of the goroutines that belong to a session or a socket. Workers
+// of the common scheduler, which stay for the life of the program, and tests do not count.
 func connGoroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for _, g := range strings.Split(string(buf), "\n\n") {
-		if strings.Contains(g, "kcp.(*") && !strings.Contains(g, "schedWorker).run") && !strings.Contains(g, "connGoroutines") {
+	for _, g := range strings.Split(goroutineStacks(), "\n\n") {
+		if strings.Contains(g, "kcp.(*") && !strings.Contains(g, "schedWorker).run") &&
+			!strings.Contains(g, "testing.tRunner(") {
 			stacks = append(stacks, g)
 		}
 	}
 	return stacks
-}
-
-// parsePacket tells what an opened datagram is.
-func parsePacket(b []byte) (p packet) {
-	p.parse(b)
-	return p
 }

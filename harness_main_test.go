@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -38,17 +37,9 @@ func awaitNoLeaks(patience time.Duration) (err error) {
 }
 
 func findLeaks() error {
-	buf := make([]byte, 1<<20)
-	for n := runtime.Stack(buf, true); ; n = runtime.Stack(buf, true) {
-		if n < len(buf) {
-			buf = buf[:n]
-			break
-		}
-		buf = make([]byte, 2*len(buf))
-	}
 	var leaked []string
 	workers := 0
-	for _, g := range strings.Split(string(buf), "\n\n")[1:] { // the first is this one
+	for _, g := range strings.Split(goroutineStacks(), "\n\n")[1:] { // the first is this one
 		switch {
 		case strings.Contains(g, ".(*schedWorker).run("):
 			workers++

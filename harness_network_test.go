@@ -322,3 +322,9 @@ func percentile(d []time.Duration, p int) time.Duration {
 	slices.Sort(d)
 	return d[min(len(d)-1, len(d)*p/100)]
 }
+
+// parsePacket tells what an opened datagram is.
+func parsePacket(b []byte) (p packet) {
+	p.parse(b)
+	return p
+}

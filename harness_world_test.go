@@ -174,6 +174,13 @@ func (w *connWorld) dialOver(conn net.PacketConn, owned bool, to net.Addr, conv 
 	return s
 }
 
+// conn returns a connection of the test's own, which is closed with the world.
+func (w *connWorld) conn(addr net.Addr, send func(data []byte, to net.Addr)) *memConn {
+	c := newMemConn(addr, send)
+	w.conns = append(w.conns, c)
+	return c
+}
+
 // pipe returns two connections of the test's own that reach each other, and are closed with the world. Their addresses
 // are "a" and "b".
 func (w *connWorld) pipe() (a, b *memConn) {

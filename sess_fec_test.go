@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -114,9 +113,9 @@ func (f *fecRecording) certain(lost map[int]bool) bool {
 
 // replayWithout replays the recording without the given packets and checks that nothing was waited for.
 func (f *fecRecording) replayWithout(t *testing.T, dropped map[int]bool) {
-	synctest.Test(t, func(t *testing.T) {
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		start := time.Now()
-		f.r.replay(t, f.server, func(i int, _ []byte) bool { return dropped[i] })
+		f.r.replay(w, f.server, func(i int, _ []byte) bool { return dropped[i] })
 		// A replay ends with a second in which nothing more may come.
 		if d := time.Since(start); d > 1050*time.Millisecond {
 			t.Fatalf("without packets %v it took %v, want what is lost back at once", slices.Sorted(maps.Keys(dropped)), d)
@@ -348,47 +347,31 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 
 // Several sessions from one address, each with FEC: parity names no session, and still nothing gets mixed up.
 func TestSessionsOfOneAddressWithFEC(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		defer sched.Close()
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		const sessions = 3
 		var packets atomic.Uint64
 		var near [sessions]*memConn
-		server := newMemConn(memAddr("server"), nil)
-		defer server.Close()
+		server := w.conn(memAddr("server"), nil)
 		server.send = func(data []byte, _ net.Addr) {
 			for _, c := range near {
 				c.put(data, memAddr("server"))
 			}
 		}
 		c := fastConfig(5, 2)
-		c.Scheduler = sched
-		l, err := c.Serve(server)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := w.serveOver(server, false, c)
 		var dialled, accepted [sessions]*UDPSession
 		for i := range near {
-			near[i] = newMemConn(memAddr("address of all"), func(data []byte, _ net.Addr) {
+			near[i] = w.conn(memAddr("address of all"), func(data []byte, _ net.Addr) {
 				if packets.Add(1)*0x9E3779B97F4A7C15>>32%20 > 0 { // as good as random
 					server.put(data, memAddr("address of all"))
 				}
 			})
-			defer near[i].Close()
 		}
 		for i := range near {
-			o, err := c.options()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if dialled[i], err = dialOver(near[i], false, memAddr("server"), uint32(100+i), o); err != nil {
-				t.Fatal(err)
-			}
+			dialled[i] = w.dialOver(near[i], false, memAddr("server"), uint32(100+i), c)
 			dialled[i].core.ctl.shared = true
 			mustWrite(t, dialled[i], []byte{byte(i)})
-			if accepted[i], err = l.AcceptKCP(); err != nil {
-				t.Fatal(err)
-			}
+			accepted[i] = w.accept(l)
 			if got := mustRead(t, accepted[i], 10); got[0] != byte(i) {
 				t.Fatalf("session %d read %d", i, got[0])
 			}
@@ -420,14 +403,6 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 		if recovered < 20 {
 			t.Errorf("%d packets were recovered, want more", recovered)
 		}
-		for i := range sessions {
-			for _, s := range []*UDPSession{dialled[i], accepted[i]} {
-				s.SetLinger(0)
-				_ = s.Close()
-			}
-		}
-		_ = l.Close()
-		time.Sleep(time.Second)
 	})
 }
 

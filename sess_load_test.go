@@ -17,25 +17,17 @@ import (
 )
 
 func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		const sessions = 2000
-		sched := NewTimedSched(2)
-		defer sched.Close()
-		conn := newMemConn(memAddr("server"), nil)
-		l, err := (&Config{Scheduler: sched, AcceptBacklog: 2 * sessions, MaxPending: sessions}).Serve(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := w.conn(memAddr("server"), nil)
+		l := w.serveOver(conn, false, Config{AcceptBacklog: 2 * sessions, MaxPending: sessions})
 		knock := func(i int) {
 			conn.put(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, data: []byte("hello")}), memAddr(strconv.Itoa(i)))
 		}
 		// The first ones start the workers.
 		all := make([]*UDPSession, 0, sessions)
 		accept := func() {
-			s, err := l.AcceptKCP()
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := w.accept(l)
 			if got := string(mustRead(t, s, 100)); got != "hello" {
 				t.Fatalf("read %q", got)
 			}

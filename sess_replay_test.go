@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -95,12 +94,12 @@ func (r *recording) exchange(t *testing.T, s *UDPSession, write, read []byte) {
 
 // replay feeds the packets of one side of r to a session and checks the bytes that come out. drop, if set, says which
 // packets are lost.
-func (r *recording) replay(t *testing.T, server bool, drop func(i int, packet []byte) bool) {
-	sched := NewTimedSched(1)
-	defer sched.Close()
+func (r *recording) replay(w *connWorld, server bool, drop func(i int, packet []byte) bool) {
+	t := w.t
+	t.Helper()
 	peer := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
 	var sent atomic.Int64 // by several goroutines
-	conn := newMemConn(&net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5000}, func([]byte, net.Addr) { sent.Add(1) })
+	conn := w.conn(&net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5000}, func([]byte, net.Addr) { sent.Add(1) })
 	packets, write, read := r.ClientPackets, unhex(t, r.ServerSends), unhex(t, r.ClientSends)
 	if !server {
 		packets, write, read = r.ServerPackets, read, write
@@ -112,26 +111,14 @@ func (r *recording) replay(t *testing.T, server bool, drop func(i int, packet []
 			}
 		}
 	}
-	c := Config{BlockCrypt: r.block(t), DataShards: r.DataShards, ParityShards: r.ParityShards, Scheduler: sched, StreamMode: r.Stream}
+	c := Config{BlockCrypt: r.block(t), DataShards: r.DataShards, ParityShards: r.ParityShards, StreamMode: r.Stream}
 	var s *UDPSession
 	if server {
-		l, err := c.Serve(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
+		l := w.serveOver(conn, false, c)
 		feed()
-		if s, err = l.AcceptKCP(); err != nil {
-			t.Fatal(err)
-		}
+		s = w.accept(l)
 	} else {
-		o, err := c.options()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s, err = dialOver(conn, false, peer, r.Conv, o); err != nil {
-			t.Fatal(err)
-		}
+		s = w.dialOver(conn, false, peer, r.Conv, c)
 		go func() {
 			time.Sleep(time.Millisecond) // what the packets acknowledge has to be written first
 			feed()
@@ -144,15 +131,13 @@ func (r *recording) replay(t *testing.T, server bool, drop func(i int, packet []
 	if sent.Load() == 0 {
 		t.Error("nothing was sent")
 	}
-	s.SetLinger(0)
-	s.Close()
 }
 
 func TestRecordedSessions(t *testing.T) {
 	for i, r := range recordings(t) {
 		for _, server := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s server %v", r.name(i), server), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { r.replay(t, server, nil) })
+				connRun(t, simProfile{}, func(t *testing.T, w *connWorld) { r.replay(w, server, nil) })
 			})
 		}
 	}

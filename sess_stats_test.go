@@ -59,10 +59,8 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 		{"out of band without a conversation", shard(fecTypeOOB, 2+3, make([]byte, 3))},
 	}
 	for _, keyed := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			sched := NewTimedSched(1)
-			defer sched.Close()
-			c := Config{Scheduler: sched}
+		connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+			var c Config
 			if keyed {
 				var err error
 				if c.BlockCrypt, err = NewAESGCMCrypt(make([]byte, 16)); err != nil {
@@ -70,12 +68,8 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 				}
 			}
 			seal := newSealer(c.BlockCrypt)
-			conn := newMemConn(memAddr("server"), nil)
-			defer conn.Close()
-			l, err := c.Serve(conn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := w.conn(memAddr("server"), nil)
+			l := w.serveOver(conn, false, c)
 			before := DefaultSnmp.Copy()
 			for i, tt := range tests {
 				packet := make([]byte, seal.headroom()+len(tt.packet)+seal.tailroom())
@@ -106,31 +100,16 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 				t.Fatal(err)
 			}
 			conn.put(good, memAddr("peer"))
-			s, err := l.AcceptKCP()
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.SetLinger(0)
-			_ = s.Close()
-			_ = l.Close()
+			w.accept(l)
 		})
 	}
 }
 
 // A datagram from elsewhere, or of another conversation, does not reach a dialled session.
 func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sched := NewTimedSched(1)
-		defer sched.Close()
-		conn := newMemConn(memAddr("client"), nil)
-		o, err := (&Config{Scheduler: sched}).options()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := dialOver(conn, true, memAddr("server"), 7, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
+		conn := w.conn(memAddr("client"), nil)
+		s := w.dialOver(conn, true, memAddr("server"), 7, Config{})
 		before := DefaultSnmp.Copy()
 		for i, tt := range []struct {
 			from net.Addr
@@ -151,8 +130,6 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 		if st := s.Stats(); st.InputErrors != 1 || snmpSince(before).KCPInErrors != 1 {
 			t.Errorf("Stats count %d bad datagrams, Snmp %d, want 1", st.InputErrors, snmpSince(before).KCPInErrors)
 		}
-		s.SetLinger(0)
-		_ = s.Close()
 	})
 }
 
