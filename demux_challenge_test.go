@@ -69,6 +69,7 @@ func floodListener(t *testing.T, run *spoofRun, strangers, clients int, c Config
 		server := l.demux.eps[0].conn.(*simEndpoint)
 		var before, after runtime.MemStats
 		runtime.GC()
+		runtime.GC() // pools, which earlier tests have filled, are emptied in two steps
 		runtime.ReadMemStats(&before)
 		took := make(chan time.Duration, clients)
 		opener := segment{cmd: cmdPush, wnd: 32, data: []byte("let me in")}
@@ -89,7 +90,7 @@ func floodListener(t *testing.T, run *spoofRun, strangers, clients int, c Config
 		}
 		run.stats = l.Stats()
 		runtime.GC()
-		runtime.GC() // pools are emptied in two steps
+		runtime.GC()
 		runtime.ReadMemStats(&after)
 		run.heap = int64(after.HeapAlloc) - int64(before.HeapAlloc)
 	})
