@@ -144,10 +144,7 @@ func (k *KCP) WaitSnd() int { return int(k.core.queued()) }
 // SetLogger reports the events in mask to fn, whose args are key, value pairs as slog takes them. A nil fn ends it.
 func (k *KCP) SetLogger(mask KCPLogType, fn func(msg string, args ...any)) {
 	k.log = newLogger(mask, fn)
-	k.core.logMask = 0
-	if k.log != nil {
-		k.core.logMask = k.log.mask
-	}
+	k.core.setLogMask(k.log.events())
 }
 
 func (k *KCP) report() {

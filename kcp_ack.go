@@ -2,11 +2,12 @@
 
 package kcp
 
-import "math"
-
 // acksLeast is how many ACKs are kept while the socket takes none, whatever the window. Beyond it, and beyond four times
 // the window, it can only be duplicates that came.
 const acksLeast = 1024
+
+// setACKNoDelay acknowledges what has come in at once, or lets acknowledgements wait for the interval.
+func (c *receiver) setACKNoDelay(noDelay bool) { c.ackNoDelay = noDelay }
 
 // addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
 // sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
@@ -38,9 +39,29 @@ func (c *core) addAck(s *segment, now millis) {
 const quickAcks = 16
 
 // ackShare is how many segments are acknowledged without waiting for the interval.
-func (c *core) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }
+func (c *receiver) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }
 
-func (c *core) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }
+func (c *receiver) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }
+
+// ackAtMost shortens the wait of pending ACKs.
+func (c *receiver) ackAtMost(until millis) {
+	if c.ackAt != never {
+		c.ackAt = min(c.ackAt, until)
+	}
+}
+
+// ackAgain acknowledges a PUSH once more, unless others are to be acknowledged anyway.
+func (c *receiver) ackAgain(sn seqNum, ts timestamp) {
+	if len(c.acks) == 0 {
+		c.acks = append(c.acks, ackItem{sn, ts})
+	}
+}
+
+// ackedBefore drops the first n pending ACKs, which have left or need not.
+func (c *receiver) ackedBefore(n int) { c.acks = c.acks[:copy(c.acks, c.acks[n:])] }
+
+// forgetAcks gives up the pending ACKs.
+func (c *receiver) forgetAcks() { c.acks = nil }
 
 // acksSent ends the wait of the acknowledgements, which have left.
 func (c *core) acksSent(now millis) {
@@ -92,62 +113,12 @@ func (c *core) ackRepeat(due, now millis) {
 }
 
 // ackWithin acknowledges a PUSH after hold at the latest, and once a datagram is full.
-func (c *core) ackWithin(due, now, hold millis) {
+func (c *receiver) ackWithin(due, now, hold millis) {
 	if hold == 0 || c.ackNoDelay || len(c.acks) >= acksHeld {
 		c.ackNow(now)
 		return
 	}
 	c.ackAt = min(due, now+hold)
-}
-
-// ackThinning makes acknowledgements rarer where they wait in a queue: 10 Mbit/s take 450 a second, of which a return path
-// of 20 kbit/s carries 48, and the others delay or drop each other (RFC 3449 section 4). While a stream comes in, its
-// receiver measures the path by PING. The ts of the data tell how much of a round trip the data's own queue takes. A quarter
-// of what else it takes longer than the shortest is how long acknowledgements wait for each other, so that the queue
-// settles where they all fit, and a path without one is not slowed down. Peers that do not know PING get them as always.
-type ackThinning struct {
-	askedAt uint16 // on the clock's low 16 bits: when the latest PING left
-	forward uint16 // the clock less ts of the PUSH that came soonest after it was sent; of no use while least is 0
-	least   uint16 // the shortest round trip, ms, plus one; 0: none yet
-	quarter uint8  // of what the latest took longer, ms
-	asked   uint8  // how many PINGs have left since the latest answer
-}
-
-const (
-	// thinShare: with a quarter, 20 kbit/s settle at a queue of 85 ms.
-	thinShare = 4
-	// thinLeast and thinMost bound the wait. Less comes from a busy machine or a queue of data, and 100 ms is what deployed
-	// peers wait with their default settings.
-	thinLeast millis = 10
-	thinMost  millis = 100
-	// thinPing is how often the path is measured at most, while it has no queue.
-	thinPing millis = 100
-	// thinStale is how old a measurement may be. The stream has paused meanwhile.
-	thinStale millis = 3000
-	// thinLate is how many times the usual round trip a PING takes before it is repeated, and thinLost the least time.
-	thinLate        = 4
-	thinLost millis = 500
-	// thinAsked bounds the doubling of that wait.
-	thinAsked = 4
-)
-
-// usual is the latest round trip, as far as it is known.
-func (t *ackThinning) usual() millis { return millis(t.least) + thinShare*millis(t.quarter) }
-
-// since is how long ago the latest PING left, modulo 2^16 ms.
-func (t *ackThinning) since(now millis) millis { return millis(uint16(now) - t.askedAt) }
-
-// wait is how long acknowledgements of a stream wait for each other, 0 for not at all. Where a queue has been seen, a PING
-// that is late tells that it has grown.
-func (t *ackThinning) wait(now millis) millis {
-	since, quarter := t.since(now), millis(t.quarter)
-	if t.least == 0 || since >= thinStale || quarter < thinLeast {
-		return 0
-	}
-	if t.asked > 0 { // the queue grows
-		quarter = max(quarter, (min(since, thinLate*t.usual())-millis(t.least-1))/thinShare)
-	}
-	return min(quarter, thinMost)
 }
 
 // measurePath sends a PING along with the acknowledgement of a stream, one at a time.
@@ -171,22 +142,3 @@ func (c *core) measurePath(now millis) {
 
 // asksAnyway reports whether a PING serves to find out whether the peer is there.
 func (c *core) asksAnyway() bool { return c.suspicious() || c.ctl.clockDoubted || c.life.asking }
-
-// answered takes in the answer to a PING. The newest PUSH came at newestAt and was sent at ts on the peer's clock.
-func (t *ackThinning) answered(now, newestAt millis, ts timestamp) {
-	if t.asked == 0 {
-		return
-	}
-	rtt := min(uint16(t.since(now)), 1<<15)
-	took := uint16(newestAt) - uint16(ts)
-	if t.least == 0 || int16(took-t.forward) < 0 {
-		t.forward = took
-	}
-	if t.least == 0 || rtt < t.least-1 {
-		t.least = rtt + 1
-	}
-	queued := rtt + 1 - t.least
-	queued -= min(took-t.forward, queued) // of the data
-	t.quarter = uint8(min(queued/thinShare, math.MaxUint8))
-	t.asked = 0
-}

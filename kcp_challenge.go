@@ -66,7 +66,7 @@ func (c *core) question(now millis) {
 	if c.ctl.known() {
 		c.ping()
 	} else {
-		c.askWindow = true
+		c.askForWindow()
 	}
 }
 

@@ -14,11 +14,6 @@ type congestion struct {
 	before   struct{ window, ssthresh uint32 } // the last timeout
 }
 
-const (
-	ssthreshInit = 2
-	ssthreshMin  = 2
-)
-
 func (c *congestion) init() {
 	c.window, c.ssthresh = 1, ssthreshInit
 }

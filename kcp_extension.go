@@ -96,7 +96,7 @@ func (c *core) closeWrite(now millis) {
 	}
 	c.ctl.finWanted = true
 	c.ctl.finAt = now
-	c.flushAt = never // there is nothing to wait for
+	c.endDelay() // there is nothing to wait for
 }
 
 // writeDone reports whether all that was written has been acknowledged, the end of the stream included where the
@@ -109,14 +109,6 @@ func (c *core) writeDone() bool {
 // not seen one asks for the window: the answer of a peer that knows the extension carries its HELLO, an answer without
 // settles that it does not know it. helloAsks bounds the questions: with their back-off they take the linger time.
 const helloAsks = 12
-
-// patience bounds the back-off at the end of a stream, where little is said and there is little time to say it in.
-const patience millis = 1000
-
-// shortBackoff is the wait after so many tries at the end of a stream.
-func (c *core) shortBackoff(tries uint8) millis {
-	return min(backoff(c.rto(), tries, c.noDelay), max(c.rto(), patience))
-}
 
 // peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
 func (c *core) peerSettled(now millis) bool {
@@ -142,7 +134,7 @@ func (c *core) askHello(now millis) {
 	ctl.helloAt = min(ctl.helloAt, now)
 	ctl.askHelloAt = now + c.shortBackoff(ctl.askedHello)
 	ctl.askedHello++
-	c.askWindow = true
+	c.askForWindow()
 }
 
 // refuse reports whether a PUSH is for a session that nobody reads any more. A peer that knows the extension is told by
@@ -202,7 +194,8 @@ func (c *core) inputControl(ctx *inputContext, s *segment) (fromPeer bool) {
 		ctl.pingNumber = 0
 		c.thin.answered(now, c.newestAt, c.newestTS)
 		if ctl.clockDoubted {
-			ctl.clockDoubted, c.newestAt = false, -1
+			ctl.clockDoubted = false
+			c.forgetClock()
 		}
 		c.proved()
 		c.trust(now)
@@ -351,7 +344,7 @@ func (c *core) sayHello(m *controlSet) {
 	if s.marks {
 		m.flags |= helloMarks
 	}
-	if c.connecting {
+	if c.life.connecting {
 		m.flags |= helloOpens
 	}
 	if s.accepted && c.addr == nil {
@@ -363,7 +356,7 @@ func (c *core) sayHello(m *controlSet) {
 func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
 	if !ctl.known() {
-		if c.connecting && !ctl.met {
+		if c.life.connecting && !ctl.met {
 			return true // it opens the session
 		}
 		return ctl.helloSent < helloLimit && now >= ctl.helloAt && (ctl.helloSent < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.askedHello > 0)

@@ -2,8 +2,6 @@
 
 package kcp
 
-import "math"
-
 // flush writes all that is due at that time: acknowledgements, window messages, what was lost, new data as far as the
 // windows allow, control messages last. It returns true when the writer was full before all was said; the caller
 // sends the packets and calls again.
@@ -29,7 +27,7 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 		more = f.prove(more)
 	}
 	w.finish()
-	f.settleDelay(left)
+	c.flushed(f.sentNew, left, now)
 	c.updateProbe(now)
 	return more
 }
@@ -100,7 +98,7 @@ func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 // windowSN is the sn of a WASK or WINS, which may come after the peer has closed the session where this side has ended its
 // stream, still asks for the proof of its address, or doubts whether the peer is there.
 func (c *core) windowSN() seqNum {
-	if !c.ctl.known() && !c.connecting && (c.ctl.finWanted || c.duty != nil || c.suspicious()) {
+	if !c.ctl.known() && !c.life.connecting && (c.ctl.finWanted || c.duty != nil || c.suspicious()) {
 		return snOpensNothing
 	}
 	return 0
@@ -146,8 +144,7 @@ func (f *flusher) said(size int) {
 		f.c.note(outputLog[f.hdr.cmd-cmdPush], &f.hdr, size)
 	}
 	f.c.stats.segsOut++
-	f.c.toldWnd = uint32(f.hdr.wnd)
-	f.c.wasFull = f.c.wasFull || f.hdr.wnd == 0
+	f.c.advertised(f.hdr.wnd)
 }
 
 // acks sends the pending ACKs once they are due, or along with data that leaves anyway. What una covers already is
@@ -162,7 +159,7 @@ func (f *flusher) acks(sending bool) bool {
 			continue
 		}
 		if !f.put(cmdAck, 0, a.ts, a.sn, nil) {
-			c.acks = c.acks[:copy(c.acks, c.acks[i:])]
+			c.ackedBefore(i)
 			return false
 		}
 	}
@@ -172,17 +169,12 @@ func (f *flusher) acks(sending bool) bool {
 
 func (f *flusher) windowMessages() bool {
 	c := f.c
-	if c.probeAt <= f.now {
-		c.askWindow = true
-		c.ask(f.now)
-		c.probeWait = min(c.probeWait+c.probeWait/2, probeLimit)
-		c.probeAt = f.now + c.probeWait
-	}
+	c.probeDue(f.now)
 	if c.askWindow {
 		if !f.put(cmdWask, 0, c.ts(f.now), c.windowSN(), nil) {
 			return false
 		}
-		c.askWindow = false
+		c.windowAsked()
 		c.stats.probes++
 	}
 	if c.tellWindow {
@@ -194,7 +186,6 @@ func (f *flusher) windowMessages() bool {
 		if !f.put(cmdWins, 0, c.ts(f.now), sn, nil) {
 			return false
 		}
-		c.tellWindow = false
 		c.windowTold(f.now)
 	}
 	return true
@@ -233,24 +224,6 @@ func (f *flusher) data() bool {
 	return true
 }
 
-// settleDelay ends or renews the wait of a delayed write after a flush; left says that packets have left, but for
-// control messages alone.
-func (f *flusher) settleDelay(left bool) {
-	c := f.c
-	switch {
-	case c.sendNxt == c.sendEnd:
-		c.flushAt = never
-	case f.sentNew && c.flushAt != never && c.flushAt > f.now:
-		c.flushAt = f.now + c.interval // what is over has been written just now
-	}
-	switch {
-	case f.sentNew:
-		c.rides -= min(c.rides, 1)
-	case left:
-		c.giveRides(1)
-	}
-}
-
 // fitsOpen reports whether the segment sn fits into the packet that has been begun.
 func (f *flusher) fitsOpen(sn seqNum) bool {
 	return f.w.open && segmentHeaderSize+len(f.c.ring.at(sn).data) <= f.w.room()
@@ -265,27 +238,11 @@ func (f *flusher) transmit(sn seqNum) bool {
 		return false
 	}
 	f.w.data = true
-	c.rate.spend(len(seg.data) + segmentHeaderSize)
-	if sn == c.sendNxt {
-		if c.sendUna == c.sendNxt {
-			c.life.expect(f.now)
-		}
-		seg.firstTS = ts
-		c.lastFrg = seg.frg
-		c.ring.outstanding.set(c.ring.slot(sn))
-		if len(seg.data) >= c.mss {
-			c.fullRun = min(c.fullRun, math.MaxUint8-1) + 1
-		}
-		c.sendNxt++
-		c.stats.bytesSent += uint64(len(seg.data))
-	} else {
-		c.ring.unlink(sn)
-	}
-	c.order++
-	seg.order, seg.sentAt = c.order, f.now
-	seg.xmits++
-	c.ring.push(seg.level, sn)
-	c.inFlight++
-	c.flight.sent(c.order, f.at)
+	c.transmitted(sn, seg, ts, f.at)
 	return true
 }
+
+var (
+	inputLog  = [...]KCPLogType{logInPush, logInAck, logInWask, logInWins}
+	outputLog = [...]KCPLogType{logOutPush, logOutAck, logOutWask, logOutWins}
+)

@@ -16,7 +16,7 @@ const (
 // input feeds one datagram of segments. trusted is false for a packet that FEC recovered: its window and its timing
 // are old. Segments before the first bad one count; the rest is dropped.
 func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
-	c.latest = ctx.now
+	c.resetClock(ctx.now)
 	if len(data) < segmentHeaderSize {
 		c.stats.inputErrors++
 		return inputShort
@@ -112,7 +112,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	case cmdPush:
 		c.receive(ctx, s)
 	case cmdWask:
-		c.tellWindow = true
+		c.advertise()
 		// It may ask in order to learn who this side is.
 		c.ctl.helloAt = min(c.ctl.helloAt, ctx.now.ms())
 		c.ctl.helloWanted = c.ctl.helloWanted || c.ctl.accepted && c.addr == nil
@@ -123,21 +123,6 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 		// The first answer may come without a HELLO because one was sent shortly before.
 		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 1
 	}
-}
-
-// canBeLife reports whether a segment with that una can be of the peer's session, whose una never goes back. An answer that
-// no session stands behind, a stray WINS above all, begins at 0. sendUna is no measure: it passes the una of a peer whose
-// receive queue is full, as that acknowledges segments which have to wait.
-func (c *core) canBeLife(una seqNum) bool {
-	return !c.sendNxt.before(una) && (!c.hasWnd || !una.before(c.wndUna))
-}
-
-// queuedOutstanding returns the segments sent and not acknowledged, lost ones included.
-func (c *core) queuedOutstanding() uint32 {
-	if c.ring == nil {
-		return 0
-	}
-	return c.inFlight + c.ring.lost()
 }
 
 // finishInput applies what a datagram said as a whole.
@@ -176,49 +161,4 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 		}
 	}
 	c.updateProbe(now)
-}
-
-// bearsClock reports whether a segment's ts is the peer's clock. Legacy peers fill it in for PUSH alone: their WASK and
-// WINS carry 0 or what the last ACK echoed. A probe's ts is random.
-func (c *core) bearsClock(s *segment) bool {
-	switch s.cmd {
-	case cmdPush:
-		return !c.isProbe(s)
-	case cmdWask, cmdWins:
-		return c.ctl.known() && !isControl(s)
-	}
-	return false
-}
-
-// staleWindow bounds how much older a window update may be than the newest to be taken for one that was overtaken
-// on the way. A larger step back is a clock that jumped, or a forgery that must not stop updates for long.
-const staleWindow = 10000
-
-// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one.
-func (c *core) updateWindow(in *inputState) {
-	if !in.hasWnd || c.hasWnd && c.overtakenWindow(in) {
-		return
-	}
-	if in.clocked {
-		c.wndTS, c.hasWndTS = in.wndTS, true
-	}
-	opened := c.rmtWnd == 0 && in.wnd > 0
-	c.rmtWnd, c.wndUna, c.hasWnd = uint32(in.wnd), in.una, true
-	if opened {
-		c.windowOpened()
-	}
-}
-
-// overtakenWindow reports whether a window is older than the one known. The larger una is newer. At one una the window
-// of a receiver only opens, because every segment that takes a slot advances una. Only a peer with the extension may
-// close it there, for want of memory: the newer clock decides where there is one.
-func (c *core) overtakenWindow(in *inputState) bool {
-	switch {
-	case in.una != c.wndUna:
-		return in.una.before(c.wndUna)
-	case !in.clocked || !c.ctl.known():
-		return uint32(in.wnd) < c.rmtWnd
-	}
-	age := c.wndTS.since(in.wndTS)
-	return c.hasWndTS && 0 < age && age < staleWindow
 }

@@ -14,6 +14,10 @@ type liveness struct {
 	askedAt    millis // the last keepalive probe
 	graceUntil millis // no deadline counts before: see late
 	asking     bool   // a probe is unanswered
+
+	connecting bool // until the peer answers at all
+	connects   uint8
+	connectAt  millis // when the window is asked for next
 }
 
 const (
@@ -97,16 +101,20 @@ func (c *core) spoken() bool { return c.order > 0 || c.stats.segsIn > 0 }
 func (c *core) begun() bool { return c.order > 0 || c.newestAt >= 0 }
 
 // connect begins to ask for the peer's window, which any peer that is there answers.
-func (c *core) connect(now millis) { c.connecting, c.connectAt = true, now }
+func (l *liveness) connect(now millis) { l.connecting, l.connectAt = true, now }
+
+// endConnect ends it.
+func (l *liveness) endConnect() { l.connecting = false }
 
 // connectTick asks once more, with back-off up to a second.
 func (c *core) connectTick(now millis) {
-	if !c.connecting || now < c.connectAt {
+	l := &c.life
+	if !l.connecting || now < l.connectAt {
 		return
 	}
-	c.askWindow = true
-	c.connectAt = now + min(backoff(c.rto(), c.connects, c.noDelay), 1000)
-	c.connects = min(c.connects+1, maxLevel)
+	c.askForWindow()
+	l.connectAt = now + min(backoff(c.rto(), l.connects, c.noDelay), 1000)
+	l.connects = min(l.connects+1, maxLevel)
 }
 
 // lifeTick asks a silent peer whether it is there, with a PING where that is understood and with a WASK otherwise.
@@ -121,6 +129,6 @@ func (c *core) lifeTick(now millis) {
 	if c.ctl.known() {
 		c.ping()
 	} else {
-		c.askWindow = true
+		c.askForWindow()
 	}
 }

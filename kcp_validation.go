@@ -59,11 +59,6 @@ func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum,
 	}
 }
 
-// isProbe reports whether a segment asks for nothing but its acknowledgement. Its ts is nobody's clock.
-func (c *core) isProbe(s *segment) bool {
-	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(c.rcvNxt-probeDistance/2)
-}
-
 // heard notes bytes received from the address. That it is heard is a good moment for the next question.
 func (a *addressCheck) heard(bytes int, now millis) {
 	if a == nil {
@@ -86,6 +81,9 @@ func (a *addressCheck) heard(bytes int, now millis) {
 func (a *addressCheck) acknowledged(sn seqNum, ts timestamp) bool {
 	return a != nil && a.probes > 0 && sn == a.probeSN && ts == a.probeTS
 }
+
+// demandProof bounds what is sent until the peer has proved to receive at its address.
+func (c *core) demandProof(a *addressCheck) { c.addr = a }
 
 // proved notes that the peer receives at its address. It is told so.
 func (c *core) proved() {

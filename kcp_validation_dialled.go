@@ -95,7 +95,7 @@ func (c *core) heardOfData() {
 
 // proofEvent returns when the peer is asked next. A stream that has come to its end waits for nothing.
 func (c *core) proofEvent() millis {
-	if c.duty == nil || c.connecting || c.ctl.closing || c.peerDone() {
+	if c.duty == nil || c.life.connecting || c.ctl.closing || c.peerDone() {
 		return never
 	}
 	return c.duty.at
@@ -113,14 +113,14 @@ func (c *core) proofTick(now millis) {
 	}
 	d.tries = min(d.tries+1, proofPatience+maxLevel)
 	d.at = now + c.proofWait(d.tries)
-	c.askWindow = true
+	c.askForWindow()
 	if !c.ctl.known() {
 		return
 	}
 	c.ask(now)
 	c.ctl.helloWanted = true
-	if d.push && len(c.acks) == 0 {
-		c.acks = append(c.acks, ackItem{d.sn, d.ts})
+	if d.push {
+		c.ackAgain(d.sn, d.ts)
 	}
 	if len(c.acks) > 0 {
 		c.ackNow(now)

@@ -68,6 +68,14 @@ func newLogger(mask KCPLogType, fn func(msg string, args ...any)) *logger {
 	return &logger{mask: mask & logAll, fn: fn}
 }
 
+// events returns what l wants to be told of.
+func (l *logger) events() KCPLogType {
+	if l == nil {
+		return 0
+	}
+	return l.mask
+}
+
 // enabled reports whether l wants an event of the kinds in m.
 func (l *logger) enabled(m KCPLogType) bool { return l != nil && l.mask&m != 0 }
 

@@ -234,8 +234,7 @@ func (r *reader) endLending() {
 	reserveBuffer(r.msg.buf, -1)
 	r.msg.buf = getBuffer(bufferLarge)
 	reserveBuffer(r.msg.buf, 1)
-	r.session.core.pinned++
-	r.session.core.compact(&r.bufs)
+	r.session.core.pin(&r.bufs)
 }
 
 // stopLending is called when a run turns out to hold another session's datagrams too, with the lock of the first held: the

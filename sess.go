@@ -94,11 +94,12 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 	}
 	s.core.init(conv, s.now())
 	s.core.flight.timeRounds()
-	s.core.tsOrigin = timestamp(randomUint64())
-	s.core.draw = drawNumber
+	s.core.randomize(timestamp(randomUint64()), drawNumber)
 	s.core.ctl.incarnation = randomUint64() | 1
 	s.core.ctl.keyed, s.core.ctl.marks = ep.sealer.authenticates(), ep.sealer.marks
-	s.core.stream, s.core.writeDelay, s.core.ackNoDelay = o.stream, o.writeDelay, o.ackNoDelay
+	s.core.setStream(o.stream)
+	s.core.setWriteDelay(o.writeDelay)
+	s.core.setACKNoDelay(o.ackNoDelay)
 	s.core.setNoDelay(o.noDelay, o.interval, o.resend, o.nc)
 	s.core.setWindows(o.sndWnd, o.rcvWnd)
 	s.core.life.deadTimeout = toMillis(o.deadTimeout)
@@ -210,7 +211,7 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 	case c.ctl.resetSent:
 		s.fail(errProtocol)
 	}
-	if c.readable() > 0 || c.ctl.hasPeerFinal || c.connecting || s.ended {
+	if c.readable() > 0 || c.ctl.hasPeerFinal || c.life.connecting || s.ended {
 		s.wakeReaders()
 	}
 	if free, share := c.writeRoom(); free >= share || s.ended {
@@ -309,7 +310,7 @@ func (s *UDPSession) demandProof(factor int) {
 	case s.core.ctl.keyed:
 		first *= unprovedKeyed
 	}
-	s.core.addr = newAddressCheck(factor, first, s.overhead(), randomUint64(), s.core.sendUna, s.now())
+	s.core.demandProof(newAddressCheck(factor, first, s.overhead(), randomUint64(), s.core.sendUna, s.now()))
 }
 
 // charge brings the account up to date with what the session holds, and the session with what it may hold. Called with

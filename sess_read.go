@@ -102,9 +102,9 @@ func (s *UDPSession) beginRead(want int) error {
 		}
 		c := s.blocked()
 		c.readDeadline.arm(&c.readers)
-		s.core.awaited = uint16(min((want+s.core.mss-1)/s.core.mss, wndMax))
+		s.core.await(uint16(min((want+s.core.mss-1)/s.core.mss, wndMax)))
 		s.wait(&c.readers)
-		s.core.awaited = 0
+		s.core.await(0)
 	}
 }
 

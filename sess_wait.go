@@ -106,7 +106,7 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	})
 	defer stop()
 	s.mu.Lock()
-	s.core.connect(s.now())
+	s.core.life.connect(s.now())
 	s.mu.Unlock()
 	s.flushNow()
 	s.mu.Lock()
@@ -117,7 +117,7 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	if err == nil && !s.core.ctl.met {
 		err = ctx.Err()
 	}
-	s.core.connecting = false
+	s.core.life.endConnect()
 	s.mu.Unlock()
 	if err != nil {
 		s.SetLinger(0)

@@ -30,7 +30,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		return 0, err
 	}
 	s.writing = true
-	s.core.fullRun = 0
+	s.core.beginWrite()
 	for {
 		for len(p) == 0 && len(rest) > 0 {
 			p, rest = rest[0], rest[1:]
@@ -146,13 +146,13 @@ func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
 	n = min(len(p), count*mss)
 	at := slab.used
 	slab.used += count * stride
-	c.filling = true
+	c.beginFilling()
 	s.mu.Unlock()
 	for i := range count {
 		copy(slab.buf[at+i*stride+segmentHeaderSize:], p[i*mss:min((i+1)*mss, n)])
 	}
 	s.mu.Lock()
-	c.filling = false
+	c.endFilling()
 	if s.writeErr != nil || s.closed || c.ctl.finWanted {
 		c.releaseIdle()
 		return 0

@@ -66,8 +66,8 @@ func TestWriteRoom(t *testing.T) {
 		"little memory":             {window: 512, peer: 32, inFlight: 32, waiting: 48, size: mss, room: 20, free: 20, share: 25},
 		"no memory":                 {window: 512, peer: 32, inFlight: 2, waiting: 1, size: mss, room: noRoom, free: roomLeast - 3, share: 2},
 	} {
-		c := core{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), mss: mss,
-			flight: flightLimit{limit: tt.limit, least: tt.least}}
+		c := core{sender: sender{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), mss: mss,
+			flight: flightLimit{limit: tt.limit, least: tt.least}}}
 		c.sendEnd = c.sendNxt + seqNum(tt.waiting)
 		c.sendBytes = c.queued() * tt.size
 		switch c.memory.grant(tt.room, roomAll); tt.room {

@@ -18,7 +18,7 @@ type txScratch struct {
 	local    netip.Addr // of the session being flushed
 	batch    []outgoing
 	shared   int // bytes of the batch that are not in the arena
-	senders  []sender
+	senders  []batchSender
 	again    []*UDPSession // have more to say once the batch is out
 	sealer   *sealer       // of the session being flushed
 	remember bool          // keep the nonces of its packets
@@ -27,8 +27,8 @@ type txScratch struct {
 	counters counters
 }
 
-// sender is a session with packets in the batch. Until the batch is out nobody else transmits for it.
-type sender struct {
+// batchSender is a session with packets in the batch. Until the batch is out nobody else transmits for it.
+type batchSender struct {
 	s       *UDPSession
 	packets int
 	bytes   int
@@ -149,7 +149,7 @@ func (tx *txScratch) flushLocked(s *UDPSession, now instant) {
 
 	if len(tx.w.packets) > 0 {
 		from := len(tx.batch)
-		f := sender{s: s, more: more, receipt: receipt, logs: logs}
+		f := batchSender{s: s, more: more, receipt: receipt, logs: logs}
 		tx.seal(s, &f)
 		f.unused = tx.parity
 		once := tx.batch[from:]
@@ -226,14 +226,14 @@ func (tx *txScratch) endTurns() {
 	for i := range tx.senders {
 		f := &tx.senders[i]
 		f.s.log.Load().report(f.logs)
-		*f = sender{}
+		*f = batchSender{}
 	}
 	clear(tx.batch)
 	tx.senders, tx.batch = tx.senders[:0], tx.batch[:0]
 }
 
 // multiply counts each packet so many times.
-func (f *sender) multiply(times int) {
+func (f *batchSender) multiply(times int) {
 	f.packets *= times
 	f.bytes *= times
 	f.limited *= times
@@ -241,7 +241,7 @@ func (f *sender) multiply(times int) {
 
 // seal turns the laid-out packets of s into runs for the socket: FEC headers and parity, encryption in place, and counts
 // them in f. It runs outside the session's lock; only the transmitting goroutine gets here.
-func (tx *txScratch) seal(s *UDPSession, f *sender) {
+func (tx *txScratch) seal(s *UDPSession, f *batchSender) {
 	w := &tx.w
 	data := len(w.packets)
 	if s.encoder != nil {

@@ -90,108 +90,6 @@ const (
 	reachShare = 16
 )
 
-// advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. The first segment to enter
-// an empty queue may bring a message that needs more room than the window.
-func (c *core) advance() {
-	for c.beyond > 0 {
-		n, most := c.readable(), c.capacity()
-		if n >= most {
-			break
-		}
-		run := c.in.present.run(c.in.slot(c.rcvNxt), min(most-n, c.beyond), c.in.size(), true)
-		if run == 0 {
-			break
-		}
-		c.rcvNxt += seqNum(run)
-		c.beyond -= run
-	}
-	if c.readable() >= c.capacity() && c.awaited == 0 {
-		c.wasFull = true
-	}
-}
-
-// peekSize returns the bytes of the next whole message, -1 if there is none.
-func (c *core) peekSize() int {
-	n := c.peekSegments()
-	if n == 0 {
-		return -1
-	}
-	size := 0
-	for i := range n {
-		size += len(c.in.at(c.readNxt + seqNum(i)).data)
-	}
-	return size
-}
-
-// peekSegments returns how many segments the next whole message has, 0 if there is none. The first fragment's count
-// decides; the counts of those behind it are the peer's to keep right.
-func (c *core) peekSegments() uint32 {
-	if c.readNxt == c.rcvNxt {
-		return 0
-	}
-	n := uint32(c.in.at(c.readNxt).frg) + 1
-	if n > c.readable() {
-		return 0
-	}
-	return n
-}
-
-// take removes the next readable segment and hands it to the caller, who frees it.
-func (c *core) take() recvSegment {
-	at := c.in.at(c.readNxt)
-	seg := *at
-	*at = recvSegment{}
-	c.in.present.clear(c.in.slot(c.readNxt))
-	c.readNxt++
-	return seg
-}
-
-// afterRead lets waiting segments in and tells the peer of a window that has opened again: of a closed one when a quarter
-// of it is free, or at the latest when there is nothing more to read, so that a slow reader does not send an update for
-// each segment; of one that the peer believes to be half closed or more when it has opened by a half.
-func (c *core) afterRead() {
-	c.advance()
-	free := uint32(c.window())
-	if c.wasFull {
-		if free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
-			c.wasFull = false
-			c.tellWindow = true
-			c.tells, c.closedAt = tellsMost, c.rcvNxt
-		}
-		return
-	}
-	if c.toldWnd < c.rcvWnd/2 && free >= c.toldWnd+c.rcvWnd/2 && c.stats.segsOut > 0 {
-		c.tellWindow = true
-	}
-}
-
-// tellsMost is how often a window that has opened again is told: with the back-off of shortBackoff for about ten seconds,
-// which is longer than a legacy peer waits until it asks. A peer that has no more to send cannot show that it knows.
-const tellsMost = 12
-
-// tellAgain tells a window that has opened again once more, unless it has closed meanwhile.
-func (c *core) tellAgain(now millis) {
-	if now < c.tellAt {
-		return
-	}
-	c.tellAt = never
-	if c.wasFull || c.peerDone() {
-		c.tells = 0
-		return
-	}
-	c.tellWindow = true
-}
-
-// windowTold sets the time at which the window is told again.
-func (c *core) windowTold(now millis) {
-	if c.tells == 0 {
-		return
-	}
-	if c.tells--; c.tells > 0 {
-		c.tellAt = now + c.shortBackoff(tellsMost-1-c.tells)
-	}
-}
-
 // recv reads one message into p: its length, -1 if there is none, -2 if p is too small.
 func (c *core) recv(p []byte) int {
 	size := c.peekSize()
@@ -211,20 +109,6 @@ func (c *core) recv(p []byte) int {
 	return n
 }
 
-// releaseReceived gives back all that has been received and not read.
-func (c *core) releaseReceived() {
-	if c.in == nil {
-		return
-	}
-	for slot := range c.in.size() {
-		if c.in.present.has(slot) {
-			c.in.present.clear(slot)
-			c.freeReceived(&c.in.slots[slot], nil)
-		}
-	}
-	c.beyond, c.readNxt = 0, c.rcvNxt
-}
-
 // discardFrom throws away what waits at or beyond the end of the peer's stream: an honest peer has sent nothing there, and
 // data that went past the end would hide it.
 func (c *core) discardFrom(final seqNum, cache *bufferCache) {
@@ -236,4 +120,33 @@ func (c *core) discardFrom(final seqNum, cache *bufferCache) {
 			c.stats.badFields++
 		}
 	}
+}
+
+// refuses reports whether there is no room for a new segment that counts as so many, and lies at-1 segments beyond the
+// next to be read. Those beyond a hole get half of the room.
+func (c *core) refuses(sn seqNum, at, weight uint32) bool {
+	switch {
+	case c.memory.room >= c.beyond+c.heavy+weight || sn.before(c.rcvNxt):
+		return false
+	case sn == c.rcvNxt:
+		return c.memory.room < weight && !c.takesNext(weight)
+	}
+	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
+}
+
+// spareCommon is how many segments of the last memory are for those that count as one: what completes the largest message.
+// Segments that count as many, one in each of a hundred sessions, would leave nothing for that.
+const spareCommon = 256
+
+// takesNext reports whether the next segment is taken without room for it: the first few are, and, until there is no memory
+// at all, what completes a message.
+func (c *core) takesNext(weight uint32) bool {
+	if c.readable()+c.heavy+weight <= roomLeast {
+		return true
+	}
+	need := weight
+	if weight > 1 {
+		need += spareCommon
+	}
+	return c.memory.spare >= need && c.peekSegments() == 0
 }

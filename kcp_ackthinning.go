@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "math"
+
+// ackThinning makes acknowledgements rarer where they wait in a queue: 10 Mbit/s take 450 a second, of which a return path
+// of 20 kbit/s carries 48, and the others delay or drop each other (RFC 3449 section 4). While a stream comes in, its
+// receiver measures the path by PING. The ts of the data tell how much of a round trip the data's own queue takes. A quarter
+// of what else it takes longer than the shortest is how long acknowledgements wait for each other, so that the queue
+// settles where they all fit, and a path without one is not slowed down. Peers that do not know PING get them as always.
+type ackThinning struct {
+	askedAt uint16 // on the clock's low 16 bits: when the latest PING left
+	forward uint16 // the clock less ts of the PUSH that came soonest after it was sent; of no use while least is 0
+	least   uint16 // the shortest round trip, ms, plus one; 0: none yet
+	quarter uint8  // of what the latest took longer, ms
+	asked   uint8  // how many PINGs have left since the latest answer
+}
+
+const (
+	// thinShare: with a quarter, 20 kbit/s settle at a queue of 85 ms.
+	thinShare = 4
+	// thinLeast and thinMost bound the wait. Less comes from a busy machine or a queue of data, and 100 ms is what deployed
+	// peers wait with their default settings.
+	thinLeast millis = 10
+	thinMost  millis = 100
+	// thinPing is how often the path is measured at most, while it has no queue.
+	thinPing millis = 100
+	// thinStale is how old a measurement may be. The stream has paused meanwhile.
+	thinStale millis = 3000
+	// thinLate is how many times the usual round trip a PING takes before it is repeated, and thinLost the least time.
+	thinLate        = 4
+	thinLost millis = 500
+	// thinAsked bounds the doubling of that wait.
+	thinAsked = 4
+)
+
+// usual is the latest round trip, as far as it is known.
+func (t *ackThinning) usual() millis { return millis(t.least) + thinShare*millis(t.quarter) }
+
+// since is how long ago the latest PING left, modulo 2^16 ms.
+func (t *ackThinning) since(now millis) millis { return millis(uint16(now) - t.askedAt) }
+
+// wait is how long acknowledgements of a stream wait for each other, 0 for not at all. Where a queue has been seen, a PING
+// that is late tells that it has grown.
+func (t *ackThinning) wait(now millis) millis {
+	since, quarter := t.since(now), millis(t.quarter)
+	if t.least == 0 || since >= thinStale || quarter < thinLeast {
+		return 0
+	}
+	if t.asked > 0 { // the queue grows
+		quarter = max(quarter, (min(since, thinLate*t.usual())-millis(t.least-1))/thinShare)
+	}
+	return min(quarter, thinMost)
+}
+
+// answered takes in the answer to a PING. The newest PUSH came at newestAt and was sent at ts on the peer's clock.
+func (t *ackThinning) answered(now, newestAt millis, ts timestamp) {
+	if t.asked == 0 {
+		return
+	}
+	rtt := min(uint16(t.since(now)), 1<<15)
+	took := uint16(newestAt) - uint16(ts)
+	if t.least == 0 || int16(took-t.forward) < 0 {
+		t.forward = took
+	}
+	if t.least == 0 || rtt < t.least-1 {
+		t.least = rtt + 1
+	}
+	queued := rtt + 1 - t.least
+	queued -= min(took-t.forward, queued) // of the data
+	t.quarter = uint8(min(queued/thinShare, math.MaxUint8))
+	t.asked = 0
+}

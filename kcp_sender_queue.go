@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "math"
+
+// slabLeast is how many segments a Write must have for a slab, which an idle session does not keep.
+const slabLeast = 4
+
+// fillSlab returns the slab for the next segments of a Write, each with room for stride bytes, and how many it takes.
+func (c *sender) fillSlab(stride int) (s *slab, room int) {
+	if c.fill != nil && len(c.fill.buf)-c.fill.used < stride {
+		c.fill.release()
+		c.fill = nil
+	}
+	if c.fill == nil {
+		c.fill = newSlab(getBuffer(bufferLarge))
+	}
+	return c.fill, (len(c.fill.buf) - c.fill.used) / stride
+}
+
+// enqueueSlab queues the segment whose header is at byte `at` of the slab.
+func (c *sender) enqueueSlab(s *slab, at, size, stride int) {
+	s.refs++
+	c.enqueue(s.buf[at+segmentHeaderSize:at+segmentHeaderSize+size:at+stride], 0)
+	seg := c.ring.at(c.sendEnd - 1)
+	seg.slab, seg.at = s, uint16(at)
+}
+
+// free gives back the buffer of a segment of the send window, to the cache if there is one.
+func (seg *sendSegment) free(cache *bufferCache) {
+	if seg.slab != nil {
+		seg.slab.release()
+		seg.slab = nil
+	} else {
+		cache.put(seg.data)
+	}
+	seg.data = nil
+}
+
+// hold keeps a slab while datagrams that lie in it are on their way to the socket.
+func (c *sender) hold(s *slab) {
+	if n := len(c.held); n == 0 || c.held[n-1] != s {
+		s.refs++
+		c.held = append(c.held, s)
+	}
+}
+
+// releaseHeld is called when they are out.
+func (c *sender) releaseHeld() {
+	for i, s := range c.held {
+		s.release()
+		c.held[i] = nil
+	}
+	c.held = c.held[:0]
+}
+
+// send queues p: in stream mode as part of the stream, in message mode as one message of up to 255 fragments. It
+// returns the segments added, or -1 for an empty p and -2 for a message of too many fragments.
+func (c *core) send(p []byte) int {
+	if len(p) == 0 {
+		return -1
+	}
+	if c.stream {
+		if p = c.fillLast(p); len(p) == 0 {
+			return 0
+		}
+	}
+	count := (len(p) + c.mss - 1) / c.mss
+	if !c.stream && count > 255 {
+		return -2
+	}
+	for i := range count {
+		n := min(len(p), c.mss)
+		frg := uint8(0)
+		if !c.stream {
+			frg = uint8(count - 1 - i)
+		}
+		c.enqueue(append(getBuffer(n)[:0], p[:n]...), frg)
+		p = p[n:]
+	}
+	return count
+}
+
+// fillLast appends as much of p as fits to the last queued segment, so that a stream of small writes leaves in full
+// segments, and returns the rest.
+func (c *core) fillLast(p []byte) []byte {
+	if c.sendNxt == c.sendEnd {
+		return p
+	}
+	seg := c.ring.at(c.sendEnd - 1)
+	n := min(c.cut(c.sendEnd-1)-len(seg.data), len(p))
+	if n <= 0 {
+		return p
+	}
+	if len(seg.data)+n > cap(seg.data) {
+		bigger := append(getBuffer(c.mss)[:0], seg.data...)
+		seg.free(nil)
+		seg.data = bigger
+	}
+	seg.data = append(seg.data, p[:n]...)
+	c.sendBytes += uint32(n)
+	return p[n:]
+}
+
+// cut is how many bytes the segment sn may hold. The first of a session leaves room for the HELLO that goes along with
+// it, and for the ACK of what it answers.
+func (c *core) cut(sn seqNum) int {
+	if sn != 0 || c.order > 0 || c.ctl.incarnation == 0 {
+		return c.mss
+	}
+	room := helloSegment
+	if c.ctl.accepted {
+		room += segmentHeaderSize
+	}
+	if c.mss <= room {
+		return c.mss
+	}
+	return c.mss - room
+}
+
+// enqueue takes over a pooled buffer as the next segment's data.
+func (c *sender) enqueue(data []byte, frg uint8) {
+	n := c.queued() + 1
+	switch {
+	case c.ring == nil:
+		c.ring = getSendRing(n)
+	case n > c.ring.size():
+		c.ring = c.ring.grow(n, c.sendUna, c.sendEnd)
+	}
+	*c.ring.at(c.sendEnd) = sendSegment{data: data, frg: frg}
+	c.sendEnd++
+	c.sendBytes += uint32(len(data))
+}
+
+// delayWrite lets queued data wait for the interval, if writes are delayed.
+func (c *sender) delayWrite(now millis) {
+	if c.writeDelay && c.flushAt == never {
+		c.flushAt = now + c.interval
+	}
+}
+
+// restRides is how many full segments of a Write take its rest along. Up to then waiting for the next Write saves a good
+// part of the packets; a reader of large frames would wait for the rest of each.
+const restRides = 8
+
+// released reports whether new data need not wait for more: no write is delayed, the interval is over, it is the rest of a
+// large Write, a packet that has just left would have carried it, or there is enough to fill a packet.
+func (c *core) released(now millis) bool {
+	return c.flushAt == never || c.flushAt <= now || c.fullRun >= restRides || c.owesRide(now) || c.fillsPacket()
+}
+
+// fillsPacket reports whether the new data fills a packet, so that waiting adds nothing to that.
+func (c *core) fillsPacket() bool {
+	full := c.mtu
+	if !c.stream {
+		full -= segmentHeaderSize // no other message fits behind it
+	}
+	size := 0
+	for sn := c.sendNxt; sn != c.sendEnd; sn++ {
+		n := len(c.ring.at(sn).data)
+		if size += segmentHeaderSize + n; size >= full || n >= c.cut(sn) {
+			return true
+		}
+	}
+	return false
+}
+
+// owesRide reports whether a delayed write makes up for a packet that it has missed. The acknowledgement of bulk data
+// leaves as soon as it is received, before the program can have written its answer, a multiplexer's window update for
+// instance. So the answer leaves at once as well, up to an interval after the data: as if the acknowledgement had waited.
+func (c *sender) owesRide(now millis) bool { return c.rides > 0 && timestamp(now).before(c.ridesEnd) }
+
+// giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
+// there would have been acknowledgements if the data had not come in large batches.
+func (c *core) giveRides(n uint32) {
+	if !c.writeDelay || c.newestAt < 0 {
+		return
+	}
+	c.rides = max(c.rides, uint16(min(n, math.MaxUint16)))
+	c.ridesEnd = timestamp(c.newestAt + c.interval)
+}
+
+// recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.
+func (c *sender) recut() {
+	// The rest of a message whose first fragments are on their way keeps its cut: they have told the count.
+	first := c.sendNxt
+	for partial := c.lastFrg > 0; partial && first != c.sendEnd; first++ {
+		partial = c.ring.at(first).frg > 0
+	}
+	fits := true
+	for sn := first; sn != c.sendEnd && fits; sn++ {
+		fits = len(c.ring.at(sn).data) <= c.mss
+	}
+	if fits {
+		return
+	}
+	var old []sendSegment
+	for sn := first; sn != c.sendEnd; sn++ {
+		seg := c.ring.at(sn)
+		old = append(old, *seg)
+		c.sendBytes -= uint32(len(seg.data))
+		seg.data, seg.slab = nil, nil
+	}
+	c.sendEnd = first
+	var message []byte
+	for i := range old {
+		p := &old[i]
+		message = append(message, p.data...)
+		p.free(nil)
+		if p.frg > 0 {
+			continue
+		}
+		c.requeue(message)
+		message = message[:0]
+	}
+	if len(message) > 0 {
+		c.requeue(message)
+	}
+}
+
+// requeue queues a message again whose bounds are to be kept. A message that no longer fits 255 fragments becomes
+// several.
+func (c *sender) requeue(message []byte) {
+	for len(message) > 0 {
+		n := min(len(message), 255*c.mss)
+		count := (n + c.mss - 1) / c.mss
+		for i := range count {
+			m := min(len(message), c.mss)
+			frg := uint8(0)
+			if !c.stream {
+				frg = uint8(count - 1 - i)
+			}
+			c.enqueue(append(getBuffer(m)[:0], message[:m]...), frg)
+			message = message[m:]
+		}
+	}
+}
+
+// setStream switches between a stream of bytes and messages.
+func (c *sender) setStream(stream bool) { c.stream = stream }
+
+// setWriteDelay lets new data wait for more, or for the interval.
+func (c *sender) setWriteDelay(delay bool) {
+	if c.writeDelay = delay; !delay {
+		c.endDelay()
+	}
+}
+
+// endDelay ends the wait of what is queued.
+func (c *sender) endDelay() { c.flushAt = never }
+
+// delayAtMost shortens a wait that has begun.
+func (c *sender) delayAtMost(until millis) {
+	if c.flushAt != never {
+		c.flushAt = min(c.flushAt, until)
+	}
+}
+
+// beginWrite notes that a Write begins.
+func (c *sender) beginWrite() { c.fullRun = 0 }
+
+// beginFilling keeps the slab that a Write copies into without the lock, until endFilling.
+func (c *sender) beginFilling() { c.filling = true }
+
+func (c *sender) endFilling() { c.filling = false }
+
+// flushed ends or renews the wait of a delayed write after a flush. sentNew says that new data was among it, left that
+// packets have left, but for control messages alone.
+func (c *core) flushed(sentNew, left bool, now millis) {
+	switch {
+	case c.sendNxt == c.sendEnd:
+		c.flushAt = never
+	case sentNew && c.flushAt != never && c.flushAt > now:
+		c.flushAt = now + c.interval // what is over has been written just now
+	}
+	switch {
+	case sentNew:
+		c.rides -= min(c.rides, 1)
+	case left:
+		c.giveRides(1)
+	}
+}
