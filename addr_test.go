@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// textAddr is an address of a foreign type, whose values cannot even be compared.
+// textAddr is an address of a foreign type whose values cannot be compared.
 type textAddr struct {
 	text  string
 	other []int
@@ -21,7 +21,8 @@ type textAddr struct {
 func (a textAddr) Network() string { return "text" }
 func (a textAddr) String() string  { return a.text }
 
-// namingConn is one end of a pipe. It names the other end as it likes, and notes whom it is given to write to.
+// namingConn is one end of a pipe. A function names the other end, and the destinations of writes
+// are recorded.
 type namingConn struct {
 	*memConn
 	name func() net.Addr // of the source of each datagram
@@ -51,7 +52,7 @@ func (c *namingConn) written() []net.Addr {
 	return slices.Clone(c.to)
 }
 
-// namingPair returns two ends that name each other as given.
+// namingPair returns two ends with functions that name the other end.
 func namingPair(w *connWorld, near, far func() net.Addr) (client, server *namingConn) {
 	a, b := w.pipe()
 	return &namingConn{memConn: a, name: near}, &namingConn{memConn: b, name: far}
@@ -59,8 +60,8 @@ func namingPair(w *connWorld, near, far func() net.Addr) (client, server *naming
 
 func named(a net.Addr) func() net.Addr { return func() net.Addr { return a } }
 
-// namingEcho says something on a session to raddr and reads the echo, with the options given. It reports whether one
-// came.
+// namingEcho sends a message on a session to raddr and reads the echo. It reports whether an echo
+// arrived.
 func namingEcho(w *connWorld, client, server *namingConn, raddr net.Addr, c Config) (s, a *UDPSession, ok bool) {
 	w.t.Helper()
 	l := w.serveOver(server, false, c)
@@ -73,7 +74,8 @@ func namingEcho(w *connWorld, client, server *namingConn, raddr net.Addr, c Conf
 	return s, a, n == 5 && err == nil
 }
 
-// A dialled session takes what comes over a connection of its own, however that names the source.
+// A dialled session accepts what arrives over a connection of its own, whatever address the
+// connection reports.
 func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
 	udp := func(text string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
 	tcp := func(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
@@ -104,7 +106,8 @@ func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
 	}
 }
 
-// A listener tells one peer by the text of its address, whatever type each datagram's has.
+// A listener identifies a peer by the text of its address, whatever the type of each datagram's
+// address.
 func TestListenerTellsAPeerByText(t *testing.T) {
 	var turn int
 	names := []net.Addr{
@@ -123,7 +126,7 @@ func TestListenerTellsAPeerByText(t *testing.T) {
 	})
 }
 
-// Once the dialled address itself was heard from, others are not taken for it.
+// After a datagram from exactly the dialled address, other sources are refused.
 func TestExactSourceShutsOthersOut(t *testing.T) {
 	var other bool
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
@@ -147,7 +150,8 @@ func TestExactSourceShutsOthersOut(t *testing.T) {
 	})
 }
 
-// The connection gets the very values that the program and it have named the peers by, and RemoteAddr returns them.
+// The connection is passed the same address values that the program and the connection supplied.
+// RemoteAddr returns them too.
 func TestAddressObjectsAreHandedOn(t *testing.T) {
 	for name, addrs := range map[string][2]net.Addr{ // of the server, and of the client
 		"UDP":      {net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
@@ -183,7 +187,7 @@ func TestAddressObjectsAreHandedOn(t *testing.T) {
 	}
 }
 
-// Sessions over the library's own sockets build their address once.
+// Sessions over the library's own sockets build their address value once.
 func TestRemoteAddrIsTheSameValueOnEveryCall(t *testing.T) {
 	_, client, server := pairLoopback(t)
 	for _, s := range []*UDPSession{client, server} {

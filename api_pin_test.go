@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// This file pins the exported names and signatures that existing programs are
-// compiled against. The compiler checks it: a name that vanishes or changes its
-// type breaks the build of the tests.
+// This file pins the exported names and signatures that existing programs are compiled against. A
+// name that vanishes or changes its type breaks the build of the tests.
 
 var (
 	_ func(string) (net.Conn, error)                                                          = Dial
@@ -51,8 +50,8 @@ var _ = []func() io.Reader{
 	NewEntropyChacha8,
 }
 
-// pinnedBlockCrypt has exactly BlockCrypt's methods: an assignment either way
-// compiles only while neither interface has a method more than the other.
+// pinnedBlockCrypt has exactly BlockCrypt's methods. Assignments in both directions compile only
+// while neither interface has a method more than the other.
 type pinnedBlockCrypt interface {
 	Encrypt(dst, src []byte)
 	Decrypt(dst, src []byte)
@@ -168,9 +167,8 @@ var (
 	_ func(*Config, net.PacketConn, net.Addr) (*UDPSession, error) = (*Config).Client
 )
 
-// The calls below are compiled and never made: the parameter types they meet
-// may be named function types, which a func literal fits and a func value does
-// not have to equal.
+// The calls below are compiled and never made. Their parameters may have named function types,
+// which a function literal fits and a function value need not equal.
 var _ = func() {
 	k := NewKCP(1, func(buf []byte, size int) {})
 	k.SetLogger(IKCP_LOG_ALL, func(msg string, args ...any) {})

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// batchBenchModes are the ways a batch may take; each falls back to the next where the system does not have it.
+// batchBenchModes are the implementations of batchConn. Each falls back to the next where the
+// system does not support it.
 var batchBenchModes = []struct {
 	name string
 	make func(testing.TB, *net.UDPConn) batchConn
@@ -27,7 +28,8 @@ var batchBenchModes = []struct {
 	}},
 }
 
-// BenchmarkBatchOneWay moves runs of 46 datagrams of 1400 bytes one way over loopback, a window of them at a time.
+// BenchmarkBatchOneWay sends runs of 46 datagrams of 1400 bytes in one direction over loopback, a
+// window of them at a time.
 func BenchmarkBatchOneWay(b *testing.B) {
 	const segment, segments = 1400, 46
 	for _, mode := range batchBenchModes {
@@ -84,7 +86,7 @@ func BenchmarkBatchPeers(b *testing.B) {
 	}
 }
 
-// BenchmarkBatchEcho sends 64 bytes to and fro; "socket" is the same by package net's methods alone.
+// BenchmarkBatchEcho exchanges 64 bytes; "socket" uses package net's methods alone.
 func BenchmarkBatchEcho(b *testing.B) {
 	b.Run("socket", func(b *testing.B) {
 		far, near := batchSocket(b, "127.0.0.1:0"), batchSocket(b, "127.0.0.1:0")
@@ -140,7 +142,8 @@ func BenchmarkBatchEcho(b *testing.B) {
 	}
 }
 
-// batchBenchWindow is how many bytes may be under way: what the receive buffer holds, full-sized headers and all.
+// batchBenchWindow returns how many bytes may be in transit: what the receive buffer holds,
+// including the kernel's overhead.
 func batchBenchWindow(b *testing.B, conn *net.UDPConn) int64 {
 	rcv, _, err := socketBuffers(conn)
 	if err != nil {
@@ -149,7 +152,8 @@ func batchBenchWindow(b *testing.B, conn *net.UDPConn) int64 {
 	return int64(max(rcv/4, 2*65536))
 }
 
-// batchBenchWait waits until less than window bytes are under way and returns how many it has given up for lost.
+// batchBenchWait waits until less than window bytes are in transit and returns how many it counts
+// as lost.
 func batchBenchWait(sent, got *atomic.Int64, window int64) int64 {
 	for start := time.Now(); ; time.Sleep(5 * time.Microsecond) {
 		if under := sent.Load() - got.Load(); under < window {
@@ -176,7 +180,7 @@ func batchBenchCount(c batchConn, got *atomic.Int64) {
 	}
 }
 
-// batchBuffers is what a reader of c allocates.
+// batchBuffers returns what a reader of c allocates.
 func batchBuffers(c batchConn) []received {
 	messages, size := c.readBatchSize()
 	arena := make([]byte, messages*size)

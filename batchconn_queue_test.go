@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// handConn is one end of a connection without a buffer: WriteTo waits until the other end reads, or either is closed.
+// handConn is one end of a connection without a buffer. WriteTo waits until the other end reads, or
+// either is closed.
 type handConn struct {
 	*memConn
 	in, out chan []byte
@@ -53,7 +54,7 @@ func (c *handConn) Close() error {
 
 func (c *handConn) SetReadDeadline(time.Time) error { return errors.ErrUnsupported }
 
-// Two busy ends of a connection without a buffer: neither reader may wait in WriteTo for the other.
+// With two busy ends of a connection without a buffer, no reader may wait in WriteTo for the other.
 func TestBusyEndsOfABlockingConnectionDoNotDeadlock(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		a, b := newHandPair()
@@ -109,8 +110,8 @@ func (c *stuckConn) Close() error {
 	return c.memConn.Close()
 }
 
-// A connection whose WriteTo hangs holds up nobody: Write heeds its deadline, Close returns, the memory is bounded, and
-// the timers of other sessions run.
+// A connection whose WriteTo hangs delays nothing else. Write respects its deadline, Close returns,
+// memory is bounded, and the timers of other sessions run.
 func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 	for _, owned := range []bool{true, false} {
 		t.Run(fmt.Sprintf("owned %v", owned), func(t *testing.T) {
@@ -184,7 +185,7 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// What was said before the end of a session is out before a connection that it owns is closed.
+// The last packets of a session are sent before a connection that it owns is closed.
 func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		near, far := w.pipe()
@@ -208,7 +209,7 @@ func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
 	})
 }
 
-// pacedConn takes its time for each datagram.
+// pacedConn takes a fixed time for each datagram.
 type pacedConn struct {
 	*memConn
 	pause time.Duration
@@ -219,7 +220,8 @@ func (c *pacedConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	return c.memConn.WriteTo(p, to)
 }
 
-// A slow connection delays what is sent by about queueLatency, and what it can carry arrives at its pace.
+// A slow connection delays what is sent by about queueLatency. Bulk data arrives at the
+// connection's rate.
 func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		near, far := w.pipe()

@@ -111,7 +111,7 @@ func TestLocalAddressOfTheOtherFamilyIsIgnored(t *testing.T) {
 	}
 }
 
-// The formats of all systems are tried on this one.
+// The formats of all systems are tested on this one.
 func TestSourceCodecs(t *testing.T) {
 	for name, c := range map[string]sourceCodec{
 		"this system": systemSource,
@@ -122,7 +122,7 @@ func TestSourceCodecs(t *testing.T) {
 		for _, address := range []string{"192.0.2.1", "2001:db8::1", "fe80::1"} {
 			source := netip.MustParseAddr(address)
 			sent := c.append(nil, source)
-			// What was sent, and what is received when the datagram had that destination.
+			// What was sent, and what is received if the datagram had that destination.
 			at, size := c.sourceAt, c.size
 			if source.Is6() {
 				at, size = 0, unix.SizeofInet6Pktinfo
@@ -157,7 +157,8 @@ func TestSourceCodecs(t *testing.T) {
 	}
 }
 
-// An address that is gone costs the portable path no datagram, and a system that takes none at all is soon left alone.
+// A source address that no longer exists costs the portable path no datagram. If a system accepts
+// no source address, the path soon stops trying.
 func TestRefusedSourceIsLeftToTheKernel(t *testing.T) {
 	rc := batchSocket(t, "127.0.0.1:0")
 	reader := newPortableConn(rc)
@@ -221,7 +222,7 @@ func TestChosenSourceAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A dialled session takes answers from the address that it dialled alone.
+// A dialled session accepts answers from the dialled address alone.
 func TestWildcardListenerServesEachOfItsAddresses(t *testing.T) {
 	for _, tt := range []struct{ listen, dial string }{
 		{"0.0.0.0:0", "127.0.0.3"}, {"0.0.0.0:0", "127.0.0.1"}, {":0", "127.0.0.4"}, {":0", "::1"},

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// batchTestRun is a run of count datagrams, numbered and of one size but for the last.
+// batchTestRun returns a run of count numbered datagrams of one size, except for the last.
 func batchTestRun(first, count, size, last int, to netip.AddrPort) outgoing {
 	var buf []byte
 	for i := range count {
@@ -38,7 +38,7 @@ func batchTestDatagram(number, size int) []byte {
 	return d
 }
 
-// batchTestCut is the datagrams of a batch, one by one.
+// batchTestCut splits a batch into its datagrams.
 func batchTestCut(p []outgoing) (datagrams [][]byte) {
 	for _, o := range p {
 		size := o.segment
@@ -57,7 +57,8 @@ func batchTestCut(p []outgoing) (datagrams [][]byte) {
 	return datagrams
 }
 
-// batchTestRead reads count datagrams from c and copies them; all must come from the same address, which it returns.
+// batchTestRead reads count datagrams from c and copies them. All must come from the same address,
+// which it returns.
 func batchTestRead(t *testing.T, c batchConn, count int) (datagrams [][]byte, from netip.AddrPort) {
 	t.Helper()
 	p := batchBuffers(c)
@@ -199,7 +200,8 @@ func TestBatchConnOnAConnectedSocket(t *testing.T) {
 			if from != batchAddr(server) {
 				t.Fatalf("source %v, want %v", from, batchAddr(server))
 			}
-			// Whether another peer can be reached is the system's; the peer it is connected to must not get the datagram.
+			// The system decides whether another peer can be reached. The connected peer must not
+			// receive the datagram.
 			sent, lost, _ := writer.writeBatch([]outgoing{{buf: []byte("else"), to: batchAddr(other)}})
 			if sent+lost != 1 {
 				t.Fatalf("sent %d, lost %d, want 1 in all", sent, lost)
@@ -363,13 +365,13 @@ func TestNextPieceCutsWholeDatagrams(t *testing.T) {
 	}
 }
 
-// batchTestAddr is an address of its own kind.
+// batchTestAddr is an address of a type of its own.
 type batchTestAddr string
 
 func (a batchTestAddr) Network() string { return "test" }
 func (a batchTestAddr) String() string  { return string(a) }
 
-// batchTestConn is a net.PacketConn that answers as it is told.
+// batchTestConn is a net.PacketConn whose methods are functions of the test.
 type batchTestConn struct {
 	net.PacketConn
 	read    func(b []byte) (int, net.Addr, error)
@@ -473,7 +475,7 @@ func TestPortableConnAddressesACustomConn(t *testing.T) {
 	}
 }
 
-// batchTestWrapper is a connected socket whose WriteTo goes its own way.
+// batchTestWrapper is a connected socket with a WriteTo of its own.
 type batchTestWrapper struct{ *net.UDPConn }
 
 func (w batchTestWrapper) WriteTo(b []byte, _ net.Addr) (int, error) {

@@ -4,8 +4,7 @@ package kcp
 
 import "testing"
 
-// benchBuffers runs bench with the pool alone and with a cache for each of
-// the goroutines that call use.
+// benchBuffers runs bench with the pool alone, and with a cache for each goroutine that calls use.
 func benchBuffers(b *testing.B, bench func(b *testing.B, use func() (get func() []byte, put func([]byte)))) {
 	b.Run("pool", func(b *testing.B) {
 		bench(b, func() (func() []byte, func([]byte)) {
@@ -51,8 +50,8 @@ func BenchmarkBufferWindow(b *testing.B) {
 	})
 }
 
-// BenchmarkBufferHandOver gets buffers in one goroutine and puts them in
-// another, as Write and the reader that takes the ACKs do.
+// BenchmarkBufferHandOver gets buffers in one goroutine and puts them in another, as Write and the
+// reader of ACKs do.
 func BenchmarkBufferHandOver(b *testing.B) {
 	benchBuffers(b, func(b *testing.B, use func() (func() []byte, func([]byte))) {
 		const size = 64

@@ -9,8 +9,8 @@ import (
 	"unsafe"
 )
 
-// bufferTestLossy reports whether the race detector is on: then sync.Pool
-// drops buffers at random, and counting allocations is no use.
+// bufferTestLossy reports whether the race detector is on. Then sync.Pool drops buffers at random,
+// and allocations cannot be counted.
 func bufferTestLossy() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
@@ -84,7 +84,7 @@ func TestBufferCutShortComesBackWhole(t *testing.T) {
 	}
 }
 
-// bufferTestOwners takes buffers from get and fails if one has two owners.
+// bufferTestOwners takes buffers from get and fails if one is handed out twice.
 func bufferTestOwners(t *testing.T, get func() []byte, held map[*byte]bool, n int) {
 	t.Helper()
 	for range n {
@@ -137,8 +137,8 @@ func TestBufferCacheMovesWholeBatches(t *testing.T) {
 	if bufferDebug || bufferTestLossy() {
 		t.Skip("buffers bypass the cache's batches in this build")
 	}
-	// What one processor put last is out of another's reach, so a move
-	// between processors makes an attempt fail, but not a hundred of them.
+	// What one processor put last is out of another's reach. A move between processors makes an
+	// attempt fail, but not a hundred of them.
 	for range 100 {
 		if bufferTestMove(t) {
 			return
@@ -151,7 +151,7 @@ func TestBufferCacheMovesWholeBatches(t *testing.T) {
 // the buffers arrived.
 func bufferTestMove(t *testing.T) bool {
 	for new(bufferCache).refill() {
-		// Left over from others.
+		// Left over from other tests.
 	}
 	var from, to bufferCache
 	released := make(map[*byte]bool)
@@ -211,7 +211,8 @@ func TestBuffersCostNoAllocation(t *testing.T) {
 		"packet": func() { putBuffer(getBuffer(1400)) },
 		"large":  func() { putBuffer(getBuffer(60000)) },
 		"cache":  func() { c.put(c.get()) },
-		// A Write of one message, whose acknowledgement comes to a reader with a cache.
+		// This is a Write of one message, and a reader with a cache that receives its
+		// acknowledgement.
 		"packet to cache": func() { c.put(getBuffer(1024)) },
 		"cache to packet": func() { putBuffer(c.get()) },
 	} {

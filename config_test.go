@@ -60,7 +60,7 @@ func TestConfigNamesWhatIsOutOfRange(t *testing.T) {
 	}
 }
 
-// What deployed constructors take for no FEC is no FEC, and a peer without it understands.
+// Legacy constructors take half a configuration for no FEC, and a peer without FEC understands it.
 func TestConstructorsTakeHalfAConfigurationForNoFEC(t *testing.T) {
 	for _, k := range [][2]int{{10, 0}, {0, 3}, {-1, 3}, {10, -1}, {0, 0}, {-5, -5}, {300, 0}} {
 		l, err := ListenWithOptions("127.0.0.1:0", nil, k[0], k[1])
@@ -98,7 +98,7 @@ func TestConstructorsTakeHalfAConfigurationForNoFEC(t *testing.T) {
 	}
 }
 
-// The largest groups that deployed peers can make work, and make up for what is lost.
+// The largest groups that legacy peers can make work, and recover losses.
 func TestLargestGroupsOfFEC(t *testing.T) {
 	for _, k := range [][3]int{{128, 128, 800}, {255, 1, 600}, {1, 255, 8}} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestLargestGroupsOfFEC(t *testing.T) {
 	}
 }
 
-// Salsa20 keys of other lengths count as deployed peers take them.
+// Salsa20 keys of other lengths are padded as legacy peers do.
 func TestSalsa20KeysOfAnyLength(t *testing.T) {
 	key := pattern(40, 1)
 	seal := func(key []byte) []byte {
@@ -143,7 +143,7 @@ func TestSalsa20KeysOfAnyLength(t *testing.T) {
 	}
 }
 
-// Durations that are meant as "for ever" do not overflow.
+// Durations meant as "for ever" do not overflow.
 func TestLongestDurations(t *testing.T) {
 	for _, d := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2, 101 * 365 * 24 * time.Hour} {
 		for name, c := range map[string]Config{

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// benchPacket is a whole packet of the usual MTU.
+// benchPacket is a full packet of the usual MTU.
 const benchPacket = 1400
 
 // benchCrypt encrypts and decrypts one packet per operation.
@@ -55,9 +55,9 @@ func benchOneWay(b *testing.B, transform func(dst, src []byte)) {
 	}
 }
 
-// BenchmarkCFBBesideBlockCalls puts each direction of the CFB loop beside the
-// calls of the block cipher that it cannot do without: for encryption each of
-// them waits for the result of the one before, for decryption none does.
+// BenchmarkCFBBesideBlockCalls measures each direction of the CFB loop beside the block cipher's
+// calls that it needs. For encryption each call waits for the result of the one before, for
+// decryption none does.
 func BenchmarkCFBBesideBlockCalls(b *testing.B) {
 	for _, size := range []int{16, 24, 32} {
 		key := cryptRandom(1, size)
@@ -140,8 +140,7 @@ func BenchmarkCsprngParallel(b *testing.B) {
 	}
 }
 
-// benchSealer seals and opens one packet per operation, as the packet path
-// does.
+// benchSealer seals and opens one packet per operation, as the packet path does.
 func benchSealer(b *testing.B, keySize int, newCrypt func(key []byte) (BlockCrypt, error)) {
 	block, err := newCrypt(cryptRandom(1, keySize))
 	if err != nil {
@@ -168,8 +167,8 @@ func BenchmarkAEAD_Chacha20_Poly1305(b *testing.B) {
 	benchSealer(b, 32, cryptFromAEAD(chacha20poly1305.New))
 }
 
-// BenchmarkAEADBesideCryptoCipher is what crypto/cipher alone takes for the
-// packet of BenchmarkAEAD_AES_128_GCM, with a counter for a nonce.
+// BenchmarkAEADBesideCryptoCipher measures crypto/cipher alone on the packet of
+// BenchmarkAEAD_AES_128_GCM, with a counter for a nonce.
 func BenchmarkAEADBesideCryptoCipher(b *testing.B) {
 	block, err := aes.NewCipher(cryptRandom(1, 16))
 	if err != nil {

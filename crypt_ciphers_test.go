@@ -35,7 +35,7 @@ func TestFeedbackEqualsTheTextbookForEveryLength(t *testing.T) {
 		}
 		cipherBlock := crypt.block
 		for n := range 2*crypt.chunk + 40 {
-			// Around the block and the chunk size each one, else a few.
+			// Each length around the block and the chunk size, and a few others.
 			if near := (n + 20) % crypt.chunk; near > 40 && n%307 != 0 {
 				continue
 			}
@@ -143,8 +143,8 @@ func TestAEADCalledAsABlockCryptNeverGivesPlainText(t *testing.T) {
 			t.Errorf("%d bytes: damaged packet gave %x, want zeros", n, opened)
 		}
 	}
-	// Wrapped by a user it looks like a cipher without authentication: then
-	// it must refuse to work rather than to protect.
+	// Wrapped by a user it looks like a cipher without authentication. It must refuse to work and
+	// not protect nothing.
 	s := newSealer(struct{ BlockCrypt }{block})
 	packet := cryptSeal(t, s, cryptRandom(11, 100))
 	if bytes.Contains(packet, cryptRandom(11, 100)[:16]) {
@@ -152,8 +152,8 @@ func TestAEADCalledAsABlockCryptNeverGivesPlainText(t *testing.T) {
 	}
 }
 
-// One object of each kind, encrypting and decrypting at once with known
-// results: a cipher with scratch memory in itself fails this.
+// One object of each kind encrypts and decrypts concurrently with known results. A cipher with
+// scratch memory in itself fails this.
 func TestSharedCiphersDoNotCorruptPackets(t *testing.T) {
 	for _, kind := range cryptKinds() {
 		if kind.name == "aes-gcm-own-nonce" {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// fuzzSealers returns a sealer of every kind, the one without a cipher too.
+// fuzzSealers returns a sealer of every kind, including the one without a cipher.
 func fuzzSealers(f *testing.F) []*sealer {
 	sealers := []*sealer{newSealer(nil)}
 	for _, kind := range cryptKinds() {
@@ -16,7 +16,7 @@ func fuzzSealers(f *testing.F) []*sealer {
 	return sealers
 }
 
-// FuzzOpen offers whatever an attacker may send to every kind of sealer.
+// FuzzOpen offers anything that an attacker may send to every kind of sealer.
 func FuzzOpen(f *testing.F) {
 	sealers := fuzzSealers(f)
 	for _, v := range cryptVectors(f) {
@@ -27,7 +27,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for i, s := range sealers {
-			// Room behind the packet shows whether open keeps to it.
+			// Space behind the packet shows whether open stays inside it.
 			arena := append(bytes.Clone(data), 0xee, 0xee, 0xee, 0xee)
 			packet := arena[:len(data)]
 			payload, ok := s.open(packet)
@@ -50,7 +50,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzSealOpen takes any payload there and back, and damages it on its way.
+// FuzzSealOpen seals and opens any payload, and damages it in between.
 func FuzzSealOpen(f *testing.F) {
 	sealers := fuzzSealers(f)
 	f.Add([]byte("hello"), uint(77))

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// cryptKind is one way of protecting packets, with the key lengths it takes.
+// cryptKind is one kind of packet protection, with the key lengths that it accepts.
 type cryptKind struct {
 	name string
 	make func(key []byte) (BlockCrypt, error)
@@ -52,7 +52,7 @@ func cryptFromAEAD(newAEAD func(key []byte) (cipher.AEAD, error)) func([]byte) (
 	}
 }
 
-// newOwnNonceGCM is an AEAD without a nonce of the caller's: it brings its own.
+// newOwnNonceGCM returns an AEAD that generates its nonces itself.
 func newOwnNonceGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -91,7 +91,7 @@ func (userCrypt) Encrypt(dst, src []byte) {
 }
 func (c userCrypt) Decrypt(dst, src []byte) { c.Encrypt(dst, src) }
 
-// cryptMust makes the BlockCrypt of kind with the first of its key lengths.
+// cryptMust returns the BlockCrypt of kind with the first of its key lengths.
 func cryptMust(t testing.TB, kind cryptKind) BlockCrypt {
 	t.Helper()
 	block, err := kind.make(cryptRandom(1, kind.good[0]))
@@ -101,7 +101,7 @@ func cryptMust(t testing.TB, kind cryptKind) BlockCrypt {
 	return block
 }
 
-// cryptRandom returns n bytes that are always the same for a seed.
+// cryptRandom returns n bytes that are a function of the seed.
 func cryptRandom(seed byte, n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{seed}).Read(b)
@@ -119,8 +119,8 @@ func cryptSeal(t testing.TB, s *sealer, payload []byte) []byte {
 	return packet
 }
 
-// Packets under a key are counted wherever it is used, and when half of what it is good for is used up each socket's hook
-// is told, once. Long nonces have no such limit.
+// Packets under a key are counted on all sockets together. When half of the key's limit is used up,
+// the hook of each socket is called, once. Long nonces have no such limit.
 func TestPacketsUnderAKeyAreCounted(t *testing.T) {
 	for name, warned := range map[string]bool{"AES-GCM": true, "AES-GCM FEC": true, "XChaCha20 streams": false} {
 		t.Run(name, func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A session's packets, sent again from another address, or from its own when all is over, open no session, and while it
-// lives they deliver nothing twice.
+// A session's packets, replayed from another address or after its end, open no session. During its
+// life they deliver nothing twice.
 func TestReplayedPacketsOpenNothing(t *testing.T) {
 	for name, c := range replayConfigs(t) {
 		for _, old := range []bool{false, true} {
@@ -75,7 +75,8 @@ func TestReplayedPacketsOpenNothing(t *testing.T) {
 	}
 }
 
-// What a side has sent itself is nothing to it when it comes back: before its peer has said a word, meanwhile and after.
+// A side drops its own packets when they are reflected: before its peer has sent anything, during
+// the session and after.
 func TestReflectedPacketsDeliverNothing(t *testing.T) {
 	for name, c := range replayConfigs(t) {
 		for _, old := range []bool{false, true} {
@@ -90,7 +91,7 @@ func TestReflectedPacketsDeliverNothing(t *testing.T) {
 						if client == nil {
 							return false
 						}
-						// At once, before the true one arrives, or any answer.
+						// At once, before the true packet or any answer arrives.
 						if from == restartAddr {
 							client.ep.conn.(*simEndpoint).put(payload, l.Addr())
 						} else {
@@ -155,7 +156,7 @@ func TestNonceSetRemembersTheNewest(t *testing.T) {
 	}
 }
 
-// memory is what the sets hold, in slots.
+// memory returns the number of slots that the sets hold.
 func (g *replayGuard) memory() (slots int) {
 	for _, s := range []*nonceSet{&g.openers, &g.oob, &g.sent} {
 		s.mu.Lock()
@@ -165,8 +166,8 @@ func (g *replayGuard) memory() (slots int) {
 	return slots
 }
 
-// Sets with a budget share it, however many they are: all together stay inside it, each remembers what it can, and what
-// one gives back others can use.
+// Sets with a budget share it, whatever their number. Together they stay inside it, each keeps what
+// it can, and slots that one returns are available to others.
 func TestNonceSetsShareABudget(t *testing.T) {
 	nonce := make([]byte, 12)
 	fill := func(g *replayGuard, n int) {
@@ -217,7 +218,7 @@ func TestNonceSetsShareABudget(t *testing.T) {
 	}
 }
 
-// Sessions dialled to peers without marks give back what they have kept of their packets, when they end.
+// Sessions dialled to peers without marks return the slots of their nonces when they end.
 func TestDialledSessionsGiveNoncesBack(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		c := replayConfigs(t)["AES-GCM"]
@@ -246,7 +247,7 @@ func TestDialledSessionsGiveNoncesBack(t *testing.T) {
 	})
 }
 
-// BenchmarkReplayGuard measures what the guard costs each packet.
+// BenchmarkReplayGuard measures the cost of the guard per packet.
 func BenchmarkReplayGuard(b *testing.B) {
 	nonce := make([]byte, 12)
 	b.Run("remember", func(b *testing.B) {

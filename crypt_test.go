@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// cryptVector is one packet that a deployed peer sealed.
+// cryptVector is one packet that a legacy peer sealed.
 type cryptVector struct {
 	Cipher, Key, Nonce, Packet, Payload string
 }
@@ -77,7 +77,7 @@ func TestSealerRoundTripStaysInThePacket(t *testing.T) {
 		s := newSealer(cryptMust(t, kind))
 		for _, n := range []int{0, 1, 7, 8, 9, 24, 100, 507, 1379, 1380, 1516, 3000, 9000} {
 			size := s.headroom() + n + s.tailroom()
-			// What lies around a packet belongs to other packets.
+			// The bytes around a packet belong to other packets.
 			arena := bytes.Repeat([]byte{0xee}, size+64)
 			packet, payload := arena[32:32+size], cryptRandom(2, n)
 			copy(packet[s.headroom():], payload)
@@ -250,7 +250,7 @@ func TestSealFailsWithTheNonceSource(t *testing.T) {
 		if s.sealPair(packet, make([]byte, 200)) {
 			t.Errorf("%s: sealed a pair without nonces", kind.name)
 		}
-		// Fewer bytes than a nonce are not a nonce.
+		// Fewer bytes than a nonce are no nonce.
 		SetEntropy(io.LimitReader(cryptErrReader{}, int64(s.headroom()/2)))
 		if err := s.seal(packet); err == nil {
 			t.Errorf("%s: sealed with half a nonce", kind.name)
@@ -280,8 +280,8 @@ func TestOpenAndSealDoNotAllocate(t *testing.T) {
 		}
 		s := newSealer(cryptMust(t, kind))
 		packet := cryptSeal(t, s, cryptRandom(13, 1380))
-		// Where ChaCha20-Poly1305 has no assembly it allocates by itself, as
-		// AES-GCM may without AES instructions; the sealer must not add to it.
+		// Where ChaCha20-Poly1305 has no assembly it allocates itself, as AES-GCM may without AES
+		// instructions. The sealer must not add to it.
 		var own float64
 		if s.aead != nil {
 			nonce, body := packet[:s.head], packet[s.head:]

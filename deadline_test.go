@@ -25,8 +25,8 @@ func newDeadlineOwner() *deadlineOwner {
 	return o
 }
 
-// wait returns nil once the owner is ready, or errTimeout. If disarm is set,
-// it disarms the deadline when it leaves.
+// wait returns nil once the owner is ready, or errTimeout. If disarm is set, it disarms the
+// deadline when it returns.
 func (o *deadlineOwner) wait(disarm bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,8 +80,8 @@ func TestDeadlineExpires(t *testing.T) {
 	}
 }
 
-// TestDeadlineWakesBlockedCalls sets the deadline to each step's time, after
-// the step's wait and counted from the start, while calls are blocked.
+// TestDeadlineWakesBlockedCalls sets the deadline to each step's time, after the step's wait and
+// counted from the start, while calls are blocked.
 func TestDeadlineWakesBlockedCalls(t *testing.T) {
 	const s = time.Second
 	type step struct{ wait, at time.Duration }
@@ -159,7 +159,7 @@ func TestDeadlineMovedLaterLeavesTheTimerAlone(t *testing.T) {
 		o := newDeadlineOwner()
 		start := time.Now()
 		o.set(start.Add(30 * time.Second))
-		// A thousand calls, each after it put the deadline 30 s ahead.
+		// A thousand calls, each after it set the deadline 30 s ahead.
 		for range 1000 {
 			o.set(time.Now().Add(30 * time.Second))
 			o.ready = false
@@ -217,8 +217,8 @@ func TestDeadlineDisarmedNoLongerHoldsATimer(t *testing.T) {
 	})
 }
 
-// TestDeadlineFiringLate lets the timer's function run after the deadline has
-// changed, as it does when it had to wait for the lock.
+// TestDeadlineFiringLate runs the timer's function after the deadline has changed, as happens when
+// it had to wait for the lock.
 func TestDeadlineFiringLate(t *testing.T) {
 	for name, change := range map[string]func(d *deadline, c *waiters){
 		"disarmed":     func(d *deadline, c *waiters) { d.disarm() },
@@ -291,8 +291,8 @@ func TestDeadlineCostsNoAllocationAfterTheFirstCall(t *testing.T) {
 	}
 }
 
-// BenchmarkDeadline is what a deadline adds to a blocking call: with the
-// timer left running between the calls, and stopped each time.
+// BenchmarkDeadline measures what a deadline adds to a blocking call: with the timer left running
+// between the calls, and stopped each time.
 func BenchmarkDeadline(b *testing.B) {
 	for _, bb := range []struct {
 		name   string

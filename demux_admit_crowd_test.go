@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A thousand clients that begin at once all get in while Accept takes 2 ms for each, at a listener that was made without a
-// Config too, and soon where the backlog is small.
+// A thousand clients that dial at the same time all get in while Accept takes 2 ms for each. This
+// holds for a listener made without a Config too, and they get in soon with a small backlog.
 func TestAThousandClientsAtOnce(t *testing.T) {
 	clients := 1000
 	if raceDetector || testing.Short() {

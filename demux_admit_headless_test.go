@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A session is accepted once its first segment is there: not for a later one alone, which is forgotten in time, but with all
-// that came before if it was overtaken.
+// A session is accepted once its first segment is there. A later segment alone does not suffice,
+// and is forgotten after a while. If it overtook the first, everything is delivered.
 func TestAcceptWaitsForTheFirstSegment(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{DeadTimeout: -1, StreamMode: true})
@@ -45,7 +45,7 @@ func TestAcceptWaitsForTheFirstSegment(t *testing.T) {
 	})
 }
 
-// What a session has received that Accept never returns is given back when it ends, however it does.
+// Memory of a session that Accept never returns is released when it ends, however it ends.
 func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 1300)
 	for name, end := range map[string]func(w *connWorld, l *Listener, push func(incarnation uint64, sn seqNum)){

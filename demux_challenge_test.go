@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// strangerAddr is one of 2^32 addresses that nobody honest has.
+// strangerAddr returns one of 2^32 addresses that no honest client has.
 func strangerAddr(i uint32) *net.UDPAddr {
 	ip := binary.BigEndian.AppendUint32(nil, i*2654435761+1)
 	ip[0] = 100 + ip[0]%100
 	return &net.UDPAddr{IP: ip, Port: 1024 + int(i%60000)}
 }
 
-// honestExchange sends 64 bytes and waits for their echo. It returns how long that took.
+// honestExchange sends 64 bytes, waits for their echo, and returns how long that took.
 func honestExchange(t *testing.T, s *UDPSession) time.Duration {
 	defer s.Close()
 	began := time.Now()
@@ -32,7 +32,7 @@ func honestExchange(t *testing.T, s *UDPSession) time.Duration {
 	return time.Since(began)
 }
 
-// echoAll accepts whatever comes and echoes it, until the listener is closed.
+// echoAll accepts and echoes until the listener is closed.
 func echoAll(l *Listener) {
 	for {
 		s, err := l.AcceptKCP()
@@ -53,7 +53,8 @@ func echoAll(l *Listener) {
 	}
 }
 
-// spoofRun is a listener under forged openers, 100,000 a second, and honest clients, 100 a second.
+// spoofRun is the result of a listener under forged openers, 100,000 a second, and honest clients,
+// 100 a second.
 type spoofRun struct {
 	stats    ListenerStats
 	sessions int // at most
@@ -96,7 +97,7 @@ func floodListener(t *testing.T, run *spoofRun, strangers, clients int, c Config
 	})
 }
 
-// Openers from forged addresses take up bounded memory, and who is honest gets in meanwhile.
+// Openers from forged addresses use bounded memory, and honest clients still get in.
 func TestSpoofedOpensLeaveRoomForHonestClients(t *testing.T) {
 	clients := 50
 	if *longForm {
@@ -118,7 +119,7 @@ func TestSpoofedOpensLeaveRoomForHonestClients(t *testing.T) {
 	}
 }
 
-// An address that somebody else has forged is asked before its session gives way to another.
+// A forged address is challenged before the session of its owner is superseded.
 func TestForgedOpenerEndsNoSession(t *testing.T) {
 	for name, c := range map[string]Config{"plain": {}, "stream": {StreamMode: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -142,8 +143,9 @@ func TestForgedOpenerEndsNoSession(t *testing.T) {
 	}
 }
 
-// After an outage the RTO of a newcomer has grown to up to a minute. Its first segment, sent again so long after it has
-// answered the challenge, opens the session, which replaces the one of the process before.
+// After an outage the RTO of a new client has grown to up to a minute. Its first segment,
+// retransmitted so long after it answered the challenge, opens the session. That session supersedes
+// the one of the earlier process.
 func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
 	for _, wait := range []time.Duration{0, 17 * time.Second, 30 * time.Second, time.Duration(rtoMax) * time.Millisecond} {
 		t.Run(wait.String(), func(t *testing.T) {
@@ -175,7 +177,8 @@ func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
 	}
 }
 
-// Only the very numbers of a challenge, from the address and conversation that were challenged, and soon, vouch.
+// Only the exact numbers of a challenge validate an address: from the address and for the
+// conversation that were challenged, and within its lifetime.
 func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 	var a admission
 	key := sessionKey{peerAddr{udp: netip.MustParseAddrPort("192.0.2.1:1000")}, 5}
@@ -243,7 +246,7 @@ func TestSessionsAreLimitedInAllAndForEachPrefix(t *testing.T) {
 			knock("127.0.0.1", 1000+port) // not limited by prefix
 		}
 		want(10, 1, 3)
-		// A place that has become free is given away again, and only once.
+		// A place that has become free is given away again, once.
 		for range 3 {
 			s := w.accept(l)
 			s.SetLinger(0)

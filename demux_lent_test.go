@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// readersMost counts how many calls of ReadFrom there are at once, and the most there have been.
+// readersMost counts the concurrent calls of ReadFrom, and their maximum.
 type readersMost struct {
 	net.PacketConn
 	inside, most atomic.Int32
@@ -28,8 +28,8 @@ func (c *readersMost) ReadFrom(p []byte) (int, net.Addr, error) {
 	return c.PacketConn.ReadFrom(p)
 }
 
-// Sessions over a connection of the caller's follow one another without a pause: each delivers what was written before
-// Close, and loses nothing to the reader of the one before.
+// Sessions over a connection of the caller's follow one another without a pause. Each delivers what
+// was written before Close, and loses nothing to the reader of the one before.
 func TestSessionsFollowOverOneConnection(t *testing.T) {
 	for name, closes := range map[string]bool{"peer closes": true, "peer stays": false} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestSessionsFollowOverOneSocket(t *testing.T) {
 	}
 }
 
-// A reader that cannot be woken hands on what it reads to the session that follows.
+// A reader that cannot be woken passes what it reads to the session that follows.
 func TestReaderThatStaysHandsOn(t *testing.T) {
 	for _, refusal := range []error{nil, errors.ErrUnsupported} {
 		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
@@ -157,8 +157,8 @@ func TestReaderThatStaysHandsOn(t *testing.T) {
 	}
 }
 
-// Sessions that begin over one connection at the same time have one reader, and one may have the conversation id of another
-// that is closed.
+// Sessions that begin over one connection at the same time share one reader. One may have the
+// conversation id of another that is closed.
 func TestSessionsShareOneConnection(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// crowdedRig is a listener with many sessions that share one address, fed as its reader feeds it.
+// crowdedRig returns a listener with many sessions that share one address, and its reader.
 func crowdedRig(t *testing.T, sessions int) (r *reader, from netip.AddrPort) {
 	t.Helper()
 	conn := discardConn{newMemConn(memAddr("server"), nil)}
@@ -39,8 +39,8 @@ func feedFrom(r *reader, from netip.AddrPort, b []byte) {
 	r.batch(msgs)
 }
 
-// A stranger's datagram costs as much among many sessions of one address as beside a single one, whatever it is; also
-// where it is challenged.
+// A datagram of an unknown peer costs as much among many sessions of one address as beside a single
+// one. This holds for every kind of datagram, challenged ones too.
 func TestStrangersCostTheSameAmongManySessions(t *testing.T) {
 	many := 10_000
 	if raceDetector {
@@ -79,8 +79,8 @@ func TestStrangersCostTheSameAmongManySessions(t *testing.T) {
 	}
 }
 
-// Whatever order sessions come, go and turn out to share their address in, the list of their peer holds them all, and
-// names those that a new session replaces.
+// The list of a peer's sessions holds them all, in whatever order they come, end and turn out to
+// share their address. It names those that a new session supersedes.
 func TestListOfAPeersSessions(t *testing.T) {
 	l, err := (&Config{}).Serve(discardConn{newMemConn(memAddr("server"), nil)})
 	if err != nil {

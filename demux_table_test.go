@@ -62,7 +62,7 @@ func TestSessionTableFindsWhatIsInIt(t *testing.T) {
 	}
 }
 
-// An array is given back when most of its sessions are gone.
+// An array is released when most of its sessions are gone.
 func TestSessionTableShrinks(t *testing.T) {
 	var table sessionTable
 	var all []*UDPSession
@@ -90,7 +90,7 @@ func TestSessionTableShrinks(t *testing.T) {
 	}
 }
 
-// Sessions that stay are found at any time, while others come and go and the table moves.
+// Sessions that stay are found at any time, while others come and go and the table is moved.
 func TestSessionTableIsReadWithoutALock(t *testing.T) {
 	var table sessionTable
 	for i := range 100 {
@@ -145,7 +145,7 @@ func TestPeerHashesDiffer(t *testing.T) {
 	}
 }
 
-// A peer whose packets arrive on another socket of the same port is still itself.
+// A peer whose packets arrive on another socket of the same port is found.
 func TestSessionsAreFoundFromEverySocket(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		toClient := func([]byte) {}

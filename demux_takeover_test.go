@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// takeoverPair listens on addr, or where it can for "", and returns both ends of a session that has spoken both ways.
+// takeoverPair listens on addr, or on any port for "", and returns both ends of a session that have
+// exchanged a message each.
 func takeoverPair(t *testing.T, addr string, block BlockCrypt) (l *Listener, client, server *UDPSession) {
 	t.Helper()
 	l = takeoverListen(t, addr, block)
@@ -57,8 +58,8 @@ func takeoverKey(t *testing.T, b byte) BlockCrypt {
 	return c
 }
 
-// The port of a listener that was closed can be listened on again at once, whatever its sessions are up to, and they live on
-// beside the new ones.
+// The port of a listener that was closed can be listened on again at once, whatever the state of
+// its sessions. They live on beside the new ones.
 func TestListenAgainAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -114,7 +115,8 @@ func TestListenAgainAtOnce(t *testing.T) {
 	}
 }
 
-// A listener with another key cannot share the socket: what lived on there ends, and its peers learn of it.
+// A listener with another key cannot share the socket. The sessions on it end, and their peers are
+// notified.
 func TestListenAgainWithAnotherKey(t *testing.T) {
 	connCheckLeaks(t)
 	l, client, server := takeoverPair(t, "", takeoverKey(t, 1))
@@ -132,7 +134,7 @@ func TestListenAgainWithAnotherKey(t *testing.T) {
 	}
 }
 
-// Accepted sessions live on after Close, and their socket closes with the last of them.
+// Accepted sessions survive the listener's Close, and their socket closes with the last of them.
 func TestSocketClosesWithTheLastSession(t *testing.T) {
 	connCheckLeaks(t)
 	l, client, server := takeoverPair(t, "", nil)
@@ -165,7 +167,7 @@ func TestSocketClosesWithTheLastSession(t *testing.T) {
 	}
 }
 
-// A Transport takes sockets over as a listener does, and leaves them to one.
+// A Transport takes over sockets as a listener does, and a listener takes over a Transport's.
 func TestTransportAndListenerTakeOver(t *testing.T) {
 	connCheckLeaks(t)
 	l, client, server := takeoverPair(t, "", nil)
@@ -191,7 +193,7 @@ func TestTransportAndListenerTakeOver(t *testing.T) {
 	connWantRead(t, server, "still here")
 }
 
-// Only the same address is taken over.
+// Only a socket of the same address is taken over.
 func TestSameLocal(t *testing.T) {
 	for _, tt := range []struct {
 		has, want string

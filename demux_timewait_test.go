@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Whatever of a closed session arrives late, in any order, opens no new one and harms none.
+// Late packets of a closed session, in any order, open no session and harm none.
 func TestLatePacketsOpenNoGhost(t *testing.T) {
 	for _, age := range []time.Duration{0, time.Second, 9 * time.Second} {
 		t.Run(age.String(), func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestLatePacketsOpenNoGhost(t *testing.T) {
 	}
 }
 
-// Records of ended sessions go by themselves, in memory too. Each session ends as soon as both sides have closed, also one
-// that is closed the moment Accept returns it.
+// Records of ended sessions expire, and their memory is released. Each session ends as soon as both
+// sides have closed, even one that is closed the moment Accept returns it.
 func TestTimeWaitRecordsGo(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -103,7 +103,7 @@ func TestTimeWaitRecordsGo(t *testing.T) {
 	})
 }
 
-// An old peer that begins another conversation has given up the one before.
+// A legacy peer that begins another conversation has given up the one before.
 func TestOldPeersNewConversationReplaces(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{StreamMode: true})
@@ -124,7 +124,7 @@ func TestOldPeersNewConversationReplaces(t *testing.T) {
 	})
 }
 
-// A datagram of another conversation that does not begin one replaces nothing.
+// A datagram of another conversation that does not begin one supersedes nothing.
 func TestStrayDatagramReplacesNothing(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -144,13 +144,14 @@ func TestStrayDatagramReplacesNothing(t *testing.T) {
 	})
 }
 
-// Sessions that share an address, and say so, are told apart by their conversation ids.
+// Sessions that share an address, and announce it, are told apart by their conversation ids.
 func TestSessionsThatShareAnAddress(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		const n = 5
 		l := w.serve(Config{})
 		shared := w.endpoint(restartAddr)
-		// Several dialled sessions over one socket: a reader hands each datagram to the session of its conversation.
+		// Several dialled sessions over one socket: a reader passes each datagram to the session of
+		// its conversation.
 		var conns [n]*memConn
 		var clients, servers [n]*UDPSession
 		for i := range clients {
@@ -195,7 +196,8 @@ func TestSessionsThatShareAnAddress(t *testing.T) {
 	})
 }
 
-// Whoever makes sessions as fast as they can be ended fills no more memory than that of a fixed number of records.
+// A peer that makes sessions as fast as they can be ended uses no more memory than a fixed number
+// of records.
 func TestTimeWaitRecordsAreBounded(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// noDeadlines is a net.PacketConn that cannot end a read before something comes.
+// noDeadlines is a net.PacketConn without working deadlines: a read returns only when a datagram
+// arrives.
 type noDeadlines struct {
 	*memConn
 	err error
@@ -38,12 +39,13 @@ func (c *restartReads) ReadFrom(p []byte) (int, net.Addr, error) {
 	return c.PacketConn.ReadFrom(p)
 }
 
-// discardConn takes what is written to it and never has anything to read.
+// discardConn discards what is written to it and never has anything to read.
 type discardConn struct{ *memConn }
 
 func (c discardConn) WriteTo(p []byte, _ net.Addr) (int, error) { return len(p), nil }
 
-// faultConn is a packet connection that fails when its functions, if there are any, return an error.
+// faultConn is a packet connection whose calls fail with the error that its functions return, if
+// they are set.
 type faultConn struct {
 	net.PacketConn
 	read, write atomic.Pointer[func() error]
@@ -83,7 +85,7 @@ func (c *faultConn) WriteTo(p []byte, to net.Addr) (int, error) {
 
 var errFault error = passingFault{}
 
-// passingFault is an error that says of itself that it passes.
+// passingFault is an error that reports that it is temporary.
 type passingFault struct{}
 
 func (passingFault) Error() string { return "the network is down" }
@@ -92,8 +94,8 @@ func (passingFault) Temporary() bool { return true }
 
 func always() error { return errFault }
 
-// slowConn is a packet connection whose system calls take a while, so that packets are laid out and not sent at most
-// moments.
+// slowConn is a packet connection with slow system calls. At most moments packets are laid out and
+// not yet sent.
 type slowConn struct {
 	net.PacketConn
 	takes time.Duration
@@ -120,7 +122,7 @@ func (c *slowConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	return c.PacketConn.WriteTo(p, to)
 }
 
-// again reports whether a datagram carries nothing but one data segment that was sent before.
+// again reports whether a datagram holds nothing but one data segment that was sent before.
 func (c *slowConn) again(datagram []byte) bool {
 	p := parsePacket(datagram)
 	if p.kind != packetPlain && p.kind != packetData {
@@ -136,7 +138,7 @@ func (c *slowConn) again(datagram []byte) bool {
 	return again
 }
 
-// counted returns how many large datagrams have left.
+// counted returns the number of large datagrams sent.
 func (c *slowConn) counted() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

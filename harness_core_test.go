@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// timedCore returns a state machine at 1000 ms that has sent nothing yet, without a congestion window.
+// timedCore returns a state machine at 1000 ms that has sent nothing yet, without a congestion
+// window.
 func timedCore(t *testing.T, noDelay, interval, resend int) *core {
 	c := new(core)
 	c.init(7, 1000)
@@ -17,8 +18,9 @@ func timedCore(t *testing.T, noDelay, interval, resend int) *core {
 	return c
 }
 
-// inputCore returns a state machine in the middle of its work, around sequence numbers base: base+2 to base+5 in flight,
-// base+4 of them acknowledged, base+10 to base+12 received, base+14 behind a hole. Its receive window has 32 segments.
+// inputCore returns a state machine in the middle of a transfer, around sequence number base.
+// Segments base+2 to base+5 are in flight, and base+4 of them is acknowledged. Segments base+10 to
+// base+12 and base+14 are received. Its receive window has 32 segments.
 func inputCore(t testing.TB, base seqNum) *core {
 	c := new(core)
 	c.init(7, 1000)
@@ -42,14 +44,15 @@ func inputCore(t testing.TB, base seqNum) *core {
 	return c
 }
 
-// controlCore is inputCore with the control messages on and a peer that is known, whose packets no key vouches for.
+// controlCore is inputCore with control messages on and a known peer, whose packets no key
+// authenticates.
 func controlCore(t testing.TB, base seqNum) *core {
 	c := inputCore(t, base)
 	c.ctl.incarnation, c.ctl.peer = 1<<63|5, 77
 	return c
 }
 
-// inputAt is what a state machine is lent for an input of that time: nothing besides.
+// inputAt returns the context of an input at that time, with nothing lent besides.
 func inputAt(now millis) *inputContext { return &inputContext{now: now.instant()} }
 
 func releaseCore(c *core) {
@@ -58,7 +61,8 @@ func releaseCore(c *core) {
 	c.releaseIdle()
 }
 
-// pushData is a datagram of one PUSH for each of the given numbers, sent by a peer whose clock says ts.
+// pushData returns a datagram with one PUSH for each of the given numbers. ts is the sender's
+// clock.
 func pushData(ts timestamp, sns ...seqNum) (data []byte) {
 	for _, sn := range sns {
 		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: ts, sn: sn, data: []byte("x")})
@@ -66,7 +70,7 @@ func pushData(ts timestamp, sns ...seqNum) (data []byte) {
 	return data
 }
 
-// testAck is a datagram that acknowledges up to una and the given segments.
+// testAck returns a datagram that acknowledges everything before una, and the given segments.
 func testAck(c *core, una seqNum, sns ...seqNum) []byte {
 	data := ackData(nil, c, una, sns...)
 	if len(sns) == 0 {
@@ -75,7 +79,7 @@ func testAck(c *core, una seqNum, sns ...seqNum) []byte {
 	return data
 }
 
-// ackData appends a datagram of ACKs for the given segments, as the peer of c would send it.
+// ackData appends a datagram of ACKs for the given segments, as the peer of c sends it.
 func ackData(b []byte, c *core, una seqNum, sns ...seqNum) []byte {
 	for _, sn := range sns {
 		b = appendSegment(b, &segment{
@@ -98,8 +102,8 @@ func flushAll(c *core, now millis) (sent []segment) {
 	return sent
 }
 
-// nextSent runs a state machine that hears nothing until it sends something, and returns when and what; never if it
-// waits for ever.
+// nextSent runs a state machine without input until it sends something. It returns the time and the
+// segments, or never if nothing is due.
 func nextSent(c *core, now millis) (at millis, sent []segment) {
 	for range 100 {
 		if now = c.nextEvent(now); now == never {
@@ -136,7 +140,7 @@ func count(sent []segment, cmd uint8) (n int) {
 	return n
 }
 
-// coreMessages reads all messages that are there.
+// coreMessages reads all messages that are available.
 func coreMessages(c *core) (all [][]byte) {
 	for n := c.peekSize(); n >= 0; n = c.peekSize() {
 		m := make([]byte, n)
@@ -146,7 +150,7 @@ func coreMessages(c *core) (all [][]byte) {
 	return all
 }
 
-// inputView is what of a state machine an invalid datagram must not change.
+// inputView is the part of a state machine that an invalid datagram must not change.
 type inputView struct {
 	sendUna, sendNxt, sendEnd, readNxt, rcvNxt seqNum
 	rmtWnd, inFlight, outstanding, beyond      uint32
@@ -164,10 +168,10 @@ func viewOf(c *core) inputView {
 	}
 }
 
-// inputBases are where sequence numbers begin: at zero, and so that everything wraps.
+// inputBases are starting sequence numbers: zero, and some that wrap early.
 var inputBases = []seqNum{0, math.MaxUint32 - 12, math.MaxUint32 - 3, 1 << 31}
 
-// checkCore checks what must hold between any two calls.
+// checkCore checks the invariants that hold between any two calls.
 func checkCore(t *testing.T, c *core) {
 	t.Helper()
 	if c.sendNxt.before(c.sendUna) || c.sendEnd.before(c.sendNxt) || c.rcvNxt.before(c.readNxt) {

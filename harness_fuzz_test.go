@@ -11,14 +11,15 @@ import (
 	"time"
 )
 
-// fuzzNet joins endpoints that have no goroutines, in a time that moves by hand alone: what a datagram causes has
-// happened when the call that brought it returns, so that a fuzzer runs thousands of sessions a second.
+// fuzzNet joins endpoints that have no goroutines. Its time advances only on request. All effects
+// of a datagram are complete when the call that delivers it returns. A fuzzer can therefore run
+// thousands of sessions a second.
 type fuzzNet struct {
 	t       testing.TB
 	sched   *TimedSched
 	hosts   []*fuzzHost
 	buffers int64 // in use when it was made
-	// tap, if set, sees every datagram that leaves; false drops it.
+	// tap, if set, is called with every datagram that is sent; false drops it.
 	tap func(from *fuzzHost, p memPacket) bool
 }
 
@@ -33,7 +34,7 @@ type fuzzHost struct {
 	sent  []memPacket // not delivered yet; from is where they go
 }
 
-// fuzzPatience bounds what may happen at one point of time.
+// fuzzPatience bounds the number of steps at one point of time.
 const fuzzPatience = 2000
 
 func newFuzzNet(t testing.TB) *fuzzNet {
@@ -43,7 +44,7 @@ func newFuzzNet(t testing.TB) *fuzzNet {
 	return n
 }
 
-// pass moves the time on.
+// pass advances the time.
 func (n *fuzzNet) pass(d time.Duration) { n.sched.epoch = n.sched.epoch.Add(-d) }
 
 func (n *fuzzNet) now() millis { return n.sched.now().ms() }
@@ -78,13 +79,13 @@ func (h *fuzzHost) listen() *Listener {
 	return newListener(l)
 }
 
-// accept returns the next session of a listener, nil if none waits.
+// accept returns the next session of a listener, or nil if none is queued.
 func (h *fuzzHost) accept() *UDPSession {
 	s, _ := h.demux.backlog.waiting.Pop()
 	return s
 }
 
-// receive takes datagrams as one batch.
+// receive delivers datagrams as one batch.
 func (h *fuzzHost) receive(from memAddr, datagrams ...[]byte) {
 	msgs := make([]received, len(datagrams))
 	for i, d := range datagrams {
@@ -105,7 +106,7 @@ func (h *fuzzHost) sessions() []*UDPSession {
 	return all
 }
 
-// fuzzNextEvent is when a session's timer is due.
+// fuzzNextEvent returns the time at which a session's timer is due.
 func fuzzNextEvent(s *UDPSession, now millis) millis {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +116,7 @@ func fuzzNextEvent(s *UDPSession, now millis) millis {
 	return min(s.core.nextEvent(now), s.lingerAt, s.finWaitAt)
 }
 
-// settle delivers what is on the way and runs what is due, until nothing is left to do before the time moves on.
+// settle delivers queued datagrams and runs due timers until nothing is left to do at this time.
 func (n *fuzzNet) settle() {
 	for round := 0; ; round++ {
 		if round > fuzzPatience {
@@ -148,7 +149,7 @@ func (n *fuzzNet) settle() {
 	}
 }
 
-// run lets time pass, from one event to the next.
+// run advances the time by d, from event to event.
 func (n *fuzzNet) run(d time.Duration) {
 	end := n.now() + toMillis(d)
 	for n.settle(); n.now() < end; n.settle() {
@@ -163,7 +164,8 @@ func (n *fuzzNet) run(d time.Duration) {
 	}
 }
 
-// close ends all and checks that nothing is left. extra sessions are those that are in no table any more.
+// close ends everything and checks that nothing is left. extra sessions are those that are no
+// longer in a table.
 func (n *fuzzNet) close(extra ...*UDPSession) {
 	for _, h := range n.hosts {
 		if l := h.demux.backlog; l != nil {
@@ -192,14 +194,15 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 	}
 }
 
-// checkAccount checks that sessions that are no more hold no memory.
+// checkAccount checks that ended sessions hold no memory.
 func (h *fuzzHost) checkAccount(t testing.TB) {
 	if held := h.demux.memory.held.Load(); held != 0 {
 		t.Fatalf("%s: %d bytes are held by nobody", h.addr, held)
 	}
 }
 
-// fuzzHandsOut reports whether the goroutine that calls a session's handler of out-of-band packets is still at work.
+// fuzzHandsOut reports whether the goroutine that calls a session's out-of-band handler is still
+// running.
 func fuzzHandsOut(s *UDPSession) bool {
 	q := s.oob.Load()
 	if q == nil {
@@ -217,7 +220,7 @@ func fuzzReadable(s *UDPSession) bool {
 	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.core.cutShort() || s.readErr != nil || s.closed || s.readClosed
 }
 
-// fuzzWrite writes p, of at most a segment, if that does not block.
+// fuzzWrite writes p, at most one segment, if the write does not block.
 func fuzzWrite(s *UDPSession, p []byte) (int, error) {
 	s.mu.Lock()
 	p = p[:min(len(p), s.core.mss)]
@@ -229,7 +232,7 @@ func fuzzWrite(s *UDPSession, p []byte) (int, error) {
 	return s.Write(p)
 }
 
-// fuzzBytes are the fuzzer's decisions; behind their end all are zero.
+// fuzzBytes are the fuzzer's decisions. Beyond their end all are zero.
 type fuzzBytes []byte
 
 func (b *fuzzBytes) u8() uint8 {
@@ -251,7 +254,7 @@ func (b *fuzzBytes) take(n int) []byte {
 	return slices.Clone(v)
 }
 
-// near returns a number close to base, or any.
+// near returns a number close to base, or any number.
 func (b *fuzzBytes) near(base uint32) uint32 {
 	if d := int8(b.u8()); d != -128 {
 		return base + uint32(int32(d))

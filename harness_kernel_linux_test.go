@@ -25,8 +25,8 @@ type kernelNet struct {
 	sockets map[uint16]*kernelSocket
 }
 
-// kernelSocket is a socket whose system calls end in a kernelNet, with faults in between. The real socket below it
-// lends its address and its options.
+// kernelSocket is a socket whose system calls end in a kernelNet, with injected faults. A real
+// socket below it supplies the address and the options.
 type kernelSocket struct {
 	*net.UDPConn
 	net     *kernelNet
@@ -89,7 +89,7 @@ func (k *kernelSocket) Close() error {
 	return k.UDPConn.Close()
 }
 
-// recvmmsg waits here, not in the runtime's poller, which would hold up virtual time.
+// recvmmsg waits here and not in the runtime's poller, which would stop virtual time.
 func (k *kernelSocket) recvmmsg(_ uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	if len(msgs) == 0 {
 		return 0, 0
@@ -159,14 +159,14 @@ func (n *kernelNet) carry(p kernelPacket, port uint16) {
 	})
 }
 
-// kernelWorld is one listener and some sessions to it over a kernelNet.
+// kernelWorld is a listener and some sessions to it over a kernelNet.
 type kernelWorld struct {
 	listener         *Listener
 	clients, servers []*UDPSession
 	sockets          []*kernelSocket // the listener's first
 }
 
-// kernelRun runs f in virtual time. prepare sees each socket before it is used.
+// kernelRun runs f in virtual time. prepare is called with each socket before it is used.
 func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket), f func(t *testing.T, w *kernelWorld)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -212,7 +212,8 @@ func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket), f func
 	})
 }
 
-// batchKernel is a kernel that keeps what it is given to send, and refuses what it is told to.
+// batchKernel is a kernel that records what it is given to send, and refuses what its function
+// selects.
 type batchKernel struct {
 	datagrams [][]byte
 	runs      int                                // messages that held more than one datagram

@@ -9,15 +9,17 @@ import (
 	"time"
 )
 
-// connReset is what a program looks for in the error of a session that was reset: syscall.ECONNRESET, where there is one.
+// connReset is the error that a program looks for when a session was reset: syscall.ECONNRESET
+// where the system has it.
 var connReset = resetErrors[0]
 
-// connLeakPatience is how long what a test started may take to go away in real time: a closed session waits up to
-// finWait for its peer.
+// connLeakPatience bounds how long what a test started takes to end, in real time. A closed session
+// waits up to finWait for its peer.
 const connLeakPatience = 8 * time.Second
 
-// connCheckLeaks fails the test if, at its end, goroutines of this package or pooled buffers are left that were not
-// there before. It is called first in a test that runs in real time; in virtual time synctest sees to goroutines.
+// connCheckLeaks fails the test if goroutines of this package or pooled buffers are left at its end
+// that were not there before. Tests in real time call it first. In virtual time synctest checks
+// goroutines.
 func connCheckLeaks(t *testing.T) {
 	t.Helper()
 	goroutines, buffers := len(connGoroutines()), buffersOutstanding()
@@ -34,11 +36,11 @@ func connCheckLeaks(t *testing.T) {
 	})
 }
 
-// connRestless is set once something was left behind: it will not go away for the next test either.
+// connRestless is set once something was left behind. The next test does not wait for it again.
 var connRestless bool
 
-// connAwaitStillness waits in real time for the sockets of earlier tests: what they give back while a test in virtual time
-// runs would spoil its account.
+// connAwaitStillness waits in real time until the sockets of earlier tests have ended. What they
+// release would otherwise disturb the accounts of a test in virtual time.
 func connAwaitStillness(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(connLeakPatience); !connRestless && len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {

@@ -2,9 +2,9 @@
 
 package kcp
 
-// legacySender sends as deployed peers do, in no-delay mode with an interval of 20 ms, fast retransmission after two and
-// a window of 128: each ACK counts for all segments before it, the newest ACK of a datagram gives the round-trip time,
-// and it sends at its interval or when una moves.
+// legacySender sends as legacy peers do: in no-delay mode with an interval of 20 ms, fast
+// retransmission after two, and a window of 128. Each ACK counts for all segments before it. The
+// newest ACK of a datagram gives the round-trip time. It sends at its interval or when una moves.
 type legacySender struct {
 	out           func(data []byte, now millis)
 	segs          []*legacySegment // sent and not acknowledged from una on
@@ -95,7 +95,8 @@ func (s *legacySender) measured(rtt millis) {
 	s.rto = min(max(s.srtt+max(legacyInterval, 4*s.rttvar), rtoNoDelay), rtoMax)
 }
 
-// legacyReceiver acknowledges as deployed peers do: at its interval, or when a datagram is full of ACKs.
+// legacyReceiver acknowledges as legacy peers do: at its interval, or when a datagram is full of
+// ACKs.
 type legacyReceiver struct {
 	have map[seqNum]bool
 	next seqNum

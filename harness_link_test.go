@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// linkProfile is what a simulated link between two state machines does to packets.
+// linkProfile describes a simulated link between two state machines.
 type linkProfile struct {
 	loss      float64
 	duplicate float64
@@ -39,7 +39,8 @@ func (q *linkQueue) Pop() any {
 	return x
 }
 
-// coreLink joins two state machines by a simulated link in virtual time. The same seed gives the same run.
+// coreLink joins two state machines by a simulated link in virtual time. A seed always gives the
+// same run.
 type coreLink struct {
 	now     millis
 	ends    [2]*core
@@ -49,9 +50,9 @@ type coreLink struct {
 	sent    int
 	out     packetWriter
 	packets [2]int
-	// onPacket, if set, sees every packet that an end sends; false drops it.
+	// onPacket, if set, is called with every packet that an end sends; false drops it.
 	onPacket func(from int, data []byte) bool
-	// shells, if set, drive the ends, by their own clock.
+	// shells, if set, drive the ends by their own clock.
 	shells [2]*KCP
 }
 
@@ -84,7 +85,8 @@ func (l *coreLink) flush(i int) {
 	}
 }
 
-// newShellLink joins two KCPs by a link without loss and delay, in fast mode. What they send waits there for settle.
+// newShellLink joins two KCPs in fast mode by a link without loss and delay. Their packets stay on
+// the link until settle.
 func newShellLink(t *testing.T) (l *coreLink, a, b *KCP) {
 	l = newCoreLink(1, linkProfile{})
 	for i := range l.shells {
@@ -111,7 +113,7 @@ func (l *coreLink) settle(t *testing.T) {
 	}
 }
 
-// waiting takes the packets for an end off the link, in their order.
+// waiting removes the packets for an end from the link, in order.
 func (l *coreLink) waiting(to int) (packets [][]byte) {
 	rest := linkQueue{}
 	for len(l.queue) > 0 {
@@ -143,11 +145,11 @@ func (l *coreLink) carry(to int, data []byte) {
 	}
 }
 
-// pop takes the next packet off the link.
+// pop removes the next packet from the link.
 func (l *coreLink) pop() linkPacket { return heap.Pop(&l.queue).(linkPacket) }
 
-// step moves time to the next event, of the link or of an end, and handles it. It reports false once nothing is left
-// to happen.
+// step advances the time to the next event of the link or of an end, and handles it. It reports
+// false if nothing is left to happen.
 func (l *coreLink) step() bool {
 	at := never
 	for _, c := range l.ends {
@@ -172,7 +174,7 @@ func (l *coreLink) step() bool {
 	return true
 }
 
-// lineHeader is what IPv4 and UDP add to a datagram.
+// lineHeader is the size of the IPv4 and UDP headers.
 const lineHeader = 28
 
 // line is one direction of a path of limited rate.
@@ -184,7 +186,8 @@ type line struct {
 	bytes int
 }
 
-// take returns how many milliseconds after now a packet has left the line; false drops it.
+// take returns how many milliseconds after now a packet has left the line, or false if the line
+// drops it.
 func (n *line) take(now millis, size int) (millis, bool) {
 	n.sent++
 	n.bytes += size
@@ -198,7 +201,7 @@ func (n *line) take(now millis, size int) (millis, bool) {
 	return millis((n.free - at + 999_999) / 1e6), true
 }
 
-// newLineLink joins two state machines by a line each way; lines[0] is that of end 0.
+// newLineLink joins two state machines by a line in each direction; lines[0] is that of end 0.
 func newLineLink(seed uint64, p linkProfile, lines *[2]line) *coreLink {
 	l := newCoreLink(seed, p)
 	for i, c := range l.ends {
@@ -219,8 +222,8 @@ func newLineLink(seed uint64, p linkProfile, lines *[2]line) *coreLink {
 	return l
 }
 
-// bulk sends size bytes from end 0 to end 1, each Write of chunk bytes, and returns when and how many end 1 has read,
-// which is all of them unless the limit is over.
+// bulk sends size bytes from end 0 to end 1 in Writes of chunk bytes. It returns the time taken and
+// the bytes that end 1 has read, which are all of them unless the limit is reached.
 func (l *coreLink) bulk(t *testing.T, size, chunk int, limit millis) (took millis, read int) {
 	t.Helper()
 	start, buf := l.now, make([]byte, 1<<17)
@@ -248,7 +251,7 @@ func (l *coreLink) bulk(t *testing.T, size, chunk int, limit millis) (took milli
 	return l.now - start, read
 }
 
-// pattern fills a slice with bytes that depend on their position in the stream, so that a shift shows.
+// pattern returns bytes that depend on their position in the stream, so that a shift is detected.
 func pattern(n int, seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 2))
 	b := make([]byte, n)
@@ -258,7 +261,7 @@ func pattern(n int, seed uint64) []byte {
 	return b
 }
 
-// transfer moves data from end 0 to end 1 and an answer of the same bytes back, and returns the virtual time it took.
+// transfer moves data from end 0 to end 1, which echoes it, and returns the virtual time taken.
 func transfer(t *testing.T, l *coreLink, data []byte) millis {
 	t.Helper()
 	t.Cleanup(func() {
@@ -308,7 +311,7 @@ func transfer(t *testing.T, l *coreLink, data []byte) millis {
 	return l.now - start
 }
 
-// deliver hands over what has arrived by now.
+// deliver delivers the packets that have arrived by now.
 func (l *coreLink) deliver() {
 	for len(l.queue) > 0 && l.queue[0].at <= l.now {
 		p := heap.Pop(&l.queue).(linkPacket)

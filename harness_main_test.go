@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// leakPatience is how long what the tests have closed may take to end: longer than the linger time of a session whose
-// peer went away first.
+// leakPatience bounds how long what the tests have closed takes to end. It is longer than the
+// linger time of a session whose peer ended first.
 const leakPatience = lingerDefault + 5*time.Second
 
-// TestMain fails a run that leaves goroutines of the package behind, and with the tag kcpdebug pooled buffers.
+// TestMain fails a run that leaves goroutines of the package behind, and with the tag kcpdebug
+// pooled buffers.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// awaitNoLeaks returns what is still there after a while.
+// awaitNoLeaks waits until nothing is left, and returns what is left when the time is over.
 func awaitNoLeaks(patience time.Duration) (err error) {
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if err = findLeaks(); err == nil || time.Now().After(end) {
@@ -59,5 +60,5 @@ func findLeaks() error {
 	return nil
 }
 
-// longForm is for the tests of floods: go test -run TestSpoofed -args -long.
+// longForm selects the full length of flood tests: go test -run TestSpoofed -args -long.
 var longForm = flag.Bool("long", false, "run floods in their full length")

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// memAddr is an address of a kind of its own.
+// memAddr is an address of a type of its own.
 type memAddr string
 
 func (a memAddr) Network() string { return "mem" }
@@ -20,7 +20,8 @@ type memPacket struct {
 	from net.Addr
 }
 
-// memConn is a net.PacketConn in memory: what is put into it is read, what is written to it goes to the send function.
+// memConn is a net.PacketConn in memory. Reads return what was put into it; writes call the send
+// function.
 type memConn struct {
 	addr net.Addr
 	send func(data []byte, to net.Addr)

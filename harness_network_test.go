@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// The tests in this directory see the library's inside and must not import the simulator below it: a program that
-// replaces another module by this one would have to resolve that path. What they need of a network is here.
+// Tests in this directory use the library's internals and must not import the simulator below it. A
+// program that replaces another module by this one would have to resolve that import path. This
+// file is the network that they need.
 
-// simProfile says what all links of a simNetwork do to packets.
+// simProfile describes all links of a simNetwork.
 type simProfile struct {
 	Delay          time.Duration
 	Jitter         time.Duration // an even share of it is added
@@ -30,10 +31,10 @@ type simProfile struct {
 	Queue          int // bytes that wait for the line, beyond which it drops
 }
 
-// simAction is what a simTap wants done with a packet.
+// simAction is what a simTap decides about a packet.
 type simAction struct{ Drop bool }
 
-// simTap sees each packet that is sent.
+// simTap is called with each packet that is sent.
 type simTap func(at time.Time, from, to net.Addr, payload []byte) simAction
 
 // simStats counts packets.
@@ -107,7 +108,7 @@ func (c *memConn) isClosed() bool {
 	return c.closed
 }
 
-// Rebind makes the endpoint's packets come from another address; what is sent to the old one is lost.
+// Rebind changes the source address of the endpoint's packets. Packets to the old address are lost.
 func (e *simEndpoint) Rebind(to *net.UDPAddr, _ bool) error {
 	e.n.mu.Lock()
 	defer e.n.mu.Unlock()
@@ -184,7 +185,7 @@ func (n *simNetwork) deliver(from *net.UDPAddr, to string, data []byte) {
 // Stats counts the packets of all links.
 func (n *simNetwork) Stats() simStats { return simStats{n.sent.Load(), n.delivered.Load()} }
 
-// Leases returns the packets that are under way.
+// Leases returns the number of packets in transit.
 func (n *simNetwork) Leases() int { return int(n.onWire.Load()) }
 
 // Close closes all endpoints.
@@ -197,7 +198,7 @@ func (n *simNetwork) Close() error {
 	return nil
 }
 
-// recorder keeps copies of the datagrams that pass.
+// recorder keeps copies of the datagrams that are sent.
 type recorder struct {
 	mu      sync.Mutex // guards what follows
 	packets map[string][][]byte
@@ -219,7 +220,7 @@ func (r *recorder) from(addr string) [][]byte {
 	return r.packets[addr]
 }
 
-// tally counts the bytes that go either way between a server and one address.
+// tally counts the bytes in each direction between a server and one address.
 type tally struct {
 	t     *testing.T
 	peer  string
@@ -230,7 +231,8 @@ type tally struct {
 	packets        int
 }
 
-// tap is a drop function of a connWorld that drops nothing. It fails the test at the datagram that is too much.
+// tap is a drop function of a connWorld that drops nothing. It fails the test at the datagram that
+// exceeds the limit.
 func (y *tally) tap(from, to string, payload []byte) bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -253,7 +255,7 @@ func (y *tally) counts() (received, sent int) {
 	return y.received, y.sent
 }
 
-// wire notes the sizes of the datagrams that leave one end of a simulated link.
+// wire records the sizes of the datagrams that one end of a simulated link sends.
 type wire struct {
 	mu    sync.Mutex
 	sizes []int
@@ -271,7 +273,7 @@ func (w *wire) tap(from *UDPSession) simTap {
 	}
 }
 
-// take returns what has been noted, and begins anew.
+// take returns the recorded sizes and clears the record.
 func (w *wire) take() []int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -280,21 +282,21 @@ func (w *wire) take() []int {
 	return sizes
 }
 
-// heardDatagram is what a raw socket got.
+// heardDatagram is a datagram that a raw socket received.
 type heardDatagram struct {
 	at       time.Time
 	segments []segment
 	control  controlSet
 }
 
-// has reports whether there is a segment of that kind, other than a control one.
+// has reports whether the datagram has such a segment, other than a control message.
 func (d *heardDatagram) has(cmd uint8, sn seqNum, ts timestamp) bool {
 	return slices.ContainsFunc(d.segments, func(s segment) bool {
 		return s.cmd == cmd && !isControl(&s) && (cmd != cmdAck || s.sn == sn && s.ts == ts)
 	})
 }
 
-// hear reads what comes within the time given.
+// hear returns what a raw socket receives within a time.
 func hear(t *testing.T, raw *simEndpoint, within time.Duration) (all []heardDatagram, from net.Addr) {
 	t.Helper()
 	_ = raw.SetReadDeadline(time.Now().Add(within))
@@ -317,13 +319,13 @@ func hear(t *testing.T, raw *simEndpoint, within time.Duration) (all []heardData
 	}
 }
 
-// percentile returns the least of the durations that p percent of them do not exceed.
+// percentile returns the smallest duration that p percent of them do not exceed.
 func percentile(d []time.Duration, p int) time.Duration {
 	slices.Sort(d)
 	return d[min(len(d)-1, len(d)*p/100)]
 }
 
-// parsePacket tells what an opened datagram is.
+// parsePacket parses an opened datagram.
 func parsePacket(b []byte) (p packet) {
 	p.parse(b)
 	return p

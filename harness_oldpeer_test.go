@@ -13,8 +13,8 @@ import (
 	"github.com/pkg/errors"
 )
 
-// connOldPeer is a peer that knows nothing of the control messages: a bare state machine over a packet connection. It
-// holds what it receives to what a deployed peer takes without a word.
+// connOldPeer is a legacy peer: a bare state machine over a packet connection, without control
+// messages. It checks that what it receives is what legacy peers accept.
 type connOldPeer struct {
 	t     *testing.T
 	conn  net.PacketConn
@@ -35,7 +35,8 @@ type connOldPeer struct {
 	age    millis // of its process when the test began
 }
 
-// oldPeer starts a peer at addr that speaks to whoever speaks to it first, or to peer with conv.
+// oldPeer starts a peer at addr. It talks to peer with conv, or to the first address that sends to
+// it.
 func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPeer {
 	w.t.Helper()
 	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}), peer: peer, conv: conv, age: 5000}
@@ -48,7 +49,7 @@ func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPee
 	return p
 }
 
-// begin starts a conversation. A deployed peer's clock on the wire counts from its own start.
+// begin starts a conversation. A legacy peer's clock on the wire counts from its own start.
 func (p *connOldPeer) begin(conv uint32) {
 	p.core = core{}
 	p.core.init(conv, p.now())
@@ -59,7 +60,7 @@ func (p *connOldPeer) begin(conv uint32) {
 	p.conv = conv
 }
 
-// restart is begin for a peer that has run before. The lock is held.
+// restart is begin for a peer that has run before. p.mu must be held.
 func (p *connOldPeer) restart(conv uint32) {
 	p.core.releaseSending()
 	p.core.releaseReceived()
@@ -96,7 +97,7 @@ func (p *connOldPeer) run() {
 	}
 }
 
-// take checks a datagram and feeds it.
+// take checks a datagram and passes it to the state machine.
 func (p *connOldPeer) take(data []byte, from net.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +118,7 @@ func (p *connOldPeer) take(data []byte, from net.Addr) {
 	}
 }
 
-// read takes out what has arrived. The lock is held.
+// read reads what has arrived. p.mu must be held.
 func (p *connOldPeer) read() {
 	for n := p.core.peekSize(); n >= 0; n = p.core.peekSize() {
 		at := len(p.got)
@@ -128,8 +129,8 @@ func (p *connOldPeer) read() {
 	_ = p.conn.SetReadDeadline(time.Now())
 }
 
-// legacyClocks gives the WASK and WINS of a datagram the ts that deployed peers give them: that of the last ACK before, or
-// 0.
+// legacyClocks sets the ts of WASK and WINS segments as legacy peers do: to that of the last ACK
+// before, or 0.
 func legacyClocks(data []byte) {
 	var s segment
 	for ts := timestamp(0); len(data) >= segmentHeaderSize; {
@@ -148,7 +149,7 @@ func legacyClocks(data []byte) {
 	}
 }
 
-// check holds a datagram to what deployed receivers expect.
+// check returns an error for a datagram that legacy receivers do not expect.
 func (p *connOldPeer) check(data []byte) error {
 	var s segment
 	for i := 0; len(data) > 0; i++ {
@@ -185,7 +186,7 @@ func (p *connOldPeer) check(data []byte) error {
 	return nil
 }
 
-// flush sends what is due. The lock is held.
+// flush sends what is due. p.mu must be held.
 func (p *connOldPeer) flush() {
 	if p.peer == nil {
 		return
@@ -201,7 +202,7 @@ func (p *connOldPeer) flush() {
 	p.core.releaseIdle()
 }
 
-// write queues data and sends what may leave.
+// write queues data and sends what the window allows.
 func (p *connOldPeer) write(data []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -209,7 +210,7 @@ func (p *connOldPeer) write(data []byte) {
 	_ = p.conn.SetReadDeadline(time.Now())
 }
 
-// wait waits until n bytes have come and returns all that have.
+// wait waits until n bytes have arrived and returns all that have.
 func (p *connOldPeer) wait(n int, patience time.Duration) []byte {
 	timer := time.AfterFunc(patience, func() {
 		p.mu.Lock()
@@ -226,7 +227,7 @@ func (p *connOldPeer) wait(n int, patience time.Duration) []byte {
 	return append([]byte(nil), p.got...)
 }
 
-// set changes the peer under its lock.
+// set changes the peer with its lock held.
 func (p *connOldPeer) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

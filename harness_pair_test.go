@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// connPair is a world with a dialled and an accepted session, over which both sides have spoken.
+// connPair is a world with a dialled and an accepted session that have exchanged a message each.
 type connPair struct {
 	*connWorld
 	listener       *Listener
@@ -27,7 +27,7 @@ func pairRun(t *testing.T, seed uint64, p simProfile, c Config, f func(t *testin
 	unlikePairRun(t, seed, p, c, c, f)
 }
 
-// unlikePairRun is pairRun with settings of its own for each side.
+// unlikePairRun is pairRun with separate settings for each side.
 func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Config, f func(t *testing.T, n *connPair)) {
 	t.Helper()
 	connRunSeed(t, seed, p, func(t *testing.T, w *connWorld) {
@@ -37,7 +37,7 @@ func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Confi
 	})
 }
 
-// inSession runs f in virtual time with a dialled and an accepted session over a perfect link.
+// inSession runs f in virtual time with a dialled and an accepted session over a link without loss.
 func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPSession)) {
 	t.Helper()
 	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c, func(t *testing.T, n *connPair) { f(t, n.client, n.server) })
@@ -69,8 +69,8 @@ func (n *connPair) move(t testing.TB, data []byte) time.Duration {
 	return took
 }
 
-// bothDial makes two dialled sessions of one conversation, as two peers have after hole punching. The first has the
-// greater incarnation.
+// bothDial makes two dialled sessions of one conversation, as two peers do after hole punching. The
+// first has the greater incarnation.
 func bothDial(w *connWorld, c Config) (upper, lower *UDPSession) {
 	w.t.Helper()
 	upper = w.dialFrom(restartAddr, 77, c)
@@ -97,7 +97,7 @@ func sendAcross(t *testing.T, from, to *UDPSession, data []byte) {
 	<-sent
 }
 
-// exchange sends size bytes each way at once, behind one that the client has sent.
+// exchange sends size bytes in each direction at once, after one byte that the client has sent.
 func exchange(t *testing.T, client, server *UDPSession, size int) {
 	t.Helper()
 	_ = client.SetDeadline(time.Now().Add(30 * time.Second))
@@ -143,7 +143,7 @@ func mustRead(t testing.TB, s io.Reader, size int) []byte {
 	return buf[:n]
 }
 
-// mustReadNothing checks that nothing is left to read, in virtual time.
+// mustReadNothing checks that nothing can be read for a minute of virtual time.
 func mustReadNothing(t testing.TB, s net.Conn) {
 	t.Helper()
 	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
@@ -154,10 +154,10 @@ func mustReadNothing(t testing.TB, s net.Conn) {
 	_ = s.SetReadDeadline(time.Time{})
 }
 
-// closeLink is the link of most tests here: a round trip takes 40 ms.
+// closeLink is the link of most tests: a round trip takes 40 ms.
 var closeLink = simProfile{Delay: 20 * time.Millisecond}
 
-// closeWantEOF checks that the stream has ended, now and for good.
+// closeWantEOF checks that the stream has ended, and stays ended.
 func closeWantEOF(t *testing.T, s net.Conn) {
 	t.Helper()
 	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
@@ -169,7 +169,7 @@ func closeWantEOF(t *testing.T, s net.Conn) {
 	_ = s.SetReadDeadline(time.Time{})
 }
 
-// closeWantClosed checks that s fails as a session that was closed on this side does.
+// closeWantClosed checks that the calls of s fail as after a Close on this side.
 func closeWantClosed(t *testing.T, s net.Conn) {
 	t.Helper()
 	_, readErr := s.Read(make([]byte, 1))
@@ -183,7 +183,7 @@ func closeWantClosed(t *testing.T, s net.Conn) {
 	}
 }
 
-// liveEnd waits in Read until the session fails and returns when that was and the error.
+// liveEnd reads until the session fails, and returns the time that took and the error.
 func liveEnd(s *UDPSession) (after time.Duration, err error) {
 	began := time.Now()
 	for err == nil {
@@ -194,13 +194,14 @@ func liveEnd(s *UDPSession) (after time.Duration, err error) {
 
 const restartAddr = "10.0.0.2:2000"
 
-// restartCrash takes a session's socket away, as the end of its process does: nothing is said to the peer.
+// restartCrash closes a session's socket as the end of its process does. The peer is not notified.
 func restartCrash(s *UDPSession) {
 	s.ep.conn.Close()
 	time.Sleep(time.Second)
 }
 
-// restartConfigs are the ways in which a RESET is trusted or not.
+// restartConfigs returns configurations in which a RESET is authenticated, and some in which it is
+// not.
 func restartConfigs(t *testing.T) map[string]Config {
 	t.Helper()
 	gcm, err := NewAESGCMCrypt(make([]byte, 16))
@@ -244,8 +245,7 @@ func replayConfigs(t *testing.T) map[string]Config {
 	}
 }
 
-// marksOff makes s what a deployed peer is to the other side in this respect: its nonces tell nothing, nor do those of
-// its peer to it.
+// marksOff makes s a legacy peer with respect to nonces: neither side reads a mark in the other's.
 func marksOff(s *UDPSession) {
 	s.mu.Lock()
 	s.core.ctl.marks = false

@@ -4,5 +4,5 @@
 
 package kcp
 
-// raceDetector: large tests are smaller under it.
+// raceDetector reports whether the race detector is on. Large tests are smaller then.
 const raceDetector = true

@@ -36,7 +36,8 @@ func dialLoopback(t testing.TB, l *Listener, block BlockCrypt) *UDPSession {
 	return s
 }
 
-// acceptLoopback accepts the session that client, just dialled, opens with a first message.
+// acceptLoopback accepts the session that client, which has not written yet, opens with a first
+// message.
 func acceptLoopback(t testing.TB, l *Listener, client *UDPSession) (server *UDPSession) {
 	t.Helper()
 	mustWrite(t, client, []byte("hello"))
@@ -64,7 +65,7 @@ func pairLoopback(t testing.TB) (l *Listener, client, server *UDPSession) {
 	return l, client, acceptLoopback(t, l, client)
 }
 
-// echoListener accepts sessions and sends back what they send, until the test ends.
+// echoListener accepts sessions and echoes what they send, until the test ends.
 func echoListener(t *testing.T, l *Listener) *Listener {
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
@@ -83,7 +84,7 @@ func echoListener(t *testing.T, l *Listener) *Listener {
 	return l
 }
 
-// echoOnce sends a few messages through a session and closes it.
+// echoOnce exchanges a few messages over a session and closes it.
 func echoOnce(t *testing.T, s *UDPSession) {
 	t.Helper()
 	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
@@ -108,7 +109,7 @@ func needIPv6(t *testing.T) {
 	c.Close()
 }
 
-// linkLocal returns a link-local IPv6 address of this machine, without its zone, and the interface.
+// linkLocal returns a link-local IPv6 address of this machine, without its zone, and its interface.
 func linkLocal(t *testing.T) (netip.Addr, net.Interface) {
 	all, err := net.Interfaces()
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// connServerAddr is where a connWorld's listener stands.
+// connServerAddr is the address of a connWorld's listener.
 const connServerAddr = "10.0.0.1:1000"
 
-// connWorld is a simulated network in virtual time with a scheduler of its own. What a test opens in it is closed at its
-// end, and nothing may be left over then.
+// connWorld is a simulated network in virtual time, with a scheduler of its own. It closes what a
+// test opens in it, and then checks that nothing is left.
 type connWorld struct {
 	t     *testing.T
 	net   *simNetwork
@@ -27,7 +27,7 @@ type connWorld struct {
 	conns     []*memConn
 }
 
-// connRun runs f in a world whose links are like p.
+// connRun runs f in a world whose links have profile p.
 func connRun(t *testing.T, p simProfile, f func(t *testing.T, w *connWorld)) {
 	t.Helper()
 	connRunSeed(t, 1, p, f)
@@ -89,7 +89,7 @@ func (w *connWorld) close(buffers int64) {
 	}
 }
 
-// setDrop makes drop decide which packets are lost; nil loses none.
+// setDrop sets the function that decides which packets are lost; nil loses none.
 func (w *connWorld) setDrop(drop func(from, to string, payload []byte) bool) {
 	if drop == nil {
 		w.drop.Store(nil)
@@ -119,7 +119,7 @@ func (w *connWorld) serveAt(addr string, c Config) *Listener {
 	return w.serveOver(w.endpoint(addr), true, c)
 }
 
-// serveOver listens on a connection that the library owns or is lent.
+// serveOver listens on a connection. The library owns it, or the test lends it.
 func (w *connWorld) serveOver(conn net.PacketConn, owned bool, c Config) *Listener {
 	w.t.Helper()
 	l := serveOver(conn, owned, w.options(c))
@@ -137,7 +137,7 @@ func (w *connWorld) options(c Config) *options {
 	return o
 }
 
-// dial makes a session to connServerAddr over a socket of its own.
+// dial dials connServerAddr over a new socket.
 func (w *connWorld) dial(c Config) *UDPSession {
 	w.t.Helper()
 	return w.dialFrom("10.0.0.2:0", randomConv(), c)
@@ -163,7 +163,7 @@ func (w *connWorld) dialOnAt(conn net.PacketConn, to string, conv uint32, c Conf
 	return w.dialOver(conn, true, server, conv, c)
 }
 
-// dialOver makes a session over a connection that the library owns or is lent.
+// dialOver makes a session over a connection. The library owns it, or the test lends it.
 func (w *connWorld) dialOver(conn net.PacketConn, owned bool, to net.Addr, conv uint32, c Config) *UDPSession {
 	w.t.Helper()
 	s, err := dialOver(conn, owned, to, conv, w.options(c))
@@ -174,15 +174,15 @@ func (w *connWorld) dialOver(conn net.PacketConn, owned bool, to net.Addr, conv 
 	return s
 }
 
-// conn returns a connection of the test's own, which is closed with the world.
+// conn returns a connection that the test owns and that is closed with the world.
 func (w *connWorld) conn(addr net.Addr, send func(data []byte, to net.Addr)) *memConn {
 	c := newMemConn(addr, send)
 	w.conns = append(w.conns, c)
 	return c
 }
 
-// pipe returns two connections of the test's own that reach each other, and are closed with the world. Their addresses
-// are "a" and "b".
+// pipe returns two connections that reach each other. The test owns them, and they are closed with
+// the world. Their addresses are "a" and "b".
 func (w *connWorld) pipe() (a, b *memConn) {
 	a, b = newMemPipe()
 	w.conns = append(w.conns, a, b)
@@ -203,7 +203,7 @@ func (w *connWorld) accept(l *Listener) *UDPSession {
 	return s
 }
 
-// pair returns the two ends of a session over which both sides have spoken, and the listener.
+// pair returns the listener and the two ends of a session that have exchanged a message each.
 func (w *connWorld) pair(c Config) (client, server *UDPSession, l *Listener) {
 	w.t.Helper()
 	l = w.serve(c)
@@ -212,7 +212,7 @@ func (w *connWorld) pair(c Config) (client, server *UDPSession, l *Listener) {
 	return client, server, l
 }
 
-// join accepts client and lets both sides speak once.
+// join accepts client's session and exchanges a message in each direction.
 func (w *connWorld) join(client *UDPSession, l *Listener) (server *UDPSession) {
 	w.t.Helper()
 	connWrite(w.t, client, "hello")
@@ -224,7 +224,7 @@ func (w *connWorld) join(client *UDPSession, l *Listener) (server *UDPSession) {
 	return server
 }
 
-// ended reports whether s is off the network.
+// connEnded reports whether s is removed from the network.
 func connEnded(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +265,7 @@ func connControl(payload []byte) controlSet {
 	return findControl(p.segments)
 }
 
-// connHas reports whether a datagram carries a segment with the command cmd.
+// connHas reports whether a datagram has a segment with the command cmd that is no control message.
 func connHas(payload []byte, cmd uint8) bool {
 	p := parsePacket(payload)
 	if p.kind != packetPlain && p.kind != packetData {
