@@ -118,3 +118,10 @@ func peerAddrPort(addr *net.UDPAddr) netip.AddrPort {
 	}
 	return unmapped(addr.AddrPort())
 }
+
+// destination is where a datagram goes to, and from which local address.
+type destination struct {
+	to     netip.AddrPort
+	toAddr net.Addr   // for a foreign connection; nil: to
+	local  netip.Addr // where a socket has several; the zero value leaves it to the system
+}

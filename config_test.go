@@ -81,7 +81,7 @@ func TestConstructorsTakeHalfAConfigurationForNoFEC(t *testing.T) {
 		}
 		for _, s := range []*UDPSession{dialled, over} {
 			s.mu.Lock()
-			if s.encoder != nil || s.fecWanted != (fecShards{}) {
+			if s.turns.encoder != nil || s.turns.wanted != (fecShards{}) {
 				t.Errorf("%v: the session has FEC", k)
 			}
 			s.mu.Unlock()

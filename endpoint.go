@@ -3,7 +3,6 @@
 package kcp
 
 import (
-	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -13,22 +12,15 @@ import (
 type endpoint struct {
 	demux  *demux // the sessions on it
 	conn   net.PacketConn
-	owned  bool // the library closes conn
-	given  bool // owned, and opened by the program
-	byConv bool // sources may be named otherwise than peers: see dialledAs
-	io     batchConn
+	owned  bool        // the library closes conn
+	given  bool        // owned, and opened by the program
+	byConv bool        // sources may be named otherwise than peers: see dialledAs
 	out    *queuedConn // io, if conn is a foreign connection; nil for a UDP socket
 	sealer *sealer
-	sched  *TimedSched
+	txSocket
 
-	coalescer coalescer
-	ingress   ingress
-	sole      atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
-
-	maxRunBytes    int
-	maxRunSegments int
-
-	errors socketErrors
+	ingress ingress
+	sole    atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
 
 	woken chan struct{} // closed by stop
 	done  chan struct{} // closed when the reader has ended
@@ -48,7 +40,7 @@ type newReadLoop func(e *endpoint) ingress
 
 func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options, read newReadLoop) *endpoint {
 	e := &endpoint{
-		demux: d, conn: conn, owned: owned, sealer: d.sealer, sched: d.sched,
+		demux: d, conn: conn, owned: owned, sealer: d.sealer,
 		woken: make(chan struct{}),
 		done:  make(chan struct{}),
 	}
@@ -56,14 +48,13 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options, read new
 		setDefaultBuffers(conn)
 	}
 	e.errors.setHook(o.onSocketError)
-	e.io = newBatchConn(conn)
+	io := newBatchConn(conn)
 	if _, udp := conn.(*net.UDPConn); !udp {
-		e.out = newQueuedConn(e.io, e.wrote)
-		e.io = e.out
+		e.out = newQueuedConn(io, e.wrote)
+		io = e.out
 	}
-	e.maxRunBytes, e.maxRunSegments = e.io.maxRun()
+	e.txSocket.init(io, d.sched, d.sealer.aead)
 	e.ingress = read(e)
-	e.sched.bind(&e.coalescer.entry, &e.coalescer)
 	return e
 }
 
@@ -126,29 +117,6 @@ func (e *endpoint) awaitStopped() {
 	select {
 	case <-e.done:
 	case <-patience.C:
-	}
-}
-
-// wrote notes the outcome of a batch. A datagram that the socket refused is a loss like any other: ARQ makes up for it.
-func (e *endpoint) wrote(sent, lost int, err error) {
-	if lost == 0 {
-		return
-	}
-	e.errors.lost.Add(uint64(lost))
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		e.errors.note(socketWrite, err)
-	}
-}
-
-// countSealed counts packets that were sealed or opened with the socket's cipher, and tells the hook, once, when the key is to be
-// changed. No lock may be held.
-func (e *endpoint) countSealed(packets int) {
-	a := e.sealer.aead
-	if a == nil || packets == 0 || !a.used(packets) || e.errors.worn.Load() || e.errors.worn.Swap(true) {
-		return
-	}
-	if hook := e.errors.hook.Load(); hook != nil {
-		go (*hook)("key", errKeyUsed)
 	}
 }
 

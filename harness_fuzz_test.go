@@ -127,7 +127,7 @@ func (n *fuzzNet) settle() {
 			for _, s := range h.sessions() {
 				if fuzzNextEvent(s, n.now()) <= n.now() {
 					busy = true
-					h.tx.flush(s, s.ep.sched.now())
+					h.tx.flush(&s.ep.txSocket, s)
 					h.tx.finish()
 				}
 			}

@@ -268,7 +268,7 @@ func (r *reader) finishSession(s *UDPSession) {
 		s.turnAway()
 	}
 	if due {
-		r.tx.flush(s, r.ep.sched.now())
+		r.tx.flush(&r.ep.txSocket, s)
 	}
 	if ended {
 		s.finish()

@@ -190,7 +190,8 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.unlockSession()
 	r.opened++
-	r.tx.lay(r.ep, r.ep.demux.answerSealer(r.nonce), s, outgoing{to: key.peer.udp, toAddr: custom, local: r.local})
+	to := destination{to: key.peer.udp, toAddr: custom, local: r.local}
+	r.tx.lay(&r.ep.txSocket, s, r.ep.demux.answerSealer(r.nonce), &to)
 }
 
 // check decides whether a newcomer gets in. rivals says that it would end other sessions: where no key vouches for it, it

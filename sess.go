@@ -56,27 +56,17 @@ type UDPSession struct {
 	pending    bool          // accepted, and the peer has not proved itself
 	headless   bool          // accepted, its first segment has not come, and Accept does not return it
 	finished   bool          // taken out of the endpoint
+	touched    bool          // waits for the end of the reader's batch
 	linger     time.Duration // lingerByProgress unless SetLinger has set it
 	lingerAt   millis        // when a closed session is given up
 	finWaitAt  millis        // when it no longer waits for the peer's FIN
 
-	local        netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
-	charged      int64      // bytes that the account knows of
-	touched      bool       // waits for the end of the reader's batch
-	transmitting bool       // somebody sends for this session
-	flushAgain   bool       // and shall look again when done
-	queued       bool       // waits in the endpoint's crowd
-	sendTurn     sendTurn   // of who sends
-	fecChange    bool       // what fecWanted asks for has not been applied
-	sends        sendTurns
+	local   netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
+	charged int64      // bytes that the account knows of
+	turns   turns
 
-	encoder   *fecEncoder // used by whoever transmits
-	decoder   *fecDecoder
-	fecDone   *fecStats   // of a decoder that has been released
-	fecWanted fecShards   // what SetFEC asked for; applied by whoever transmits
-	fecActive fecShards   // what the encoder has been told last
-	parity    parityShare // used by whoever transmits
-	spare     *fecEncoder // keeps its count of shards while FEC is off
+	decoder *fecDecoder
+	fecDone *fecStats // of a decoder that has been released
 
 	counted     countedStats // what of core.stats has been added to the totals
 	packetsSent uint64
@@ -108,10 +98,10 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 	s.linger = lingerByProgress
 	s.lingerAt, s.finWaitAt = never, never
 	s.mtu = o.mtu
-	s.fecWanted, s.fecActive = o.fec, o.fec
+	s.turns.wanted, s.turns.active = o.fec, o.fec
 	if o.fec.data > 0 {
 		// The peer most likely has the same configuration.
-		s.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity) // the arguments have been checked
+		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity) // the arguments have been checked
 		s.makeDecoder()
 		s.decoder.hint(o.fec.data, o.fec.parity)
 	}
@@ -130,57 +120,7 @@ func (s *UDPSession) applyMTU() bool {
 
 // overhead is what the layers below KCP add to a datagram.
 func (s *UDPSession) overhead() int {
-	n := s.ep.sealer.headroom() + s.ep.sealer.tailroom()
-	if s.encoder != nil || s.fecWanted.data > 0 {
-		n += fecHeaderSize
-	}
-	return n
-}
-
-// applyFEC takes over what SetFEC asked for. Only who transmits, or nobody, may call it: the encoder is in use outside
-// the lock while a packet is on its way.
-func (s *UDPSession) applyFEC() {
-	if !s.fecChange {
-		return
-	}
-	s.fecChange = false
-	want := s.fecWanted
-	s.fecActive = want
-	if s.encoder == nil {
-		s.encoder, s.spare = s.spare, nil
-	}
-	switch {
-	case want.data == 0:
-		if s.encoder != nil {
-			s.encoder.release()
-		}
-		s.encoder, s.spare = nil, s.encoder
-	case s.encoder == nil:
-		// Made for other shards first, so that it counts as a change to what the peer may have been configured with.
-		s.encoder, _ = newFECEncoder(1, 1)
-		_ = s.encoder.setShards(want.data, want.parity)
-	default:
-		_ = s.encoder.setShards(want.data, want.parity)
-	}
-	s.applyMTU()
-}
-
-// runTimed flushes the session when its time has come.
-func (s *UDPSession) runTimed(_ instant, b *timedBatch) { scratchOf(b).flush(s, s.ep.sched.now()) }
-
-// flushNow sends what is due, from the caller's goroutine.
-func (s *UDPSession) flushNow() {
-	s.mu.Lock()
-	s.flushLocked(s.ep.sched.now())
-}
-
-// flushLocked is flushNow with the lock held, which it lets go of, for who has just looked at the clock.
-func (s *UDPSession) flushLocked(now instant) {
-	tx := txPool.Get().(*txScratch)
-	tx.reserve(s.ep, 0) // an empty batch: nothing is sent
-	tx.flushLocked(s, now)
-	tx.finish()
-	txPool.Put(tx)
+	return s.ep.sealer.headroom() + s.ep.sealer.tailroom() + s.turns.fecHeader()
 }
 
 // update is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
@@ -224,8 +164,8 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 		s.sharesAddress.Store(true)
 	}
 	c.releaseIdle()
-	if s.decoder.releaseIdle(now) && !s.transmitting && s.encoder != nil && s.encoder.idle() {
-		s.encoder.release()
+	if s.decoder.releaseIdle(now) {
+		s.turns.releaseIdle()
 	}
 	s.charge()
 	s.setPending(s.pending && c.addr != nil)
@@ -245,7 +185,7 @@ func (s *UDPSession) arm(now millis) {
 
 // armAt is arm with the state machine's next event.
 func (s *UDPSession) armAt(at millis) {
-	if s.ended || s.queued {
+	if s.ended || s.turns.queued {
 		return // a flush is to come, which does it
 	}
 	if at = min(at, s.lingerAt, s.finWaitAt, s.decoder.nextIdle()); at != never {
@@ -273,7 +213,7 @@ func (s *UDPSession) finish() {
 	}
 	s.finished = true
 	s.setPending(false)
-	sending := s.transmitting
+	sending := s.turns.busy()
 	final := s.timeWaitRecord()
 	s.releaseSending()
 	if s.closed || s.headless {
@@ -323,8 +263,8 @@ func (s *UDPSession) charge() {
 	if s.decoder != nil {
 		held += s.decoder.memory()
 	}
-	if s.encoder != nil && !s.finished { // whoever transmits then gives it back
-		held += max(s.encoder.memory()-memoryUncounted, 0) // the parity of common groups is within it
+	if e := s.turns.encoder; e != nil && !s.finished { // the end of the turn that is out then gives it back
+		held += max(e.memory()-memoryUncounted, 0) // the parity of common groups is within it
 	}
 	if !s.finished {
 		held += s.unread.memory()

@@ -229,14 +229,7 @@ func (s *UDPSession) releaseSending() {
 		s.decoder.release()
 		s.decoder = nil
 	}
-	if !s.transmitting {
-		s.releaseEncoder()
-	}
-}
-
-// releaseEncoder gives back the encoder's buffers. Only who transmits, or nobody, may call it.
-func (s *UDPSession) releaseEncoder() {
-	if s.encoder != nil {
-		s.encoder.release()
+	if !s.turns.busy() {
+		s.turns.releaseEncoder()
 	}
 }

@@ -2,19 +2,13 @@
 
 package kcp
 
-import (
-	"net"
-	"net/netip"
-)
-
 // farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a peer that only reads
 // would wait for ever if the one that was sent is lost. The time-wait record beside it answers whatever still comes.
 type farewell struct {
 	ep     *endpoint
 	sealer *sealer
-	key    sessionKey
-	custom net.Addr
-	local  netip.Addr
+	conv   uint32
+	to     destination
 	una    seqNum
 	reset  controlSet
 	sent   uint8  // how often it has been repeated
@@ -51,7 +45,7 @@ func (s *UDPSession) farewell() *farewell {
 	}
 	now := s.now()
 	f := &farewell{
-		ep: s.ep, sealer: s.sealer(), key: sessionKey{s.peer, s.conv}, custom: s.remoteAddr(), local: s.local,
+		ep: s.ep, sealer: s.sealer(), conv: s.conv, to: s.destination(),
 		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
 	}
 	if s.closed && s.linger == 0 {
@@ -80,10 +74,9 @@ func (f *farewell) runTimed(now instant, b *timedBatch) {
 		return
 	}
 	var buf [maxControl]byte
-	reset := segment{conv: f.key.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
+	reset := segment{conv: f.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
 		data: appendControl(buf[:0], &f.reset)}
-	scratchOf(b).lay(f.ep, f.sealer, &reset, outgoing{to: f.key.peer.udp, toAddr: f.custom, local: f.local})
-	f.ep.countSealed(1)
+	f.ep.sendTimed(&reset, f.sealer, &f.to, b)
 	f.sent++
 	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, patience)))
 }

@@ -326,7 +326,7 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 				t.Errorf("SetFEC(%d, %d): %v, want an error that names %s", tt.data, tt.parity, err, tt.want)
 			}
 		}
-		if err := client.SetFEC(-1, 0); err != nil || client.encoder != nil {
+		if err := client.SetFEC(-1, 0); err != nil || client.turns.encoder != nil {
 			t.Errorf("SetFEC(-1, 0) leaves an encoder, or %v", err)
 		}
 		if !client.SetMtu(32) {
@@ -496,7 +496,7 @@ func TestFECMemoryOfLargeGroupsIsCharged(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second) // the decoder has given everything back
 		n.client.mu.Lock()
-		held, charged := n.client.encoder.memory(), n.client.charged
+		held, charged := n.client.turns.encoder.memory(), n.client.charged
 		n.client.mu.Unlock()
 		if held < 100*bufferPacket || int(charged) < held-2*memoryUncounted {
 			t.Errorf("the encoder holds %d bytes and %d are charged", held, charged)

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 )
@@ -150,7 +151,7 @@ func (s *UDPSession) overOOB() int {
 // (Config.AmplificationLimit).
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
-	local, err := s.local, s.writeErr
+	err := s.writeErr
 	if most := s.oobMax(); err == nil && len(data) > most {
 		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
@@ -166,18 +167,59 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if s.core.addr != nil {
 		s.core.addr.left -= int32(s.overOOB() + len(data))
 	}
-	turn, sealer, remember := s.sends.begin(), s.sealer(), s.core.ctl.marking.remembers()
-	s.mu.Unlock()
-	tx := txPool.Get().(*txScratch)
-	defer txPool.Put(tx)
-	size, err := tx.oob(s, sealer, data, local, remember)
-	tx.finish()
+	t := oobTurnPool.Get().(*oobTurn)
+	t.s, t.data = s, data
+	s.ep.unlockAndFlush(t, s.ep.sched.now())
+	err = t.err
+	*t = oobTurn{}
+	oobTurnPool.Put(t)
+	return err
+}
+
+// oobTurn sends one out-of-band packet of a session, beside the session's own turns.
+type oobTurn struct {
+	s     *UDPSession
+	data  []byte
+	group turnGroup
+	err   error // of sealing it
+}
+
+var oobTurnPool = sync.Pool{New: func() any { return new(oobTurn) }}
+
+// lock implements turnOwner.
+func (o *oobTurn) lock() { o.s.mu.Lock() }
+
+// unlockAndBeginTurn implements turnOwner.
+func (o *oobTurn) unlockAndBeginTurn(t *turn, _ instant, w *packetWriter, _ *counters) (need int) {
+	s := o.s
+	defer s.mu.Unlock()
+	sealer := s.sealer()
+	w.headroom, w.tailroom, w.limit = sealer.headroom(), sealer.tailroom(), oobHeader+len(o.data)
+	w.packets, w.maxPackets, w.shares = w.packets[:0], 1, false
+	p := w.next(w.limit)
+	if p == nil {
+		return w.frame() + w.limit
+	}
+	binary.LittleEndian.PutUint32(p, oobSeqID)
+	binary.LittleEndian.PutUint16(p[4:], fecTypeOOB)
+	binary.LittleEndian.PutUint16(p[6:], uint16(2+4+len(o.data)))
+	binary.LittleEndian.PutUint32(p[8:], s.conv)
+	copy(p[oobHeader:], o.data)
+	w.finish()
+	o.group = s.turns.join()
+	t.owner, t.destination = o, s.destination()
+	t.sealer, t.remember = sealer, s.core.ctl.marking.remembers()
+	return 0
+}
+
+// endTurn implements turnOwner.
+func (o *oobTurn) endTurn(t *turn) (again bool) {
+	s := o.s
+	o.err = t.err
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sends.end(turn)
-	if err == nil {
-		s.packetsSent++
-		s.bytesOnWire += uint64(size)
-	}
-	return err
+	s.turns.leave(o.group)
+	s.packetsSent += uint64(t.packets)
+	s.bytesOnWire += uint64(t.bytes)
+	return false
 }

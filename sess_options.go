@@ -91,15 +91,15 @@ func (s *UDPSession) SetFEC(data, parity int) error {
 		return err
 	}
 	s.configure(func() {
-		old := s.fecWanted
-		s.fecWanted = want
+		old := s.turns.wanted
+		s.turns.wanted = want
 		if !s.applyMTU() {
 			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", s.overhead()+segmentHeaderSize+1))
-			s.fecWanted = old
+			s.turns.wanted = old
 			return
 		}
-		s.fecChange = true
-		if !s.transmitting {
+		s.turns.wantFEC(want)
+		if !s.turns.busy() {
 			s.applyFEC()
 		}
 	})

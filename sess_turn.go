@@ -2,37 +2,236 @@
 
 package kcp
 
-import "time"
+import "sync/atomic"
 
-// sendTurns tells the packets apart that were laid out before some moment and those after it, for who has to wait until
-// the former are out. The session's lock guards it.
-//
-// There are two groups. What is laid out joins the current one; who waits makes the other one current, which is empty
-// then, so that a stream of new packets cannot make the wait last.
-type sendTurns struct {
-	under   [2]int32 // packets' batches of each group that are not out yet
-	current sendTurn
-	drained chan struct{} // closed when the group that is not current is empty; nil if it is
+// A turn is one transmission of one owner: the packets that were laid out under the owner's lock, and what is needed to
+// finish and count them without it. From beginTurn to endTurn no other goroutine transmits for the owner.
+type turn struct {
+	owner turnOwner
+	destination
+	now millis // when the packets were laid out
+
+	sealer   *sealer
+	encoder  *fecEncoder // nil without FEC
+	parity   *parityShare
+	remember bool // the nonces of the packets are to be remembered
+	copies   int  // further copies of each packet
+	reserved int  // bytes of parity that may be sent
+	ownRuns  bool // the packets join no run of another turn
+	more     bool // the owner has more to send than there was room for
+
+	packets int // sent, copies included
+	bytes   int
+	limited int         // bytes that count against the rate limit
+	receipt rateReceipt // what was charged for them
+	err     error       // of the last packet that could not be sealed
+
+	log  *atomic.Pointer[logger]
+	logs []logRecord // reported once the turn is over: the logger may call what waits for that
 }
 
-type sendTurn uint8
+// turnPacketsMax is the most packets that one turn lays out before another one follows.
+const turnPacketsMax = 128
 
-// begin is called when packets have been laid out; end with its result when they are out.
-func (t *sendTurns) begin() sendTurn {
+// A turnOwner has packets to send: a session, or an out-of-band packet of one.
+type turnOwner interface {
+	// lock acquires the lock under which beginTurn is called.
+	lock()
+	// unlockAndBeginTurn lays out in w the packets that are due at now, in the scheduler's time, and sets t to what is
+	// needed to send them. It leaves t.owner nil if there are none. If w lacks room even for the least, it changes
+	// nothing and returns how many bytes are needed.
+	unlockAndBeginTurn(t *turn, now instant, w *packetWriter, n *counters) (need int)
+	// endTurn is called without a lock when the packets have been handed to the socket. It reports whether the owner
+	// is to have another turn at once.
+	endTurn(t *turn) (again bool)
+}
+
+// multiply counts each packet so many times.
+func (t *turn) multiply(times int) {
+	t.packets *= times
+	t.bytes *= times
+	t.limited *= times
+}
+
+// report reports the events of the turn. No lock may be held.
+func (t *turn) report() {
+	if t.log != nil {
+		t.log.Load().report(t.logs)
+	}
+}
+
+// turnPhase is what the transmitting side of a session does.
+type turnPhase uint8
+
+const (
+	turnNone  turnPhase = iota
+	turnOut             // a turn has begun and not ended
+	turnAgain           // likewise, and another one is to follow
+)
+
+// turns is the transmitting side of a session: its turn, if it has one, and what goes on from turn to turn. The session's
+// lock guards it, except that encoder and parity belong to the goroutine that has the turn.
+type turns struct {
+	phase   turnPhase
+	queued  bool          // waits in the socket's coalescer
+	change  bool          // wanted has not been applied
+	group   turnGroup     // of the turn that is out
+	current turnGroup     // of the packets to come
+	under   [2]int32      // packets' batches of each group that are not out yet
+	drained chan struct{} // closed when the group that is not current is empty; nil if it is
+
+	wanted  fecShards // what SetFEC asked for; applied when no turn is out
+	active  fecShards // the encoder's
+	encoder *fecEncoder
+	spare   *fecEncoder // keeps its count of shards while FEC is off
+	parity  parityShare
+}
+
+// busy reports whether a turn is out.
+func (t *turns) busy() bool { return t.phase != turnNone }
+
+// repeat makes another turn follow the one that is out.
+func (t *turns) repeat() {
+	if t.phase == turnOut {
+		t.phase = turnAgain
+	}
+}
+
+// begin notes that a turn is out.
+func (t *turns) begin() {
+	t.phase = turnOut
+	t.group = t.join()
+}
+
+// end notes that the turn is over. It reports whether another one is to follow.
+func (t *turns) end() (again bool) {
+	again = t.phase == turnAgain
+	t.phase = turnNone
+	t.leave(t.group)
+	return again
+}
+
+// frame sets up w for packets of at most limit bytes of segments. It returns how many bytes of room are needed at least,
+// 0 if there is enough.
+func (t *turns) frame(w *packetWriter, sealer *sealer, limit int) (need int) {
+	w.headroom, w.tailroom, w.limit = sealer.headroom(), sealer.tailroom(), limit
+	w.packets = w.packets[:0]
+	w.maxPackets = turnPacketsMax
+	w.shares = t.encoder == nil && sealer.block == nil
+	k, p := 0, 0
+	if t.encoder != nil {
+		w.headroom += fecHeaderSize
+		k, p = t.active.data, t.active.parity
+	}
+	perPacket := w.headroom + w.limit + w.tailroom
+	free := (len(w.arena) - w.start) / perPacket
+	if free < 1+p {
+		return (2 + p) * perPacket
+	}
+	if p > 0 {
+		// Parity packets follow in the same arena: leave them their share.
+		w.maxPackets = max(1, min(turnPacketsMax, (free-p)*k/(k+p)))
+	}
+	return 0
+}
+
+// wantFEC asks for other shards. They are used from the next call of applyFEC on.
+func (t *turns) wantFEC(want fecShards) { t.wanted, t.change = want, true }
+
+// fecHeader returns how many bytes FEC adds to a datagram.
+func (t *turns) fecHeader() int {
+	if t.encoder != nil || t.wanted.data > 0 {
+		return fecHeaderSize
+	}
+	return 0
+}
+
+// applyFEC makes the encoder what wantFEC asked for. It reports whether anything has changed. No turn may be out: the
+// encoder is in use outside the lock while one is.
+func (t *turns) applyFEC() (changed bool) {
+	if !t.change {
+		return false
+	}
+	t.change = false
+	want := t.wanted
+	t.active = want
+	if t.encoder == nil {
+		t.encoder, t.spare = t.spare, nil
+	}
+	switch {
+	case want.data == 0:
+		if t.encoder != nil {
+			t.encoder.release()
+		}
+		t.encoder, t.spare = nil, t.encoder
+	case t.encoder == nil:
+		// Made for other shards first, so that it counts as a change to what the peer may have been configured with.
+		t.encoder, _ = newFECEncoder(1, 1)
+		_ = t.encoder.setShards(want.data, want.parity)
+	default:
+		_ = t.encoder.setShards(want.data, want.parity)
+	}
+	return true
+}
+
+// releaseEncoder gives back the encoder's buffers. No turn may be out.
+func (t *turns) releaseEncoder() {
+	if t.encoder != nil {
+		t.encoder.release()
+	}
+}
+
+// releaseIdle gives back the buffers of an encoder that has nothing to do.
+func (t *turns) releaseIdle() {
+	if !t.busy() && t.encoder != nil && t.encoder.idle() {
+		t.encoder.release()
+	}
+}
+
+// rateScale returns how many thousandths of a byte leave for each byte of a segment.
+func (t *turns) rateScale(copies int) int64 {
+	scale := int64(1000)
+	if k, p := int64(t.active.data), int64(t.active.parity); k > 0 {
+		scale = scale * (k + p) / k
+	}
+	return scale * int64(1+copies)
+}
+
+// parityShare is how much of an FEC group counts against the rate limit. Its parity does in proportion, so that a
+// session that mostly acknowledges is not held back by the parity of its acknowledgements.
+type parityShare struct{ packets, limited int32 }
+
+func (g *parityShare) count(p span) {
+	g.packets++
+	if p.limited > 0 {
+		g.limited++
+	}
+}
+
+// of returns the share of a parity packet of that size.
+func (g *parityShare) of(size int) int { return size * int(g.limited) / int(max(1, g.packets)) }
+
+// A turnGroup tells the packets that were laid out before some moment from those after it, so that a caller can wait until
+// the former are out. New packets join the current one of two groups; a caller that waits makes the other one current, which
+// is empty then, so that a stream of new packets cannot prolong the wait.
+type turnGroup uint8
+
+// join is called when packets have been laid out, and leave with its result when they are out.
+func (t *turns) join() turnGroup {
 	t.under[t.current]++
 	return t.current
 }
 
-func (t *sendTurns) end(turn sendTurn) {
-	if t.under[turn]--; t.under[turn] == 0 && turn != t.current && t.drained != nil {
+func (t *turns) leave(g turnGroup) {
+	if t.under[g]--; t.under[g] == 0 && g != t.current && t.drained != nil {
 		close(t.drained)
 		t.drained = nil
 	}
 }
 
-// split returns what is closed when all that is laid out now is out, or nil. ours is false if it was asked for by an
-// earlier call, so that it does not cover all.
-func (t *sendTurns) split() (drained chan struct{}, ours bool) {
+// split returns a channel that is closed when all that is laid out now is out, or nil. ours is false if it was asked for
+// by an earlier call, so that it does not cover all.
+func (t *turns) split() (drained chan struct{}, ours bool) {
 	switch {
 	case t.drained != nil:
 		return t.drained, false
@@ -43,62 +242,3 @@ func (t *sendTurns) split() (drained chan struct{}, ours bool) {
 	t.current ^= 1
 	return t.drained, true
 }
-
-// sendPatience bounds the wait for packets that are being sent: only the packet connection of a user can take as long.
-const sendPatience = time.Second
-
-// awaitSends waits until the packets that have been laid out are out.
-func (s *UDPSession) awaitSends() {
-	patience := time.NewTimer(sendPatience)
-	defer patience.Stop()
-	// The second wait, if any, is for a split that was made after the call, by whomever.
-	for range 2 {
-		s.mu.Lock()
-		drained, ours := s.sends.split()
-		s.mu.Unlock()
-		if drained == nil {
-			break
-		}
-		select {
-		case <-drained:
-		case <-patience.C:
-			return
-		}
-		if ours {
-			break
-		}
-	}
-	if s.ep.out == nil {
-		return
-	}
-	select {
-	case <-s.ep.out.written():
-	case <-patience.C:
-	}
-}
-
-// scaleRate tells the rate limit what leaves for each byte of a segment. The lock is held.
-func (s *UDPSession) scaleRate() {
-	if s.core.rate.rate == 0 {
-		return
-	}
-	scale := int64(1000)
-	if k, p := int64(s.fecActive.data), int64(s.fecActive.parity); k > 0 {
-		scale = scale * (k + p) / k
-	}
-	s.core.rate.scale = scale * int64(1+s.dup.Load())
-}
-
-// parityShare is how much of an FEC group counts against the rate limit. Its parity does in proportion, so that a
-// session that mostly acknowledges is not held back by the parity of its acknowledgements.
-type parityShare struct{ packets, limited int }
-
-func (g *parityShare) count(p span) {
-	g.packets++
-	if p.limited > 0 {
-		g.limited++
-	}
-}
-
-// of returns the share of a parity packet of that size.
-func (g *parityShare) of(size int) int { return size * g.limited / max(1, g.packets) }

@@ -32,9 +32,9 @@ func wrapPair(w *connWorld, c Config, start wrapNumbers) (a, b *UDPSession) {
 		if start.ts > 0 {
 			core.tsOrigin = -timestamp(s.now() + toMillis(start.ts))
 		}
-		if s.encoder != nil && start.seqID > 0 {
-			shape := s.encoder.shape
-			s.encoder.next = shape.wrap() - start.seqID*uint32(shape.total)
+		if s.turns.encoder != nil && start.seqID > 0 {
+			shape := s.turns.encoder.shape
+			s.turns.encoder.next = shape.wrap() - start.seqID*uint32(shape.total)
 		}
 		s.mu.Unlock()
 	}
@@ -138,8 +138,8 @@ func wrapCheck(t *testing.T, s *UDPSession, start wrapNumbers, firstTS timestamp
 	if start.seqID == 0 {
 		return
 	}
-	if s.encoder.next > 1<<31 {
-		t.Errorf("seqid has not wrapped: %d", s.encoder.next)
+	if s.turns.encoder.next > 1<<31 {
+		t.Errorf("seqid has not wrapped: %d", s.turns.encoder.next)
 	}
 	if d := s.decoder.stats(); d.packets == 0 || d.errors > 0 || d.failed > d.recovered {
 		t.Errorf("FEC recovered %d packets, gave up %d groups and recovered %d, with %d errors", d.packets, d.failed, d.recovered, d.errors)

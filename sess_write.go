@@ -196,9 +196,21 @@ func (s *UDPSession) sendUnlocked() {
 		s.armAt(next)
 		return
 	}
-	if s.ep.coalescer.enqueue(s) {
+	if s.coalesce() {
 		return
 	}
-	s.flushLocked(at)
+	s.unlockAndFlush(at)
 	s.mu.Lock()
+}
+
+// coalesceMax is the most segments that a session may have to send for its flush to be coalesced with those of others.
+const coalesceMax = 8
+
+// coalesce leaves the flush to a scheduler worker, which sends for many sessions at once. It returns false if the caller
+// is to flush itself. s.mu must be held.
+func (s *UDPSession) coalesce() bool {
+	if !s.turns.queued {
+		s.turns.queued = s.core.queued() <= coalesceMax && s.ep.coalesce(s, s.peerHash)
+	}
+	return s.turns.queued
 }

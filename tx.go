@@ -3,49 +3,87 @@
 package kcp
 
 import (
-	"encoding/binary"
-	"math"
-	"net/netip"
+	"errors"
+	"net"
 	"sync"
 )
 
-// txScratch is what a goroutine that flushes sessions works with: an arena that packets are built in, the batch that
-// goes to the socket in few system calls, and the sessions whose packets are in it. It belongs to one goroutine at a
-// time.
+// txScratch is what a goroutine that sends works with: an arena that packets are built in, the batch that goes to the
+// socket in few system calls, and the turns whose packets are in it. It belongs to one goroutine at a time.
 type txScratch struct {
 	w        packetWriter
-	ep       *endpoint  // the socket of the batch
-	local    netip.Addr // of the session being flushed
+	socket   *txSocket // of the batch
 	batch    []outgoing
 	shared   int // bytes of the batch that are not in the arena
-	senders  []batchSender
-	again    []*UDPSession // have more to say once the batch is out
-	sealer   *sealer       // of the session being flushed
-	remember bool          // keep the nonces of its packets
-	copies   int           // of each packet of the session being flushed, besides itself
-	parity   int           // bytes of parity that may be sent for it
+	turns    []turn
+	again    []turnOwner // have more to send once the batch is out
 	counters counters
 }
 
-// batchSender is a session with packets in the batch. Until the batch is out nobody else transmits for it.
-type batchSender struct {
-	s       *UDPSession
-	packets int
-	bytes   int
-	more    bool
-	limited int         // bytes that count against the rate limit
-	receipt rateReceipt // what was charged for them
-	unused  int         // of the allowance for parity
-	logs    []logRecord // are reported once the turn is over: the logger may call what waits for that
+// txSocket is a socket with what sending through it needs.
+type txSocket struct {
+	io     batchConn
+	sched  *TimedSched
+	aead   *aeadCrypt // counts the packets sealed and opened; nil for other ciphers
+	errors socketErrors
+
+	maxRunBytes    int
+	maxRunSegments int
+
+	coalescer coalescer
 }
 
-const (
-	// txArena is the size of an arena: several of the largest runs a socket takes at once (64 KiB), and small
-	// enough to stay in a processor's second-level cache.
-	txArena = 256 << 10
-	// txPackets is the most packets one session lays out before another has its turn.
-	txPackets = 128
-)
+// init sets k up for the connection io, whose scheduler is sched.
+func (k *txSocket) init(io batchConn, sched *TimedSched, aead *aeadCrypt) {
+	k.io, k.sched, k.aead = io, sched, aead
+	k.maxRunBytes, k.maxRunSegments = io.maxRun()
+	k.coalescer.socket = k
+	sched.bind(&k.coalescer.entry, &k.coalescer)
+}
+
+// unlockAndFlush sends what is due for o, whose lock is held, from the caller's goroutine. now is the scheduler's time.
+func (k *txSocket) unlockAndFlush(o turnOwner, now instant) {
+	tx := txPool.Get().(*txScratch)
+	tx.reserve(k, 0) // an empty batch: nothing is sent
+	tx.unlockAndFlush(k, o, now)
+	tx.finish()
+	tx.release()
+}
+
+// flushTimed sends what is due for o at the end of a scheduler worker's wake-up.
+func (k *txSocket) flushTimed(o turnOwner, b *timedBatch) { scratchOf(b).flush(k, o) }
+
+// sendTimed sends s, sealed by sealer, at the end of a scheduler worker's wake-up.
+func (k *txSocket) sendTimed(s *segment, sealer *sealer, to *destination, b *timedBatch) {
+	scratchOf(b).lay(k, s, sealer, to)
+	k.countSealed(1)
+}
+
+// wrote notes the outcome of a batch. A datagram that the socket refused is a loss like any other: ARQ makes up for it.
+func (k *txSocket) wrote(sent, lost int, err error) {
+	if lost == 0 {
+		return
+	}
+	k.errors.lost.Add(uint64(lost))
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		k.errors.note(socketWrite, err)
+	}
+}
+
+// countSealed counts packets that were sealed or opened with the socket's cipher, and calls the hook, once, when the key
+// is to be changed. No lock may be held.
+func (k *txSocket) countSealed(packets int) {
+	if k.aead == nil || packets == 0 || !k.aead.used(packets) || k.errors.worn.Load() || k.errors.worn.Swap(true) {
+		return
+	}
+	if hook := k.errors.hook.Load(); hook != nil {
+		go (*hook)("key", errKeyUsed)
+	}
+}
+
+// txArena is the size of an arena: several of the largest runs a socket takes at once (64 KiB), and small enough to stay
+// in a processor's second-level cache.
+const txArena = 256 << 10
 
 var txPool = sync.Pool{New: func() any { return new(txScratch) }}
 
@@ -60,10 +98,10 @@ func scratchOf(b *timedBatch) *txScratch {
 // release returns tx to the pool. It must be finished.
 func (tx *txScratch) release() { txPool.Put(tx) }
 
-// reserve makes room for packets of s behind what the arena holds already. It sends the batch first if s has another
+// reserve makes room for packets behind what the arena holds already. It sends the batch first if it is for another
 // socket or the arena is well filled. No lock may be held.
-func (tx *txScratch) reserve(ep *endpoint, need int) {
-	if tx.ep == ep && tx.shared < txArena && len(tx.w.arena)-tx.w.start >= max(need, txArena/4) {
+func (tx *txScratch) reserve(k *txSocket, need int) {
+	if tx.socket == k && tx.shared < txArena && len(tx.w.arena)-tx.w.start >= max(need, txArena/4) {
 		return
 	}
 	tx.send()
@@ -71,114 +109,55 @@ func (tx *txScratch) reserve(ep *endpoint, need int) {
 		tx.w.arena = make([]byte, max(2*need, txArena))
 	}
 	tx.w.start = 0
-	tx.ep = ep
+	tx.socket = k
 }
 
-// frame sets up the packet writer for s. It reports how much room s needs at least, 0 if there is enough. Called with
-// the session's lock held.
-func (tx *txScratch) frame(s *UDPSession) (need int) {
-	s.scaleRate()
-	w := &tx.w
-	w.headroom, w.tailroom, w.limit = s.ep.sealer.headroom(), s.ep.sealer.tailroom(), s.core.mtu
-	w.packets = w.packets[:0]
-	w.maxPackets = txPackets
-	w.shares = s.encoder == nil && s.ep.sealer.block == nil
-	k, p := 0, 0
-	if s.encoder != nil {
-		w.headroom += fecHeaderSize
-		k, p = s.fecActive.data, s.fecActive.parity
-	}
-	perPacket := w.headroom + w.limit + w.tailroom
-	free := (len(w.arena) - w.start) / perPacket
-	if free < 1+p {
-		return (2 + p) * perPacket
-	}
-	if p > 0 {
-		// Parity packets follow in the same arena: leave them their share.
-		w.maxPackets = max(1, min(txPackets, (free-p)*k/(k+p)))
-	}
-	return 0
+// flush lays out, seals and queues what o has to send now. Unless the arena fills, nothing is sent before send.
+func (tx *txScratch) flush(k *txSocket, o turnOwner) {
+	now := k.sched.now()
+	tx.reserve(k, 0)
+	o.lock()
+	tx.unlockAndFlush(k, o, now)
 }
 
-// flush lays out, seals and queues what s has to send now, in the scheduler's time. Unless the arena fills, nothing is sent
-// before send.
-func (tx *txScratch) flush(s *UDPSession, now instant) {
-	tx.reserve(s.ep, 0)
-	s.mu.Lock()
-	tx.flushLocked(s, now)
-}
-
-// flushLocked is flush where room has been reserved and the lock of s is held, which it lets go of.
-func (tx *txScratch) flushLocked(s *UDPSession, now instant) {
-	s.queued = false
-	if s.transmitting || s.ended {
-		s.flushAgain = true
-		s.mu.Unlock()
+// unlockAndFlush is like flush, but is called with the lock of o held and room reserved.
+func (tx *txScratch) unlockAndFlush(k *txSocket, o turnOwner, now instant) {
+	tx.turns = append(tx.turns, turn{})
+	need := o.unlockAndBeginTurn(&tx.turns[len(tx.turns)-1], now, &tx.w, &tx.counters)
+	for need > 0 {
+		tx.turns = tx.turns[:len(tx.turns)-1]
+		tx.reserve(k, need)
+		tx.turns = append(tx.turns, turn{})
+		o.lock()
+		need = o.unlockAndBeginTurn(&tx.turns[len(tx.turns)-1], now, &tx.w, &tx.counters)
+	}
+	t := &tx.turns[len(tx.turns)-1]
+	if t.owner == nil {
+		tx.turns = tx.turns[:len(tx.turns)-1]
 		return
 	}
-	s.applyFEC()
-	if need := tx.frame(s); need > 0 {
-		s.mu.Unlock()
-		tx.reserve(s.ep, need)
-		s.mu.Lock()
-		if s.transmitting || s.ended {
-			s.flushAgain = true
-			s.mu.Unlock()
-			return
-		}
-		tx.frame(s)
+	from := len(tx.batch)
+	tx.seal(t)
+	once := tx.batch[from:]
+	for range t.copies {
+		tx.batch = append(tx.batch, once...)
 	}
-	at := s.core.clock(now) // somebody may have flushed since the clock was looked at
-	ms := at.ms()
-	s.giveUpClosing(ms)
-	more := s.core.flush(at, &tx.w)
-	s.transmitting = len(tx.w.packets) > 0
-	ended, _ := s.update(ms, more && s.transmitting)
-	s.count(&tx.counters)
-	if s.transmitting {
-		s.sendTurn = s.sends.begin()
-	}
-	receipt := s.core.rate.receipt()
-	tx.copies, tx.parity = s.core.addr.copies(tx.w.packets, int(s.dup.Load())), math.MaxInt
-	if s.transmitting && s.encoder != nil {
-		tx.parity = s.core.addr.reserve()
-	}
-	logs := s.takeLogs(tx.w.packets)
-	tx.local, tx.sealer, tx.remember = s.local, s.sealer(), s.core.ctl.marking.remembers()
-	s.mu.Unlock()
-
-	if len(tx.w.packets) > 0 {
-		from := len(tx.batch)
-		f := batchSender{s: s, more: more, receipt: receipt, logs: logs}
-		tx.seal(s, &f)
-		f.unused = tx.parity
-		once := tx.batch[from:]
-		for range tx.copies {
-			tx.batch = append(tx.batch, once...)
-		}
-		f.multiply(1 + tx.copies)
-		tx.senders = append(tx.senders, f)
-	} else {
-		s.log.Load().report(logs)
-	}
-	if ended {
-		s.finish()
-	}
+	t.multiply(1 + t.copies)
 }
 
-// send hands the batch to the socket and gives the sessions in it free to transmit again, until none has more to say.
+// send hands the batch to the socket and ends the turns in it, until no owner has more to send.
 func (tx *txScratch) send() {
-	for len(tx.senders) > 0 || len(tx.batch) > 0 {
+	for len(tx.turns) > 0 || len(tx.batch) > 0 {
 		if len(tx.batch) > 0 {
-			sent, lost, err := tx.ep.io.writeBatch(tx.batch)
-			tx.ep.wrote(sent, lost, err)
+			sent, lost, err := tx.socket.io.writeBatch(tx.batch)
+			tx.socket.wrote(sent, lost, err)
 		}
 		tx.endTurns()
 		tx.w.start, tx.shared = 0, 0
 		again := tx.again
 		tx.again = nil
-		for _, s := range again {
-			tx.flush(s, s.ep.sched.now())
+		for _, o := range again {
+			tx.flush(tx.socket, o)
 		}
 		clear(again) // keep no ended session alive
 		if tx.again == nil {
@@ -189,83 +168,40 @@ func (tx *txScratch) send() {
 
 // finish ends a run of flushes: all is sent and counted.
 func (tx *txScratch) finish() {
-	if tx.ep == nil {
+	if tx.socket == nil {
 		return // there were none
 	}
 	tx.send()
 	tx.counters.flush()
-	tx.ep = nil
+	tx.socket = nil
 }
 
-// endTurns ends the turns of the sessions in the batch.
+// endTurns ends the turns whose packets are in the batch.
 func (tx *txScratch) endTurns() {
-	for i := range tx.senders {
-		f := &tx.senders[i]
-		tx.counters.outPkts += uint64(f.packets)
-		tx.counters.outBytes += uint64(f.bytes)
-		f.s.mu.Lock()
-		f.s.transmitting = false
-		f.s.sends.end(f.s.sendTurn)
-		f.s.core.rate.reconcile(f.receipt, f.limited)
-		f.s.core.releaseHeld()
-		f.s.core.addr.refund(f.unused)
-		f.s.packetsSent += uint64(f.packets)
-		f.s.bytesOnWire += uint64(f.bytes)
-		if f.s.finished {
-			f.s.releaseEncoder()
-		} else if f.more || f.s.flushAgain {
-			tx.again = append(tx.again, f.s)
-		}
-		f.s.flushAgain = false
-		gone := f.s.finished
-		f.s.mu.Unlock()
-		if gone {
-			f.s.ep.demux.left()
+	for i := range tx.turns {
+		t := &tx.turns[i]
+		tx.counters.outPkts += uint64(t.packets)
+		tx.counters.outBytes += uint64(t.bytes)
+		if t.owner.endTurn(t) {
+			tx.again = append(tx.again, t.owner)
 		}
 	}
-	for i := range tx.senders {
-		f := &tx.senders[i]
-		f.s.log.Load().report(f.logs)
-		*f = batchSender{}
+	for i := range tx.turns {
+		tx.turns[i].report()
 	}
+	clear(tx.turns)
 	clear(tx.batch)
-	tx.senders, tx.batch = tx.senders[:0], tx.batch[:0]
+	tx.turns, tx.batch = tx.turns[:0], tx.batch[:0]
 }
 
-// multiply counts each packet so many times.
-func (f *batchSender) multiply(times int) {
-	f.packets *= times
-	f.bytes *= times
-	f.limited *= times
-}
-
-// seal turns the laid-out packets of s into runs for the socket: FEC headers and parity, encryption in place, and counts
-// them in f. It runs outside the session's lock; only the transmitting goroutine gets here.
-func (tx *txScratch) seal(s *UDPSession, f *batchSender) {
-	w := &tx.w
-	data := len(w.packets)
-	if s.encoder != nil {
-		head, tail := s.ep.sealer.headroom(), s.ep.sealer.tailroom()
-		now := int64(s.now())
-		for i := range data {
-			p := w.packets[i]
-			if p.end-p.start > head+fecHeaderSize+w.limit+tail {
-				// A segment that was first sent at a larger size: without the FEC header it is no larger than then. Any
-				// peer takes it so, and the group's parity stays inside the MTU.
-				w.packets[i].start += fecHeaderSize
-				continue
-			}
-			ready := s.encoder.encode(w.arena[p.start+head:p.end-tail], now)
-			s.parity.count(p)
-			for j := range ready {
-				tx.addPacket(s.encoder.parity(j), head, tail, &s.parity)
-			}
-			if ready > 0 {
-				s.parity = parityShare{}
-			}
-		}
+// seal turns the laid-out packets of t into runs for the socket: FEC headers and parity, encryption in place, and counts
+// them in t. It runs outside the owner's lock.
+func (tx *txScratch) seal(t *turn) {
+	if t.encoder != nil {
+		tx.protect(t)
 	}
-	r := runBuilder{tx: tx, s: s}
+	w := &tx.w
+	r := runBuilder{tx: tx, turn: t}
 	r.resume()
 	sealed := 0 // how many are finished already
 	for i := range w.packets {
@@ -274,27 +210,51 @@ func (tx *txScratch) seal(s *UDPSession, f *batchSender) {
 		datagram := w.arena[p.start:p.end]
 		switch {
 		case i < sealed:
-		case i+1 < len(w.packets) && tx.sealer.sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
+		case i+1 < len(w.packets) && t.sealer.sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
 			sealed = i + 2
 		default:
-			datagram, err = tx.sealPacket(s, p)
+			datagram, err = tx.sealPacket(t, p)
 		}
 		if err != nil {
-			tx.ep.wrote(0, 1, err)
+			t.err = err
+			tx.socket.wrote(0, 1, err)
 			continue
 		}
 		r.add(datagram)
-		f.packets++
-		f.bytes += p.size()
-		f.limited += p.limited
+		t.packets++
+		t.bytes += p.size()
+		t.limited += p.limited
 	}
 	r.end()
-	tx.ep.countSealed(f.packets)
+	tx.socket.countSealed(t.packets)
+}
+
+// protect fills in the FEC headers of the laid-out packets of t and adds their parity.
+func (tx *txScratch) protect(t *turn) {
+	w := &tx.w
+	head, tail := t.sealer.headroom(), t.sealer.tailroom()
+	for i := range len(w.packets) {
+		p := w.packets[i]
+		if p.end-p.start > head+fecHeaderSize+w.limit+tail {
+			// A segment that was first sent at a larger size: without the FEC header it is no larger than then. Any
+			// peer accepts it so, and the group's parity stays inside the MTU.
+			w.packets[i].start += fecHeaderSize
+			continue
+		}
+		ready := t.encoder.encode(w.arena[p.start+head:p.end-tail], int64(t.now))
+		t.parity.count(p)
+		for j := range ready {
+			tx.addParity(t, t.encoder.parity(j))
+		}
+		if ready > 0 {
+			*t.parity = parityShare{}
+		}
+	}
 }
 
 // sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory it lies in.
-func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
-	sealer, datagram := tx.sealer, tx.w.arena[p.start:p.end]
+func (tx *txScratch) sealPacket(t *turn, p *span) ([]byte, error) {
+	sealer, datagram := t.sealer, tx.w.arena[p.start:p.end]
 	if p.shared != nil && p.start == p.end {
 		tx.shared += len(p.shared)
 		return p.shared, nil
@@ -303,7 +263,7 @@ func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
 	if segments == nil {
 		segments = datagram[min(len(datagram), tx.w.headroom):]
 	}
-	remember := sealer.authenticates() && (tx.remember || couldOpen(segments))
+	remember := sealer.authenticates() && (t.remember || couldOpen(segments))
 	var err error
 	if p.shared != nil {
 		err = sealer.sealFrom(datagram, p.shared)
@@ -316,27 +276,28 @@ func (tx *txScratch) sealPacket(s *UDPSession, p *span) ([]byte, error) {
 	return datagram, err
 }
 
-// addPacket copies a parity packet behind the packets laid out. One that does not fit the MTU any more, because its group
+// addParity copies a parity packet behind the packets laid out. A packet that no longer fits the MTU, because its group
 // began before the MTU was lowered, is left out.
-func (tx *txScratch) addPacket(payload []byte, head, tail int, share *parityShare) {
+func (tx *txScratch) addParity(t *turn, payload []byte) {
 	w := &tx.w
-	end := w.start + head + len(payload) + tail
+	head := t.sealer.headroom()
+	end := w.start + head + len(payload) + t.sealer.tailroom()
 	if end > len(w.arena) || len(payload) > fecHeaderSize+w.limit {
 		return
 	}
-	cost := (end - w.start) * (1 + tx.copies)
-	if cost > tx.parity {
-		return // an address that has not proved to receive gets no more
+	cost := (end - w.start) * (1 + t.copies)
+	if cost > t.reserved {
+		return // an address that is not validated gets no more
 	}
-	tx.parity -= cost
+	t.reserved -= cost
 	copy(w.arena[w.start+head:], payload)
-	w.packets = append(w.packets, span{start: w.start, end: end, limited: share.of(end - w.start)})
+	w.packets = append(w.packets, span{start: w.start, end: end, limited: t.parity.of(end - w.start)})
 	w.start = end
 }
 
-// lay adds a datagram of one segment that no session stands behind.
-func (tx *txScratch) lay(ep *endpoint, sealer *sealer, s *segment, o outgoing) {
-	tx.reserve(ep, 0)
+// lay adds a datagram of one segment that belongs to no session.
+func (tx *txScratch) lay(k *txSocket, s *segment, sealer *sealer, to *destination) {
+	tx.reserve(k, 0)
 	start := tx.w.start
 	b := appendSegment(tx.w.arena[start:start+sealer.headroom()], s)
 	end := start + len(b) + sealer.tailroom()
@@ -344,33 +305,5 @@ func (tx *txScratch) lay(ep *endpoint, sealer *sealer, s *segment, o outgoing) {
 		return
 	}
 	tx.w.start = end
-	o.buf = tx.w.arena[start:end]
-	tx.batch = append(tx.batch, o)
-}
-
-// oob builds the packet of SendOOB and returns its size.
-func (tx *txScratch) oob(s *UDPSession, sealer *sealer, data []byte, local netip.Addr, remember bool) (size int, err error) {
-	head, tail := sealer.headroom(), sealer.tailroom()
-	tx.reserve(s.ep, head+oobHeader+len(data)+tail)
-	b := tx.w.arena[tx.w.start:]
-	p := b[head:]
-	binary.LittleEndian.PutUint32(p, oobSeqID)
-	binary.LittleEndian.PutUint16(p[4:], fecTypeOOB)
-	binary.LittleEndian.PutUint16(p[6:], uint16(2+4+len(data)))
-	binary.LittleEndian.PutUint32(p[8:], s.conv)
-	copy(p[oobHeader:], data)
-	b = b[:head+oobHeader+len(data)+tail]
-	tx.w.start += len(b)
-	if err := sealer.seal(b); err != nil {
-		s.ep.wrote(0, 1, err)
-		return 0, err
-	}
-	if remember && sealer.authenticates() {
-		sealer.remember(b)
-	}
-	s.ep.countSealed(1)
-	tx.batch = append(tx.batch, outgoing{buf: b, to: s.peer.udp, toAddr: s.remoteAddr(), local: local})
-	tx.counters.outPkts++
-	tx.counters.outBytes += uint64(len(b))
-	return len(b), nil
+	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: to.to, toAddr: to.toAddr, local: to.local})
 }

@@ -15,12 +15,19 @@ import (
 // sessions are busy a Write leaves its session here instead, and a scheduler worker, which is woken at once, sends for
 // all that are there when it comes to run: few of them on an idle machine, and the more the busier it is.
 type coalescer struct {
-	busy  atomic.Bool // written by the socket's reader
-	entry timerEntry
+	socket *txSocket
+	busy   atomic.Bool // written by the socket's reader
+	entry  timerEntry
 
-	mu      sync.Mutex // guards what follows; taken with a session's lock held
-	waiting []*UDPSession
-	spare   []*UDPSession // the array to fill next
+	mu      sync.Mutex // guards what follows; taken with an owner's lock held
+	waiting []coalesced
+	spare   []coalesced // the array to fill next
+}
+
+// coalesced is an owner that waits for its turn.
+type coalesced struct {
+	owner    turnOwner
+	peerHash uint32
 }
 
 // A socket is crowded from the batch on that had data for crowdBegins sessions, until one that had data for no more than
@@ -40,17 +47,14 @@ func (c *coalescer) noteBatch(sessions int) {
 	}
 }
 
-// enqueue leaves the flush of s to a worker. The lock of s is held. It reports false if the caller is to flush itself.
-func (c *coalescer) enqueue(s *UDPSession) bool {
-	if s.queued {
-		return true
-	}
-	if !c.busy.Load() || s.core.queued() > crowdSegments {
+// coalesce leaves the flush of o to a worker. The lock of o is held. It returns false if the caller is to flush itself.
+func (k *txSocket) coalesce(o turnOwner, peerHash uint32) bool {
+	c := &k.coalescer
+	if !c.busy.Load() {
 		return false
 	}
-	s.queued = true
 	c.mu.Lock()
-	c.waiting = append(c.waiting, s)
+	c.waiting = append(c.waiting, coalesced{o, peerHash})
 	first := len(c.waiting) == 1
 	c.mu.Unlock()
 	if first {
@@ -59,21 +63,18 @@ func (c *coalescer) enqueue(s *UDPSession) bool {
 	return true
 }
 
-// crowdSegments: a session that has more segments to send is not one of many with little to say.
-const crowdSegments = 8
-
 // runTimed flushes all that wait, one peer's sessions in a row: what goes to one address leaves in one piece.
 func (c *coalescer) runTimed(_ instant, b *timedBatch) {
 	tx := scratchOf(b)
-	// Those who have been woken to write do so first: the busier the machine, the more leave together.
+	// Callers that have been woken to write do so first: the busier the machine, the more leave together.
 	runtime.Gosched()
 	c.mu.Lock()
 	all := c.waiting
 	c.waiting, c.spare = c.spare[:0], nil
 	c.mu.Unlock()
-	slices.SortStableFunc(all, func(a, b *UDPSession) int { return cmp.Compare(a.peerHash, b.peerHash) })
-	for _, s := range all {
-		tx.flush(s, s.ep.sched.now())
+	slices.SortStableFunc(all, func(a, b coalesced) int { return cmp.Compare(a.peerHash, b.peerHash) })
+	for i := range all {
+		tx.flush(c.socket, all[i].owner)
 	}
 	clear(all) // keep no ended session alive
 	if cap(all) > crowdKeeps {

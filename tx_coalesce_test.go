@@ -90,7 +90,7 @@ func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 		}
 		for _, s := range servers {
 			s.mu.Lock()
-			if s.queued {
+			if s.turns.queued {
 				t.Error("a session still waits for its flush")
 			}
 			s.mu.Unlock()
@@ -189,10 +189,10 @@ func TestScratchKeepsNoSession(t *testing.T) {
 		tx := new(txScratch)
 		for _, s := range servers {
 			connWrite(t, s, "more")
-			tx.flush(s, w.sched.now())
-			tx.flush(s, w.sched.now()) // it is being sent: it has another turn behind that
+			tx.flush(&s.ep.txSocket, s)
+			tx.flush(&s.ep.txSocket, s) // it is being sent: it has another turn behind that
 		}
-		if n := len(tx.senders); n != len(servers) {
+		if n := len(tx.turns); n != len(servers) {
 			t.Errorf("%d sessions have packets in the batch, want %d", n, len(servers))
 		}
 		tx.finish()
@@ -205,8 +205,8 @@ func TestScratchKeepsNoSession(t *testing.T) {
 				t.Errorf("the scratch keeps a session in place %d", i)
 			}
 		}
-		for i, f := range tx.senders[:cap(tx.senders)] {
-			if f.s != nil {
+		for i, f := range tx.turns[:cap(tx.turns)] {
+			if f.owner != nil {
 				t.Errorf("the scratch keeps a sender in place %d", i)
 			}
 		}

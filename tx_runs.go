@@ -6,21 +6,21 @@ package kcp
 // segmentation offload sends at once.
 type runBuilder struct {
 	tx    *txScratch
-	s     *UDPSession
+	turn  *turn
 	run   []byte // with all the capacity behind it
 	count int
 	size  int
 }
 
-// resume goes on with the run of the session before, if it goes to the same peer: many sessions of one address, as a
-// Transport or a tunnel has, then leave in one piece too. Who sends copies needs runs of its own.
+// resume goes on with the run of the turn before, if it goes to the same peer: many sessions of one address, as a Transport
+// or a tunnel has, then leave in one piece too. A turn with copies needs runs of its own.
 func (r *runBuilder) resume() {
 	n := len(r.tx.batch)
-	if n == 0 || r.tx.ep.maxRunSegments < 2 || r.s.dup.Load() > 0 {
+	if n == 0 || r.tx.socket.maxRunSegments < 2 || r.turn.ownRuns {
 		return
 	}
 	last := &r.tx.batch[n-1]
-	if last.to != r.s.peer.udp || last.local != r.tx.local || last.segment == 0 {
+	if last.to != r.turn.to || last.local != r.turn.local || last.segment == 0 {
 		return
 	}
 	r.run, r.size, r.count = last.buf, last.segment, datagrams(len(last.buf), last.segment)
@@ -32,7 +32,7 @@ func (r *runBuilder) resume() {
 func (r *runBuilder) add(datagram []byte) {
 	n := len(r.run)
 	end := n + len(datagram)
-	joins := r.count > 0 && r.count < r.tx.ep.maxRunSegments && end <= r.tx.ep.maxRunBytes && end <= cap(r.run) &&
+	joins := r.count > 0 && r.count < r.tx.socket.maxRunSegments && end <= r.tx.socket.maxRunBytes && end <= cap(r.run) &&
 		len(datagram) <= r.size && n%r.size == 0 && &r.run[:n+1][n] == &datagram[0]
 	if joins {
 		r.run = r.run[:end]
@@ -48,9 +48,9 @@ func (r *runBuilder) end() {
 		r.tx.batch = append(r.tx.batch, outgoing{
 			buf:     r.run,
 			segment: r.size,
-			to:      r.s.peer.udp,
-			toAddr:  r.s.remoteAddr(),
-			local:   r.tx.local,
+			to:      r.turn.to,
+			toAddr:  r.turn.toAddr,
+			local:   r.turn.local,
 		})
 	}
 	r.count = 0

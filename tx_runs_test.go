@@ -25,13 +25,11 @@ func TestRunsGoOnFromSessionToSession(t *testing.T) {
 		"two peers":            {[]packet{{a, 100, 0}, {b, 100, 0}, {b, 100, 0}, {a, 100, 0}}, []int{1, 2, 1}},
 		"who sends copies":     {[]packet{{a, 100, 0}, {a, 100, 1}}, []int{1, 1}},
 	} {
-		tx := &txScratch{ep: &endpoint{maxRunBytes: 60000, maxRunSegments: 64}}
+		tx := &txScratch{socket: &txSocket{maxRunBytes: 60000, maxRunSegments: 64}}
 		arena := make([]byte, 1000)
 		start := 0
 		for _, p := range tt.packets {
-			s := &UDPSession{peer: peerAddr{udp: p.to}}
-			s.dup.Store(p.dup)
-			r := runBuilder{tx: tx, s: s}
+			r := runBuilder{tx: tx, turn: &turn{destination: destination{to: p.to}, ownRuns: p.dup > 0}}
 			r.resume()
 			r.add(arena[start : start+p.size])
 			r.end()

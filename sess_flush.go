@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"math"
+	"time"
+)
+
+// runTimed flushes the session when its time has come.
+func (s *UDPSession) runTimed(_ instant, b *timedBatch) { s.ep.flushTimed(s, b) }
+
+// flushNow sends what is due, from the caller's goroutine.
+func (s *UDPSession) flushNow() {
+	s.mu.Lock()
+	s.unlockAndFlush(s.ep.sched.now())
+}
+
+// unlockAndFlush is like flushNow, but is called with s.mu held. now is the scheduler's current time.
+func (s *UDPSession) unlockAndFlush(now instant) { s.ep.unlockAndFlush(s, now) }
+
+// lock implements turnOwner.
+func (s *UDPSession) lock() { s.mu.Lock() }
+
+// unlockAndBeginTurn implements turnOwner. A flush while a turn is out makes another one follow it.
+func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, n *counters) (need int) {
+	s.turns.queued = false
+	if s.turns.busy() || s.ended {
+		s.turns.repeat()
+		s.mu.Unlock()
+		return 0
+	}
+	s.applyFEC()
+	if need = s.turns.frame(w, s.ep.sealer, s.core.mtu); need > 0 {
+		s.mu.Unlock()
+		return need
+	}
+	copies := int(s.dup.Load())
+	if s.core.rate.rate != 0 {
+		s.core.rate.scale = s.turns.rateScale(copies)
+	}
+	at := s.core.clock(fine) // another flush may have looked at the clock later
+	now := at.ms()
+	s.giveUpClosing(now)
+	more := s.core.flush(at, w)
+	laid := len(w.packets) > 0
+	if laid {
+		s.turns.begin()
+	}
+	ended, _ := s.update(now, more && laid)
+	s.count(n)
+	receipt := s.core.rate.receipt()
+	if laid {
+		s.describeTurn(t, w, copies)
+		t.now, t.more, t.receipt = now, more, receipt
+	}
+	logs := s.takeLogs(w.packets)
+	s.mu.Unlock()
+	if laid {
+		t.logs = logs
+	} else {
+		s.log.Load().report(logs)
+	}
+	if ended {
+		s.finish()
+	}
+	return 0
+}
+
+// describeTurn sets t to what the packets laid out in w need besides. s.mu must be held.
+func (s *UDPSession) describeTurn(t *turn, w *packetWriter, copies int) {
+	t.owner, t.destination = s, s.destination()
+	t.sealer, t.remember = s.sealer(), s.core.ctl.marking.remembers()
+	t.copies, t.ownRuns = s.core.addr.copies(w.packets, copies), copies > 0
+	t.log = &s.log
+	if s.turns.encoder != nil {
+		t.encoder, t.parity = s.turns.encoder, &s.turns.parity
+		t.reserved = s.core.addr.reserve()
+	} else {
+		t.reserved = math.MaxInt
+	}
+}
+
+// destination returns where the session's datagrams go. s.mu must be held.
+func (s *UDPSession) destination() destination {
+	return destination{to: s.peer.udp, toAddr: s.remoteAddr(), local: s.local}
+}
+
+// endTurn implements turnOwner.
+func (s *UDPSession) endTurn(t *turn) (again bool) {
+	s.mu.Lock()
+	again = s.turns.end() || t.more
+	s.core.rate.reconcile(t.receipt, t.limited)
+	s.core.releaseHeld()
+	s.core.addr.refund(t.reserved)
+	s.packetsSent += uint64(t.packets)
+	s.bytesOnWire += uint64(t.bytes)
+	gone := s.finished
+	if gone {
+		s.turns.releaseEncoder()
+	}
+	s.mu.Unlock()
+	if gone {
+		s.ep.demux.left()
+	}
+	return again && !gone
+}
+
+// applyFEC takes over what SetFEC asked for. No turn may be out.
+func (s *UDPSession) applyFEC() {
+	if s.turns.applyFEC() {
+		s.applyMTU()
+	}
+}
+
+// sendPatience bounds the wait for packets that are being sent: only the packet connection of a user can take as long.
+const sendPatience = time.Second
+
+// awaitSends waits until the packets that have been laid out are out.
+func (s *UDPSession) awaitSends() {
+	patience := time.NewTimer(sendPatience)
+	defer patience.Stop()
+	// The second wait, if any, is for a split that an earlier call has made.
+	for range 2 {
+		s.mu.Lock()
+		drained, ours := s.turns.split()
+		s.mu.Unlock()
+		if drained == nil {
+			break
+		}
+		select {
+		case <-drained:
+		case <-patience.C:
+			return
+		}
+		if ours {
+			break
+		}
+	}
+	if s.ep.out == nil {
+		return
+	}
+	select {
+	case <-s.ep.out.written():
+	case <-patience.C:
+	}
+}
