@@ -98,7 +98,7 @@ func TestAcceptedSessionKnowsItsAddresses(t *testing.T) {
 	}
 }
 
-// The same conv id may be used by many sessions from different addresses.
+// Many sessions from different addresses may use the same conv.
 func TestOneConvFromManyAddresses(t *testing.T) {
 	l := echoListener(t, listenLoopback(t, nil))
 	for range 5 {
@@ -139,7 +139,7 @@ func TestCustomPacketConnOnBothSides(t *testing.T) {
 		_ = a.Close()
 		_ = l.Close()
 		time.Sleep(time.Minute)
-		// The connections are still the caller's.
+		// The connections still belong to the caller.
 		if _, err := near.WriteTo([]byte("still open"), memAddr("b")); err != nil {
 			t.Error(err)
 		}
@@ -156,7 +156,8 @@ func TestCustomPacketConnOnBothSides(t *testing.T) {
 	})
 }
 
-// A connection without deadlines keeps its reader until something arrives. Close does not wait for that.
+// A connection without deadlines keeps its reader until something arrives. Close does not wait for
+// that.
 func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
 	for _, refusal := range []error{nil, errors.ErrUnsupported} {
 		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
@@ -180,8 +181,8 @@ func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// redirected is a connected socket whose WriteTo goes where it is connected to, whatever the address: what programs wrap
-// around a socket that another has opened for them.
+// redirected is a connected socket whose WriteTo ignores the address. Programs wrap a socket that
+// another has opened for them in this way.
 type redirected struct {
 	*net.UDPConn
 	writes int
@@ -309,7 +310,7 @@ func TestDialHeedsItsContext(t *testing.T) {
 	}
 }
 
-// A socket that was lent comes back as it was: no deadline, and each datagram by itself.
+// A lent socket is returned as it was: without a deadline, and reading each datagram separately.
 func TestLentSocketComesBackAsItWas(t *testing.T) {
 	for range 20 {
 		var lent [2]*net.UDPConn

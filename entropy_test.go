@@ -54,7 +54,7 @@ func TestNoncesNeverRepeatAcrossGoroutines(t *testing.T) {
 		if len(seen) != goroutines*each {
 			t.Errorf("%s: got %d different nonces of %d", name, len(seen), goroutines*each)
 		}
-		// 2.3 million bits: half of them, give or take ten standard deviations.
+		// Of 2.3 million bits, one half within ten standard deviations.
 		if half := goroutines * each * 48; ones < half-7600 || ones > half+7600 {
 			t.Errorf("%s: got %d ones, want about %d", name, ones, half)
 		}
@@ -78,7 +78,7 @@ func TestEntropyFillsEveryLength(t *testing.T) {
 	}
 }
 
-// seedCounter counts the seeds that are drawn from it and can fail.
+// seedCounter counts the seeds that are drawn from it, and can fail.
 type seedCounter struct {
 	err   error
 	seeds int
@@ -98,7 +98,7 @@ func TestGeneratorIsSeededAgainAndFailsWithItsSeeds(t *testing.T) {
 	} {
 		seeds := &seedCounter{err: errors.New("no seed")}
 		source.seeds = seeds
-		// One shard for the whole test: the pool gives no promise.
+		// One shard for the whole test, because the pool guarantees nothing.
 		shard := source.shards.Get().(*entropyShard)
 		source.shards.New = func() any { return shard }
 		source.shards.Put(shard)
@@ -163,15 +163,14 @@ func TestBrokenReadersEndInAnError(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, err, io.ErrNoProgress)
 		}
 	}
-	// The error that comes with the last byte of a nonce is of no concern.
+	// An error that comes with the last byte of a nonce does not matter.
 	SetEntropy(iotest.DataErrReader(bytes.NewReader(make([]byte, 12))))
 	if err := readNonce(make([]byte, 12)); err != nil {
 		t.Errorf("error with the last byte: got %v", err)
 	}
 }
 
-// A reader that is not safe for concurrent use must not have to be; the race
-// detector watches.
+// A reader need not be safe for concurrent use. The race detector checks that.
 func TestSetEntropyAtAnyTime(t *testing.T) {
 	defer SetEntropy(nil)
 	block, err := NewAESGCMCrypt(make([]byte, 16))
@@ -206,7 +205,7 @@ func TestEntropyDoesNotAllocate(t *testing.T) {
 	for name, source := range entropySources() {
 		read := source.Read
 		if sharded, ok := source.(*shardedEntropy); ok {
-			// Not through the pool, which the race detector makes forget.
+			// Not through the pool, which the race detector empties at random.
 			shard := sharded.shards.New().(*entropyShard)
 			read = func(p []byte) (int, error) { return shard.read(p, sharded.seeds) }
 		}

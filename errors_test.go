@@ -79,8 +79,8 @@ func TestErrorsUnwrapToTheSystemsNumbers(t *testing.T) {
 		if !errors.As(tt.err, &errno) || errno != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.err, errno, tt.want)
 		}
-		// What net.Error a program finds must be the one with the right
-		// Timeout, not the number's.
+		// The net.Error that a program finds must be the one with the right Timeout, not the
+		// errno's.
 		var netErr net.Error
 		if !errors.As(fmt.Errorf("write: %w", tt.err), &netErr) || netErr.Timeout() {
 			t.Errorf("%v: as a net.Error in a wrapper: got %v, a timeout", tt.err, netErr)
@@ -102,7 +102,7 @@ func TestBadArgumentIsNamed(t *testing.T) {
 	}
 }
 
-// Programs that were written before errors.Is ask for the cause.
+// Programs written before errors.Is use Cause.
 func TestCauseOfUseAfterCloseIsErrClosedPipe(t *testing.T) {
 	for _, err := range []error{errClosed, errSocketClosed} {
 		if got := pkgerrors.Cause(pkgerrors.WithStack(err)); got != io.ErrClosedPipe {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// echoTo accepts sessions until the listener is closed and sends back what they bring. The examples are clients of it.
+// echoTo accepts sessions until the listener is closed and echoes what they send. The examples are
+// its clients.
 func echoTo(listener *Listener) {
 	for {
 		session, err := listener.AcceptKCP()
@@ -28,8 +29,8 @@ func echoTo(listener *Listener) {
 	}
 }
 
-// XChaCha20-Poly1305 is fast without AES instructions too, and its key is good for any amount of traffic. The same
-// BlockCrypt serves any number of sessions and listeners; both ends need it.
+// XChaCha20-Poly1305 is fast without AES instructions too, and its key is good for any amount of
+// traffic. One BlockCrypt serves any number of sessions and listeners. Both ends need it.
 func ExampleNewAEADCrypt() {
 	key := []byte("in earnest: 32 secret bytes only") // crypto/rand makes such
 	aead, err := chacha20poly1305.NewX(key)
@@ -62,8 +63,8 @@ func ExampleNewAEADCrypt() {
 	// Output: a secret
 }
 
-// A parity packet for each packet makes up for every loss but that of both, without waiting: right for a game's few small
-// messages. The peer needs no setting for it.
+// A parity packet for each packet recovers every loss except that of both, without a delay. This
+// suits the few small messages of a game. The peer needs no setting for it.
 func ExampleUDPSession_SetFEC() {
 	listener, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
 	if err != nil {
@@ -93,7 +94,8 @@ func ExampleUDPSession_SetFEC() {
 	// Output: jump
 }
 
-// Positions of a moving thing: the newest counts, and none is worth waiting for. They go past the stream.
+// Positions of a moving object: only the newest counts, and none is worth a delay. They bypass the
+// stream.
 func ExampleUDPSession_SendOOB() {
 	listener, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
 	if err != nil {
@@ -105,7 +107,7 @@ func ExampleUDPSession_SendOOB() {
 		log.Fatal(err)
 	}
 	defer client.Close()
-	// A session opens with its first data: before, nobody would take the packet.
+	// A session opens with its first data. Before that the server drops the packet.
 	if _, err := client.Write([]byte("join")); err != nil {
 		log.Fatal(err)
 	}
@@ -129,7 +131,7 @@ func ExampleUDPSession_SendOOB() {
 	// Output: x=3 y=4
 }
 
-// A request of any length ends with CloseWrite; the answer still comes.
+// A request of any length ends with CloseWrite. The answer can still be read.
 func ExampleUDPSession_CloseWrite() {
 	config := &Config{StreamMode: true}
 	listener, err := config.Listen(context.Background(), "127.0.0.1:0")
@@ -170,7 +172,7 @@ func ExampleUDPSession_CloseWrite() {
 	// Output: PLEASE ANSWER LOUDLY
 }
 
-// What a session has done, for a log or a dashboard.
+// The counters of a session, for a log or a dashboard.
 func ExampleUDPSession_Stats() {
 	listener, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
 	if err != nil {
@@ -241,7 +243,7 @@ func ExampleTransport() {
 	// other, over the transport's socket: true
 }
 
-// Something that is not KCP, as STUN is, from the same socket and back.
+// A datagram that is not KCP, as of STUN, sent and received on the same socket.
 func ExampleTransport_ReadNonKCP() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// The examples are in the package itself and not in kcp_test: a test that
-// imports this module by its path would keep go mod tidy from working in
-// programs that put it in the place of another module with a replace line.
+// The examples are in the package itself and not in kcp_test. A test that imports this module by
+// its path would break go mod tidy in programs that put it in the place of another module with a
+// replace line.
 
 // Both ends in one program.
 func Example() {
@@ -48,7 +48,7 @@ func Example() {
 	// Output: hello
 }
 
-// A server that sends back what it receives.
+// A server that echoes what it receives.
 func ExampleListen() {
 	listener, err := Listen("127.0.0.1:4000")
 	if err != nil {
@@ -86,8 +86,8 @@ func ExampleDial() {
 	fmt.Printf("%s\n", reply[:n])
 }
 
-// Both ends in one program, as streams, authenticated and encrypted with
-// AES-256-GCM, set up for low delay.
+// Both ends in one program, as streams, authenticated and encrypted with AES-256-GCM, with settings
+// for low latency.
 func ExampleConfig() {
 	key := make([]byte, 32)
 	rand.Read(key) // in earnest: 32 secret bytes that both ends have
@@ -117,7 +117,7 @@ func ExampleConfig() {
 		log.Fatal(err)
 	}
 	defer client.Close()
-	// The first bytes open the session: the listener sees nothing before.
+	// The first bytes open the session. The listener accepts it when they arrive.
 	if _, err := client.Write([]byte("hello")); err != nil {
 		log.Fatal(err)
 	}

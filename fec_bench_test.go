@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// BenchmarkFECEncode is one data packet of 1400 bytes, its share of the group's parity included.
+// BenchmarkFECEncode measures one data packet of 1400 bytes, with its share of the group's parity.
 func BenchmarkFECEncode(b *testing.B) {
 	for _, shape := range []fecShape{{3, 4}, {10, 13}, {20, 30}, {200, 255}} {
 		b.Run(fmt.Sprintf("%d+%d", shape.data, shape.parity()), func(b *testing.B) {
@@ -29,8 +29,9 @@ func BenchmarkFECEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkFECDecode is one packet of 1400 bytes, data or parity. With losses, as many data packets of every group are
-// missing, and what recovering them costs is shared by the packets that arrive.
+// BenchmarkFECDecode measures one packet of 1400 bytes, data or parity. With losses, that many data
+// packets of every group are missing. The cost of recovering them is shared by the packets that
+// arrive.
 func BenchmarkFECDecode(b *testing.B) {
 	for _, c := range []struct {
 		shape fecShape

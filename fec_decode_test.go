@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// fecGroups cuts packets into groups by seqid.
+// fecGroups splits packets into groups by seqid.
 func fecGroups(packets []fecHex, shape fecShape) (groups [][][]byte) {
 	for _, p := range packets {
 		g := int(fecSeqid(p)) / shape.total
@@ -60,7 +60,8 @@ func TestFECDecoderRecoversEveryLossPatternOfRecordedGroups(t *testing.T) {
 	}
 }
 
-// fecLink feeds a decoder groups of an encoder with packets removed, and says which payloads came back.
+// fecLink feeds a decoder groups of an encoder with packets removed, and reports which payloads are
+// recovered.
 type fecLink struct {
 	encoder *fecEncoder
 	decoder *fecDecoder
@@ -78,7 +79,8 @@ func fecNewLink(t testing.TB, shape fecShape) *fecLink {
 	return l
 }
 
-// group returns the packets of a group; their payloads are alike as those of a busy session are.
+// group returns the packets of a group. Their payloads resemble each other as those of a busy
+// session do.
 func (l *fecLink) group() (packets [][]byte) {
 	for more := true; more; more = !l.encoder.idle() {
 		payload := fecRandom(l.random, 88)
@@ -88,7 +90,7 @@ func (l *fecLink) group() (packets [][]byte) {
 	return packets
 }
 
-// lose inputs packets without some and reports whether all data lost until now came back.
+// lose inputs packets except for some and reports whether all data lost so far is recovered.
 func (l *fecLink) lose(packets [][]byte, lost ...int) bool {
 	if l.missing == nil {
 		l.missing = map[string]bool{}
@@ -318,7 +320,7 @@ func TestFECDecoderReleasedGoesOn(t *testing.T) {
 	}
 }
 
-// A forged packet from far off, the first that comes after a release, does not take the stream with it.
+// A forged packet with a distant seqid, the first after a release, does not redirect the decoder.
 func TestFECDecoderReleasedIsNotLedAway(t *testing.T) {
 	l := fecNewLink(t, fecShape{4, 6})
 	for g := range 5 {
@@ -333,7 +335,7 @@ func TestFECDecoderReleasedIsNotLedAway(t *testing.T) {
 	}
 }
 
-// What is only a hint is dropped though a parity packet has fitted it.
+// A hint is dropped even after a parity packet has fitted it.
 func TestFECHintIsDroppedForAPeerThatMayDiffer(t *testing.T) {
 	l := fecNewLink(t, fecShape{3, 5})
 	l.lose(l.group())
@@ -352,7 +354,8 @@ func TestFECHintIsDroppedForAPeerThatMayDiffer(t *testing.T) {
 }
 
 func TestFECForgedShardsDoNotBuyWorkOverAndOver(t *testing.T) {
-	// Every packet of the attacker meets a group that has enough shards and never comes out right.
+	// Every packet of the attacker meets a group that has enough shards and never decodes
+	// correctly.
 	l := fecNewLink(t, fecShape{10, 20})
 	l.decoder.expectConv(l.conv)
 	packets := l.group()
@@ -430,8 +433,9 @@ func TestFECHintIsUsedUntilTheStreamShowsOthers(t *testing.T) {
 }
 
 func TestFECWrongShapeMakesNoPacketsUp(t *testing.T) {
-	// The worst case for a receiver: packets alike in size and header, of which any mixture looks like one. Only what
-	// nothing contradicts may be recovered, so one packet of proof is let through here.
+	// This is the worst case for a receiver: packets alike in size and header, any mixture of which
+	// looks like one. Only what nothing contradicts may be recovered. One correct packet is
+	// therefore let through here.
 	r := rand.New(rand.NewPCG(5, 5))
 	for _, c := range []struct{ truth, hint fecShape }{
 		{fecShape{12, 19}, fecShape{13, 20}}, {fecShape{10, 13}, fecShape{3, 4}}, {fecShape{3, 4}, fecShape{10, 13}},
@@ -485,7 +489,8 @@ func TestFECCodecIsSharedByGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// fecForgery returns a packet of an attacker who sees the peer's next seqid but not the conversation id.
+// fecForgery returns a packet of an attacker who sees the peer's next seqid but not the
+// conversation id.
 type fecForgery func(r *rand.Rand, next uint32, shape fecShape) (seqid uint32, kind uint16, size int)
 
 func TestFECSurvivesOneForgedPacketEach100ms(t *testing.T) {
@@ -536,7 +541,7 @@ func TestFECSurvivesOneForgedPacketEach100ms(t *testing.T) {
 			return seqid, right(seqid, shape), 88
 		}},
 	}
-	// A data packet each 10 ms, so one forged one to ten of them.
+	// A data packet every 10 ms, so one forged packet to ten of them.
 	for _, shape := range []fecShape{{10, 13}, {3, 4}} {
 		for _, c := range forgeries {
 			t.Run(fmt.Sprintf("%d+%d/%s", shape.data, shape.parity(), c.name), func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzFECDecoder feeds a decoder packets of any content, and then an honest stream, which it must serve again.
-// Each input is a list of packets: length u16, bytes.
+// FuzzFECDecoder feeds a decoder packets of any content, and then a valid stream, which it must
+// recover again. Each input is a list of packets: length u16, bytes.
 func FuzzFECDecoder(f *testing.F) {
 	for _, v := range fecVectors(f) {
 		var seed []byte
@@ -53,8 +53,8 @@ func FuzzFECDecoder(f *testing.F) {
 	})
 }
 
-// fecCheckServesHonestStream sends a stream without losses for long enough to be recognised, and then with one loss in
-// each group.
+// fecCheckServesHonestStream sends a stream without losses until it is recognised, and then with
+// one loss in each group.
 func fecCheckServesHonestStream(t *testing.T, d *fecDecoder) {
 	t.Helper()
 	e, err := newFECEncoder(4, 2)
@@ -88,7 +88,7 @@ func fecCheckServesHonestStream(t *testing.T, d *fecDecoder) {
 	}
 }
 
-// FuzzFECHeader checks that what parses is what was sent.
+// FuzzFECHeader checks that a header that parses is the one that was sent.
 func FuzzFECHeader(f *testing.F) {
 	f.Add(fecHeader{seqid: 7, kind: fecTypeData, size: 2}.append(nil))
 	f.Add([]byte{1, 2, 3})

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// fecOldSender is an encoder as deployed versions before v5.6.16 have it: a group whose last packet comes 500 ms or more
-// after the one before goes without parity, and takes no seqids for it.
+// fecOldSender is an encoder as legacy versions before v5.6.16 have it. A group whose last packet
+// comes 500 ms or more after the one before has no parity, and no seqids are used for it.
 type fecOldSender struct {
 	*fecEncoder
 	skips bool // or the later versions: the seqids are skipped
@@ -24,7 +24,7 @@ func (e *fecOldSender) send(payload []byte, nowMillis int64) [][]byte {
 	return packets
 }
 
-// fecOracle knows the groups: it counts the data packets that could be recovered.
+// fecOracle knows the groups. It counts the data packets that could be recovered.
 type fecOracle struct {
 	lost, arrived, could int
 }
@@ -36,7 +36,7 @@ func (o *fecOracle) end(shape fecShape) {
 	o.lost, o.arrived = 0, 0
 }
 
-// fecLossRun drives one sender with pauses past a decoder.
+// fecLossRun sends the packets of one sender with pauses to a decoder.
 func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int, seed uint64) (share float64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, uint64(shape.total)<<8|uint64(shape.data)))
@@ -102,8 +102,9 @@ func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int, s
 	return float64(back) / float64(o.could)
 }
 
-// Senders of old and of later versions that pause now and then, so that groups begin anywhere: whatever comes back must
-// have been sent, and next to all must come back that can. With -long, 1,000,000 packets for each shape.
+// Senders of old and later versions pause at times, so that groups begin anywhere. Every recovered
+// packet must have been sent, and nearly all recoverable ones must be recovered. With -long,
+// 1,000,000 packets for each shape.
 func TestFECGroupsOfDeployedSendersAreCertain(t *testing.T) {
 	packets := 8000
 	if *longForm {
@@ -125,8 +126,8 @@ func TestFECGroupsOfDeployedSendersAreCertain(t *testing.T) {
 	}
 }
 
-// Packets that differ in their sequence number alone agree with many a k at the beginning of a stream. What comes back
-// must have been sent all the same, and the true k be found soon.
+// Packets that differ only in their sequence number agree with many values of k at the beginning of
+// a stream. Every recovered packet must still have been sent, and the true k must be found soon.
 func TestFECPacketsThatHardlyDifferProveNoWrongShape(t *testing.T) {
 	for _, shape := range []fecShape{{3, 10}, {4, 7}, {10, 13}, {20, 30}} {
 		for seed := range uint64(150) {

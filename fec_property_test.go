@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// fecModel says for one group what a decoder owes.
+// fecModel is what a decoder must recover of one group.
 type fecModel struct {
 	payloads [][]byte
 	arrived  map[uint32]bool // by index
@@ -18,9 +18,10 @@ type fecModel struct {
 	missing  []string        // of the payloads, when that was so
 }
 
-// TestFECRecoversWhatIsRecoverable drives random shards, sizes, order, loss and duplicates past a decoder that knows the
-// shape and holds it to a model: what comes back is missing from a group of which enough has arrived, never anything else,
-// and never twice; next to all comes back that can; and what did not is counted.
+// TestFECRecoversWhatIsRecoverable feeds a decoder that knows the shape with random shards, sizes,
+// order, loss and duplicates, and compares it with a model. A recovered packet is missing from a
+// group of which enough has arrived, and is recovered once. Nearly all recoverable packets are
+// recovered, and the others are counted.
 func TestFECRecoversWhatIsRecoverable(t *testing.T) {
 	var back, owed int
 	check := func(r *rand.Rand, shape fecShape, seed uint64) {
@@ -121,9 +122,10 @@ func fecFlush(t *testing.T, e *fecEncoder, d *fecDecoder) {
 	}
 }
 
-// TestFECChangesOfShapeMakeNoPacketsUp sends packets alike in size and header, of which any mixture looks like one, in
-// groups that change again and again, over a network that loses, repeats and delays packets by more than a change is
-// apart, to a receiver that is configured alike or otherwise. Whatever comes back must have been sent.
+// TestFECChangesOfShapeMakeNoPacketsUp sends packets alike in size and header, any mixture of which
+// looks like one. Their groups change shape again and again. The network loses, repeats and delays
+// packets by more than the time between changes. The receiver has the same configuration or
+// another. Every recovered packet must have been sent.
 func TestFECChangesOfShapeMakeNoPacketsUp(t *testing.T) {
 	for seed := range uint64(300) {
 		fecChangeShapes(t, seed)

@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/reedsolomon"
 )
 
-// fecVector is what a deployed peer sent for some payloads.
+// fecVector is what a legacy peer sent for some payloads.
 type fecVector struct {
 	DataShards, ParityShards int
 	Payloads, Packets        []fecHex
@@ -55,7 +55,7 @@ func fecNewEncoder(t testing.TB, shape fecShape) *fecEncoder {
 	return e
 }
 
-// fecNewDecoder returns a decoder that is released, and checked for what it still holds, when the test ends.
+// fecNewDecoder returns a decoder. When the test ends it is released and checked for leaks.
 func fecNewDecoder(t testing.TB, hint fecShape) *fecDecoder {
 	t.Helper()
 	d := newFECDecoder()
@@ -71,7 +71,7 @@ func fecNewDecoder(t testing.TB, hint fecShape) *fecDecoder {
 	return d
 }
 
-// fecSend encodes one payload and returns the packets that leave, parity behind.
+// fecSend encodes one payload and returns the packets to send, parity last.
 func fecSend(e *fecEncoder, payload []byte, nowMillis int64) [][]byte {
 	packet := append(make([]byte, fecHeaderSize), payload...)
 	n := e.encode(packet, nowMillis)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// thinLink joins two ends by 10 Mbit/s out and a line back.
+// thinLink joins two ends by 10 Mbit/s in one direction and a line in the other.
 func thinLink(delay millis, interval, window, queue int, back line) (*coreLink, *[2]line) {
 	lines := &[2]line{{rate: 10e6 / 8, queue: queue}, back}
 	l := newLineLink(1, linkProfile{delay: delay}, lines)
@@ -20,8 +20,8 @@ func thinLink(delay millis, interval, window, queue int, back line) (*coreLink, 
 	return l, lines
 }
 
-// Where the return path carries 48 acknowledgements a second, one for every second segment of 10 Mbit/s fills its queue,
-// so that a round trip takes seconds and half of them are dropped.
+// The return path carries 48 acknowledgements a second. With one for every second segment of 10
+// Mbit/s its queue would fill, a round trip would take seconds, and half of them would be dropped.
 func TestAcknowledgementsFitAThinReturnPath(t *testing.T) {
 	const size = 2 << 20
 	for _, tt := range []struct {
@@ -52,7 +52,7 @@ func TestAcknowledgementsFitAThinReturnPath(t *testing.T) {
 	}
 }
 
-// Acknowledgements wait for each other only where the path has a queue for them, and the peer knows PING.
+// Acknowledgements are delayed only where the return path has a queue, and the peer knows PING.
 func TestAcknowledgementsAreNotThinnedWithoutNeed(t *testing.T) {
 	const size = 2 << 20
 	for _, tt := range []struct {
@@ -135,7 +135,8 @@ func TestAckThinningFollowsThePing(t *testing.T) {
 	}
 }
 
-// A queue that the data stand in makes the answer to a PING late as well, and no acknowledgements wait for it.
+// A queue in the direction of the data delays the answer to a PING as well. No acknowledgements are
+// delayed for it.
 func TestQueueOfTheDataDelaysNoAcknowledgements(t *testing.T) {
 	var thin ackThinning
 	clock := millis(70_000) // of the peer, behind this side's
@@ -230,15 +231,15 @@ func TestAcknowledgementsThatUnaCoversAreLeftOut(t *testing.T) {
 	}
 }
 
-// legacyGroup is what has come of 10 data and 3 parity packets.
+// legacyGroup is the received part of 10 data and 3 parity packets.
 type legacyGroup struct {
 	data [10][]byte
 	has  [10]bool
 	got  int
 }
 
-// legacyTransfer returns how many segments a legacy sender sends again to bring 1,500 to a receiver, over a link with
-// the given loss and reordering, with parity for groups of 10 or without.
+// legacyTransfer returns the number of retransmissions that a legacy sender needs to deliver 1,500
+// segments. The link has the given loss and reordering. Parity, if any, is for groups of 10.
 func legacyTransfer(t *testing.T, seed uint64, ours, parity bool, loss float64, jitter millis) int {
 	l := newCoreLink(seed, linkProfile{loss: loss, delay: 10, jitter: jitter})
 	c, r := l.ends[1], legacyReceiver{have: make(map[seqNum]bool)}
@@ -316,7 +317,7 @@ func legacyTransfer(t *testing.T, seed uint64, ours, parity bool, loss float64, 
 	return s.repeats
 }
 
-// A legacy sender must not send more again towards this library than towards its own kind.
+// A legacy sender must not retransmit more to this library than to a legacy receiver.
 func TestLegacySenderDoesNotRepeatMore(t *testing.T) {
 	tests := []struct {
 		parity bool

@@ -11,10 +11,11 @@ import (
 // benchWindows are the windows whose costs are compared.
 var benchWindows = [2]int{128, 32768}
 
-// ackPacket is how many ACKs one datagram of 1400 bytes carries.
+// ackPacket is the number of ACKs in a datagram of 1400 bytes.
 const ackPacket = 58
 
-// compareWindows runs bench at both windows; the second reports as "ratio" what it costs against the first.
+// compareWindows runs bench at both windows. The second reports as "ratio" its cost relative to the
+// first.
 func compareWindows(b *testing.B, bench func(b *testing.B, window int) (perOp float64)) {
 	least := 0.0
 	for _, window := range benchWindows {
@@ -44,7 +45,8 @@ func fullWindow(window, resend int) (*core, *packetWriter) {
 
 var benchPayload [64]byte
 
-// refill queues and sends as much as the windows let out, in segments of few bytes, as on a path that carries all of it.
+// refill queues and sends as much as the windows allow, in small segments, as on a path that
+// carries all of it.
 func refill(c *core, w *packetWriter, now millis) {
 	c.flight.limit, c.flight.best = wndMax, wndMax
 	for c.queued() < c.sndWnd {
@@ -72,8 +74,8 @@ func BenchmarkFlush(b *testing.B) {
 	})
 }
 
-// timedAcks feeds datagrams of 58 ACKs that pick makes and returns what one costs. What it takes to make the datagram and
-// to fill the window again is not counted.
+// timedAcks feeds datagrams of 58 ACKs that pick makes and returns the cost of one. Making the
+// datagram and refilling the window is not counted.
 func timedAcks(b *testing.B, window, resend int, pick func(c *core, sns []seqNum) (una seqNum)) float64 {
 	c, w := fullWindow(window, resend)
 	defer c.releaseSending()
@@ -105,8 +107,8 @@ func timedAcks(b *testing.B, window, resend int, pick func(c *core, sns []seqNum
 	return cost
 }
 
-// BenchmarkInputAck measures what a datagram of 58 ACKs costs when they come in order, and its worst case: ACKs of the
-// newest segments alone, below which everything is a hole.
+// BenchmarkInputAck measures a datagram of 58 ACKs in order, and the worst case: ACKs of the newest
+// segments alone, below which everything is a hole.
 func BenchmarkInputAck(b *testing.B) {
 	b.Run("in-order", func(b *testing.B) {
 		compareWindows(b, func(b *testing.B, window int) float64 {
@@ -133,8 +135,8 @@ func BenchmarkInputAck(b *testing.B) {
 	})
 }
 
-// BenchmarkInputPush measures a datagram of 58 small data segments and the flush of their ACKs: in order, and with the
-// receive window stuffed with holes, every second segment of it from the far end on.
+// BenchmarkInputPush measures a datagram of 58 small data segments and the flush of their ACKs: in
+// order, and with a receive window full of holes, every second segment of it from the far end on.
 func BenchmarkInputPush(b *testing.B) {
 	for _, order := range []struct {
 		name string

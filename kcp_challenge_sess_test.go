@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// challengeGCM is a Config with an AEAD and a short patience.
+// challengeGCM returns a Config with an AEAD and short timeouts.
 func challengeGCM(t *testing.T) Config {
 	t.Helper()
 	gcm, err := NewAESGCMCrypt(make([]byte, 16))
@@ -21,8 +21,9 @@ func challengeGCM(t *testing.T) Config {
 	return Config{StreamMode: true, BlockCrypt: gcm, KeepAlive: time.Second, DeadTimeout: 2 * time.Second}
 }
 
-// observe has somebody without the key send a copy of each of the client's packets to target from an address of his own,
-// and pass what comes back on to the client as if its server had sent it.
+// observe simulates an attacker without the key, at an address of its own. It sends a copy of each
+// of the client's packets to target. It forwards what target answers to the client, with the
+// server's address as the source.
 func (w *connWorld) observe(client *UDPSession, server net.Addr, target *simEndpoint) (passed *atomic.Int32) {
 	observer := &net.UDPAddr{IP: net.IPv4(10, 0, 0, 66), Port: 66}
 	victim := client.ep.conn.(*simEndpoint)
@@ -42,8 +43,8 @@ func (w *connWorld) observe(client *UDPSession, server net.Addr, target *simEndp
 	return passed
 }
 
-// Somebody who reads and writes packets, but has no key, ends no session of an AEAD: not by what he makes the listener
-// say, nor another listener with the same key.
+// An attacker that reads and writes packets, but has no key, ends no session with an AEAD. It
+// cannot use the listener's answers for that, nor those of another listener with the same key.
 func TestObserverEndsNoSession(t *testing.T) {
 	for _, other := range []bool{false, true} {
 		for _, young := range []bool{false, true} {
@@ -90,8 +91,8 @@ func TestObserverEndsNoSession(t *testing.T) {
 	}
 }
 
-// What another listener with the same key has seen, or the same one before it was restarted, opens a session when it is
-// sent again from the address of a client; the sessions of that client stay.
+// A packet that another listener with the same key has received, or the same one before a restart,
+// opens a session when it is replayed from a client's address. The sessions of that client stay.
 func TestRepeatedOpeningEndsNoSession(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprint("restarted ", restarted), func(t *testing.T) {
@@ -138,8 +139,8 @@ func TestRepeatedOpeningEndsNoSession(t *testing.T) {
 	}
 }
 
-// Where no key vouches for packets, a HELLO of another incarnation and a RESET without one end nothing either, for the
-// peer answers the question.
+// Without a key, a HELLO of another incarnation and a RESET without one end nothing either, because
+// the peer answers the question.
 func TestForgedWordsWithoutAKey(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, l := w.pair(Config{StreamMode: true, DeadTimeout: 5 * time.Second})
@@ -172,8 +173,9 @@ func TestForgedWordsWithoutAKey(t *testing.T) {
 	})
 }
 
-// A server that was restarted has no session for its clients. Who asks for a sign of life, ends its stream or waits for a
-// window learns of it within the dead timeout, or at once where a key vouches for the server's word.
+// A server that was restarted has no sessions for its clients. A client that sends a keep-alive,
+// ends its stream or probes a window is notified within the dead timeout. With a key it is notified
+// at once.
 func TestRestartedServerIsNoticed(t *testing.T) {
 	aes, err := NewAESBlockCrypt(make([]byte, 16))
 	if err != nil {
@@ -235,7 +237,7 @@ func challengeRestart(t *testing.T, w *connWorld, c Config, how string, back boo
 	}
 }
 
-// A client that is gone from a socket that is still read is noticed likewise.
+// The same for a client that is gone from a socket that is still read.
 func TestGoneClientIsNoticed(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		c := challengeGCM(t)

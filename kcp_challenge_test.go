@@ -13,7 +13,7 @@ func challengeCore(t *testing.T, base seqNum) *core {
 	return c
 }
 
-// say feeds one control segment.
+// challengeSay inputs one control segment.
 func challengeSay(c *core, una seqNum, m controlSet, now millis) {
 	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion, sn: controlMagic, una: una,
 		data: appendControl(nil, &m)}), true)
@@ -26,7 +26,7 @@ func challengeMessage(m controlSet, kinds ...int) controlSet {
 	return m
 }
 
-// challengeAsk runs c until it says something, and returns the control messages.
+// challengeAsk runs c until it sends something, and returns the control messages.
 func challengeAsk(t *testing.T, c *core, now millis) controlSet {
 	t.Helper()
 	var w packetWriter
@@ -41,7 +41,8 @@ func challengeAsk(t *testing.T, c *core, now millis) controlSet {
 	return controlSet{}
 }
 
-// A word that the session is gone acknowledges nothing, is no sign of life, and is settled by the PONG alone.
+// A message that the session is gone acknowledges nothing and is no sign of life. Only the PONG
+// settles the question.
 func TestSuspicionIsSettledByThePong(t *testing.T) {
 	for _, base := range inputBases {
 		words := map[string]struct {
@@ -85,7 +86,8 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 	}
 }
 
-// Without a PONG the session ends after 3 RTO and six questions, if the word has come again; silence alone ends nothing.
+// Without a PONG the session ends after 3 RTO and six questions, if the message has been repeated.
+// Silence alone ends nothing.
 func TestSuspicionEndsTheSession(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		c := challengeCore(t, 0)
@@ -110,7 +112,7 @@ func TestSuspicionEndsTheSession(t *testing.T) {
 	}
 }
 
-// What says whose session it is, or comes from a peer that cannot, ends the session at once.
+// A RESET that names the session, or comes from a peer that cannot name it, ends it at once.
 func TestResetsThatCount(t *testing.T) {
 	right := controlSet{resetFor: 1<<63 | 5, incarnation: 77, heard: 1<<63 | 5}
 	tests := []struct {

@@ -15,7 +15,8 @@ func TestCongestionWindow(t *testing.T) {
 		c.send([]byte("x"))
 	}
 	now := millis(1000)
-	// round acknowledges all that is in flight, a round trip later, and returns how many segments leave then.
+	// round acknowledges all that is in flight, a round trip later, and returns how many segments
+	// are sent then.
 	round := func() int {
 		now += 50
 		for c.queued() < 64 {
@@ -32,19 +33,19 @@ func TestCongestionWindow(t *testing.T) {
 			t.Fatalf("round %d: %d segments leave, want %d", i+1, n, want)
 		}
 	}
-	// A hole that later ones have overtaken halves it.
+	// A hole that later segments have overtaken halves it.
 	now += 50
 	c.input(inputAt(now), testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true)
 	if c.cc.window != 3 || c.cc.ssthresh != 3 {
 		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.window, c.cc.ssthresh)
 	}
 	flushAll(c, now)
-	// A timeout goes back to one.
+	// A timeout sets it to one.
 	now, _ = nextSent(c, now)
 	if c.cc.window != 1 || c.cc.ssthresh < ssthreshMin {
 		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d", c.cc.window, c.cc.ssthresh, ssthreshMin)
 	}
-	// It never grows beyond the windows.
+	// It never exceeds the windows.
 	c.setWindows(10, 0)
 	for range 300 {
 		now = max(now, min(c.nextEvent(now), now+1000))
@@ -56,7 +57,7 @@ func TestCongestionWindow(t *testing.T) {
 	if c.cc.window > 64 {
 		t.Errorf("the window grew to %d", c.cc.window)
 	}
-	// Switched off, the windows alone decide.
+	// Without it, the windows alone decide.
 	c.setNoDelay(-1, -1, -1, 1)
 	c.setWindows(20, 0)
 	if n := round(); n != 20 {

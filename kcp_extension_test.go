@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Control messages that lie change nothing and are counted.
+// Forged control messages change nothing and are counted.
 func TestForgedControlMessagesChangeNothing(t *testing.T) {
 	message := func(una seqNum, m controlSet, kinds ...int) segment {
 		for _, k := range kinds {
@@ -42,7 +42,7 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 				t.Errorf("%s at %d: not counted", name, base)
 			}
 		}
-		// An end that moves.
+		// The end of the stream cannot change.
 		c := controlCore(t, base)
 		for _, final := range []seqNum{base + 20, base + 19, base + 21, base + 13} {
 			s := message(base+2, controlSet{final: final}, ctlFin)
@@ -75,7 +75,7 @@ func TestAMillionForgedResetsEndNoSession(t *testing.T) {
 	}
 }
 
-// A state machine without the extension has no RESET to say: it does not wait for one.
+// A state machine without the extension cannot send a RESET, and does not wait for one to be sent.
 func TestResetWithoutTheExtension(t *testing.T) {
 	c := timedCore(t, 0, 10, 0)
 	c.ctl.resetDue = true

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// timedScript is what the two ends do: it is made beforehand, so that every way to drive them sees the same.
+// timedScript is the sequence of calls at both ends. It is made beforehand, so that every way to
+// drive them is compared on the same calls.
 type timedScript struct {
 	profile linkProfile
 	setup   [2]func(c *core)
@@ -52,8 +53,8 @@ func newTimedScript(seed uint64) *timedScript {
 	return s
 }
 
-// run plays the script and returns a digest of every packet and its time. With everyMillisecond each end is flushed each
-// millisecond, otherwise only when it says that it needs it.
+// run plays the script and returns a digest of every packet and its time. With everyMillisecond
+// each end is flushed each millisecond, otherwise only when its next event is due.
 func (s *timedScript) run(seed uint64, everyMillisecond bool) (digest uint32, packets int) {
 	l := newCoreLink(seed, s.profile)
 	l.onPacket = func(from int, data []byte) bool {
@@ -143,13 +144,13 @@ func TestDelayedWriteLeavesWithTheInterval(t *testing.T) {
 		t.Fatalf("the next write leaves at %d, want 1081", at)
 	}
 	c.setNoDelay(-1, -1, 1, -1)
-	// What was lost does not wait for what is delayed, which leaves in the same packet.
+	// A lost segment does not wait for a delayed one, which is sent in the same packet.
 	c.input(inputAt(1050), testAck(c, 0, 1), true)
 	at, sent := nextSent(c, 1050)
 	if at != 1050 || count(sent, cmdPush) != 2 || sent[0].sn != 0 || sent[1].sn != 2 {
 		t.Fatalf("at %d left %+v, want segment 0 again and segment 2 at 1050", at, sent)
 	}
-	// The next write's interval begins anew.
+	// The next write starts a new interval.
 	write(1060)
 	if at, sent := nextSent(c, 1061); at != 1100 || count(sent, cmdPush) != 1 {
 		t.Fatalf("%d segments left at %d, want 1 at 1100", count(sent, cmdPush), at)
@@ -185,7 +186,7 @@ func TestWindowProbesBackOff(t *testing.T) {
 				}
 				now, wait = at, min(wait+wait/2, probeLimit)
 				if c.stats.probes%3 == 0 {
-					// An answer that the window is still closed changes nothing.
+					// An answer with a closed window changes nothing.
 					c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: c.sendUna}), true)
 				}
 			}

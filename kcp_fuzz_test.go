@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// kcpModel is what a pair of state machines must do: deliver what was sent, and nothing else, in its order.
+// kcpModel holds a pair of state machines to deliver what was sent, and nothing else, in order.
 type kcpModel struct {
 	t       *testing.T
 	link    *coreLink
@@ -22,15 +22,16 @@ type kcpModel struct {
 }
 
 const (
-	// kcpFuzzWindow is the least window of message mode: a message must fit a window whole.
+	// kcpFuzzWindow is the smallest window in message mode, because a message must fit into a
+	// window.
 	kcpFuzzWindow = 20
 	kcpFuzzMTU    = segmentHeaderSize + 40
 	kcpFuzzQueue  = 600 // segments
 )
 
-// FuzzKCP joins two state machines by a link whose losses, copies and delays the fuzzer decides, as it does what the
-// program does with them. What is received is always a prefix of what was sent, message by message where that is the
-// mode, and all of it arrives once the link is clean.
+// FuzzKCP joins two state machines by a link. The fuzzer decides its losses, copies and delays, and
+// the calls of the programs. What is received is always a prefix of what was sent, message by
+// message in message mode. Everything arrives once the link is clean.
 func FuzzKCP(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) > 4096 {
@@ -77,10 +78,10 @@ func newKCPModel(t *testing.T, flags byte, in *fuzzBytes) *kcpModel {
 	return m
 }
 
-// carry decides what becomes of a packet: it is lost, comes twice, or comes late.
+// carry decides whether a packet is lost, duplicated or delayed.
 func (m *kcpModel) carry(from int, data []byte) bool {
-	// What has been sent once keeps its size when the MTU shrinks, as does the rest of a message that has been sent in
-	// part, and leaves alone then.
+	// A segment that was sent once keeps its size when the MTU shrinks, and is then sent in a
+	// packet of its own. The same holds for the rest of a message that was sent in part.
 	var s segment
 	rest, _ := parseSegment(data, &s)
 	if len(data) > m.link.ends[from].mtu && (len(rest) > 0 || s.cmd != cmdPush || m.stream && m.sends[from][s.sn] == 0) {
@@ -151,7 +152,7 @@ func (m *kcpModel) send(end, n int) {
 	m.lengths[end] = append(m.lengths[end], n)
 }
 
-// receive reads up to so many messages.
+// receive reads up to count messages.
 func (m *kcpModel) receive(end, count int) {
 	var buf [2048]byte
 	from := 1 - end
@@ -180,7 +181,7 @@ func (m *kcpModel) receive(end, count int) {
 	}
 }
 
-// pass lets so much time go by.
+// pass advances the time by d.
 func (m *kcpModel) pass(d millis) {
 	end := m.link.now + d
 	for steps := 0; ; steps++ {
@@ -208,8 +209,8 @@ func (m *kcpModel) check() {
 	}
 }
 
-// finish cleans the link and sees all arrive. What is left are the waits that have been backed off while it was not
-// clean: at most a minute for a segment, two for a window.
+// finish cleans the link and checks that everything arrives. The waits were backed off before: at
+// most a minute for a segment, two for a window.
 func (m *kcpModel) finish() {
 	m.dirty = false
 	m.link.profile.delay = 5

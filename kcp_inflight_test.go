@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// On a line that takes longer for a window than the first timeout, which is a guess, what waits in its queue was sent again
-// and again, in the way of what was missing: 54 s and 5.4 bytes sent for each of these 9,000.
+// On this line a window takes longer than the first timeout, which is a guess. Segments in its
+// queue were retransmitted again and again and delayed the missing ones. The 9,000 bytes took 54 s,
+// with 5.4 bytes sent for each.
 func TestSlowLineIsNotFilledWithRepetitions(t *testing.T) {
 	const size = 9000
 	for _, tt := range []struct {
@@ -41,7 +42,8 @@ func TestSlowLineIsNotFilledWithRepetitions(t *testing.T) {
 	}
 }
 
-// A round trip that is longer than the first timeout says nothing of a loss: 128 segments in flight were sent again.
+// A round trip longer than the first timeout is no evidence of a loss. 128 segments in flight were
+// retransmitted.
 func TestFirstWindowOnALongPathIsSentOnce(t *testing.T) {
 	for _, nc := range []int{0, 1} {
 		l := newCoreLink(1, linkProfile{delay: 400})

@@ -248,7 +248,8 @@ func TestEmptyPushIsAMessageOfNoBytes(t *testing.T) {
 	releaseCore(c)
 }
 
-// Whoever knows a conversation's number can make a receiver hold memory only in proportion to what it sends.
+// An attacker that knows the conv can make a receiver hold memory only in proportion to what it
+// sends.
 func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 	receiver := func() *core {
 		c := new(core)
@@ -301,9 +302,10 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 	})
 }
 
-// FuzzInput feeds forged datagrams to both ends of a lossless exchange, through the state machine and through the shell.
-// Neither may panic or lose itself. A forger who knows neither conv nor sequence numbers changes nothing that is
-// delivered: what is read is a prefix of what was written.
+// FuzzInput feeds forged datagrams to both ends of a lossless exchange, through the state machine
+// and through the shell. Neither may panic or become inconsistent. An attacker that knows neither
+// conv nor sequence numbers cannot change what is delivered: what is read is a prefix of what was
+// written.
 func FuzzInput(f *testing.F) {
 	c := inputCore(f, 0)
 	f.Add(testAck(c, 2, 3), uint64(1))
@@ -319,8 +321,9 @@ func FuzzInput(f *testing.F) {
 	})
 }
 
-// fuzzExchange lets two state machines talk while forged datagrams come in. With ours, the forger's segments carry the
-// conversation's number, and only the invariants of the state machine are checked.
+// fuzzExchange runs an exchange of two state machines with forged datagrams in between. With ours,
+// the forged segments have the conversation's number, and only the invariants of the state machine
+// are checked.
 func fuzzExchange(t *testing.T, forged []byte, seed uint64, ours bool) {
 	l := newCoreLink(seed, linkProfile{delay: 5})
 	rng := rand.New(rand.NewPCG(seed, 5))

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// legacyWindow is a state machine that has 32 segments in flight towards a legacy peer, whose clock showed clock when its
-// request came.
+// legacyWindow returns a state machine that has 32 segments in flight to a legacy peer. The peer's
+// request arrived with clock as its ts.
 func legacyWindow(t *testing.T, clock timestamp) *core {
 	c := new(core)
 	c.init(7, 1000)
@@ -43,8 +43,9 @@ func permutations(n int) (all [][]int) {
 	return all
 }
 
-// A legacy peer fills in its clock for PUSH alone. Its WINS carries 0 or the ts of the last ACK before it, and must open
-// the window whatever the clock of its PUSH showed, in whichever order the packets around the closing come.
+// A legacy peer sets ts to its clock in PUSH alone. Its WINS has 0 or the ts of the last ACK before
+// it. It must open the window whatever the clock of a PUSH was, in any order of the packets around
+// the closing.
 func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 	for _, clock := range []timestamp{200, 9_999, 20_000, 1 << 31, 1<<32 - 50} {
 		for _, winsTS := range []string{"0", "echo", "clock"} {
@@ -78,7 +79,7 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 	}
 }
 
-// The answers to probes are WINS as well.
+// Answers to probes are WINS as well.
 func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 	for _, clock := range []timestamp{1, 200, 9_999, 20_000} {
 		c := legacyWindow(t, clock)
@@ -95,7 +96,7 @@ func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 	}
 }
 
-// The ts of a challenge is random: it is no clock to judge windows by.
+// The ts of a challenge is random, so it cannot be used to order windows.
 func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
 	c := legacyWindow(t, 200)
 	c.ctl.incarnation, c.ctl.peer = 1, 2
@@ -107,7 +108,8 @@ func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
 	}
 }
 
-// A client of a legacy peer asks, pauses and reads: the whole answer has to come, however young its process is.
+// A legacy client sends a request, pauses and reads. The whole answer must arrive, however recently
+// its process started.
 func TestLegacyClientThatPausesGetsItsDownload(t *testing.T) {
 	for _, age := range []millis{200, 9_999, 20_000} {
 		t.Run(fmt.Sprintf("%d ms old", age), func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// liveCut loses everything.
+// liveCut drops everything.
 func liveCut(_, _ string, _ []byte) bool { return true }
 
 func TestDeadPeerEndsTheSession(t *testing.T) {
@@ -66,8 +66,9 @@ func TestDeadPeerEndsTheSession(t *testing.T) {
 	})
 }
 
-// A peer whose program does not read closes its window; it is slow, not dead. When it reads again it gets all as fast as
-// it reads, also what was sent before it could say how small its window is.
+// A peer whose program does not read closes its window. It is slow, not dead. When it reads again
+// it receives everything as fast as it reads, including what was sent before it could advertise its
+// window.
 func TestSlowReaderIsNotDead(t *testing.T) {
 	for _, window := range []int{1, 4, 32, 512} {
 		for _, pause := range []time.Duration{0, 10 * time.Minute} {
@@ -93,7 +94,7 @@ func TestSlowReaderIsNotDead(t *testing.T) {
 	}
 }
 
-// liveReadSlowly reads want, the first 100 KiB a KiB a second.
+// liveReadSlowly reads want, the first 100 KiB of it at 1 KiB a second.
 func liveReadSlowly(t *testing.T, s *UDPSession, want []byte) {
 	t.Helper()
 	got := make([]byte, 0, len(want))
@@ -286,7 +287,7 @@ func TestWaitPeer(t *testing.T) {
 	})
 }
 
-// Over a real socket, through the exported call: there is a session, or an error that says why not.
+// Over a real socket, through the exported call, there is a session or an error with the reason.
 func TestDialWaitsForItsPeer(t *testing.T) {
 	connCheckLeaks(t)
 	c := Config{WaitPeer: true}
@@ -309,7 +310,8 @@ func TestDialWaitsForItsPeer(t *testing.T) {
 	}
 }
 
-// A peer that shrinks its window leaves segments in flight that it will not take. It is alive as long as it answers.
+// A peer that shrinks its window leaves segments in flight that it will not accept. It is alive as
+// long as it answers.
 func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 	c := timedCore(t, 0, 40, 0)
 	c.life.deadTimeout = 30_000
@@ -328,7 +330,7 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5}), true)
 		}
 	}
-	// The window opens again, and the peer goes away.
+	// The window opens again, and the peer disappears.
 	now++
 	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5, wnd: 32}), true)
 	gone := now

@@ -68,8 +68,9 @@ func TestLossIsFoundByWhatArrives(t *testing.T) {
 	}
 }
 
-// With nothing acknowledged, the first segment is sent again with back-off, whatever the congestion window says of those
-// behind it; once a round trip is known, all that was lost with it is.
+// With nothing acknowledged, the first segment is retransmitted with back-off, whatever the
+// congestion window allows for those behind it. Once a round trip is known, everything that was
+// lost with it is retransmitted.
 func TestWholeFirstWindowLost(t *testing.T) {
 	for _, nc := range []int{0, 1} {
 		l := newCoreLink(1, linkProfile{delay: 20})

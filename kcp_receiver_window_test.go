@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// reopened returns a state machine whose receive window of 8 was full, was advertised as 0 at 1000, and has been read at
-// 1100.
+// reopened returns a state machine whose receive window of 8 was full, was advertised as 0 at 1000,
+// and was read at 1100.
 func reopened(t *testing.T) *core {
 	c := timedCore(t, 1, 10, 2)
 	c.setWindows(32, 8)
@@ -52,7 +52,7 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 		t.Errorf("told %d times, again at %d, last at %d; want again within 300 ms, and for 7 s", told, first, now)
 	}
 
-	// A duplicate from before shows nothing, new data does.
+	// A duplicate from before the closing proves nothing, new data does.
 	c = reopened(t)
 	flushAll(c, 1100)
 	c.input(inputAt(1110), pushData(2, 7), true)
@@ -68,7 +68,7 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 	}
 }
 
-// A window that closes again is not told as open.
+// A window that closes again is not advertised as open.
 func TestReopenedWindowThatClosesIsNotTold(t *testing.T) {
 	c := reopened(t)
 	flushAll(c, 1100)
@@ -79,8 +79,8 @@ func TestReopenedWindowThatClosesIsNotTold(t *testing.T) {
 	}
 }
 
-// What a waiting Read takes must not close the window: with a gap filled a whole window becomes readable at once. Nobody
-// waiting, it is closed.
+// When a gap is filled, a whole window becomes readable at once. If a Read is waiting for it, the
+// window must not be advertised as closed. Without a Read it is closed.
 func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		for _, waits := range []bool{false, true} {
@@ -129,7 +129,8 @@ func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 	}
 }
 
-// A legacy sender learns of a window that has opened although the first word of it is lost and its own probes are slow.
+// A legacy sender is notified of a window that has opened, even if the first update is lost and its
+// own probes are slow.
 func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
 	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{ReceiveWindow: 16, StreamMode: true})
@@ -166,7 +167,8 @@ func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
 	})
 }
 
-// A message of more fragments than the window holds, or than it holds after it was made smaller, becomes complete.
+// A message of more fragments than the window holds, or holds after it was made smaller, becomes
+// complete.
 func TestMessageLargerThanTheWindowArrives(t *testing.T) {
 	tests := []struct {
 		name            string
@@ -226,7 +228,8 @@ func TestMessageLargerThanTheWindowArrives(t *testing.T) {
 	}
 }
 
-// With a window of one segment a first message of up to a packet arrives, which room for the HELLO has cut in two.
+// With a window of one segment, a first message of up to a packet arrives. The space for the HELLO
+// has split it in two.
 func TestReceiveWindowOfOneTakesTheFirstMessage(t *testing.T) {
 	for _, n := range []int{1, 1330, 1331, 1376, 5000} {
 		t.Run(fmt.Sprintf("%d bytes", n), func(t *testing.T) {

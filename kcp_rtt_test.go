@@ -4,7 +4,7 @@ package kcp
 
 import "testing"
 
-// What little is in flight is sent again a few times before the wait grows.
+// With little in flight, a segment is retransmitted a few times before the wait grows.
 func TestTimeoutsBackOff(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -44,7 +44,8 @@ func TestTimeoutsBackOff(t *testing.T) {
 			if got := c.stats.timeoutRetrans; got != uint64(len(tt.want)) {
 				t.Errorf("counted %d timeouts, want %d", got, len(tt.want))
 			}
-			// An ACK of the last transmission tells the round trip, and the next segment begins without back-off.
+			// An ACK of the last transmission gives the round trip, and the next segment begins
+			// without back-off.
 			data := testAck(c, c.sendUna, c.sendUna)
 			c.input(inputAt(now+7), data, true)
 			c.send([]byte("z"))
@@ -56,7 +57,7 @@ func TestTimeoutsBackOff(t *testing.T) {
 	}
 }
 
-// With more in flight the wait grows from the first timeout on: a path that cannot carry it is not to be flooded.
+// With more in flight the wait grows from the first timeout on, because the path may be overloaded.
 func TestTimeoutsOfAFlightBackOff(t *testing.T) {
 	c := timedCore(t, 0, 10, 0)
 	now := millis(1000)

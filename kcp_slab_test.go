@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// slabHost is a listener that is handed runs of datagrams as a socket with receive offload delivers them.
+// slabHost is a listener that receives runs of datagrams as a socket with receive offload delivers
+// them.
 type slabHost struct {
 	l    *Listener
 	r    *reader
@@ -36,7 +37,7 @@ func newSlabHost(t *testing.T) *slabHost {
 	return h
 }
 
-// deliver hands over a run with a segment for each number, of a conversation each.
+// deliver delivers a run with a segment for each number, each of its own conversation.
 func (h *slabHost) deliver(convs []uint32, sns []seqNum) {
 	buf := getBuffer(bufferLarge)
 	b := buf[:0]
@@ -108,7 +109,7 @@ func TestReceivedRunStaysInItsBuffer(t *testing.T) {
 	s.Close()
 }
 
-// A peer that sends runs of which little can be kept does not make a session keep their memory.
+// A peer that sends runs of which little is kept does not make a session hold their memory.
 func TestSparseRunsAreCopied(t *testing.T) {
 	h := newSlabHost(t)
 	h.run(slabRange(0, 46)...)
@@ -163,7 +164,8 @@ func TestRunOfSeveralSessions(t *testing.T) {
 	s.Close()
 }
 
-// What a large Write leaves in a slab is sent again, cut anew and given back as any other segment.
+// Segments that a large Write leaves in a slab are retransmitted, split again and released as
+// others are.
 func TestLargeWriteThroughLossAndNewSizes(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, FastResend: 2})

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// helloFrom is a control segment with a HELLO.
+// helloFrom returns a control segment with a HELLO.
 func helloFrom(conv uint32, incarnation, heard uint64, flags uint32) segment {
 	m := controlSet{incarnation: incarnation, heard: heard, flags: flags, largest: largestDatagram}
 	m.has[ctlHello] = true
 	return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1, ts: controlVersion, sn: controlMagic, data: appendControl(nil, &m)}
 }
 
-// A dialled session that has nothing to send goes on asking, with the proof of its address in each question, until it
-// hears that this was received: the accepting side may have spent what it may send.
+// A dialled session that has nothing to send continues to ask. Each question has the proof of its
+// address, until the peer confirms it. The accepting side may have used up its allowance.
 func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 	for name, answer := range map[string]func(conv uint32, heard uint64) segment{
 		"HELLO": func(conv uint32, heard uint64) segment { return helloFrom(conv, 99, heard, helloProved) },
@@ -56,8 +56,8 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 	}
 }
 
-// dialLegacy makes a session whose request a legacy peer has acknowledged and answered in part. raw is the peer's socket,
-// from the session's address.
+// dialLegacy makes a session whose request a legacy peer has acknowledged and answered in part. raw
+// is the peer's socket, and from the session's address.
 func dialLegacy(w *connWorld) (client *UDPSession, raw *simEndpoint, from net.Addr) {
 	w.t.Helper()
 	raw = w.endpoint(connServerAddr)
@@ -70,8 +70,8 @@ func dialLegacy(w *connWorld) (client *UDPSession, raw *simEndpoint, from net.Ad
 	return client, raw, from
 }
 
-// A peer that is not known to speak the extension is asked a few times, in a way that opens no session at a listener
-// which has closed the one asked after, and is sent no acknowledgement twice.
+// A peer that is not known to have the extension is asked a few times. The question opens no
+// session at a listener that has closed the one asked for. No acknowledgement is sent twice.
 func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, raw, _ := dialLegacy(w)
@@ -90,7 +90,7 @@ func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 	})
 }
 
-// The end of the stream is all that a dialled session waits for: it asks nothing afterwards.
+// A dialled session waits for the end of the stream. After it, it asks nothing.
 func TestDialledSideAsksNothingAfterTheEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, l := w.pair(Config{})
@@ -112,7 +112,8 @@ func TestDialledSideAsksNothingAfterTheEnd(t *testing.T) {
 	})
 }
 
-// What is kept back for questions and a RESET is there although data has spent all that it may.
+// The reserve for questions and a RESET is available although data has used up the rest of the
+// allowance.
 func TestReserveForQuestionsAndAReset(t *testing.T) {
 	for name, c := range strangerConfigs(t) {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +159,8 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 	}
 }
 
-// A session that is closed before its address is proved does not give up what it has to deliver while the peer is asked.
+// A session that is closed before its address is validated keeps what it has to deliver while the
+// peer is asked.
 func TestClosedSessionWaitsForTheProof(t *testing.T) {
 	for _, outage := range []time.Duration{time.Second, 12 * time.Second, 20 * time.Second} {
 		t.Run(outage.String(), func(t *testing.T) {
@@ -181,7 +183,8 @@ func TestClosedSessionWaitsForTheProof(t *testing.T) {
 	}
 }
 
-// Who waits for an answer of a session that has failed learns of it, also if the word of that was lost.
+// A peer that waits for an answer of a failed session is notified, even if the first message is
+// lost.
 func TestWaitingPeerLearnsThatTheSessionHasFailed(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -200,8 +203,8 @@ func TestWaitingPeerLearnsThatTheSessionHasFailed(t *testing.T) {
 	})
 }
 
-// A window that is told without having been asked for is no answer to the question, and an outage may take the first of
-// them: a peer whose HELLO was lost is asked on.
+// A window update that was not asked for is no answer to the question, and an outage may lose the
+// first questions. A peer whose HELLO was lost is asked again.
 func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, raw, from := dialLegacy(w)

@@ -11,11 +11,13 @@ import (
 	"time"
 )
 
-// answerSize is what the server of a lossyAnswer sends: several times what an unproved address is allowed at first.
+// answerSize is the size of the answer in lossyAnswer: several times the initial allowance of an
+// unvalidated address.
 const answerSize = 10 << 10
 
-// lossyAnswer runs one exchange on a path that loses a fifth of the packets: a request, and an answer that is written at
-// once. It returns how long the client waited for the whole answer, or how much of it is missing.
+// lossyAnswer runs one exchange on a path with a loss of one fifth: a request, and an answer that
+// is written at once. It returns how long the client waited for the answer, or how much of it is
+// missing.
 func lossyAnswer(t *testing.T, seed uint64, c Config, closes bool) (took time.Duration, missing int) {
 	t.Helper()
 	connRunSeed(t, seed, simProfile{Delay: 5 * time.Millisecond, Loss: 0.2}, func(t *testing.T, w *connWorld) {
@@ -45,8 +47,8 @@ func lossyAnswer(t *testing.T, seed uint64, c Config, closes bool) (took time.Du
 	return took, missing
 }
 
-// An answer larger than the first allowance arrives on a path that loses a fifth of the packets, and soon: the side that
-// dialled, which has nothing to send any more, keeps asking until its address is proved.
+// An answer larger than the first allowance arrives soon on a path with a loss of one fifth. The
+// dialled side, which has nothing more to send, asks until its address is validated.
 func TestAnswerArrivesOnALossyPath(t *testing.T) {
 	seeds := uint64(40)
 	if *longForm {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// forge returns a datagram as a session with the cipher of c would send it.
+// forge returns a datagram as a session with the cipher of c sends it.
 func forge(t testing.TB, c Config, segments ...segment) []byte {
 	t.Helper()
 	s := newSealer(c.BlockCrypt)
@@ -24,7 +24,7 @@ func forge(t testing.TB, c Config, segments ...segment) []byte {
 	return b
 }
 
-// strangerConfigs are settings that make a server send much.
+// strangerConfigs returns settings that make a server send much.
 func strangerConfigs(t *testing.T) map[string]Config {
 	aead, err := NewAESGCMCrypt(make([]byte, 32))
 	if err != nil {
@@ -40,8 +40,9 @@ func strangerConfigs(t *testing.T) map[string]Config {
 	}
 }
 
-// An address that only asks, and never proves that it receives, gets three times what came from it and one datagram, ten
-// where a key vouches for it, whatever the program sends: data, parity, copies, out-of-band packets, FINs and resets.
+// An address that sends requests, and never proves that it receives, is sent at most three times
+// its bytes and one datagram, ten with an AEAD. This holds for everything that the program sends:
+// data, parity, copies, out-of-band packets, FINs and resets.
 func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
 	for name, c := range strangerConfigs(t) {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +65,8 @@ func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
 				for range 20 {
 					_ = server.SendOOB(pattern(100, 1))
 					time.Sleep(500 * time.Millisecond)
-					// Guesses: cumulative and single acknowledgements, a window, a repeated opener, a HELLO.
+					// Guesses: cumulative and single acknowledgements, a window, a repeated opener,
+					// a HELLO.
 					_, _ = raw.WriteTo(forge(t, c, opener, segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 12345, sn: 0, una: 1},
 						segment{conv: 7, cmd: cmdWask, wnd: 1}, segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 0, sn: 1 << 31}), l.Addr())
 				}
@@ -85,7 +87,7 @@ func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
 	}
 }
 
-// Nothing runs while all waits for a proof that does not come.
+// No timer runs while everything waits for a validation that never comes.
 func TestNothingRunsWhileAllWaitsForAProof(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{DeadTimeout: -1})
@@ -103,7 +105,8 @@ func TestNothingRunsWhileAllWaitsForAProof(t *testing.T) {
 	})
 }
 
-// A peer with nothing to send gets all of an answer whose first datagrams were lost, an old one too, and soon.
+// A peer with nothing to send receives the whole of an answer whose first datagrams were lost, and
+// soon. This holds for a legacy peer too.
 func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 	for lost := range 4 {
 		for name, c := range strangerConfigs(t) {
@@ -168,8 +171,9 @@ func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 	}
 }
 
-// A peer with nothing to send, none of whose acknowledgements gets through for most of the default DeadTimeout, is asked
-// again while the session lasts: what it opened with pays for that.
+// A peer has nothing to send, and its acknowledgements are lost for most of the default
+// DeadTimeout. It is asked again while the session lasts. The allowance from its opener pays for
+// that.
 func TestAnswerGoesOnAfterAnOutage(t *testing.T) {
 	for _, outage := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 25 * time.Second} {
 		for name, c := range strangerConfigs(t) {
@@ -195,7 +199,7 @@ func TestAnswerGoesOnAfterAnOutage(t *testing.T) {
 	}
 }
 
-// A peer that only listens is asked to prove itself and does.
+// A peer that only receives is asked for a proof, and gives it.
 func TestQuietPeerProvesItself(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{StreamMode: true})
@@ -218,7 +222,8 @@ func TestQuietPeerProvesItself(t *testing.T) {
 	})
 }
 
-// exchangeTime measures how long a request of 100 bytes and its answer take over a path with a round trip of 100 ms.
+// exchangeTime measures a request of 100 bytes and its answer over a path with a round trip of 100
+// ms.
 func exchangeTime(t *testing.T, c Config, size int) (took time.Duration) {
 	connRun(t, simProfile{Delay: 50 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		c.NoDelay, c.StreamMode, c.NoCongestionControl = true, true, true
@@ -236,8 +241,8 @@ func exchangeTime(t *testing.T, c Config, size int) (took time.Duration) {
 	return took
 }
 
-// What the rule costs an honest short exchange: nothing while the answer is one datagram (ten, with a key), then one
-// round trip.
+// The limit costs an honest short exchange nothing while the answer is one datagram (ten with an
+// AEAD), then one round trip.
 func TestProofCostsAnHonestExchangeOneRoundTrip(t *testing.T) {
 	aead, err := NewAESGCMCrypt(make([]byte, 32))
 	if err != nil {
@@ -266,7 +271,7 @@ func TestProofCostsAnHonestExchangeOneRoundTrip(t *testing.T) {
 	}
 }
 
-// What belongs to no session is answered with less than twice its size.
+// An unroutable datagram is answered with less than twice its size.
 func TestAnswersWithoutASessionAreSmall(t *testing.T) {
 	for name, c := range strangerConfigs(t) {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A full backlog refuses new sessions, and them alone; a refused one gets in as soon as there is room.
+// A full backlog refuses new sessions only. A refused one gets in as soon as there is room.
 func TestFullBacklogRefusesNewSessionsOnly(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		const backlog = 3
@@ -36,7 +36,7 @@ func TestFullBacklogRefusesNewSessionsOnly(t *testing.T) {
 				connWantRead(t, s, want)
 				continue
 			}
-			// Those that were refused knock again, in an order of their own.
+			// The refused clients send their openers again, in an order of their own.
 			got := make([]byte, len(want))
 			_ = s.SetReadDeadline(time.Now().Add(time.Minute))
 			if _, err := io.ReadFull(s, got); err != nil {
@@ -116,7 +116,7 @@ func TestListenerStats(t *testing.T) {
 	})
 }
 
-// A listener has nothing to write that could block.
+// A listener has no writes that could block.
 func TestListenerHasNoWriteDeadline(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		if err := w.serve(Config{}).SetWriteDeadline(time.Now()); !errors.Is(err, errors.ErrUnsupported) {

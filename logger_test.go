@@ -63,7 +63,7 @@ func TestLoggerGetsKeyValuePairs(t *testing.T) {
 	}
 }
 
-// loggerTestSite is what a call site looks like.
+// loggerTestSite is a typical call site.
 func loggerTestSite(l *logger, conv uint32, n int) {
 	if l.enabled(logInput) {
 		l.fn("input", "conv", conv, "bytes", n)

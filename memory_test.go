@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// memoryHoards are ways to make a server hold memory. Each is called for every peer of many with sessions of their own.
+// memoryHoards are ways to make a server hold memory. Each is called for every one of many peers,
+// with sessions of its own.
 var memoryHoards = []struct {
 	name  string
 	hoard func(h *fuzzHost, from memAddr, conv uint32)
@@ -63,7 +64,7 @@ var memoryHoards = []struct {
 	}},
 }
 
-// memoryPushes sends the segments from first to end, as fast senders do: several to a batch.
+// memoryPushes sends the segments from first to end, several in a batch as fast senders do.
 func memoryPushes(h *fuzzHost, from memAddr, conv uint32, first, end seqNum, frg uint8, size int) {
 	for sn := first; sn < end; {
 		var batch [][]byte
@@ -85,7 +86,7 @@ func memoryPush(conv uint32, sn seqNum, frg uint8) []byte {
 
 const memoryPeers = 200
 
-// memoryHost is a server with so many peers that take what they can get.
+// memoryHost returns a server with peers that take as much memory as they can.
 func memoryHost(t *testing.T, most int64, peers int, hoard func(h *fuzzHost, from memAddr, conv uint32)) (n *fuzzNet, h *fuzzHost) {
 	n = newFuzzNet(t)
 	h = n.host("server", Config{MaxMemory: most, MaxPending: 2 * peers, AcceptBacklog: 2 * peers, AmplificationLimit: -1,
@@ -107,7 +108,7 @@ func TestMemoryOfAllSessionsIsBounded(t *testing.T) {
 			n, h = memoryHost(t, most, memoryPeers, tt.hoard)
 			defer n.close()
 			st := h.demux.backlog.stats()
-			// A few segments each way, and the rings for them, are always there.
+			// A few segments in each direction, and the rings for them, are always allocated.
 			bound := int64(most + st.Sessions*(2*roomLeast*memorySegment+4096))
 			t.Logf("%d sessions hold %d bytes of at most %d, %d without the bound", st.Sessions, st.Memory, most, without)
 			if st.Sessions != memoryPeers || st.Memory > bound || st.Memory < most/2 || without < bound+bound/4 {
@@ -128,7 +129,7 @@ func TestMemoryOfAllSessionsIsBounded(t *testing.T) {
 	}
 }
 
-// memoryHeld adds up the buffers of the sessions' segments.
+// memoryHeld returns the size of the buffers of all segments.
 func memoryHeld(h *fuzzHost) (bytes int64) {
 	for s := range h.demux.sessions.all {
 		c := &s.core
@@ -147,8 +148,8 @@ func memoryHeld(h *fuzzHost) (bytes int64) {
 	return bytes
 }
 
-// memoryServesOthers checks that an honest peer gets messages of so many fragments through, keeping to the window that it
-// is told.
+// memoryServesOthers checks that an honest peer can send messages of that many fragments while it
+// respects the advertised window.
 func memoryServesOthers(t *testing.T, n *fuzzNet, h *fuzzHost, fragments int) {
 	t.Helper()
 	const conv = 9999
@@ -189,7 +190,8 @@ func memoryServesOthers(t *testing.T, n *fuzzNet, h *fuzzHost, fragments int) {
 	}
 }
 
-// Honest peers whose data is read slowly share what there is: all arrives, and what is refused on the way is little.
+// Honest peers whose data is read slowly share the memory. Everything arrives, and little is
+// refused on the way.
 func TestMemoryIsSharedAmongBusySessions(t *testing.T) {
 	connRun(t, simProfile{Delay: 10 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		const sessions, size = 20, 400_000
@@ -243,8 +245,8 @@ func TestMemoryIsSharedAmongBusySessions(t *testing.T) {
 	})
 }
 
-// A session that is read all the time, and whose window has shrunk because others hold the memory, gets it back when they
-// are read.
+// A session is read all the time, and its window has shrunk because others hold the memory. When
+// they are read, its window grows again.
 func TestMemoryGivenBackOpensTheWindowsOfOthers(t *testing.T) {
 	connRun(t, simProfile{Delay: 20 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		const hoarders, size = 8, 400_000
@@ -337,7 +339,7 @@ func TestMemoryOfOutOfBandPackets(t *testing.T) {
 	})
 }
 
-// Large out-of-band packets, which this library does not send, count what they take.
+// Large out-of-band packets, which this library does not send, are charged at their size.
 func TestMemoryOfLargeOutOfBandPackets(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		const most = 1 << 20
