@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// documentedBytes returns the examples of docs/protocol.md by name: blocks of "```hex NAME" whose lines begin with bytes,
-// which two spaces or the end of the line end.
+// documentedBytes returns the examples of docs/protocol.md by name. They are blocks of "```hex
+// NAME" whose lines begin with bytes, up to two spaces or the end of the line.
 func documentedBytes(t *testing.T) map[string][]byte {
 	t.Helper()
 	text, err := os.ReadFile("docs/protocol.md")
@@ -43,10 +43,10 @@ func documentedBytes(t *testing.T) map[string][]byte {
 	return examples
 }
 
-// examplePush is the segment that most examples carry.
+// examplePush is the segment of most examples.
 var examplePush = segment{conv: 0x11223344, cmd: cmdPush, wnd: 128, ts: 1000, data: []byte("hello")}
 
-// exampleKey and exampleNonce are bytes 0, 1, 2, ...
+// exampleBytes returns the bytes 0, 1, 2, ... of the example's keys and nonces.
 func exampleBytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -76,8 +76,8 @@ func exampleFEC(t *testing.T) (packets [][]byte) {
 	return packets
 }
 
-// exampleSealed protects the example's segment with the nonce 0, 1, 2, ... and has the sealer that a session would use
-// open it again.
+// exampleSealed seals the example's segment with the nonce 0, 1, 2, ... and opens it with the
+// sealer that a session would use.
 func exampleSealed(t *testing.T, block BlockCrypt, err error) []byte {
 	t.Helper()
 	if err != nil {
@@ -97,8 +97,8 @@ func exampleSealed(t *testing.T, block BlockCrypt, err error) []byte {
 	return packet
 }
 
-// exampleSession lets two state machines exchange a word each and the end of both streams over a line of 20 ms, and
-// returns the datagrams in order.
+// exampleSession runs two state machines that exchange a message each and end both streams, over a
+// line of 20 ms. It returns the datagrams in order.
 func exampleSession(t *testing.T) (packets [][]byte) {
 	t.Helper()
 	link := newCoreLink(1, linkProfile{delay: 20})
@@ -182,7 +182,7 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 	}
 }
 
-// The generator of the code that the document describes in words, computed from these words.
+// The generator matrix of the code, computed from its description in the document.
 func TestParityMatrixOfTheProtocolDocument(t *testing.T) {
 	mul := func(a, b byte) (product byte) {
 		for ; b > 0; b >>= 1 {
@@ -224,7 +224,7 @@ func TestParityMatrixOfTheProtocolDocument(t *testing.T) {
 	}
 }
 
-// The first block of the CFB keystream that the document gives.
+// The first block of the CFB keystream in the document.
 func TestKeystreamOfTheProtocolDocument(t *testing.T) {
 	block, err := aes.NewCipher(exampleBytes(16))
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// costRig feeds datagrams to an accepted session as its reader does, and measures how long that takes, answers included.
+// costRig feeds datagrams to an accepted session as its reader does, and measures how long that
+// takes, answers included.
 type costRig struct {
 	l *Listener
 	s *UDPSession
@@ -52,14 +53,14 @@ func (g *costRig) feed(datagrams [][]byte) time.Duration {
 	return time.Since(began)
 }
 
-// next returns the first sequence number that the session waits for.
+// next returns the first sequence number that the session has not received.
 func (g *costRig) next() seqNum {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
 	return g.s.core.rcvNxt
 }
 
-// drain reads all there is.
+// drain reads everything that is available.
 func (g *costRig) drain() {
 	g.s.mu.Lock()
 	g.s.core.releaseReceived()
@@ -79,7 +80,8 @@ func stuffed(size int, make func(i int) segment) (b []byte) {
 	}
 }
 
-// packetKinds are what an attacker who knows the conversation may send. Each makes one round of datagrams.
+// packetKinds are the datagrams that an attacker who knows the conversation may send. Each entry
+// makes one round of them.
 func packetKinds(window int) []struct {
 	name string
 	make func(g *costRig, n int) [][]byte
@@ -151,12 +153,12 @@ func packetKinds(window int) []struct {
 	}
 }
 
-// dearest is how many times an ordinary datagram the dearest may cost.
-const dearest = 10
+// costMost is the highest permitted cost of a datagram, relative to an ordinary one.
+const costMost = 10
 
-// The dearest datagram that a hostile peer can make costs at most ten times an ordinary one of the same size, at a small
-// window and at the largest. The least of many rounds, taken in turn, keeps what else the machine does out, or if that goes
-// on for all of them, the least of more.
+// The most expensive datagram of a hostile peer costs at most ten times an ordinary one of the same
+// size, at a small window and at the largest. The minimum of many rounds excludes other load on the
+// machine. If the load affects all rounds, more are measured.
 func TestDearestPacketCostsLittleMore(t *testing.T) {
 	rounds, tries := 21, 3
 	if raceDetector {
@@ -167,14 +169,14 @@ func TestDearestPacketCostsLittleMore(t *testing.T) {
 		least := make([]time.Duration, len(kinds))
 		for range tries {
 			costOf(t, window, rounds, least)
-			if slices.Max(least) <= dearest*least[0] {
+			if slices.Max(least) <= costMost*least[0] {
 				break
 			}
 		}
 		line := fmt.Sprintf("window %d:", window)
 		for i, k := range kinds {
 			line += fmt.Sprintf(" %s %v (%.1f),", k.name, least[i], float64(least[i])/float64(least[0]))
-			if least[i] > dearest*least[0] && !raceDetector {
+			if least[i] > costMost*least[0] && !raceDetector {
 				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v", window, k.name, least[i], least[0])
 			}
 		}
@@ -182,7 +184,7 @@ func TestDearestPacketCostsLittleMore(t *testing.T) {
 	}
 }
 
-// costOf lowers least to what a datagram of each kind takes.
+// costOf lowers each entry of least to the time that a datagram of that kind takes.
 func costOf(t *testing.T, window, rounds int, least []time.Duration) {
 	t.Helper()
 	const packets = 64

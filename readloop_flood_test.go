@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// garbage sends datagrams of noise to addr, perSecond of them, until ctx ends, and returns how many.
+// garbage sends perSecond datagrams of noise a second to addr until ctx ends, and returns how many.
 func garbage(t *testing.T, ctx context.Context, addr netip.AddrPort, perSecond int) (sent int) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -45,7 +45,8 @@ func garbage(t *testing.T, ctx context.Context, addr netip.AddrPort, perSecond i
 	return sent
 }
 
-// goodput is what an honest client gets through in that time, in bytes a second, of limit if that is not 0.
+// goodput returns the throughput of an honest client in bytes a second. A limit other than 0 is its
+// rate limit.
 func goodput(t *testing.T, l *Listener, c *Config, d time.Duration, limit uint32) float64 {
 	client, err := c.Dial(t.Context(), l.Addr().String())
 	if err != nil {
@@ -88,9 +89,10 @@ func goodput(t *testing.T, l *Listener, c *Config, d time.Duration, limit uint32
 // floodedRate is 1 Gbit/s, in bytes.
 const floodedRate = 125_000_000
 
-// A flood of noise opens nothing, takes up no memory to speak of, and leaves an honest client most of what it has without.
-// The share is printed; it is held to 80 % in the long form alone (-args -long), on a machine that does nothing else, and for
-// a client that does not take all of its processors: what sends the flood runs on them too.
+// A flood of noise opens no session, takes hardly any memory, and leaves an honest client most of
+// its goodput. The share is logged. Only the long form (-args -long) requires 80 %, on an idle
+// machine, and for a client that does not use all of its processors. The sender of the flood runs
+// on them too.
 func TestGarbageFloodLeavesHonestClientsTheirGoodput(t *testing.T) {
 	connCheckLeaks(t)
 	d, perSecond := time.Second/2, 100_000

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// rolePatience is how long a test waits for what is to happen on real sockets.
+// rolePatience bounds the wait for events on real sockets.
 const rolePatience = 10 * time.Second
 
-// rolePair returns two ends of a session over loopback whose calls have come to read the sockets themselves.
+// rolePair returns two ends of a session over loopback whose calls read the sockets themselves.
 func rolePair(t *testing.T) (client, server *UDPSession) {
 	t.Helper()
 	_, client, server = pairLoopback(t)
@@ -41,7 +41,8 @@ func rolePolls(s *UDPSession) bool {
 	return s.calls != nil && s.calls.readers.polls != nil
 }
 
-// roleBlock starts Reads of s until one of them waits in the poller. What the last returns goes to the channel.
+// roleBlock starts Reads of s until one of them waits in the poller. The result of the last one is
+// sent on the channel.
 func roleBlock(t *testing.T, s, peer *UDPSession) chan error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -98,7 +99,7 @@ func TestBlockedReadReadsTheSocket(t *testing.T) {
 	}
 }
 
-// A session whose program has gone away is served by the endpoint's goroutine again.
+// A session whose program has stopped reading is served by the endpoint's goroutine again.
 func TestReaderTakesOverFromAnAbsentProgram(t *testing.T) {
 	client, server := rolePair(t)
 	done := roleBlock(t, server, client)
@@ -123,7 +124,8 @@ func TestReaderTakesOverFromAnAbsentProgram(t *testing.T) {
 	}
 }
 
-// A Read that reads the socket serves the other sessions on it, and does not keep it once there are some.
+// A Read that reads the socket serves the other sessions on it. It hands the socket over once there
+// are some.
 func TestReadThatReadsTheSocketServesOthers(t *testing.T) {
 	client, server := rolePair(t)
 	done := roleBlock(t, server, client)
@@ -162,7 +164,7 @@ func TestReadThatReadsTheSocketServesOthers(t *testing.T) {
 	<-done
 }
 
-// Both ends write and read at full speed at once, in goroutines of their own.
+// Both ends write and read at full speed at once, in separate goroutines.
 func TestCallsOfBothKindsShareTheSocket(t *testing.T) {
 	client, server := rolePair(t)
 	const size = 4 << 20
@@ -196,7 +198,7 @@ func TestCallsOfBothKindsShareTheSocket(t *testing.T) {
 	}
 }
 
-// roleAlone returns a session with a peer that says nothing, whose calls wait for the endpoint's goroutine.
+// roleAlone returns a session with a silent peer, whose calls wait for the endpoint's goroutine.
 func roleAlone(t *testing.T) *UDPSession {
 	t.Helper()
 	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -215,7 +217,8 @@ func roleAlone(t *testing.T) *UDPSession {
 	return s
 }
 
-// roleSettle feeds s one segment of its peer, as a batch does, and returns whose call that has woken.
+// roleSettle feeds s one segment of its peer, as a batch does, and returns the session whose call
+// that has woken.
 func roleSettle(s *UDPSession, seg segment) (awaited *UDPSession) {
 	s.mu.Lock()
 	seg.conv, seg.wnd = s.conv, wndInitial
@@ -230,8 +233,8 @@ func roleSettle(s *UDPSession, seg segment) (awaited *UDPSession) {
 	return r.awaited
 }
 
-// The role goes to calls that have been woken, not to one that waits for something else: nobody would take it then, and the
-// socket would rest until roleGrace is over.
+// The socket is handed to calls that have been woken, not to one that waits for something else.
+// Such a call would not take it, and the socket would not be read until roleGrace is over.
 func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
 	type step struct {
 		what string

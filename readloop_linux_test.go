@@ -133,8 +133,8 @@ func TestDecodeControlTakesNothingBeyondItsBytes(t *testing.T) {
 	}
 }
 
-// Where messages come one at a time, as with an echo, a call asks for one, which costs less. Where there are several, it takes
-// what is there.
+// Where messages arrive one at a time, as with an echo, a call asks for one, which costs less.
+// Where several arrive, it takes them all.
 func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 	rc, sc := batchSocket(t, "127.0.0.1:0"), batchSocket(t, "127.0.0.1:0")
 	var (

@@ -39,8 +39,8 @@ func (c *failingConn) fail(err error) {
 	c.put([]byte("wake"), memAddr("b")) // a read that waits returns
 }
 
-// A connection that is lost for good ends its sessions and its listener with the error; one that is only in trouble ends
-// nothing.
+// A connection that is lost for good ends its sessions and its listener with the error. Temporary
+// errors end nothing.
 func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
 	own := errors.New("tunnel: the far end is gone")
 	for _, tt := range []struct {
@@ -104,7 +104,7 @@ func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
 	}
 }
 
-// Errors that come now and then, without packets between them, end nothing.
+// Occasional errors without packets between them end nothing.
 func TestRareErrorsAreNoLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b readBackoff
@@ -117,7 +117,7 @@ func TestRareErrorsAreNoLoss(t *testing.T) {
 	})
 }
 
-// A read deadline that a program has set on the socket costs no time and stops nothing.
+// A read deadline that a program has set on the socket costs no time and ends nothing.
 func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 	connCheckLeaks(t)
 	for _, owned := range []bool{true, false} {

@@ -53,8 +53,7 @@ func TestReadmeProgramsAreTheExamples(t *testing.T) {
 	}
 }
 
-// A reader's first try: the programs are built and run as they stand, but for
-// the port, which may be in use here.
+// The programs are built and run as a reader would, except for the port, which may be in use here.
 func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds programs")
@@ -100,7 +99,7 @@ func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 		server.Process.Kill()
 		server.Wait()
 	}()
-	// A client that comes before its server sends again until it is there.
+	// A client that starts before its server retransmits until the server is there.
 	out, err = exec.Command(binaries[2]).CombinedOutput()
 	if got := string(out); err != nil || got != "hello\n" {
 		t.Errorf("the client printed %q (%v), want hello", got, err)

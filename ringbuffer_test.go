@@ -102,7 +102,7 @@ func TestRingBufferGrowsByDoublingThenByATenth(t *testing.T) {
 		if got := r.MaxLen(); got != tt.wantFirst {
 			t.Errorf("NewRingBuffer(%d): got room for %d, want %d", tt.size, got, tt.wantFirst)
 		}
-		// Start in the middle, so that the elements wrap round the end.
+		// Start in the middle, so that the elements wrap around the end.
 		for range tt.wantFirst / 2 {
 			r.Push(0)
 		}

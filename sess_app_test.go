@@ -25,16 +25,16 @@ import (
 	"time"
 )
 
-// appConfig is what a program that would use TCP asks for.
+// appConfig is what a program that would otherwise use TCP asks for.
 var appConfig = Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true}
 
-// appNet is where a program runs: it makes a listener and sessions to it.
+// appNet makes a listener and sessions to it.
 type appNet struct {
 	listen func() net.Listener
 	dial   func(to net.Listener) (net.Conn, error)
 }
 
-// appRun runs a program over a lossy path in virtual time and over UDP.
+// appRun runs a program over a lossy path in virtual time, and over UDP.
 func appRun(t *testing.T, program func(t *testing.T, n appNet)) {
 	t.Run("lossy", func(t *testing.T) {
 		link := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.03, Duplicate: 0.01}
@@ -66,7 +66,7 @@ func appRun(t *testing.T, program func(t *testing.T, n appNet)) {
 	})
 }
 
-// mustDial ends the test if there is no session.
+// mustDial dials, or ends the test.
 func (n *appNet) mustDial(t *testing.T, to net.Listener) net.Conn {
 	t.Helper()
 	c, err := n.dial(to)
@@ -76,7 +76,8 @@ func (n *appNet) mustDial(t *testing.T, to net.Listener) net.Conn {
 	return c
 }
 
-// serve hands each session that l accepts to handle, until l is closed, and waits for them.
+// serve passes each session that l accepts to handle until l is closed. wait waits for the
+// handlers.
 func (n *appNet) serve(l net.Listener, handle func(net.Conn)) (wait func()) {
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -159,7 +160,7 @@ func TestHTTPOverASession(t *testing.T) {
 	})
 }
 
-// appRequests makes 1000 small requests, from several goroutines.
+// appRequests makes 1000 small requests from several goroutines.
 func appRequests(t *testing.T, client *http.Client, clients int) {
 	var wg sync.WaitGroup
 	for c := range clients {
@@ -191,7 +192,7 @@ func appGet(t *testing.T, do func() (*http.Response, error)) []byte {
 	return body
 }
 
-// appCertificate makes a certificate for "kcp" that is valid at the test's time.
+// appCertificate returns a certificate for "kcp" that is valid at the test's time.
 func appCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -254,7 +255,7 @@ func TestTLSOverASession(t *testing.T) {
 	})
 }
 
-// appMessage is what goes through encoding/gob.
+// appMessage is a message for encoding/gob.
 type appMessage struct {
 	Number int
 	Text   string
@@ -302,7 +303,7 @@ func TestGobOverASession(t *testing.T) {
 	})
 }
 
-// A protocol of lines, in buffers at both ends, as old as the net.
+// A protocol of lines, with buffers at both ends.
 func TestLinesOverASession(t *testing.T) {
 	appRun(t, func(t *testing.T, n appNet) {
 		l := n.listen()
@@ -338,13 +339,13 @@ func TestLinesOverASession(t *testing.T) {
 	})
 }
 
-// appHalf is a connection whose directions close one by one.
+// appHalf is a connection whose directions are closed separately.
 type appHalf interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// appSplice copies both ways and passes the end of each direction on, as TCP proxies do.
+// appSplice copies in both directions and passes the end of each direction on, as TCP proxies do.
 func appSplice(t *testing.T, a, b appHalf) {
 	var wg sync.WaitGroup
 	for _, d := range [][2]appHalf{{a, b}, {b, a}} {
@@ -416,7 +417,8 @@ func TestProxyPassesTheEndOfEachDirectionOn(t *testing.T) {
 	})
 }
 
-// A program may write much before it reads what comes back meanwhile, whatever the windows and the size of its writes.
+// A program may write much before it reads the answer that arrives meanwhile, whatever the windows
+// and the size of its writes.
 func TestWriteAllThenReadTheEcho(t *testing.T) {
 	for _, c := range []Config{
 		{StreamMode: true, SendWindow: 32, ReceiveWindow: 32},

@@ -31,8 +31,8 @@ var bothDialOrders = map[string]func(t *testing.T, upper, lower *UDPSession){
 	},
 }
 
-// Both sides may dial, as after hole punching, whoever speaks first and whatever is lost. What comes back to its sender is
-// known for that all the same.
+// Both sides may dial, as after hole punching, whichever sends first and whatever is lost. A side
+// still recognises its own packets when they are reflected.
 func TestBothSidesMayDialWithOneKey(t *testing.T) {
 	for name, c := range replayConfigs(t) {
 		for order, begin := range bothDialOrders {
@@ -56,7 +56,7 @@ func TestBothSidesMayDialWithOneKey(t *testing.T) {
 	}
 }
 
-// wantNothingReflected sends both sides what they have sent themselves, out-of-band packets as well.
+// wantNothingReflected sends both sides their own packets, out-of-band ones too.
 func wantNothingReflected(t *testing.T, rec *recorder, upper, lower *UDPSession) {
 	t.Helper()
 	for _, s := range []*UDPSession{upper, lower} {
@@ -79,7 +79,8 @@ func wantNothingReflected(t *testing.T, rec *recorder, upper, lower *UDPSession)
 	}
 }
 
-// Two sides that tell each other apart by their marks keep no nonces of what they send: only the first packets cost memory.
+// Two sides that are distinguished by their marks keep no nonces of what they send. Only the first
+// packets use memory.
 func TestBothSidesDialledKeepFewNonces(t *testing.T) {
 	c := replayConfigs(t)["AES-GCM"]
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
@@ -96,7 +97,7 @@ func TestBothSidesDialledKeepFewNonces(t *testing.T) {
 	})
 }
 
-// A peer without marks that has dialled too is told by the nonces of what was sent to it.
+// A peer without marks that has dialled too is distinguished by the nonces of what was sent to it.
 func TestPeerWithoutMarksMayDialToo(t *testing.T) {
 	for order, begin := range bothDialOrders {
 		t.Run(order, func(t *testing.T) {
@@ -114,8 +115,8 @@ func TestPeerWithoutMarksMayDialToo(t *testing.T) {
 	}
 }
 
-// If one of two sides that have dialled each other is started anew, the session of before ends on the other side, whichever
-// it is.
+// If one of two sides that have dialled each other is restarted, the old session ends on the other
+// side, whichever it is.
 func TestRestartedSideThatDialledIsNoticed(t *testing.T) {
 	for _, which := range []string{"upper", "lower"} {
 		t.Run(which, func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// opensAtOldListener reports whether a deployed listener opens a session for a datagram that it has none for: it looks
-// at the sn of the first segment alone.
+// opensAtOldListener reports whether a legacy listener opens a session for a datagram that is
+// unroutable. It looks only at the sn of the first segment.
 func opensAtOldListener(payload []byte) bool {
 	p := parsePacket(payload)
 	var first segment
@@ -18,8 +18,8 @@ func opensAtOldListener(payload []byte) bool {
 	return (p.kind == packetPlain || p.kind == packetData) && status == parseOK && first.sn == 0
 }
 
-// A session that has been closed, or has ended its stream, sends nothing that opens a session at a deployed server which
-// has closed its own before.
+// A session that was closed, or has ended its stream, sends nothing that opens a session at a
+// legacy server that has closed its own.
 func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 	configs := map[string]Config{
 		"plain": {StreamMode: true}, "messages": {},
@@ -41,7 +41,8 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 	}
 }
 
-// oldServerCloses has an old server take a request, answer it and be gone, and the client end the session a while after.
+// oldServerCloses runs a legacy server that takes a request, answers it and disappears. The client
+// ends the session some time later.
 func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string, wait time.Duration) {
 	old := w.oldPeer(connServerAddr, nil, 0)
 	client := w.dial(c)
@@ -59,7 +60,7 @@ func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end strin
 			return false
 		}
 		sent.Add(1)
-		// Before it has heard anything the client has to take it that there is no session yet.
+		// Before it has heard anything the client must assume that there is no session yet.
 		client.mu.Lock()
 		heard := client.core.stats.segsIn > 0
 		client.mu.Unlock()
@@ -80,8 +81,8 @@ func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end strin
 	}
 }
 
-// A listener that asks an unknown address for a proof has no session yet: the first segment goes on leading its datagram,
-// also where the stream has ended behind it.
+// A listener that asks an unknown address for a proof has no session yet. The first segment still
+// leads its datagram, even if the stream has ended behind it.
 func TestFirstSegmentLeadsAfterAListenersQuestion(t *testing.T) {
 	for _, clock := range []millis{1000, 1 << 33} {
 		c := new(core)

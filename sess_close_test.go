@@ -28,8 +28,8 @@ func TestCloseDeliversAllThatWasWritten(t *testing.T) {
 	}
 }
 
-// closeDelivers writes n bytes and closes at once. On a lossy path a full window under congestion control takes longer
-// than the default linger time.
+// closeDelivers writes n bytes and closes at once. On a lossy path a full window under congestion
+// control takes longer than the default linger time.
 func closeDelivers(w *connWorld, c Config, n int, old bool) {
 	want := pattern(n, 7)
 	var peer *connOldPeer
@@ -74,7 +74,7 @@ func closeDelivers(w *connWorld, c Config, n int, old bool) {
 	}
 }
 
-// The same in messages, sealed, and with parity; the peer on its way to closing as well or not.
+// The same in messages, with ciphers, and with parity.
 func TestCloseDeliversWhateverTheSettings(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, n := range []int{1, 1376, 50_000} {
@@ -89,7 +89,7 @@ func TestCloseDeliversWhateverTheSettings(t *testing.T) {
 	}
 }
 
-// An accepted session that is closed delivers to an old client, which learns nothing more of it.
+// An accepted session that is closed delivers to a legacy client, which is not notified.
 func TestServerCloseDeliversToAnOldClient(t *testing.T) {
 	for _, loss := range []float64{0, 0.3} {
 		for _, n := range []int{1, 1376, 100_000} {
@@ -124,7 +124,8 @@ func TestServerCloseDeliversToAnOldClient(t *testing.T) {
 // closePatience is a linger time that is long enough for everything.
 const closePatience = 10 * time.Minute
 
-// Also with the default linger time and every third datagram lost, what was written arrives, and its end with it.
+// With the default linger time and a loss of 30 % too, what was written arrives, and the end of the
+// stream.
 func TestDefaultLingerTimeOutlastsLoss(t *testing.T) {
 	const runs = 200
 	data, ends := 0, 0
@@ -145,13 +146,15 @@ func TestDefaultLingerTimeOutlastsLoss(t *testing.T) {
 			}
 		})
 	}
-	// Ten rounds of question and answer, each of which fails in half of the cases, all fail once in a thousand.
+	// Ten rounds of question and answer, each of which fails in half of the cases, all fail once in
+	// a thousand.
 	if data < runs-1 || ends < runs-2 {
 		t.Errorf("of %d sessions %d delivered their data and %d its end", runs, data, ends)
 	}
 }
 
-// closeWantReset writes to s, whose peer is gone, and expects an error within one round trip of closeLink.
+// closeWantReset writes to s, whose peer is gone, and expects an error within one round trip of
+// closeLink.
 func closeWantReset(t *testing.T, s *UDPSession) {
 	t.Helper()
 	began := time.Now()
@@ -184,7 +187,7 @@ func TestWritingToAGonePeerIsReset(t *testing.T) {
 	}
 }
 
-// A peer that has never read, and so does not see the end of the stream either, learns of it by writing.
+// A peer that never reads, and so does not see the end of the stream, is notified when it writes.
 func TestPeerThatOnlyWritesLearnsOfTheClose(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -205,7 +208,7 @@ func TestPeerThatOnlyWritesLearnsOfTheClose(t *testing.T) {
 	})
 }
 
-// A writer that the window holds up is woken by the reset.
+// A writer blocked by the window is woken by the reset.
 func TestBlockedWriteIsWokenByReset(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{})
@@ -262,7 +265,7 @@ func TestLingerTime(t *testing.T) {
 				if linger != lingerDefault {
 					client.SetLinger(linger)
 				}
-				// Data is lost for ever, control messages are not.
+				// All data is lost, control messages are not.
 				w.setDrop(func(_, _ string, payload []byte) bool { return connHas(payload, cmdPush) })
 				connWrite(t, client, "never heard")
 				client.Close()

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// dlCall is a call that can block until a deadline, on an object of which a test has a fresh one.
+// dlCall is a call that can block until a deadline. Each test has a new object for it.
 type dlCall struct {
 	name  string
 	call  func() error
@@ -22,7 +22,7 @@ type dlCall struct {
 	close func() error
 }
 
-// dlCalls returns Read, Write and Accept, each blocked for ever but for its deadline.
+// dlCalls returns Read, Write and Accept, each blocked until its deadline.
 func dlCalls(t *testing.T, w *connWorld) []dlCall {
 	client, server, l := w.pair(Config{})
 	for err := error(nil); err == nil; { // fill the windows, so that Write has to wait
@@ -57,7 +57,7 @@ func dlEach(t *testing.T, f func(t *testing.T, c dlCall)) {
 					t.Fatalf("got the call %q", c.name)
 				}
 				if c.name == "Read of the accepted" {
-					// What has arrived is read before a deadline can show.
+					// What has arrived is read before a deadline takes effect.
 					_ = c.set(time.Now().Add(5 * time.Second))
 					_ = c.call()
 				}
@@ -67,7 +67,7 @@ func dlEach(t *testing.T, f func(t *testing.T, c dlCall)) {
 	}
 }
 
-// dlWantTimeout checks that err is what a passed deadline gives.
+// dlWantTimeout checks that err is the error of an expired deadline.
 func dlWantTimeout(t *testing.T, err error) {
 	t.Helper()
 	var ne net.Error
@@ -114,7 +114,7 @@ func TestDeadlineInThePastEndsABlockedCall(t *testing.T) {
 	})
 }
 
-// A deadline that moves while a call is blocked counts as it stands in the end.
+// If the deadline moves while a call is blocked, the last value counts.
 func TestDeadlineMovesUnderABlockedCall(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -151,7 +151,7 @@ func TestDeadlineMovesUnderABlockedCall(t *testing.T) {
 	})
 }
 
-// Deadlines that pass again and again do not wear out, nor do they when several calls share one.
+// Deadlines can expire any number of times, and several calls can share one.
 func TestDeadlineFluctuation(t *testing.T) {
 	dlEach(t, func(t *testing.T, c dlCall) {
 		const callers, rounds = 4, 50
@@ -183,7 +183,7 @@ func TestDeadlineFluctuation(t *testing.T) {
 	})
 }
 
-// The race detector watches deadlines being set while calls come and go.
+// Deadlines are set while calls begin and end, for the race detector.
 func TestDeadlineRace(t *testing.T) {
 	dlEach(t, func(t *testing.T, c dlCall) {
 		var wg sync.WaitGroup
@@ -244,7 +244,8 @@ func TestCloseEndsBlockedCalls(t *testing.T) {
 	}
 }
 
-// A deadline is no end: once it is moved the session works as before, and nothing written is lost or doubled.
+// A deadline ends nothing. Once it is moved the session works as before, and nothing written is
+// lost or duplicated.
 func TestSessionOutlivesItsDeadlines(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{StreamMode: true})
@@ -283,7 +284,7 @@ func TestSessionOutlivesItsDeadlines(t *testing.T) {
 	})
 }
 
-// SetDeadline means both directions, and a direction's own deadline that direction alone.
+// SetDeadline sets both directions; the deadline of one direction affects that direction alone.
 func TestDeadlinesOfTheTwoDirections(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, _, _ := w.pair(Config{})

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A connection that is the caller's is read no more soon after the session over it was closed and the peer has all,
-// whether the peer closes its side or not; the next session over it loses nothing.
+// A caller's connection is not read any more soon after the session over it was closed and the peer
+// has everything, whether the peer closes its side or not. The next session over it loses nothing.
 func TestLentConnectionIsFreeSoonAfterClose(t *testing.T) {
 	for name, wait := range map[string]func(s *UDPSession){
 		"200 ms": func(*UDPSession) { time.Sleep(200 * time.Millisecond) },
@@ -43,7 +43,7 @@ func TestLentConnectionIsFreeSoonAfterClose(t *testing.T) {
 	}
 }
 
-// Done is closed for a session that has ended before anybody asked, and not before it has.
+// Done is closed for a session that ended before the call, and not before the session has ended.
 func TestDoneTellsOfTheEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		s, peer, _ := w.pair(Config{})

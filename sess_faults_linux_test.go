@@ -23,7 +23,7 @@ func TestTransientErrorsOfTheSystemCallsLoseNothing(t *testing.T) {
 
 func loseNothing(t *testing.T) {
 	send := &faultEvery{errnos: transientErrors}
-	// EPERM on receiving comes from a sandbox alone and moves the socket to the portable path.
+	// EPERM on receiving comes only from a sandbox and moves the socket to the portable path.
 	receive := &faultEvery{errnos: []syscall.Errno{unix.ENOBUFS, unix.EINTR, unix.EMSGSIZE, unix.ENETUNREACH, unix.ECONNREFUSED}}
 	var calls atomic.Int64 // that could be cut short
 	prepare := func(k *kernelSocket) {

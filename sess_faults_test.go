@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// transientErrors are what the sockets of a busy or unlucky machine say now and then.
+// transientErrors are errors that the sockets of a busy machine occasionally report.
 var transientErrors = []syscall.Errno{
 	syscall.ENOBUFS, syscall.EAGAIN, syscall.EPERM, syscall.EMSGSIZE, syscall.ENETUNREACH, syscall.ECONNREFUSED,
 }
@@ -48,7 +48,8 @@ func (f *faultEvery) wantAll(t *testing.T) {
 	}
 }
 
-// faultTraffic sends for ten seconds on each session, both ways, and checks that every byte and both ends arrive.
+// faultTraffic sends on each session for ten seconds in both directions. It checks that every byte
+// and both ends of stream arrive.
 func faultTraffic(t *testing.T, clients, servers []*UDPSession) {
 	t.Helper()
 	const seconds, piece, pause = 10, 3000, 20 * time.Millisecond
@@ -82,7 +83,7 @@ func faultTraffic(t *testing.T, clients, servers []*UDPSession) {
 	wg.Wait()
 }
 
-// faultConfig is of a few sessions that are quick to notice a loss.
+// faultConfig returns a configuration that detects a loss fast.
 func faultConfig(sched *TimedSched) Config {
 	return Config{NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true, Scheduler: sched}
 }

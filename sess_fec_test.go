@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// fecRecording is what one side of a recording sent, as far as FEC is concerned.
+// fecRecording is the FEC part of what one side of a recording sent.
 type fecRecording struct {
 	r      recording
 	server bool // whether it is replayed into a listener
@@ -70,8 +70,9 @@ func fecRecordings(t *testing.T) (all []fecRecording) {
 	return all
 }
 
-// lost returns what does not reach a session if the given packets are lost: into a listener, also what comes before one
-// that opens it. ok is false if a group loses more than it can.
+// lost returns the packets that do not reach a session if the given ones are dropped. A listener
+// also loses what precedes the packet that opens the session. ok is false if a group loses more
+// than its parity recovers.
 func (f *fecRecording) lost(dropped map[int]bool) (lost map[int]bool, ok bool) {
 	lost = maps.Clone(dropped)
 	if f.server {
@@ -95,7 +96,7 @@ func (f *fecRecording) lost(dropped map[int]bool) (lost map[int]bool, ok bool) {
 	return lost, inGroups == len(lost)
 }
 
-// certain reports whether a decoder without a session brings all back that is lost.
+// certain reports whether a decoder without a session recovers everything that is lost.
 func (f *fecRecording) certain(lost map[int]bool) bool {
 	d := newFECDecoder()
 	defer d.release()
@@ -111,12 +112,13 @@ func (f *fecRecording) certain(lost map[int]bool) bool {
 	return back == want
 }
 
-// replayWithout replays the recording without the given packets and checks that nothing was waited for.
+// replayWithout replays the recording without the given packets and checks that recovery was
+// immediate.
 func (f *fecRecording) replayWithout(t *testing.T, dropped map[int]bool) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		start := time.Now()
 		f.r.replay(w, f.server, func(i int, _ []byte) bool { return dropped[i] })
-		// A replay ends with a second in which nothing more may come.
+		// A replay ends with a second in which nothing more may arrive.
 		if d := time.Since(start); d > 1050*time.Millisecond {
 			t.Fatalf("without packets %v it took %v, want what is lost back at once", slices.Sorted(maps.Keys(dropped)), d)
 		}
@@ -143,7 +145,7 @@ func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 				}
 			}
 			for _, members := range f.groups {
-				// Each packet alone, and each run of as many as the parity makes up for.
+				// Each packet alone, and each run of as many as the parity recovers.
 				for at := range members {
 					try(map[int]bool{members[at]: true})
 					run := make(map[int]bool)
@@ -172,7 +174,7 @@ func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 	}
 }
 
-// fastConfig is what a program sets that wants its messages soon.
+// fastConfig returns the configuration of a program that needs low latency.
 func fastConfig(data, parity int) Config {
 	return Config{
 		DataShards: data, ParityShards: parity, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
@@ -180,7 +182,8 @@ func fastConfig(data, parity int) Config {
 	}
 }
 
-// chatter sends messages both ways, one each 10 ms, until count have been sent, and checks that they arrive in order.
+// chatter sends messages in both directions, one every 10 ms, until count have been sent. It checks
+// that they arrive in order.
 func chatter(t *testing.T, n *connPair, count int) {
 	t.Helper()
 	done := make(chan struct{}, 2)
@@ -345,7 +348,8 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 	})
 }
 
-// Several sessions from one address, each with FEC: parity names no session, and still nothing gets mixed up.
+// Several sessions from one address, each with FEC. Parity names no session, and nothing is mixed
+// up.
 func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		const sessions = 3
@@ -378,7 +382,7 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 		}
 		recovered := uint64(0)
 		for i := range sessions {
-			// They send at paces of their own, so that their seqids part.
+			// They send at different rates, so that their seqids differ.
 			go func() {
 				for m := range 600 {
 					_, _ = dialled[i].Write(fmt.Appendf(nil, "session %d message %d", i, m))
@@ -406,8 +410,8 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 	})
 }
 
-// latencies sends messages of 64 bytes each 10 ms over a link with 50 ms of delay and 5 % loss, and returns how long each
-// took from Write to Read, in order of length.
+// latencies sends messages of 64 bytes every 10 ms over a link with 50 ms of delay and 5 % loss. It
+// returns how long each took from Write to Read, sorted.
 func latencies(t *testing.T, seed uint64, shards fecShards, count int) (took []time.Duration) {
 	t.Helper()
 	p := simProfile{Delay: 50 * time.Millisecond, Loss: 0.05}
@@ -434,8 +438,9 @@ func latencies(t *testing.T, seed uint64, shards fecShards, count int) (took []t
 	return took
 }
 
-// What parity can do is bounded by its group: a loss waits for the group's end, 90 ms with 10 packets at this pace, and
-// two losses are too many for one parity packet. At a low rate small groups with two parity packets serve best.
+// The benefit of parity is bounded by its group. Recovery waits for the end of the group, 90 ms
+// with 10 packets at this rate, and two losses are too many for one parity packet. At a low rate
+// small groups with two parity packets are best.
 func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 	tests := []struct {
 		shards fecShards
@@ -463,7 +468,7 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 	}
 }
 
-// What error correction holds is in the memory account, and a session that is idle gives it back.
+// Memory of the decoder is in the account, and an idle session releases it.
 func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 3), func(t *testing.T, n *connPair) {
 		chatter(t, n, 4)
@@ -488,7 +493,7 @@ func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 	})
 }
 
-// Large groups have so much parity under construction that it counts as well.
+// Large groups have so much parity under construction that it is charged as well.
 func TestFECMemoryOfLargeGroupsIsCharged(t *testing.T) {
 	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 100), func(t *testing.T, n *connPair) {
 		if _, err := n.client.Write(pattern(4000, 1)); err != nil {

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// fuzzTransfer is data on its way between two sessions.
+// fuzzTransfer is a transfer between two sessions.
 type fuzzTransfer struct {
 	from, to  *UDPSession
 	data, got []byte
 	written   int
 }
 
-// move writes and reads what can be without blocking, and checks what arrives.
+// move writes and reads what does not block, and checks what arrives.
 func (x *fuzzTransfer) move(t testing.TB) {
 	t.Helper()
 	for x.written < len(x.data) {
@@ -42,8 +42,8 @@ func (x *fuzzTransfer) move(t testing.TB) {
 
 func (x *fuzzTransfer) done() bool { return len(x.got) == len(x.data) }
 
-// fuzzBlindForger lets two sessions talk while a forger sends datagrams under the peer's address, of other
-// conversations.
+// fuzzBlindForger runs two sessions while an attacker sends datagrams of other conversations from
+// the peer's address.
 func fuzzBlindForger(t *testing.T, flags byte, in fuzzBytes) {
 	n := newFuzzNet(t)
 	config := sessFuzzConfig(flags)
@@ -88,7 +88,7 @@ func fuzzBlindForger(t *testing.T, flags byte, in fuzzBytes) {
 	}
 }
 
-// fuzzForeign makes a datagram of another conversation than the session's.
+// fuzzForeign returns a datagram of another conversation than the session's.
 func fuzzForeign(in *fuzzBytes) []byte {
 	datagram := in.take(int(in.u8()))
 	if in.u8()&1 != 0 {
@@ -101,11 +101,12 @@ func fuzzForeign(in *fuzzBytes) []byte {
 	return datagram
 }
 
-// fuzzStrangers are the addresses that a listener's fuzzer speaks from.
+// fuzzStrangers are the source addresses of a listener's fuzzer.
 var fuzzStrangers = [...]memAddr{"w", "x", "y", "z"}
 
-// FuzzListener feeds a listener datagrams of any content from several addresses. The sessions they open are bounded by
-// what Accept has taken and the backlog, what they hold is bounded, and an honest client is served.
+// FuzzListener feeds a listener datagrams of any content from several addresses. The number of
+// their sessions is bounded by Accept and the backlog, their memory is bounded, and an honest
+// client is served.
 func FuzzListener(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) > 8192 {
@@ -124,7 +125,7 @@ func FuzzListener(f *testing.F) {
 	})
 }
 
-// listenFuzz is one listener and its forgers.
+// listenFuzz is a listener and its attackers.
 type listenFuzz struct {
 	*fuzzNet
 	in       fuzzBytes
@@ -133,7 +134,7 @@ type listenFuzz struct {
 	accepted []*UDPSession
 }
 
-// talk feeds what the fuzzer says.
+// talk sends the fuzzer's next datagrams.
 func (l *listenFuzz) talk() {
 	in := &l.in
 	for range 300 {
@@ -163,7 +164,7 @@ func (l *listenFuzz) talk() {
 	}
 }
 
-// segments makes a datagram that may begin a session, or belong to one.
+// segments returns a datagram that may begin a session, or belong to one.
 func (l *listenFuzz) segments() (b []byte) {
 	in := &l.in
 	conv := sessFuzzConv + uint32(in.u8()%16)
@@ -190,7 +191,7 @@ func (l *listenFuzz) take() *UDPSession {
 	return s
 }
 
-// use lets an accepted session do something.
+// use calls a method of an accepted session.
 func (l *listenFuzz) use() {
 	what := l.in.u8()
 	if len(l.accepted) == 0 {
@@ -216,7 +217,7 @@ func (l *listenFuzz) use() {
 	}
 }
 
-// check looks at the bounds.
+// check checks the bounds.
 func (l *listenFuzz) check() {
 	d := l.host.demux
 	headless := 0
@@ -250,7 +251,8 @@ func (l *listenFuzz) check() {
 	}
 }
 
-// serve lets an honest client in and checks that it gets all its data through both ways.
+// serve opens a session of an honest client and checks that all its data arrives, in both
+// directions.
 func (l *listenFuzz) serve(config Config) {
 	h := l.fuzzNet.host("honest", config)
 	client := h.dial(sessFuzzConv, l.host.addr)

@@ -14,13 +14,14 @@ import (
 const (
 	sessFuzzConv = 0x11223344
 	sessFuzzWnd  = 128 // the largest window that the fuzzer sets
-	// sessFuzzTime bounds the time that the fuzzer lets pass: less than what makes a peer dead.
+	// sessFuzzTime bounds the time that the fuzzer may pass. It is less than the dead timeout.
 	sessFuzzTime = 20 * time.Second
 )
 
-// FuzzSession feeds a dialled session datagrams of any content. A forger who knows the conversation's number may make a
-// mess of what is under way, and end the session where the protocol lets him, but neither break it nor make it hold
-// memory without bound: who speaks honestly afterwards is served. One who does not know it changes nothing at all.
+// FuzzSession feeds a dialled session datagrams of any content. An attacker who knows the
+// conversation's number may disturb the transfer, and end the session where the protocol allows it.
+// It can neither break the session nor make it hold memory without bound: an honest peer is served
+// afterwards. An attacker who does not know the number changes nothing.
 func FuzzSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) > 8192 {
@@ -35,7 +36,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// sessFuzzConfig makes a configuration of the fuzzer's bits.
+// sessFuzzConfig makes a configuration from the fuzzer's bits.
 func sessFuzzConfig(flags byte) Config {
 	c := Config{
 		StreamMode: flags&2 != 0, NoDelay: flags&8 != 0, FastResend: int(flags>>4) & 3,
@@ -47,7 +48,7 @@ func sessFuzzConfig(flags byte) Config {
 	return c
 }
 
-// sessFuzz is one session and a forger.
+// sessFuzz is a session and an attacker.
 type sessFuzz struct {
 	*fuzzNet
 	in    fuzzBytes
@@ -107,7 +108,7 @@ func (f *sessFuzz) see(_ *fuzzHost, p memPacket) bool {
 	return false
 }
 
-// check looks at what must hold at any time.
+// check checks the invariants.
 func (f *sessFuzz) check() {
 	f.settle()
 	s := f.s
@@ -115,7 +116,7 @@ func (f *sessFuzz) check() {
 	defer s.mu.Unlock()
 	c := &s.core
 	checkCore(f.t.(*testing.T), c)
-	// A message at the head may be as long as the largest window, and a window beyond it be present.
+	// A message at the head may be as long as the largest window, with a full window behind it.
 	if c.readable()+c.beyond > 3*sessFuzzWnd || c.in != nil && c.in.size() > ringSize(4*sessFuzzWnd) {
 		f.t.Fatalf("%d segments readable, %d beyond, in a ring of %d", c.readable(), c.beyond, c.in.size())
 	}
@@ -128,7 +129,7 @@ func (f *sessFuzz) check() {
 	if len(c.acks) > sessFuzzWnd {
 		f.t.Fatalf("%d acknowledgements wait", len(c.acks))
 	}
-	// What is queued is cut anew when the MTU shrinks.
+	// Queued data is split again when the MTU shrinks.
 	if c.queued() > sessFuzzWnd*mtuMax/(64-segmentHeaderSize-fecHeaderSize) {
 		f.t.Fatalf("%d segments are queued", c.queued())
 	}
@@ -137,7 +138,7 @@ func (f *sessFuzz) check() {
 	}
 }
 
-// op carries out the fuzzer's next decision.
+// op executes the fuzzer's next decision.
 func (f *sessFuzz) op() {
 	switch f.in.u8() % 16 {
 	case 0:
@@ -199,7 +200,7 @@ func (f *sessFuzz) flushBatch() {
 	f.settle()
 }
 
-// segment appends a segment whose numbers are mostly near those that matter.
+// segment appends a segment whose numbers are mostly close to valid ones.
 func (f *sessFuzz) segment() {
 	c, in := &f.s.core, &f.in
 	s := segment{conv: sessFuzzConv, cmd: cmdPush + in.u8()%4, frg: in.u8(), wnd: in.u16()}
@@ -243,7 +244,7 @@ func (f *sessFuzz) control() {
 		sn: controlMagic, una: seqNum(in.near(uint32(c.sendUna))), data: data})
 }
 
-// frame puts one of the headers that a datagram can have before segments.
+// frame puts one of the possible headers before segments.
 func (b *fuzzBytes) frame(segments []byte, conv uint32) []byte {
 	kind, le := b.u8()%8, binary.LittleEndian
 	if kind < 4 {
@@ -268,7 +269,7 @@ func (b *fuzzBytes) frame(segments []byte, conv uint32) []byte {
 	return append(packet, segments...)
 }
 
-// fuzzAddress writes conv where a datagram has it.
+// fuzzAddress writes conv to the place where a datagram has it.
 func fuzzAddress(datagram []byte, conv uint32) []byte {
 	at := 0
 	switch parsePacket(datagram).kind {
@@ -283,7 +284,8 @@ func fuzzAddress(datagram []byte, conv uint32) []byte {
 	return datagram
 }
 
-// recover plays an honest peer that knows how things stand, and checks that it can talk with the session.
+// recover acts as an honest peer that knows the session's state, and checks that they can
+// communicate.
 func (f *sessFuzz) recover() {
 	var (
 		s       = f.s
@@ -356,7 +358,8 @@ func (f *sessFuzz) checkInward(data, buf []byte) {
 	}
 }
 
-// clock is the honest peer's: the one that the session has seen, since another one would be a restarted peer's.
+// clock is the clock of the honest peer. It continues the one that the session has seen, because
+// another one would be a restarted peer's.
 func (f *sessFuzz) clock() timestamp {
 	c := &f.s.core
 	if c.newestAt < 0 {
@@ -365,7 +368,8 @@ func (f *sessFuzz) clock() timestamp {
 	return c.newestTS + timestamp(f.now()-c.newestAt)
 }
 
-// answer acknowledges all that the session has sent, tells the window, and fills the holes that the forger has left.
+// answer acknowledges everything that the session has sent, advertises the window, and fills the
+// holes that the attacker has left.
 func (f *sessFuzz) answer() {
 	c := &f.s.core
 	f.batch = append(f.batch, appendSegment(f.acks, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: sessFuzzWnd, ts: f.clock(), una: c.sendNxt}))

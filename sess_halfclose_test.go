@@ -34,7 +34,7 @@ func TestCloseWriteLeavesReadingOpen(t *testing.T) {
 				}
 				connWantRead(t, b, "question")
 				closeWantEOF(t, b)
-				// The other direction lives on for as long as it likes.
+				// The other direction stays open for any length of time.
 				time.Sleep(10 * time.Minute)
 				answer := pattern(300_000, 3)
 				go func() {
@@ -57,7 +57,7 @@ func TestCloseWriteLeavesReadingOpen(t *testing.T) {
 	}
 }
 
-// The peer may be a forger: a Read must not wait for ever for fragments that the end of the stream rules out.
+// The peer may be hostile. A Read must not wait for fragments that the end of the stream rules out.
 func TestStreamThatEndsWithinAMessage(t *testing.T) {
 	for _, last := range []uint8{0, 2} { // of the message before the one that is cut short
 		n := newFuzzNet(t)
@@ -131,7 +131,8 @@ func TestCloseReadWakesARead(t *testing.T) {
 	})
 }
 
-// closeEnds is how a session between two sides ends well: both read all that the other wrote, and then the end.
+// closeEnds checks the regular end of a session: both sides read everything that the other wrote,
+// and then the end of the stream.
 func closeEnds(t *testing.T, a, b *UDPSession, patience time.Duration) {
 	t.Helper()
 	connWantRead(t, b, "from a")
@@ -180,7 +181,7 @@ func TestBothClosingAtOnce(t *testing.T) {
 	}
 }
 
-// Each message of the end of a stream is lost a few times, in each direction.
+// Each message at the end of a stream is lost a few times, in each direction.
 func TestLostMessagesOfTheEnd(t *testing.T) {
 	for name, kind := range map[string]int{"FIN": ctlFin, "FINACK": ctlFinAck} {
 		for _, times := range []int{1, 3} {
@@ -196,7 +197,8 @@ func TestLostMessagesOfTheEnd(t *testing.T) {
 					if err := errors.Join(a.CloseWrite(), b.CloseWrite()); err != nil {
 						t.Fatal(err)
 					}
-					// Who has lost the other's last word does not hear it again, and has its linger time.
+					// A side that has lost the other's last message does not receive it again, and
+					// waits for its linger time.
 					closeEnds(t, a, b, lingerDefault+time.Second)
 					for addr, n := range lost {
 						if n.Load() < int32(times) {
@@ -209,7 +211,8 @@ func TestLostMessagesOfTheEnd(t *testing.T) {
 	}
 }
 
-// A peer whose HELLO does not come through for long is still told of the end: it is asked until the linger time ends.
+// A peer whose HELLO is lost for long is still notified of the end. It is asked until the linger
+// time ends.
 func TestLostHello(t *testing.T) {
 	for times := range int32(9) {
 		t.Run(fmt.Sprint(times, " times"), func(t *testing.T) {
@@ -233,7 +236,7 @@ func TestLostHello(t *testing.T) {
 	}
 }
 
-// A lost RESET is made up for: what the peer writes is answered by another.
+// A lost RESET is replaced: what the peer writes is answered by another.
 func TestLostReset(t *testing.T) {
 	for _, gone := range []string{"client", "server"} {
 		t.Run(gone+" aborts", func(t *testing.T) {
@@ -261,7 +264,7 @@ func TestLostReset(t *testing.T) {
 				switch d := time.Since(began); {
 				case gone == "server" && errors.Is(err, connReset) && d < 45*time.Millisecond:
 				case gone == "client" && errors.Is(err, syscall.ETIMEDOUT) && d < 31*time.Second:
-					// Nobody is left at the client's address to answer.
+					// Nothing is left at the client's address to answer.
 				default:
 					t.Errorf("%v after %v", err, d)
 				}
@@ -286,7 +289,7 @@ func TestCloseTwice(t *testing.T) {
 	})
 }
 
-// A session that has said nothing needs no farewell.
+// A session that has sent nothing sends nothing at its end either.
 func TestCloseOfASilentSessionSendsNothing(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		var sent atomic.Int32

@@ -17,8 +17,8 @@ var lingerLine = simProfile{Delay: 20 * time.Millisecond, Rate: 30_000, Queue: 6
 
 var lingerBulk = Config{StreamMode: true, NoCongestionControl: true, SendWindow: 8192, ReceiveWindow: 8192, NoDelay: true}
 
-// What was written arrives for as long as the peer goes on acknowledging it, however much longer than the linger time
-// that takes.
+// What was written arrives as long as the peer continues to acknowledge, however much longer than
+// the linger time that takes.
 func TestCloseDeliversWhileThereIsProgress(t *testing.T) {
 	connRun(t, lingerLine, func(t *testing.T, w *connWorld) {
 		want := pattern(1_200_000, 3) // 40 s
@@ -46,7 +46,7 @@ func TestCloseDeliversWhileThereIsProgress(t *testing.T) {
 	})
 }
 
-// A reader that is slower than the linger time allows for, but reads, gets all.
+// A reader that is slower than the linger time allows, but reads, receives everything.
 func TestCloseDeliversToASlowReader(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		want := pattern(400_000, 3)
@@ -71,8 +71,8 @@ func TestCloseDeliversToASlowReader(t *testing.T) {
 	})
 }
 
-// A linger time that the program has set is a bound, with progress or without, and the peer learns of it although the
-// queue of the line is full at that moment.
+// A linger time that the program has set is a bound, with or without progress. The peer is notified
+// although the queue of the line is full at that moment.
 func TestSetLingerIsABound(t *testing.T) {
 	connRun(t, lingerLine, func(t *testing.T, w *connWorld) {
 		l := w.serve(lingerBulk)
@@ -95,7 +95,7 @@ func TestSetLingerIsABound(t *testing.T) {
 	})
 }
 
-// A peer that only reads learns of an abort although the first RESETs are lost.
+// A peer that only reads is notified of an abort although the first RESETs are lost.
 func TestAbortIsRepeated(t *testing.T) {
 	for _, side := range []string{"client", "server"} {
 		for _, lose := range []int32{1, 3} {
@@ -128,7 +128,7 @@ func TestAbortIsRepeated(t *testing.T) {
 	}
 }
 
-// Whatever comes for a session that was aborted is answered, an acknowledgement too.
+// Any datagram for an aborted session is answered, even an acknowledgement.
 func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, l := w.pair(Config{})
@@ -160,8 +160,8 @@ func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
 	})
 }
 
-// A closed session that has never heard of its peer goes within a second, with its socket; what it wrote is sent several
-// times meanwhile.
+// A closed session that has never heard from its peer ends within a second, with its socket. What
+// it wrote is sent several times meanwhile.
 func TestUnheardSessionDoesNotLinger(t *testing.T) {
 	for _, n := range []int{1, 100_000} {
 		t.Run(fmt.Sprint(n, " bytes"), func(t *testing.T) {
@@ -185,8 +185,9 @@ func TestUnheardSessionDoesNotLinger(t *testing.T) {
 	}
 }
 
-// A program that dials a peer that is not there again and again does not run out of files: the oldest sessions that have
-// heard nothing are given up, but none whose linger time the program has set, and no record of them is left.
+// A program that repeatedly dials an absent peer does not run out of files. The oldest sessions
+// that have heard nothing are ended, except those with a linger time set by the program. No record
+// of them is left.
 func TestUnheardSessionsAreBounded(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		most := unheard.most

@@ -48,7 +48,7 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 		if n := bubbleGoroutines(); n != before {
 			t.Errorf("%d goroutines with %d sessions, %d with 10", n, sessions, before)
 		}
-		// Nor while their data waits to be acknowledged.
+		// The same while their data is unacknowledged.
 		time.Sleep(5 * time.Second)
 		if n := bubbleGoroutines(); n != before {
 			t.Errorf("%d goroutines with %d sessions in retransmission, %d with 10", n, sessions, before)
@@ -65,8 +65,8 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 	})
 }
 
-// chaosSetters calls one of what changes a session or asks about it, kind 0 to 15. Kinds below 12 leave
-// deadlines alone.
+// chaosSetters calls one of the methods that change or query a session, kind 0 to 15. Kinds below
+// 12 do not set deadlines.
 func chaosSetters(s *UDPSession, kind int, rng *rand.Rand) {
 	switch kind {
 	case 0:
@@ -170,14 +170,15 @@ func drainSession(t *testing.T, s *UDPSession) {
 	}
 }
 
-// checkEndError checks that a session ended as one does that either side closes or aborts.
+// checkEndError checks that a session ended as one that either side closed or aborted.
 func checkEndError(t *testing.T, call string, err error) {
 	if err != io.EOF && !errors.Is(err, net.ErrClosed) && err != errReset {
 		t.Errorf("%s: %v", call, err)
 	}
 }
 
-// A link that loses packets, and a program that keeps changing its settings: every byte still arrives, in order.
+// On a lossy link, with a program that keeps changing its settings, every byte still arrives, in
+// order.
 func TestSettingsUnderTrafficLoseNothing(t *testing.T) {
 	for seed := range uint64(6) {
 		p := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.05, Duplicate: 0.02}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// mtuLarge is how many large datagrams have to leave for a test to show something.
+// mtuLarge is the number of large datagrams that must be sent before the test is conclusive.
 const mtuLarge = 100
 
 func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
@@ -31,7 +31,8 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 				var wg sync.WaitGroup
 				rounds := 0
 				wg.Go(func() {
-					// What is cut small in a full queue stays small: it takes more than that to see large datagrams.
+					// Segments that were cut small in a full queue stay small. More than those are
+					// needed to see large datagrams.
 					for ; rounds == 0 || rounds < 50 && conn.counted() < mtuLarge; rounds++ {
 						if _, err := s.Write(data); err != nil {
 							t.Error(err)
@@ -87,7 +88,7 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 	}
 }
 
-// Whoever sends may call back: a logger, or a packet connection that has found out the path's MTU.
+// The sender may call back: a logger, or a packet connection that has found the path's MTU.
 func TestSetMtuFromWithinASend(t *testing.T) {
 	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{NoCongestionControl: true}, func(t *testing.T, n *connPair) {
 		calls := 0
@@ -131,7 +132,7 @@ func TestSetMtuFromWithinASend(t *testing.T) {
 	})
 }
 
-// A path that carries exactly the MTU: what was sent before FEC was switched on, and lost, fits it all the same.
+// The path carries exactly the MTU. Segments sent and lost before FEC was switched on still fit.
 func TestFECSwitchedOnKeepsInsideTheMTU(t *testing.T) {
 	aead, err := NewAESGCMCrypt(make([]byte, 16))
 	if err != nil {

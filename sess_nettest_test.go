@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/nettest"
 )
 
-// nettestCases are the configurations that are held to the rules of net.Conn.
+// nettestCases returns the configurations that are held to the rules of net.Conn.
 func nettestCases(t *testing.T) map[string]Config {
 	key := []byte("0123456789abcdef")
 	cfb, err := NewAESBlockCrypt(key)
@@ -39,7 +39,8 @@ func nettestCases(t *testing.T) map[string]Config {
 	return cases
 }
 
-// nettestPipe joins two ends: a session exists for its listener from its first data on, so one byte goes ahead.
+// nettestPipe joins two ends. A listener has a session once its first data arrives, so one byte is
+// sent first.
 func nettestPipe(l *Listener, dial func() (*UDPSession, error)) (c1, c2 net.Conn, stop func(), err error) {
 	client, err := dial()
 	if err != nil {
@@ -89,7 +90,7 @@ func TestSessionKeepsTheRulesOfNetConn(t *testing.T) {
 	}
 }
 
-// The configuration that a program gets which asks for nothing keeps the rules too.
+// The default configuration keeps the rules too.
 func TestDefaultSessionKeepsTheRulesOfNetConn(t *testing.T) {
 	connCheckLeaks(t)
 	nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// oobInbox gathers what a handler is called with.
+// oobInbox collects the arguments of a handler.
 type oobInbox struct {
 	mu  sync.Mutex
 	got []string
@@ -28,7 +28,7 @@ func (b *oobInbox) handle(p []byte) {
 	b.got = append(b.got, string(p))
 }
 
-// take waits until nothing more comes and returns what did.
+// take waits until nothing more arrives and returns what has.
 func (b *oobInbox) take() []string {
 	time.Sleep(time.Second)
 	b.mu.Lock()
@@ -89,7 +89,7 @@ func TestOOBBothWays(t *testing.T) {
 							t.Errorf("%s: counted %d packets, want %d", name, d.OOBPackets, len(want))
 						}
 					}
-					// The stream knows nothing of it.
+					// The stream is not affected.
 					mustWrite(t, client, []byte("in band"))
 					if got := string(mustRead(t, server, 100)); got != "in band" {
 						t.Errorf("read %q", got)
@@ -189,7 +189,8 @@ func TestOOBHandlerMayCallTheSession(t *testing.T) {
 	})
 }
 
-// A slow handler holds up neither the stream nor other sessions. What came first is kept, further packets are dropped.
+// A slow handler delays neither the stream nor other sessions. The first packets are kept, further
+// ones are dropped.
 func TestOOBQueueIsBounded(t *testing.T) {
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
 		var inbox oobInbox
@@ -223,7 +224,7 @@ func TestOOBQueueIsBounded(t *testing.T) {
 				t.Fatalf("packet %d is %q: not in order, or not the oldest", i, p)
 			}
 		}
-		// It goes on.
+		// It continues.
 		if err := client.SendOOB([]byte("another")); err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +261,7 @@ func TestOOBWithoutAHandlerIsIgnored(t *testing.T) {
 	})
 }
 
-// A packet of another conversation reaches nobody, on either side.
+// A packet of another conversation is not delivered, on either side.
 func TestOOBConversationIsChecked(t *testing.T) {
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
 		for _, ends := range [2][2]*UDPSession{{client, server}, {server, client}} {
@@ -316,7 +317,7 @@ func TestOOBAfterClose(t *testing.T) {
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
 		var inbox oobInbox
 		server.SetOOBHandler(inbox.handle)
-		// Something undelivered keeps the closed session alive for its linger time.
+		// Undelivered data keeps the closed session alive for its linger time.
 		mustWrite(t, client, []byte("unread"))
 		if err := server.Close(); err != nil {
 			t.Fatal(err)

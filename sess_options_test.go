@@ -216,7 +216,7 @@ func TestSetRateLimitSlowsAWriter(t *testing.T) {
 		if d := send(1_000_000); d > time.Second {
 			t.Errorf("1 MB without a limit took %v", d)
 		}
-		// A limit that is lifted lets what waits go at once.
+		// Without a limit, what waits is sent at once.
 		client.SetRateLimit(1000)
 		go func() {
 			time.Sleep(time.Second)
@@ -235,7 +235,7 @@ func TestDelaysOfASession(t *testing.T) {
 			start := time.Now()
 			mustWrite(t, client, []byte("x"))
 			for {
-				// Of one moment: a segment that leaves the queue must not be missed.
+				// A snapshot of one moment: a segment that leaves the queue must not be missed.
 				if st := client.Stats(); st.InFlight+st.SendQueue == 0 {
 					break
 				}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Whatever the sockets on either side can do: every byte arrives, both ways.
+// Every byte arrives in both directions, whatever the sockets on either side support.
 func TestSessionsOverEveryKindOfPath(t *testing.T) {
 	connCheckLeaks(t) // once: an aborted session stays for a second
 	const gso, gro = "KCP_DISABLE_GSO", "KCP_DISABLE_GRO"
@@ -88,8 +88,8 @@ func TestSessionsOverEveryKindOfPath(t *testing.T) {
 	}
 }
 
-// What is quick on fast paths costs slow streams nothing: each message is a datagram, and acknowledgements go by the
-// interval or along with messages.
+// Optimisations for fast paths cost slow streams nothing. Each message is a datagram, and
+// acknowledgements are sent at the interval or with messages.
 func TestSlowStreamsSendFewDatagrams(t *testing.T) {
 	noDelay := Config{NoDelay: true, FastResend: 2, NoCongestionControl: true}
 	quick := noDelay

@@ -36,7 +36,7 @@ func (m *rateMeter) watch(n *connPair, side *UDPSession) {
 	})
 }
 
-// seconds returns the most and the least that went out in any second between from and to.
+// seconds returns the largest and the smallest number of bytes in any second between from and to.
 func (m *rateMeter) seconds(from, to time.Duration) (most, least int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,7 +122,7 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 	}
 }
 
-// What a session acknowledges is not held back by what it may send, whatever parity its acknowledgements have.
+// Acknowledgements are not delayed by the rate limit on data, whatever parity they have.
 func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 	for _, parity := range []int{0, 1} {
 		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, DataShards: parity, ParityShards: parity}
@@ -159,7 +159,7 @@ func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 			}
 			took := time.Since(start).Seconds()
 			sent := int(n.client.Stats().BytesSent)
-			// A datagram of data also carries what acknowledgements are due, and with parity as much again.
+			// A datagram of data also carries due acknowledgements, and with parity as much again.
 			if least := int(took*rate) * 80 / 100 / (1 + parity); sent < least {
 				t.Errorf("%d bytes were uploaded in %.1f s of %d bytes a second, want at least %d", sent, took, rate, least)
 			}
@@ -170,7 +170,7 @@ func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 	}
 }
 
-// A session that waits for its rate holds up no other of the same socket and scheduler.
+// A session that waits for its rate limit delays no other session of the same socket and scheduler.
 func TestRateLimitHoldsUpNoOtherSession(t *testing.T) {
 	connRun(t, simProfile{Delay: 10 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true}
@@ -193,7 +193,7 @@ func TestRateLimitHoldsUpNoOtherSession(t *testing.T) {
 	})
 }
 
-// Packets that were under way when a limit was set are no debt of the new one.
+// Packets in flight when a limit is set are not charged to it.
 func TestRateLimitBeginsAnew(t *testing.T) {
 	connRun(t, simProfile{Delay: 10 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true}

@@ -43,7 +43,7 @@ func TestRestOfAMessageStaysForTheNextRead(t *testing.T) {
 	})
 }
 
-// The C implementation sends messages of no bytes. They are skipped, and make room in the window.
+// The C implementation sends empty messages. They are skipped, and free their place in the window.
 func TestEmptyMessagesAreSkipped(t *testing.T) {
 	c := Config{SendWindow: 128, ReceiveWindow: 32, NoCongestionControl: true}
 	inSession(t, c, func(t *testing.T, client, server *UDPSession) {
@@ -57,7 +57,7 @@ func TestEmptyMessagesAreSkipped(t *testing.T) {
 		if got := string(mustRead(t, server, 10)); got != "x" {
 			t.Fatalf("got %q, want x", got)
 		}
-		// Four windows' worth, and no wait for a window probe.
+		// Four windows of data, without waiting for a window probe.
 		if d := time.Since(start); d > 200*time.Millisecond {
 			t.Errorf("it took %v", d)
 		}
@@ -81,7 +81,7 @@ func TestStreamReadTakesAllThatIsThere(t *testing.T) {
 	})
 }
 
-// Several readers share the messages: none is lost, none comes twice.
+// Several readers share the messages. None is lost or duplicated.
 func TestConcurrentReadsShareTheMessages(t *testing.T) {
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
 		const readers, count = 4, 400
@@ -116,7 +116,7 @@ func TestSlowReaderOverAPacketConn(t *testing.T) {
 	inSession(t, c, slowReader)
 }
 
-// slowReader stops reading for a minute, in virtual time, and then reads slowly.
+// slowReader stops reading for a minute of virtual time, and then reads slowly.
 func slowReader(t *testing.T, writer, reader *UDPSession) {
 	data := pattern(1<<20, 1)
 	written := make(chan error, 1)
@@ -132,7 +132,7 @@ func slowReader(t *testing.T, writer, reader *UDPSession) {
 		t.Errorf("%d segments wait for the reader, and the writer knows of a window of %d, want %d and 0", queued.ReceiveQueue,
 			after.PeerWindow, queued.ReceiveWindow)
 	}
-	// It asks for the window after half a second, then ever more seldom.
+	// It probes the window after half a second, then at growing intervals.
 	if n := after.PacketsSent - before.PacketsSent; n > 20 {
 		t.Errorf("%d datagrams in a minute in which nothing was read, want a few questions for the window", n)
 	}
@@ -150,8 +150,8 @@ func slowReader(t *testing.T, writer, reader *UDPSession) {
 	}
 }
 
-// A Read into a large buffer takes what is there in small runs and copies them without the lock, which the reader of the
-// socket needs.
+// A Read into a large buffer takes the available data in small runs. It copies them without the
+// lock, which the reader of the socket needs.
 func TestLargeReadLeavesTheLock(t *testing.T) {
 	c := Config{StreamMode: true, NoCongestionControl: true, SendWindow: 2048, ReceiveWindow: 2048}
 	inSession(t, c, func(t *testing.T, client, server *UDPSession) {

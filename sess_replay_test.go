@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// recording is a session between two deployed peers.
+// recording is a recorded session between two legacy peers.
 type recording struct {
 	Cipher, Key   string
 	DataShards    int
@@ -92,8 +92,8 @@ func (r *recording) exchange(t *testing.T, s *UDPSession, write, read []byte) {
 	}
 }
 
-// replay feeds the packets of one side of r to a session and checks the bytes that come out. drop, if set, says which
-// packets are lost.
+// replay feeds the packets of one side of r to a session and checks the bytes that are read. drop,
+// if set, selects the packets that are lost.
 func (r *recording) replay(w *connWorld, server bool, drop func(i int, packet []byte) bool) {
 	t := w.t
 	t.Helper()

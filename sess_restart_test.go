@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// A client that was restarted at its address has a new session at once, and the old one ends with an error: under the
-// same conversation id or another, however long its first Write is and however far the old session had come.
+// A client that was restarted at its address has a new session at once, and the old one ends with
+// an error. This holds for the same conversation id and for another, whatever the length of its
+// first Write and the progress of the old session.
 func TestRestartedClient(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, sameConv := range []bool{true, false} {
@@ -49,7 +50,7 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 	second := w.accept(l)
 	most := 50 * time.Millisecond
 	if !sameConv && !newSealer(c.BlockCrypt).authenticates() {
-		// It might be a stranger who has forged the address: it is asked to prove that first.
+		// The source address might be forged, so a proof is requested first.
 		most = 250 * time.Millisecond
 	}
 	if d := time.Since(began); d > most {
@@ -61,7 +62,8 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 	restartWantEnd(t, server, "", connReset)
 }
 
-// restartClock keeps chance out: the new session's clock starts far from the old one's, as nearly always.
+// restartClock removes chance: the new session's clock starts far from the old one's, as it nearly
+// always does.
 func restartClock(again, before *UDPSession) {
 	before.mu.Lock()
 	origin := before.core.tsOrigin
@@ -71,7 +73,8 @@ func restartClock(again, before *UDPSession) {
 	again.mu.Unlock()
 }
 
-// On a lossy path any part of the new session's first flight may be missing: nothing of it is taken for the old one's.
+// On a lossy path any part of the new session's first flight may be missing. None of it is
+// attributed to the old session.
 func TestRestartedClientOnALossyPath(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, closed := range []bool{false, true} {
@@ -109,7 +112,7 @@ func TestRestartedClientOnALossyPath(t *testing.T) {
 	}
 }
 
-// The same when the old session had been closed and only its time-wait record is left.
+// The same when the old session was closed and only its time-wait record is left.
 func TestRestartedClientOfAClosedSession(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, first := range []int{5, 1376, 60_000} {
@@ -139,7 +142,8 @@ func TestRestartedClientOfAClosedSession(t *testing.T) {
 	}
 }
 
-// A restarted client that asks for its peer first is answered too, whatever is left of its old session.
+// A restarted client that waits for its peer first is answered too, whatever is left of its old
+// session.
 func TestRestartedClientFindsItsPeer(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		t.Run(fmt.Sprint("closed ", closed), func(t *testing.T) {
@@ -165,8 +169,8 @@ func TestRestartedClientFindsItsPeer(t *testing.T) {
 	}
 }
 
-// A server that was restarted knows nothing of its sessions. The client learns of it at once if a key vouches for the
-// answer, and otherwise when nothing is acknowledged any more.
+// A server that was restarted does not know its old sessions. With a key its answer ends the
+// client's session at once. Otherwise that ends when nothing is acknowledged any more.
 func TestRestartedServer(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, before := range []int{1, 100_000} {
@@ -207,8 +211,8 @@ func restartLost(t *testing.T, s *UDPSession, c Config) {
 	}
 }
 
-// restartNew makes a new session. What the lost one sent meanwhile may have looked like the beginning of a session, if it
-// was young and had heard nothing; that one has ended with it.
+// restartNew makes a new session. What the lost one sent meanwhile may have opened a session, if it
+// was young and had heard nothing. That session has ended with it.
 func restartNew(t *testing.T, w *connWorld, l *Listener, c Config, ghost bool) {
 	t.Helper()
 	client := w.dialFrom("10.0.0.3:0", randomConv(), c)
@@ -228,9 +232,9 @@ func restartNew(t *testing.T, w *connWorld, l *Listener, c Config, ghost bool) {
 	}
 }
 
-// An address translator that gives a client another address cuts its session off: to the server it is somebody it does
-// not know. The client's session ends as it does with a restarted server, the server's by what asks for a sign of life,
-// and a new session works.
+// An address translator that gives a client another address cuts off its session, because the
+// server does not know the new address. The client's session ends as with a restarted server. The
+// server's is ended by its keep-alive. A new session works.
 func TestRebindEndsTheSession(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, before := range []int{1, 100_000} {

@@ -7,8 +7,9 @@ import (
 	"unsafe"
 )
 
-// An idle session is this struct and little else: with its places in the tables, and half as much again for the garbage
-// collector, it has to stay below 2 KiB. 1408 bytes are a size class of Go's allocator.
+// An idle session is little more than this struct. With its table entries, and half as much again
+// for the garbage collector, it must stay below 2 KiB. Go's allocator has a size class of 1408
+// bytes.
 func TestSessionStructStaysSmall(t *testing.T) {
 	const most = 1408
 	if size := unsafe.Sizeof(UDPSession{}); size > most {

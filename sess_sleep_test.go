@@ -10,14 +10,15 @@ import (
 	"time"
 )
 
-// sleepFor makes s believe that its machine has slept: its clock, as it goes onto the wire, has stood still for so long.
+// sleepFor simulates a sleep of the machine: the clock of s on the wire stands still for d.
 func sleepFor(s *UDPSession, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.core.tsOrigin -= timestamp(d / time.Millisecond)
 }
 
-// A session goes on although one of the machines has slept: its clock has stood still, and that of the other not.
+// A session survives the sleep of one of the machines. The clock of that machine stood still, and
+// the other's did not.
 func TestSessionSurvivesSleep(t *testing.T) {
 	for _, slept := range []time.Duration{50 * time.Second, 2 * time.Minute, time.Hour, 10 * time.Hour, 20 * 24 * time.Hour} {
 		for _, who := range []string{"client", "server", "client, unseen", "server, unseen"} {
@@ -51,7 +52,7 @@ func TestSessionSurvivesSleep(t *testing.T) {
 	}
 }
 
-// frozenConn is a connection whose reader stands still at times.
+// frozenConn is a connection whose reader can be stopped.
 type frozenConn struct {
 	net.PacketConn
 	frozen atomic.Pointer[chan struct{}]
@@ -65,8 +66,8 @@ func (c *frozenConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	return n, from, err
 }
 
-// A process that was stopped for longer than a timeout does not end its sessions when it goes on: the answers wait in the
-// socket, which is read after the timers have run.
+// A process that was stopped for longer than a timeout does not end its sessions when it continues.
+// The answers wait in the socket, which is read after the timers have run.
 func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 	const timeout, stop = 3 * time.Second, 4500 * time.Millisecond
 	configs := map[string]Config{
@@ -90,7 +91,7 @@ func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 					w.sessions = append(w.sessions, client)
 					server := w.join(client, l)
 					if closing {
-						// What is sent before the stop is lost: it has to be sent again after it.
+						// What is sent before the stop is lost, and must be sent again after it.
 						w.setDrop(func(from, _ string, _ []byte) bool { return from == client.LocalAddr().String() })
 					}
 					connWrite(t, client, "before")
@@ -98,7 +99,8 @@ func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 						client.SetLinger(timeout)
 						client.Close()
 					}
-					// The clock goes on, the goroutines of the process do not; its scheduler is the first to run again.
+					// The clock advances, the goroutines of the process do not. Its scheduler is
+					// the first to run again.
 					awake := make(chan struct{})
 					conn.frozen.Store(&awake)
 					own.Put(func() { time.Sleep(stop) }, time.Now())

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A socket that is the caller's is the caller's again once what was opened over it has been closed: nobody reads it, it
-// has no deadline, and what arrives is the caller's.
+// A caller's socket is released once what was opened over it has been closed. It is not read, it
+// has no deadline, and datagrams that arrive are the caller's.
 func TestCallersSocketIsLeftAlone(t *testing.T) {
 	tests := map[string]func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer{
 		"listener without sessions": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
@@ -105,9 +105,9 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A socket that is the caller's is left alone after Close in real time too, with peers that never stop talking.
+// A caller's socket is released after Close in real time too, with peers that never stop sending.
 func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
-	// A session that is aborted before it has heard of its peer leaves without a word.
+	// A session that is aborted before it has heard from its peer sends nothing at its end.
 	c := Config{NoDelay: true, ACKNoDelay: true, DeadTimeout: 200 * time.Millisecond}
 	listener := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error {
 		l, err := c.Serve(conn)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// snmpSince returns what the process has counted since before, field by field.
+// snmpSince returns the process's counters since before, field by field.
 func snmpSince(before *Snmp) (d Snmp) {
 	now := DefaultSnmp.Copy()
 	for i := range d.words() {
@@ -105,7 +105,7 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 	}
 }
 
-// A datagram from elsewhere, or of another conversation, does not reach a dialled session.
+// A datagram from another address, or of another conversation, does not reach a dialled session.
 func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		conn := w.conn(memAddr("client"), nil)
@@ -133,7 +133,8 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 	})
 }
 
-// A transfer over a bad link moves every counter that can move, the same ones for the sessions and for the process.
+// A transfer over a bad link changes every counter that can change, in the sessions and in the
+// process alike.
 func TestStatsAndSnmpAgree(t *testing.T) {
 	connAwaitStillness(t) // what earlier tests left counts as well
 	before := DefaultSnmp.Copy()

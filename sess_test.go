@@ -45,8 +45,8 @@ func TestOneWriteIsOneRead(t *testing.T) {
 	})
 }
 
-// A peer may cut a message over several segments, as KCP's Send does. It is one message still, whatever the reader's
-// buffer.
+// A peer may split a message into several segments, as KCP's Send does. It is still one message,
+// whatever the reader's buffer.
 func TestMessageOfManyFragmentsIsOneMessage(t *testing.T) {
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
 		long := pattern(20_000, 1)
@@ -108,7 +108,7 @@ func TestReadAndWriteOfNothing(t *testing.T) {
 	})
 }
 
-// Nothing of length zero blocks or ends a session.
+// No call of length zero blocks or ends a session.
 func TestEmptyCalls(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{})

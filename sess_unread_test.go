@@ -28,7 +28,8 @@ func unreadRest(t *testing.T, s *UDPSession, size int) (messages [][]byte) {
 	}
 }
 
-// What had arrived in order is read after Close, from whatever peer and however the session ends, and then the error.
+// Data that had arrived in order can be read after Close, and then the error. This holds for any
+// peer and however the session ends.
 func TestReadAfterClose(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		for _, linger := range []time.Duration{lingerByProgress, 0, time.Second} {
@@ -69,7 +70,8 @@ func TestReadAfterClose(t *testing.T) {
 	}
 }
 
-// A message that is read in parts keeps its bounds, and nothing after Close is given for what had not come in order.
+// A message that is read in parts keeps its bounds. After Close, out-of-order data is not
+// delivered.
 func TestReadAfterCloseKeepsMessages(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{})
@@ -95,8 +97,8 @@ func TestReadAfterCloseKeepsMessages(t *testing.T) {
 	})
 }
 
-// A Read that waits when Close is called gets the error, with nothing to read or with a message that is not complete; and
-// CloseRead has thrown away what was there.
+// A Read that is blocked when Close is called returns the error, with nothing to read or with an
+// incomplete message. CloseRead discards what was there.
 func TestCloseEndsReads(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{})
@@ -128,7 +130,8 @@ func TestCloseEndsReads(t *testing.T) {
 	})
 }
 
-// What is left counts as the session's memory until it is read or the session is gone, and is the program's from then on.
+// Unread data is charged to the session until it is read or the session is gone. From then on it
+// belongs to the program.
 func TestUnreadDataIsCharged(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		c := Config{StreamMode: true, NoCongestionControl: true, SendWindow: 256, ReceiveWindow: 256}
@@ -155,8 +158,8 @@ func TestUnreadDataIsCharged(t *testing.T) {
 	})
 }
 
-// Close and Reads at the same time lose nothing, give nothing twice and leave no buffer behind, with the large runs that
-// stay in the buffers they have come in.
+// Concurrent Close and Reads lose nothing, deliver nothing twice and leak no buffer. Large runs
+// stay in the buffers that they were received in.
 func TestReadsAndCloseAtOnce(t *testing.T) {
 	connCheckLeaks(t)
 	c := Config{StreamMode: true, NoCongestionControl: true, SendWindow: 1024, ReceiveWindow: 1024}

@@ -15,7 +15,7 @@ func (w *connWorld) waitFor(from string, c Config) (*UDPSession, error) {
 	return s, s.awaitPeer(w.t.Context(), w.options(c))
 }
 
-// A client that waits for its peer has opened the session: the server may speak first.
+// A client that waits for its peer has opened the session. The server may then send first.
 func TestServerSpeaksFirst(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		t.Run(name, func(t *testing.T) {
@@ -42,8 +42,8 @@ func TestServerSpeaksFirst(t *testing.T) {
 	}
 }
 
-// A newcomer for whom there is no room gets an error, and whoever does not wait for its peer too, unless only the backlog
-// is full.
+// A new client for which there is no room gets an error. So does one that does not wait for its
+// peer, unless only the backlog is full.
 func TestRefusedNewcomerIsTold(t *testing.T) {
 	for name, c := range map[string]Config{
 		"MaxSessions": {MaxSessions: 1}, "MaxPerPrefix": {MaxPerPrefix: 1}, "AcceptBacklog": {AcceptBacklog: 1},
@@ -81,7 +81,7 @@ func TestRefusedNewcomerIsTold(t *testing.T) {
 	}
 }
 
-// A challenge is no answer yet: whoever waits for its peer is in when the wait is over.
+// A challenge is no answer yet. A client that waits for its peer is accepted when the wait is over.
 func TestWaitPeerBehindAChallenge(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{MaxPending: 1})

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// wrapNumbers are what a session counts in 32 bits, as distances from the wrap; 0 leaves one at its usual start.
+// wrapNumbers are the 32-bit counters of a session, as distances from the wrap. 0 keeps the usual
+// start.
 type wrapNumbers struct {
 	sn    uint32        // segments
 	ts    time.Duration // the clock
@@ -21,7 +22,7 @@ type wrapNumbers struct {
 // wrapLink is a link with a loss of one packet in twenty.
 var wrapLink = simProfile{Delay: 10 * time.Millisecond, Loss: 0.05}
 
-// wrapPair makes two dialled sessions of one conversation, whose numbers are about to wrap.
+// wrapPair makes two dialled sessions of one conversation whose numbers are about to wrap.
 func wrapPair(w *connWorld, c Config, start wrapNumbers) (a, b *UDPSession) {
 	w.t.Helper()
 	a, b = bothDial(w, c)
@@ -120,7 +121,7 @@ func wrapTransfer(t *testing.T, w *connWorld, start wrapNumbers, fec bool) {
 	}
 }
 
-// wrapCheck checks that the numbers that were to wrap have done so.
+// wrapCheck checks that the selected numbers have wrapped.
 func wrapCheck(t *testing.T, s *UDPSession, start wrapNumbers, firstTS timestamp) {
 	t.Helper()
 	s.mu.Lock()

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// delayTunnel is how tunnels commonly set sessions: small writes merged, acknowledgements by the interval.
+// delayTunnel sets a session up as tunnels commonly do: small writes are merged, and
+// acknowledgements are sent at the interval.
 func delayTunnel(s *UDPSession) {
 	s.SetStreamMode(true)
 	s.SetWriteDelay(true)
@@ -21,15 +22,16 @@ func delayTunnel(s *UDPSession) {
 	s.SetACKNoDelay(false)
 }
 
-// A stream multiplexer lets a stream have muxCredit bytes under way, and its reader gives half of that back at a time.
+// A stream multiplexer allows muxCredit bytes of a stream in flight. Its reader returns half of
+// that at a time.
 const (
 	muxCredit = 256 << 10
 	muxHeader = 12
 	muxFrame  = 16 << 10
 )
 
-// muxSend sends size bytes in frames, each a Write of its header and one of its body, and takes credit from the peer. It
-// returns when all of the credit has been given back.
+// muxSend sends size bytes in frames, with one Write for the header and one for the body, and
+// receives credit from the peer. It returns when all of the credit is back.
 func muxSend(s *UDPSession, size int) error {
 	credit := muxCredit
 	var header [muxHeader]byte
@@ -57,7 +59,7 @@ func muxSend(s *UDPSession, size int) error {
 	return nil
 }
 
-// muxReceive receives size bytes and gives credit.
+// muxReceive receives size bytes and returns credit.
 func muxReceive(s *UDPSession, size int) error {
 	var header [muxHeader]byte
 	body := make([]byte, muxFrame)
@@ -95,7 +97,7 @@ func muxTransfer(t testing.TB, from, to *UDPSession, size int) time.Duration {
 	return time.Since(start)
 }
 
-// Writes that are delayed hold up neither a stream nor the credit that its reader gives.
+// Delayed writes delay neither a stream nor the credit that its reader returns.
 func TestDelayedWritesKeepAStreamGoing(t *testing.T) {
 	const size = 4 << 20
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
@@ -104,7 +106,7 @@ func TestDelayedWritesKeepAStreamGoing(t *testing.T) {
 		for name, ends := range map[string][2]*UDPSession{"up": {client, server}, "down": {server, client}} {
 			muxTransfer(t, ends[0], ends[1], 1<<20) // the limit on what is in flight has grown
 			took := muxTransfer(t, ends[0], ends[1], size)
-			// The credit goes round in a round trip of 10 ms. The end waits for the interval.
+			// The credit returns in a round trip of 10 ms. The end waits for the interval.
 			if most := size/muxCredit*11*time.Millisecond + 50*time.Millisecond; took > most {
 				t.Errorf("%s: %v for %d bytes, want at most %v", name, took, size, most)
 			}
@@ -112,7 +114,8 @@ func TestDelayedWritesKeepAStreamGoing(t *testing.T) {
 	})
 }
 
-// delayPackets returns when packets leave with data that from sends for the first time, as the time from now on.
+// delayPackets records when packets with new data of from are sent. times returns them relative to
+// now.
 func delayPackets(t *testing.T, w *connWorld, from *UDPSession) (times func() []time.Duration) {
 	var (
 		mu    sync.Mutex
@@ -256,7 +259,7 @@ func TestCloseEndsAWriteDelay(t *testing.T) {
 	}
 }
 
-// A window that is full waits for acknowledgements and not for the interval.
+// A full window waits for acknowledgements and not for the interval.
 func TestDelayedWritesKeepASmallWindowFull(t *testing.T) {
 	const size = 2 << 20
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {

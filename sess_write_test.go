@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// On a short path a large window is not filled ahead of what leaves, but a peer whose program does not read yet does not
-// hold up a Write that fits the window: two programs that write much before they read would wait for each other.
+// On a short path a large window is not filled ahead of what is sent. If the peer's program does
+// not read yet, a Write that fits the window still returns. Two programs that write much before
+// they read would otherwise wait for each other.
 func TestLargeWindowTakesAWriteThatNobodyReads(t *testing.T) {
 	connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
 		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, SendWindow: 8192, ReceiveWindow: 1500}
@@ -163,7 +164,7 @@ func TestWriteReturnsOnceAllIsQueued(t *testing.T) {
 	})
 }
 
-// Concurrent Writes do not mix their bytes, however long they are.
+// Concurrent Writes do not mix their bytes, whatever their length.
 func TestConcurrentWritesKeepTheirBytesTogether(t *testing.T) {
 	inSession(t, Config{StreamMode: true, SendWindow: 32}, func(t *testing.T, client, server *UDPSession) {
 		const writers, size = 8, 100_000
@@ -189,7 +190,7 @@ func TestConcurrentWritesKeepTheirBytesTogether(t *testing.T) {
 	})
 }
 
-// hugeSize is the size of a Write that could never be queued whole.
+// hugeSize is the size of a Write that could never be queued as a whole.
 func hugeSize() int {
 	if strconv.IntSize == 32 {
 		return 1 << 28
@@ -268,7 +269,7 @@ func TestLargeWriteToASteadyReaderStaysInsideTheWindow(t *testing.T) {
 	})
 }
 
-// On a short path a Write waits at the send window, but not where something else than the path holds it up.
+// On a short path a Write waits at the send window, but only if the path is what delays it.
 func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {

@@ -108,7 +108,7 @@ func TestCountersFlushReachesDefaultSnmp(t *testing.T) {
 	before := atomic.LoadUint64(&DefaultSnmp.OOBPackets)
 	c := counters{oobPackets: 3}
 	c.flush()
-	// Others may be counting as well.
+	// Other tests may be counting as well.
 	if got := atomic.LoadUint64(&DefaultSnmp.OOBPackets); got < before+3 {
 		t.Errorf("got %d, want at least %d", got, before+3)
 	}
@@ -179,8 +179,7 @@ func BenchmarkCountersFlush(b *testing.B) {
 	}
 }
 
-// pinnedCounters lists the counters that programs read by name, in an order of
-// its own.
+// pinnedCounters lists the counters that programs read by name, in an order of its own.
 func pinnedCounters(s *Snmp) []*uint64 {
 	return []*uint64{
 		&s.BytesSent, &s.BytesReceived,

@@ -115,8 +115,8 @@ func TestSocketOptionsReachEverySocket(t *testing.T) {
 	}
 }
 
-// Several sockets share their port among themselves and with nobody else: one that is in use is an error, and two
-// listeners that let the system choose never meet.
+// Several sockets share their port with each other and with no one else. A port in use is an error,
+// and two listeners on ports chosen by the system never share one.
 func TestSeveralSocketsTakeTheirPortAlone(t *testing.T) {
 	connCheckLeaks(t)
 	for _, host := range []string{"127.0.0.1", "", "[::1]"} {

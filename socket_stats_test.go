@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// socketHook notes the calls of a Config.OnSocketError.
+// socketHook records the calls of a Config.OnSocketError.
 type socketHook struct {
 	mu    sync.Mutex
 	calls []string
@@ -81,7 +81,8 @@ func TestReadErrorsNowAndThenHoldNobodyUp(t *testing.T) {
 		l := w.serveOver(server, true, c)
 		s := w.dialOn(client, 1, c)
 		peer := w.join(s, l)
-		// Each datagram that is read is followed by as many errors as ICMP messages of a few peers can bring about.
+		// Each datagram that is read is followed by as many errors as the ICMP messages of a few
+		// peers can cause.
 		var failed atomic.Int64
 		server.fail(func() error {
 			if failed.Add(1)%readErrorsFree != 0 {

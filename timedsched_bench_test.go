@@ -30,7 +30,7 @@ func benchSched(b *testing.B, workers int) (*TimedSched, []idleTask) {
 	return s, tasks
 }
 
-// BenchmarkTimedSchedPending is the usual case: the firing to come is early enough.
+// BenchmarkTimedSchedPending measures the usual case: the pending firing is early enough.
 func BenchmarkTimedSchedPending(b *testing.B) {
 	_, tasks := benchSched(b, 1)
 	b.ReportAllocs()
@@ -41,8 +41,8 @@ func BenchmarkTimedSchedPending(b *testing.B) {
 	}
 }
 
-// BenchmarkTimedSchedReschedule moves random ones of 100,000 entries of one
-// worker earlier, by up to half of the span that they cover.
+// BenchmarkTimedSchedReschedule moves random entries of one worker's 100,000 earlier, by up to half
+// of the span that they cover.
 func BenchmarkTimedSchedReschedule(b *testing.B) {
 	_, tasks := benchSched(b, 1)
 	b.ReportAllocs()
@@ -53,7 +53,7 @@ func BenchmarkTimedSchedReschedule(b *testing.B) {
 	}
 }
 
-// BenchmarkTimedSchedFire takes the earliest of 100,000 entries out and puts it back.
+// BenchmarkTimedSchedFire removes the earliest of 100,000 entries and inserts it again.
 func BenchmarkTimedSchedFire(b *testing.B) {
 	_, tasks := benchSched(b, 1)
 	w := tasks[0].entry.worker

@@ -77,7 +77,7 @@ func TestTimedSchedHasNoGoroutineBeforeItsFirstUse(t *testing.T) {
 	s.Close()
 }
 
-// countingTask counts its runs and notes the last time.
+// countingTask counts its runs and records the time of the last.
 type countingTask struct {
 	entry timerEntry
 	runs  int
@@ -119,7 +119,7 @@ func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
 	}
 }
 
-// The memory of many entries is given back when all of them have fired, or were stopped.
+// The memory of many entries is released when all of them have fired, or were stopped.
 func TestAnEmptyHeapIsGivenBack(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestTimerEntryStopped(t *testing.T) {
 	})
 }
 
-// A scheduler with nothing to do has no goroutine after a while, and is as good as new.
+// An idle scheduler has no goroutine after a while, and still works.
 func TestTimedSchedEndsItsGoroutinesWhenThereIsNothingToDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewTimedSched(2)
@@ -207,7 +207,7 @@ func TestTimedSchedEndsItsGoroutinesWhenThereIsNothingToDo(t *testing.T) {
 	})
 }
 
-// What is scheduled at the moment in which the goroutine ends runs all the same.
+// An entry that is scheduled while the goroutine ends still runs.
 func TestTimedSchedAtTheEndOfItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewTimedSched(1)

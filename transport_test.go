@@ -81,7 +81,7 @@ func TestTransportCarriesSessionsToManyPeersAndAListener(t *testing.T) {
 	}
 }
 
-// settings are the kinds of packets there are.
+// settings returns the kinds of packets: plain, with FEC, with a cipher.
 func settings(t *testing.T) map[string]Config {
 	gcm, err := NewAESGCMCrypt(make([]byte, 16))
 	cfb, err2 := NewAESBlockCrypt(make([]byte, 16))
@@ -93,7 +93,8 @@ func settings(t *testing.T) map[string]Config {
 	}
 }
 
-// A dialled session costs no goroutine, and one that has echoed and is idle no timer either.
+// A dialled session has no goroutine of its own, and one that has echoed and is idle has no timer
+// either.
 func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 	n := 10000
 	if testing.Short() || raceDetector {
@@ -156,8 +157,8 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 	})
 }
 
-// Several sessions from one address tell so, and none replaces another; a restart of the socket's owner is found out by
-// each session for itself.
+// Several sessions from one address announce that, and none supersedes another. Each session
+// detects a restart of the socket's owner by itself.
 func TestTransportSessionsDoNotReplaceEachOther(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
@@ -229,7 +230,7 @@ func TestTransportHandsOverWhatIsNotKCP(t *testing.T) {
 	}
 }
 
-// What is KCP stays away from ReadNonKCP also when it is for no session.
+// A KCP datagram is not passed to ReadNonKCP even if it is unroutable.
 func TestTransportKeepsStrayKCPToItself(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		tr := w.transport(w.endpoint("10.0.0.9:9"), Config{})
@@ -429,7 +430,7 @@ type oddCipher struct{ _ []byte }
 func (oddCipher) Encrypt([]byte, []byte) {}
 func (oddCipher) Decrypt([]byte, []byte) {}
 
-// What an iteration meets may be closed by it.
+// An iteration may close the sessions that it visits.
 func TestSessionsMayEndDuringTheirIteration(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})

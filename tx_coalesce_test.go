@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// countingIO counts the batches that an endpoint sends, and who sends them.
+// countingIO counts the batches that an endpoint sends, and the goroutines that send them.
 type countingIO struct {
 	batchConn
 	calls, datagrams, pieces atomic.Int64
@@ -24,7 +24,7 @@ func (c *countingIO) writeBatch(p []outgoing) (sent, lost int, err error) {
 	return c.batchConn.writeBatch(p)
 }
 
-// crowdOf opens n sessions over one Transport and one listener, each of which has spoken.
+// crowdOf opens n sessions over one Transport and one listener. Each has sent something.
 func crowdOf(t *testing.T, w *connWorld, n int, c Config) (clients, servers []*UDPSession, out *countingIO) {
 	t.Helper()
 	c.AcceptBacklog = n
@@ -52,8 +52,8 @@ func crowdOf(t *testing.T, w *connWorld, n int, c Config) (clients, servers []*U
 	return clients, servers, out
 }
 
-// Many sessions that answer what came for them send their answers in few batches, each with the acknowledgement of what
-// it answers.
+// Many sessions that answer what they receive send their answers in few batches. Each answer
+// carries the acknowledgement of what it answers.
 func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		const n, rounds = 200, 5
@@ -110,7 +110,7 @@ func TestACrowdBeginsAndEnds(t *testing.T) {
 	}
 }
 
-// A session that waits for its flush is flushed also when it is closed, aborted or ended meanwhile.
+// A session that waits for its flush is flushed even if it is closed, aborted or ended meanwhile.
 func TestSessionsOfACrowdMayEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		clients, servers, _ := crowdOf(t, w, 3, Config{})
@@ -131,7 +131,8 @@ func TestSessionsOfACrowdMayEnd(t *testing.T) {
 	})
 }
 
-// Ten thousand sessions that are due at the same time are shared out among the workers and leave in few batches.
+// Ten thousand sessions that are due at the same time are distributed among the workers and sent in
+// few batches.
 func TestTenThousandDueSessionsLeaveInFewBatches(t *testing.T) {
 	n := 10000
 	if testing.Short() || raceDetector {
@@ -154,7 +155,8 @@ func TestTenThousandDueSessionsLeaveInFewBatches(t *testing.T) {
 		if d := out.datagrams.Load(); d != int64(n) {
 			t.Fatalf("%d datagrams, want %d", d, n)
 		}
-		// What fills three quarters of an arena leaves at once, and at least what one worker takes out of its heap.
+		// What fills three quarters of an arena is sent at once, and at least what one worker takes
+		// out of its heap.
 		if most := int64(n/500 + 4); out.calls.Load() > most {
 			t.Errorf("%d datagrams left in %d batches, want at most %d", n, out.calls.Load(), most)
 		}
@@ -176,8 +178,8 @@ func intervalOf(s *UDPSession) time.Duration {
 	return s.core.interval.duration()
 }
 
-// A scratch lasts as long as its worker: it keeps no session that had more to say, or the memory of those that have ended
-// stays.
+// A scratch lasts as long as its worker. It must not keep a session that had more to send, or the
+// memory of ended ones would not be released.
 func TestScratchKeepsNoSession(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		_, servers, _ := crowdOf(t, w, 20, Config{})

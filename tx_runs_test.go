@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Datagrams of several sessions join one run where they go to the same peer, are as long, and lie one behind the other.
+// Datagrams of several sessions are sent in one run if they have the same peer and length, and are
+// adjacent in memory.
 func TestRunsGoOnFromSessionToSession(t *testing.T) {
 	a, b := netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.2:2")
 	type packet struct {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// controlAll says everything at once.
+// controlAll returns every message at once.
 func controlAll() controlSet {
 	c := controlSet{
 		incarnation: 0x0807060504030201, heard: 0x100f0e0d0c0b0a09, flags: 0x14131211, final: 0x18171615,
@@ -21,7 +21,7 @@ func controlAll() controlSet {
 	return c
 }
 
-// Each message stands on the wire as its rule says.
+// Each message is encoded as its rule defines.
 func TestControlLayout(t *testing.T) {
 	c := controlAll()
 	const want = "0116" + "0102030405060708" + "090a0b0c0d0e0f10" + "11121314" + "3738" +
@@ -165,8 +165,8 @@ func TestFindControl(t *testing.T) {
 	}
 }
 
-// FuzzControl parses whatever a peer writes into its control messages: what is read is written again as it was read,
-// and a session takes it without harm.
+// FuzzControl parses any control messages. What is read is encoded again to the same bytes, and a
+// session accepts it without harm.
 func FuzzControl(f *testing.F) {
 	all := controlAll()
 	f.Add([]byte{})

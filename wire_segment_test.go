@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Each field of the header stands where a deployed peer looks for it.
+// Each field of the header is where a legacy peer expects it.
 func TestSegmentLayout(t *testing.T) {
 	s := segment{conv: 0x04030201, cmd: cmdPush, frg: 0x06, wnd: 0x0807, ts: 0x0c0b0a09, sn: 0x100f0e0d, una: 0x14131211, data: []byte("data")}
 	const want = "01020304" + "51" + "06" + "0708" + "090a0b0c" + "0d0e0f10" + "11121314" + "04000000" + "64617461"
@@ -84,7 +84,7 @@ func TestParseSegmentRefuses(t *testing.T) {
 	}
 }
 
-// What appends to a segment's data must not run into the next segment.
+// An append to a segment's data must not overwrite the next segment.
 func TestSegmentDataHasNoSpareCapacity(t *testing.T) {
 	b := appendSegment(nil, &segment{cmd: cmdPush, data: []byte("one")})
 	b = appendSegment(b, &segment{cmd: cmdPush, data: []byte("two")})
@@ -119,8 +119,8 @@ func TestSequenceNumbersWrap(t *testing.T) {
 	}
 }
 
-// FuzzSegment parses whatever arrives: the bytes it takes are the bytes that its segments make, and the state machine
-// keeps its invariants.
+// FuzzSegment parses any datagram. Its segments are encoded again to the same bytes, and the state
+// machine keeps its invariants.
 func FuzzSegment(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: []byte("data")}))
@@ -146,7 +146,8 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// segmentFeed gives a datagram to a session's state machine with data in flight, and checks that the machine is sound.
+// segmentFeed inputs a datagram to a session's state machine with data in flight, and checks the
+// machine's invariants.
 func segmentFeed(t *testing.T, b []byte) {
 	var c core
 	c.init(7, 1000)
