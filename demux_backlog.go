@@ -33,15 +33,6 @@ const (
 	backlogClosed              // by the program
 )
 
-// backlogRoom is how much room a backlog has.
-type backlogRoom uint8
-
-const (
-	roomPlenty backlogRoom = iota
-	roomScarce             // more than half is taken: the rest is for validated addresses
-	roomNone
-)
-
 func newBacklog(d *demux, o *options) *backlog {
 	b := &backlog{demux: d, opts: *o}
 	b.cond.L = &b.mu
@@ -91,16 +82,16 @@ func (b *backlog) push(s *UDPSession, most int) bool {
 }
 
 // room returns how much room offer has, before work is spent on a session.
-func (b *backlog) room() backlogRoom {
+func (b *backlog) room() acceptRoom {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch n := b.waiting.Len(); {
 	case b.state == backlogClosed || n >= b.opts.backlog:
-		return roomNone
+		return acceptFull
 	case n > b.opts.backlog/2:
-		return roomScarce
+		return acceptScarce
 	}
-	return roomPlenty
+	return acceptPlenty
 }
 
 // refuse counts a session that was not opened for want of room.

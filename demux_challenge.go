@@ -48,43 +48,37 @@ type admissionLimits struct {
 	perPrefix int // accepted ones from one network
 }
 
-// verdict is what becomes of who wants to open a session.
-type verdict uint8
-
-const (
-	verdictRefused   verdict = iota
-	verdictCrowded           // too many wait for Accept; it may try again
-	verdictChallenge         // it has to prove itself first
-	verdictPending           // it gets in, and is to prove itself
-	verdictProved
-)
-
-// decide decides about a newcomer and, if it gets in, counts it: sessionEnded takes that back. strict asks for its proof
-// however few there are. sessions and pending are those that there are.
-func (a *admission) decide(l *admissionLimits, key *sessionKey, sessions, pending int, strict bool, now millis) verdict {
-	prefix := key.peer.prefixOf()
-	switch {
-	case sessions >= l.sessions:
-		a.counts.full++
-		return verdictRefused
-	case prefix != 0 && a.prefixes[prefix] >= l.perPrefix:
-		a.counts.prefixFull++
-		return verdictRefused
+// look fills in what is known of a sender whose datagram is opening.
+func (a *admission) look(v *doorView, key *sessionKey) {
+	v.prefix = a.prefixes[key.peer.prefixOf()]
+	if a.hasVouched(key, v.now) {
+		v.address = addressValidated
 	}
-	v := verdictPending
-	if a.hasVouched(key, now) {
-		v = verdictProved
-	} else if strict || pending >= l.pending {
+}
+
+// note counts what the door has decided about a datagram, and fills in the numbers of a challenge.
+func (a *admission) note(d *decision, key *sessionKey, now millis) {
+	switch d.count {
+	case countValidated:
+		a.vouch(key, now)
+	case countChallenged:
 		a.counts.challenged++
-		return verdictChallenge
+		d.reply.ts, d.reply.sn = a.challenge(key, now/challengePeriod)
+	case countFull:
+		a.counts.full++
+	case countPrefixFull:
+		a.counts.prefixFull++
 	}
-	if prefix != 0 {
+	if d.action != doorOpen && d.action != doorOpenValidated {
+		return
+	}
+	a.spend(key)
+	if prefix := key.peer.prefixOf(); prefix != 0 {
 		if a.prefixes == nil {
 			a.prefixes = make(map[uint64]int)
 		}
 		a.prefixes[prefix]++
 	}
-	return v
 }
 
 // sessionEnded forgets an accepted session of that peer.
@@ -124,15 +118,14 @@ func (a *admission) challenge(key *sessionKey, period millis) (ts timestamp, sn 
 	return timestamp(binary.LittleEndian.Uint32(second)), belowAll(0, binary.LittleEndian.Uint64(second[8:]))
 }
 
-// answered looks at an ACK that belongs to no session. It reports whether it answers a challenge.
-func (a *admission) answered(s *segment, key *sessionKey, now millis) bool {
+// answers reports whether a segment that belongs to no session answers a challenge.
+func (a *admission) answers(s *segment, key *sessionKey, now millis) bool {
 	if a.block == nil || s.cmd != cmdAck || !s.sn.before(0) {
 		return false
 	}
 	period := now / challengePeriod
 	for _, p := range []millis{period, period - 1} {
 		if ts, sn := a.challenge(key, p); s.ts == ts && s.sn == sn {
-			a.vouch(key, now)
 			return true
 		}
 	}
@@ -158,9 +151,13 @@ func (a *admission) hasVouched(key *sessionKey, now millis) bool {
 	a.turn(now / vouchSpan)
 	_, newer := a.vouched[0][*key]
 	_, older := a.vouched[1][*key]
+	return newer || older
+}
+
+// spend forgets an answer that has opened a session.
+func (a *admission) spend(key *sessionKey) {
 	delete(a.vouched[0], *key)
 	delete(a.vouched[1], *key)
-	return newer || older
 }
 
 // turn forgets what is too old.

@@ -198,15 +198,18 @@ func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 	for name, change := range others {
 		s, k, at := good, key, now
 		change(&s, &k, &at)
-		if a.answered(&s, &k, at) || a.hasVouched(&key, at) {
+		if a.answers(&s, &k, at) || a.hasVouched(&key, at) {
 			t.Errorf("%s vouches", name)
 		}
 	}
 	a.span = 0
-	if !a.answered(&good, &key, now+challengePeriod) {
+	if !a.answers(&good, &key, now+challengePeriod) {
 		t.Fatal("the answer does not vouch")
 	}
-	if !a.hasVouched(&key, now+challengePeriod+rtoMax) || a.hasVouched(&key, now+challengePeriod+rtoMax) {
+	a.note(&decision{count: countValidated}, &key, now+challengePeriod)
+	vouched := a.hasVouched(&key, now+challengePeriod+rtoMax)
+	a.note(&decision{action: doorOpenValidated}, &key, now+challengePeriod+rtoMax)
+	if !vouched || a.hasVouched(&key, now+challengePeriod+rtoMax) {
 		t.Error("an answer vouches not at all, or twice")
 	}
 	for i := range uint32(3 * vouchedMax) {

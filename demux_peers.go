@@ -43,24 +43,20 @@ func (d *demux) unlink(s *UDPSession) {
 	s.nextOfPeer.Store(nil) // who keeps s keeps no other session
 }
 
-// superseded returns the sessions that a new one from the same address replaces: all, unless one side says that several
-// share the address on purpose. ok is false for a packet that may not replace them, because it does not begin a stream.
+// older returns the sessions of an address that a new one from it supersedes: all that do not share the address on purpose.
 // Called with the lock held.
-func (d *demux) superseded(peer *peerAddr, first *segment, m *controlSet) (rivals []*UDPSession, ok bool) {
-	if m.sharesAddress() {
-		return nil, true
-	}
+func (d *demux) older(peer *peerAddr) (older []*UDPSession) {
 	var sharing []*UDPSession
 	for s := d.peers.find(peer, 0); s != nil && !s.behind; s = s.nextOfPeer.Load() {
 		if s.sharesAddress.Load() {
 			sharing = append(sharing, s)
 		} else {
-			rivals = append(rivals, s)
+			older = append(older, s)
 		}
 	}
 	for _, s := range sharing {
 		d.unlink(s)
 		d.link(s)
 	}
-	return rivals, len(rivals) == 0 || first.sn == 0
+	return older
 }

@@ -123,3 +123,62 @@ func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 	}
 	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
+
+// decideEnded decides about a datagram for a session that has ended and whose record does not yield.
+func decideEnded(v *doorView, u *unknown) decision {
+	w := v.record
+	if w.stray(&u.first, &u.control, v.now) {
+		return answerWindow() // S1.41
+	}
+	peer := w.peer
+	if w.aborted && peer == 0 && u.control.has[ctlHello] {
+		peer = u.control.incarnation // S1.43
+	}
+	d := decision{record: recordRenewed}
+	if peer == 0 || u.control.has[ctlReset] {
+		return d // S1.42
+	}
+	d.answerEnded(w, u, peer)
+	if d.control.has[ctlReset] && u.nonce != nonceNone {
+		// It says whose session it was: see inputReset. Without a key that would be too long for an unknown peer.
+		m := &d.control
+		m.has[ctlHello], m.incarnation, m.heard, m.largest = true, w.incarnation, w.peer, largestDatagram
+	}
+	return d
+}
+
+// answerEnded makes the decision one to answer for the session of w, if there is an answer. peer is the incarnation that
+// a RESET is for.
+func (d *decision) answerEnded(w *timeWait, u *unknown, peer uint64) {
+	first, m := &u.first, &u.control
+	newData := first.cmd == cmdPush && !first.sn.before(w.rcvNxt)
+	var answer controlSet
+	una := w.rcvNxt
+	if newData {
+		una = first.sn
+	}
+	reset := func(code uint16, echo uint64) {
+		answer.has[ctlReset], answer.resetCode, answer.resetFor, answer.echo = true, code, peer, echo
+	}
+	switch {
+	case w.aborted: // S1.43
+		reset(resetAborted, m.echoed())
+	case newData: // S1.44
+		reset(resetClosed, 0)
+	case m.has[ctlFin]: // S1.45
+		answer.has[ctlFinAck], answer.finalAcked = true, m.final
+	case m.has[ctlPing]: // S1.46
+		reset(resetClosed, m.echoed())
+	case m.has[ctlHello] && m.incarnation == w.peer && asksWindow(u.segments): // S1.47
+		// It waits for something of this session, which will not come any more.
+		reset(resetClosed, 0)
+	case first.cmd == cmdPush: // S1.48
+		// A repeated segment whose acknowledgement was lost.
+		d.action = doorAnswer
+		d.reply = segment{cmd: cmdAck, wnd: wndInitial, ts: first.ts, sn: first.sn, una: w.rcvNxt}
+		return
+	default:
+		return
+	}
+	d.answer(&answer, una)
+}

@@ -350,7 +350,9 @@ func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
 		case originStray:
 			r.counters.inErrs++
 			s.core.questionClock(r.now)
-			r.answerStray(r.key, custom)
+			window := answerWindow()
+			reply := window.segment(r.key.conv, nil)
+			r.answer(&reply, r.key, custom)
 			return nil
 		case originStranger:
 			r.counters.inErrs++
