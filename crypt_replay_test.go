@@ -271,7 +271,6 @@ func BenchmarkReplayGuard(b *testing.B) {
 		}
 	})
 	b.Run("marked", func(b *testing.B) {
-		r := reader{nonce: nonce}
 		var (
 			s UDPSession
 			p packet
@@ -279,7 +278,7 @@ func BenchmarkReplayGuard(b *testing.B) {
 		s.core.ctl.marking = markRole
 		b.ReportAllocs()
 		for b.Loop() {
-			r.reflected(&p, &s)
+			s.reflected(&p, nonce)
 		}
 	})
 }

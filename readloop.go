@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"time"
@@ -21,7 +20,8 @@ type reader struct {
 	bufs     bufferCache
 	lent     inputContext // what state machines get: the time of the batch, bufs, and the slab of the run at hand
 	raw      []byte       // the datagram at hand before it was opened, where somebody may want it
-	local    netip.Addr   // that the datagram at hand was sent to
+	arrival  arrival      // of the datagram at hand
+	nonce    nonceState   // likewise
 	now      millis
 	session  *UDPSession // whose lock is held
 	key      sessionKey  // of session
@@ -34,9 +34,6 @@ type reader struct {
 	got      int         // datagrams that a call has read, and the error it got
 	err      error
 	counters counters
-
-	nonce []byte // of the packet at hand, where a key vouches for it
-	stale bool   // it may open no session: it has been seen before
 
 	opened int // packets of the batch that a key vouches for, and answers without a session
 
@@ -181,7 +178,7 @@ func (r *reader) batch(msgs []received) {
 			r.ep.errors.note(socketRead, errNoSource)
 			continue
 		}
-		r.local, r.same = m.local, false
+		r.arrival.local, r.same = m.local, false
 		r.beginLending(m)
 		for data := m.buf[:m.n]; len(data) > 0; {
 			size := len(data)
@@ -234,43 +231,22 @@ func (r *reader) endLending() {
 	reserveBuffer(r.msg.buf, -1)
 	r.msg.buf = getBuffer(bufferLarge)
 	reserveBuffer(r.msg.buf, 1)
-	r.session.core.pin(&r.bufs)
+	r.session.keepSlab(&r.bufs)
 }
 
-// stopLending is called when a run turns out to hold another session's datagrams too, with the lock of the first held: the
-// segments that it has lent move out.
-func (r *reader) stopLending() {
-	slab := r.lent.slab
-	if slab == nil {
-		return
-	}
-	r.lent.slab = nil
-	r.session.core.ownAll(slab, &r.bufs)
-	slab.refs = 0
-	slab.recycle()
-}
-
-// finishSession ends a session's part in a batch: who waits is woken, and what is due is flushed.
+// finishSession ends a session's part in a batch.
 func (r *reader) finishSession(s *UDPSession) {
-	s.mu.Lock()
-	s.touched = false
-	s.calls.resetWoken()
-	ended, due := s.update(r.now, true)
-	if s.calls.wereWoken() {
+	out := s.finishInput(r.now, &r.counters)
+	if out&inputWoke != 0 {
 		r.awaited = s
 	}
-	s.count(&r.counters)
-	logs := s.takeLogs(nil)
-	begun := s.begin()
-	s.mu.Unlock()
-	s.log.Load().report(logs)
-	if begun && !r.ep.demux.offer(s) {
+	if out&inputBegun != 0 && !r.ep.demux.offer(s) {
 		s.turnAway()
 	}
-	if due {
+	if out&inputDue != 0 {
 		r.tx.flush(&r.ep.txSocket, s)
 	}
-	if ended {
+	if out&inputEnded != 0 {
 		s.finish()
 	}
 }
@@ -279,7 +255,7 @@ func (r *reader) finishSession(s *UDPSession) {
 func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	r.counters.inPkts++
 	r.counters.inBytes += uint64(len(data))
-	size := len(data)
+	r.arrival.size = len(data)
 	strays := r.ep.demux.strays.Load()
 	raw := r.keepRaw(data, strays)
 	packet, ok := r.ep.sealer.open(data)
@@ -301,72 +277,62 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	}
 	if r.ep.sealer.authenticates() {
 		r.opened++
-		r.nonce = data[:r.ep.sealer.headroom()]
+		r.arrival.nonce = data[:r.ep.sealer.headroom()]
 		if r.replayed(p) {
 			r.counters.inErrs++
 			return
 		}
 	}
-	s := r.find(p, peer, custom)
-	if s == nil {
-		return
-	}
-	if s.accepted {
-		s.local = r.local
-	}
-	s.core.addr.heard(size, r.now)
-	s.packetsIn++
-	s.bytesIn += uint64(size)
-	s.core.note(logInput, nil, size)
-	s.input(&r.lent, p, &r.counters)
-	if ctl := &s.core.ctl; ctl.peerMarks && ctl.marking == markNone {
-		ctl.chooseMarks(r.nonce[0]&nonceAccepted != 0)
-	}
+	r.deliver(p, peer, custom)
 }
 
-// find returns the session a packet is for, with its lock held, opening a new one where that is due. Packets of one
-// session mostly come in a row, so the lock is kept until another session's packet comes.
-func (r *reader) find(p *packet, peer *peerAddr, custom net.Addr) *UDPSession {
+// deliver feeds a packet to the session that it is for. A new one opens where that is due.
+func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
 	if r.ep.byConv {
 		peer, custom = r.dialledAs(p, peer, custom)
 	}
-	if p.kind == packetParity {
-		s := r.findParity(p, *peer)
-		if s != nil && r.reflected(p, s) {
-			r.counters.inErrs++
-			return nil
-		}
-		return s
+	s := r.find(p, peer)
+	if s == nil && p.kind == packetParity {
+		r.counters.inErrs++
+		return
 	}
-	if r.holds(p.conv, peer) || r.lookup(sessionKey{*peer, p.conv}) {
-		s := r.session
-		if r.reflected(p, s) {
-			r.counters.inErrs++
-			return nil
-		}
-		switch s.origin(p, r.now) {
+	if s != nil {
+		switch s.receive(&r.lent, p, &r.arrival, &r.counters) {
 		case originPeer:
-			return s
+			return
+		case originRestarted:
+			if r.nonce == nonceSeen {
+				r.counters.inErrs++
+				return
+			}
+			r.unlockSession()
+			s.replaced()
 		case originStray:
 			r.counters.inErrs++
-			s.core.questionClock(r.now)
 			window := answerWindow()
 			reply := window.segment(r.key.conv, nil)
 			r.answer(&reply, r.key, custom)
-			return nil
-		case originStranger:
+			return
+		default:
 			r.counters.inErrs++
-			return nil
+			return
 		}
-		if r.stale {
-			r.counters.inErrs++
-			return nil
-		}
-		r.unlockSession()
-		s.replaced()
 	}
-	key := sessionKey{*peer, p.conv}
-	return r.handleUnknown(p, key, custom)
+	if s = r.handleUnknown(p, sessionKey{*peer, p.conv}, custom); s != nil {
+		s.feed(&r.lent, p, &r.arrival, &r.counters)
+	}
+}
+
+// find returns the session a packet is for, with its lock held. Packets of one session mostly come in a row, so the lock is
+// kept until another session's packet comes.
+func (r *reader) find(p *packet, peer *peerAddr) *UDPSession {
+	if p.kind == packetParity {
+		return r.findParity(p, *peer)
+	}
+	if r.holds(p.conv, peer) || r.lookup(sessionKey{*peer, p.conv}) {
+		return r.session
+	}
+	return nil
 }
 
 // holds reports whether the session whose lock is held is the one of that name. The peer is compared once a message.
@@ -402,33 +368,27 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 		s = s.nearestOfPeer(seqID)
 	}
 	if s == nil || !r.lockSession(s, sessionKey{peer, s.conv}) {
-		r.counters.inErrs++
 		return nil
 	}
 	r.only = only
 	return s
 }
 
-// lockSession takes the lock of s. It reports false if s is on the network no more.
+// lockSession takes the lock of s. It reports false if s is off the network.
 func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
+	switch s.beginInput() {
+	case inputNone:
 		return false
-	}
-	r.session, r.key, r.same, r.only = s, key, true, false
-	s.core.memory.grant(r.ep.demux.memory.room(s.charged))
-	if !s.touched {
-		s.touched = true
+	case inputFirst:
 		r.touched = append(r.touched, s)
 	}
+	r.session, r.key, r.same, r.only = s, key, true, false
 	return true
 }
 
 func (r *reader) unlockSession() {
 	if r.session != nil {
-		r.stopLending()
-		r.session.mu.Unlock()
+		r.session.endInput(&r.lent)
 		r.session = nil
 	}
 }

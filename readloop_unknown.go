@@ -9,7 +9,7 @@ import (
 // handleUnknown carries out what the door decides about a datagram for which there is no session. It returns the session
 // that opens, if one does, with its lock held.
 func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPSession {
-	u := newUnknown(p, r.nonceState())
+	u := newUnknown(p, r.nonce)
 	v := r.ep.demux.judge(&u, &key, r.now)
 	r.counters.inErrs += v.errors
 	var buf [maxControl]byte
@@ -27,17 +27,6 @@ func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPS
 		return r.open(&v, &u, &key, custom)
 	}
 	return nil
-}
-
-// nonceState returns what the key says of the packet at hand.
-func (r *reader) nonceState() nonceState {
-	switch {
-	case !r.ep.sealer.authenticates():
-		return nonceNone
-	case r.stale:
-		return nonceSeen
-	}
-	return nonceFresh
 }
 
 // open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
@@ -75,50 +64,24 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.unlockSession()
 	r.opened++
-	to := destination{to: key.peer.udp, toAddr: custom, local: r.local}
-	r.tx.lay(&r.ep.txSocket, s, r.ep.demux.answerSealer(r.nonce), &to)
+	to := destination{to: key.peer.udp, toAddr: custom, local: r.arrival.local}
+	r.tx.lay(&r.ep.txSocket, s, r.ep.demux.answerSealer(r.arrival.nonce), &to)
 }
 
-// replayed looks at a packet that a key vouches for. It reports whether it is to be dropped, and notes whether it could
-// open a session and has been seen before.
+// replayed looks at a packet that a key authenticates. It reports whether the packet is to be dropped, and notes whether it
+// could open a session and has been seen before.
 func (r *reader) replayed(p *packet) (drop bool) {
-	g := &r.ep.demux.replay
-	r.stale = false
+	g, a := &r.ep.demux.replay, &r.arrival
+	r.nonce = nonceFresh
 	switch p.kind {
 	case packetOOB:
-		return g.oob.add(r.nonce)
+		return g.oob.add(a.nonce)
 	case packetPlain, packetData:
-		if couldOpen(p.segments) {
-			r.stale = g.openers.add(r.nonce) || g.sent.has(r.nonce)
+		if couldOpen(p.segments) && (g.openers.add(a.nonce) || g.sent.has(a.nonce)) {
+			r.nonce = nonceSeen
 		}
 	}
 	return false
-}
-
-// reflected reports whether the packet at hand, which is for s, is one that this side has sent. The lock of s is held.
-func (r *reader) reflected(p *packet, s *UDPSession) bool {
-	if len(r.nonce) == 0 {
-		return false
-	}
-	ctl := &s.core.ctl
-	marked := r.nonce[0]&nonceAccepted != 0
-	switch ctl.marking {
-	case markRole:
-		return marked == s.accepted
-	case markUpper:
-		if marked {
-			return true
-		}
-	case markLower:
-		if marked {
-			ctl.marking = markLowerKnown
-			return false
-		}
-	case markLowerKnown:
-		// A peer that was started anew does not know yet.
-		return !marked && !ctl.strangerIn(p)
-	}
-	return r.ep.demux.replay.sent.has(r.nonce)
 }
 
 // keepRaw returns the datagram as it came for the case that it is not KCP: a cipher opens it in place.

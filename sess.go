@@ -280,6 +280,11 @@ func (s *UDPSession) charge() {
 	s.core.memory.grant(m.room(s.charged))
 }
 
+// grantMemory tells the state machine what the account leaves for it now. The lock is held.
+func (s *UDPSession) grantMemory() {
+	s.core.memory.grant(s.ep.demux.memory.room(s.charged))
+}
+
 // setPending says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
 func (s *UDPSession) setPending(pending bool) {
 	if s.pending != pending {

@@ -4,7 +4,121 @@ package kcp
 
 import (
 	"encoding/binary"
+	"net/netip"
 )
+
+// A reader feeds a session in runs of packets: beginInput, receive for each packet, endInput. At the end of its batch it
+// calls finishInput once for each session.
+
+// arrival is what a reader knows of a datagram besides the packet in it.
+type arrival struct {
+	size  int        // bytes
+	local netip.Addr // that it was sent to, if the socket tells
+	nonce []byte     // of a packet that a key authenticates
+}
+
+// inputTurn is how a run of packets begins.
+type inputTurn uint8
+
+const (
+	inputNone  inputTurn = iota // the session is off the network
+	inputFirst                  // of this batch
+	inputAgain
+)
+
+// beginInput takes the lock for a run of packets. It does not hold the lock if it returns inputNone.
+func (s *UDPSession) beginInput() inputTurn {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return inputNone
+	}
+	s.grantMemory()
+	if s.touched {
+		return inputAgain
+	}
+	s.touched = true
+	return inputFirst
+}
+
+// receive feeds one packet if it is the peer's, and returns whose it is. The lock is held.
+func (s *UDPSession) receive(ctx *inputContext, p *packet, a *arrival, n *counters) origin {
+	o := s.origin(p, a, ctx.now.ms())
+	switch o {
+	case originPeer:
+		s.feed(ctx, p, a, n)
+	case originStray:
+		s.core.questionClock(ctx.now.ms())
+	}
+	return o
+}
+
+// feed feeds one packet of the peer. The lock is held.
+func (s *UDPSession) feed(ctx *inputContext, p *packet, a *arrival, n *counters) {
+	if s.accepted {
+		s.local = a.local
+	}
+	s.core.addr.heard(a.size, ctx.now.ms())
+	s.packetsIn++
+	s.bytesIn += uint64(a.size)
+	s.core.note(logInput, nil, a.size)
+	s.input(ctx, p, n)
+	if ctl := &s.core.ctl; ctl.peerMarks && ctl.marking == markNone {
+		ctl.chooseMarks(a.nonce[0]&nonceAccepted != 0)
+	}
+}
+
+// keepSlab is called when segments stay in the slab that a run came in. The lock is held.
+func (s *UDPSession) keepSlab(cache *bufferCache) {
+	s.core.pin(cache)
+}
+
+// endInput ends a run of packets and releases the lock. If they lie in a slab that holds packets of other sessions too,
+// their segments move out of it.
+func (s *UDPSession) endInput(ctx *inputContext) {
+	if slab := ctx.slab; slab != nil {
+		ctx.slab = nil
+		s.core.ownAll(slab, ctx.cache)
+		slab.refs = 0
+		slab.recycle()
+	}
+	s.mu.Unlock()
+}
+
+// inputOutcome is what a batch has done to a session: the reader sees to it.
+type inputOutcome uint8
+
+const (
+	inputWoke  inputOutcome = 1 << iota // a call that waited was woken
+	inputBegun                          // Accept may return the session now
+	inputDue                            // something is to be sent
+	inputEnded                          // finish is to be called
+)
+
+// finishInput ends the session's part in a batch: calls that wait are woken, and what was counted is added to n.
+func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
+	s.mu.Lock()
+	s.touched = false
+	s.calls.resetWoken()
+	ended, due := s.update(now, true)
+	if s.calls.wereWoken() {
+		out |= inputWoke
+	}
+	s.count(n)
+	logs := s.takeLogs(nil)
+	if s.begin() {
+		out |= inputBegun
+	}
+	s.mu.Unlock()
+	s.log.Load().report(logs)
+	if due {
+		out |= inputDue
+	}
+	if ended {
+		out |= inputEnded
+	}
+	return out
+}
 
 // input feeds one opened datagram. The lock is held.
 func (s *UDPSession) input(ctx *inputContext, p *packet, n *counters) {
@@ -77,12 +191,16 @@ const (
 	originRestarted        // the peer's that was started anew: it says so
 	originStranger         // a dialled session's, of another incarnation of the peer
 	originStray            // it looks like a restarted peer's, whose word of it was lost
+	originReflected        // this side has sent it
 )
 
-// origin looks at datagrams that may be of another incarnation of the peer: those whose first segment is among the first
-// of a stream, or has been received before.
-func (s *UDPSession) origin(p *packet, now millis) origin {
+// origin looks at packets that this side may have sent, and at those that may be of another incarnation of the peer: their
+// first segment is among the first of a stream, or has been received before.
+func (s *UDPSession) origin(p *packet, a *arrival, now millis) origin {
 	c := &s.core
+	if s.reflected(p, a.nonce) {
+		return originReflected
+	}
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
 		return originPeer
 	}
@@ -110,6 +228,33 @@ func (s *UDPSession) origin(p *packet, now millis) origin {
 		return originStray
 	}
 	return originPeer
+}
+
+// reflected reports whether a packet is one that this side has sent. nonce is its nonce, if a key authenticates it. The lock
+// is held.
+func (s *UDPSession) reflected(p *packet, nonce []byte) bool {
+	if len(nonce) == 0 {
+		return false
+	}
+	ctl := &s.core.ctl
+	marked := nonce[0]&nonceAccepted != 0
+	switch ctl.marking {
+	case markRole:
+		return marked == s.accepted
+	case markUpper:
+		if marked {
+			return true
+		}
+	case markLower:
+		if marked {
+			ctl.marking = markLowerKnown
+			return false
+		}
+	case markLowerKnown:
+		// A peer that was started anew does not know yet.
+		return !marked && !ctl.strangerIn(p)
+	}
+	return s.sealer().sent.has(nonce)
 }
 
 // replaced ends a session whose peer has begun another one.
