@@ -164,7 +164,7 @@ type inputView struct {
 func viewOf(c *core) inputView {
 	return inputView{
 		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt, c.rmtWnd, c.inFlight, c.queuedOutstanding(), c.beyond,
-		len(c.acks), c.askWindow, c.tellWindow, c.delivered, c.rtt, c.cc.window,
+		len(c.acks), c.askWindow, c.tellWindow, c.delivered, c.rtt, c.cc.size,
 	}
 }
 

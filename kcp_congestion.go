@@ -2,66 +2,86 @@
 
 package kcp
 
+import "math"
+
 // congestion is KCP's classic congestion window, in segments: slow start from one segment, additive increase above
 // the threshold, halved on a fast loss, back to one on a timeout. One loss event counts once a round trip.
 // (docs/protocol.md section 1; the recovery period is that of RFC 6582.)
 type congestion struct {
-	off      bool // nc = 1: the send and receive windows alone limit
-	window   uint32
+	size     uint32 // the window
 	ssthresh uint32
-	credit   uint32                            // acknowledged segments towards the next increase
-	recovery uint64                            // transmissions up to this one belong to a loss already answered
-	before   struct{ window, ssthresh uint32 } // the last timeout
+	credit   uint32                          // acknowledged segments towards the next increase
+	recovery uint64                          // transmissions up to this one belong to a loss already answered
+	before   struct{ size, ssthresh uint32 } // the last timeout
 }
 
 func (c *congestion) init() {
-	c.window, c.ssthresh = 1, ssthreshInit
+	c.size, c.ssthresh = 1, ssthreshInit
 }
 
-// acked grows the window for n newly acknowledged segments, up to limit. The window grows only while it is what
+func (c *congestion) window() uint32 { return c.size }
+
+func (c *congestion) allows(inFlight uint32) bool { return inFlight < c.size }
+
+func (c *congestion) sent(uint64, instant) {}
+
+// acked grows the window by the newly acknowledged segments, up to the limit. The window grows only while it is what
 // holds the sender back (RFC 7661's concern, in its simplest form).
-func (c *congestion) acked(n, inFlight, limit uint32) {
-	if inFlight+n < c.window {
+func (c *congestion) acked(e ackEvent) {
+	n := e.segments
+	if e.inFlight+n < c.size {
 		return
 	}
-	if c.window < c.ssthresh {
-		grow := min(n, c.ssthresh-c.window)
-		c.window += grow
+	if c.size < c.ssthresh {
+		grow := min(n, c.ssthresh-c.size)
+		c.size += grow
 		n -= grow
 	}
 	c.credit += n
-	for c.credit >= c.window {
-		c.credit -= c.window
-		c.window++
+	for c.credit >= c.size {
+		c.credit -= c.size
+		c.size++
 	}
-	if c.window > limit {
-		c.window, c.credit = max(limit, 1), 0
+	if c.size > e.limit {
+		c.size, c.credit = max(e.limit, 1), 0
 	}
 }
 
-// lost answers the loss of the transmission number order; newest is the newest transmission made.
-func (c *congestion) lost(cause lossCause, order, newest uint64, inFlight uint32) {
-	if order <= c.recovery && cause != lossTimeout {
+func (c *congestion) lost(e lossEvent) {
+	if e.order <= c.recovery && e.cause != lossTimeout {
 		return
 	}
-	if order > c.recovery {
-		c.before.window, c.before.ssthresh = c.window, c.ssthresh
-		c.ssthresh = max(min(inFlight, c.window)/2, ssthreshMin)
+	if e.order > c.recovery {
+		c.before.size, c.before.ssthresh = c.size, c.ssthresh
+		c.ssthresh = max(min(e.inFlight, c.size)/2, ssthreshMin)
 	}
-	if cause == lossTimeout {
-		c.window = 1
+	if e.cause == lossTimeout {
+		c.size = 1
 	} else {
-		c.window = c.ssthresh
+		c.size = c.ssthresh
 	}
 	c.credit = 0
-	c.recovery = newest
+	c.recovery = e.newest
 }
 
 // undo takes back what the last timeout did, when a segment it gave up for lost turns out to have arrived (RFC 3522's
 // response, without its detection: the echoed ts tells).
 func (c *congestion) undo() {
-	if c.before.window > c.window {
-		c.window, c.ssthresh = c.before.window, c.before.ssthresh
+	if c.before.size > c.size {
+		c.size, c.ssthresh = c.before.size, c.before.ssthresh
 	}
-	c.before.window = 0
+	c.before.size = 0
 }
+
+// uncontrolled lets the windows of both sides alone limit what is in flight (nc = 1). The classic window behind it goes on, so
+// that it is up to date when it is switched on.
+type uncontrolled congestion
+
+func (u *uncontrolled) classic() *congestion { return (*congestion)(u) }
+
+func (u *uncontrolled) window() uint32       { return math.MaxUint32 }
+func (u *uncontrolled) allows(uint32) bool   { return true }
+func (u *uncontrolled) sent(uint64, instant) {}
+func (u *uncontrolled) acked(e ackEvent)    { u.classic().acked(e) }
+func (u *uncontrolled) lost(e lossEvent)    { u.classic().lost(e) }
+func (u *uncontrolled) undo()                { u.classic().undo() }

@@ -36,14 +36,14 @@ func TestCongestionWindow(t *testing.T) {
 	// A hole that later segments have overtaken halves it.
 	now += 50
 	c.input(inputAt(now), testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true)
-	if c.cc.window != 3 || c.cc.ssthresh != 3 {
-		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.window, c.cc.ssthresh)
+	if c.cc.size != 3 || c.cc.ssthresh != 3 {
+		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.size, c.cc.ssthresh)
 	}
 	flushAll(c, now)
 	// A timeout sets it to one.
 	now, _ = nextSent(c, now)
-	if c.cc.window != 1 || c.cc.ssthresh < ssthreshMin {
-		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d", c.cc.window, c.cc.ssthresh, ssthreshMin)
+	if c.cc.size != 1 || c.cc.ssthresh < ssthreshMin {
+		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d", c.cc.size, c.cc.ssthresh, ssthreshMin)
 	}
 	// It never exceeds the windows.
 	c.setWindows(10, 0)
@@ -54,8 +54,8 @@ func TestCongestionWindow(t *testing.T) {
 			t.Fatalf("%d segments leave with a window of 10", n)
 		}
 	}
-	if c.cc.window > 64 {
-		t.Errorf("the window grew to %d", c.cc.window)
+	if c.cc.size > 64 {
+		t.Errorf("the window grew to %d", c.cc.size)
 	}
 	// Without it, the windows alone decide.
 	c.setNoDelay(-1, -1, -1, 1)

@@ -2,7 +2,7 @@
 
 package kcp
 
-// flightLimit bounds what is in flight by what the path has shown to carry, whether or not the congestion window is on.
+// flightLimit bounds what is in flight by what the path has shown to carry, whatever the controller that it wraps says.
 // Without it a large window would be sent at once: a short queue on the way drops nearly all of it, and on a path at
 // memory speed it fills the peer's socket buffer and leaves the processor's caches before it is read.
 //
@@ -10,6 +10,7 @@ package kcp
 // in flight, so that it doubles each round until the path gives no more, and random loss of up to a half does not hold it
 // back. On very short paths a round that takes longer than it could shows a queue, and the limit goes down.
 type flightLimit struct {
+	inner  controller
 	limit  uint32  // segments in flight
 	floor  uint32  // the least limit
 	best   uint32  // segments delivered in a round, the most of late
@@ -39,37 +40,47 @@ const (
 	roundsUntimed instant = -1
 )
 
-func (f *flightLimit) init() {
+func (f *flightLimit) init(inner controller) {
+	f.inner = inner
 	f.limit, f.floor, f.fast, f.least = flightStart, flightStart, wndMax, roundsUntimed
 }
 
 // timeRounds makes the time of rounds count, for an owner whose clock tells much less than a millisecond.
 func (f *flightLimit) timeRounds() { f.least = 0 }
 
+func (f *flightLimit) window() uint32 { return min(f.inner.window(), f.limit) }
+
+func (f *flightLimit) allows(inFlight uint32) bool {
+	return f.inner.allows(inFlight) && !f.holds(inFlight)
+}
+
 // sent begins a round with a transmission, unless one is under way.
 func (f *flightLimit) sent(order uint64, now instant) {
+	f.inner.sent(order, now)
 	if f.probe == 0 {
 		f.probe, f.sentAt, f.count = order, now, 0
 	}
 }
 
-// acked notes n segments newly acknowledged, the highest transmission among all so far being order. timed is false for a
-// peer whose acknowledgements wait for its interval, so that their time tells nothing of the path.
-func (f *flightLimit) acked(n uint32, order uint64, now instant, timed bool) {
-	f.count += n
-	if f.probe == 0 || order < f.probe {
-		return
+// acked counts what has been delivered, and ends the round once the transmission that began it has been acknowledged.
+func (f *flightLimit) acked(e ackEvent) {
+	f.count += e.segments
+	if f.probe != 0 && e.newest >= f.probe {
+		if !e.delayed && f.least != roundsUntimed {
+			f.round(e.now - f.sentAt)
+		}
+		f.end()
 	}
-	if timed && f.least != roundsUntimed {
-		f.round(now - f.sentAt)
-	}
-	f.end()
+	f.inner.acked(e)
 }
 
-// lost notes a loss. It ends the round early if the transmission that measures it was lost.
-func (f *flightLimit) lost(order uint64) {
+func (f *flightLimit) undo() { f.inner.undo() }
+
+// lost ends the round early if the transmission that measures it was lost.
+func (f *flightLimit) lost(e lossEvent) {
+	f.inner.lost(e)
 	f.floor = flightLossy
-	if f.probe == order {
+	if f.probe == e.order {
 		f.bound = true
 		f.end()
 	}

@@ -145,8 +145,8 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	}
 	if in.acked > 0 {
 		c.heardOfData()
-		c.flight.acked(in.acked, c.delivered, ctx.now, c.ctl.known())
-		c.cc.acked(in.acked, c.inFlight, min(c.sndWnd, max(c.rmtWnd, 1)))
+		c.flight.acked(ackEvent{now: ctx.now, newest: c.delivered, segments: in.acked, inFlight: c.inFlight,
+			limit: min(c.sndWnd, max(c.rmtWnd, 1)), delayed: !c.ctl.known()})
 		c.detectOvertaken()
 	}
 	c.ctl.progressed = c.ctl.progressed || c.ctl.unheard

@@ -169,8 +169,7 @@ func (c *core) lossEvent() millis {
 // markLost moves sn to the list of what is to be sent again.
 func (c *sender) markLost(sn seqNum, cause lossCause) {
 	seg := c.ring.at(sn)
-	c.cc.lost(cause, seg.order, c.order, c.inFlight)
-	c.flight.lost(seg.order)
+	c.flight.lost(lossEvent{order: seg.order, newest: c.order, inFlight: c.inFlight, cause: cause})
 	seg.cause = cause
 	c.inFlight--
 	c.ring.unlink(sn)

@@ -2,6 +2,8 @@
 
 package kcp
 
+import "math"
+
 // sender is the sending half of a core. [una, nxt) is in flight and [nxt, end) is queued, all of them with the prefix send.
 type sender struct {
 	mtu        int // most bytes of segments in one packet
@@ -37,9 +39,9 @@ type sender struct {
 	probeAt   millis // next window probe, never if none is due
 	probeWait millis
 	rtt       rttEstimator
-	cc        congestion
 	rate      tokenBucket
-	flight    flightLimit
+	cc        congestion  // kept up to date whether or not it is in use
+	flight    flightLimit // around the controller in use
 
 	fill *slab   // has room for the next Write's segments, or nil
 	held []*slab // hold datagrams that are being sent
@@ -51,7 +53,7 @@ func (c *sender) init() {
 	c.sndWnd, c.rmtWnd = wndInitial, wndInitial
 	c.flushAt, c.probeAt = never, never
 	c.cc.init()
-	c.flight.init()
+	c.flight.init(&c.cc)
 }
 
 // drop releases the buffer of sn, to the cache if there is one, and takes it out of its list.
@@ -126,8 +128,11 @@ func (c *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if resend >= 0 && min(resend, resendMax) != len(c.topOrders) {
 		c.topOrders = make([]uint64, min(resend, resendMax))
 	}
-	if nc >= 0 {
-		c.cc.off = nc == 1
+	switch {
+	case nc == 1:
+		c.flight.inner = (*uncontrolled)(&c.cc)
+	case nc >= 0:
+		c.flight.inner = &c.cc
 	}
 }
 
@@ -135,6 +140,14 @@ func (c *sender) rto() millis { return c.rtt.rto(c.interval, c.minRTO) }
 
 // queued returns the segments that wait to be acknowledged or sent.
 func (c *sender) queued() uint32 { return c.sendUna.distance(c.sendEnd) }
+
+// congestionWindow returns how many segments the congestion window allows in flight, 0 if there is none.
+func (c *sender) congestionWindow() uint32 {
+	if n := c.flight.inner.window(); n != math.MaxUint32 {
+		return n
+	}
+	return 0
+}
 
 // setWindow sets the send window in segments.
 func (c *sender) setWindow(segments uint32) { c.sndWnd = segments }

@@ -4,9 +4,7 @@ package kcp
 
 // flightRoom reports whether another segment may be in flight, as far as the path and the congestion window, if it is
 // on, are concerned.
-func (c *sender) flightRoom() bool {
-	return (c.cc.off || c.inFlight < c.cc.window) && !c.flight.holds(c.inFlight)
-}
+func (c *sender) flightRoom() bool { return c.flight.allows(c.inFlight) }
 
 // resends reports whether the first of the lost segments may be sent again now. While nothing is measured it is the only
 // one, and takes the place of its transmission before.

@@ -31,12 +31,12 @@ func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts timestamp) (rtt mil
 		rtt = now - seg.sentAt
 		c.noteDelivered(seg.order)
 		if seg.list == lostList && seg.cause == lossTimeout {
-			c.cc.undo()
+			c.flight.undo()
 		}
 	} else if ts == seg.firstTS {
 		rtt = millis(c.ts(now) - ts)
 		if seg.cause == lossTimeout {
-			c.cc.undo()
+			c.flight.undo()
 		}
 	}
 	c.drop(sn, ctx.cache)
@@ -64,7 +64,7 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 				c.noteDelivered(seg.order)
 			}
 			if seg.list == lostList && seg.cause == lossTimeout {
-				c.cc.undo()
+				c.flight.undo()
 			}
 			c.drop(c.sendUna, cache)
 		}

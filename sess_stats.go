@@ -83,9 +83,7 @@ func (s *UDPSession) Stats() Stats {
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
 		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil, OOBDropped: s.oob.Load().droppedCount(),
 	}
-	if !c.cc.off {
-		st.CongestionWindow = int(c.cc.window)
-	}
+	st.CongestionWindow = int(c.congestionWindow())
 	f := s.fecStats()
 	st.FECGroupsComplete, st.FECGroupsRecovered, st.FECGroupsFailed = f.complete, f.recovered, f.failed
 	st.FECRecovered, st.FECErrors = f.packets, f.errors
