@@ -145,7 +145,7 @@ func TestExactSourceShutsOthersOut(t *testing.T) {
 		mustWrite(t, a, []byte("forged"))
 		_ = s.SetReadDeadline(time.Now().Add(3 * time.Second))
 		if n, err := s.Read(make([]byte, 100)); err == nil {
-			t.Errorf("%d bytes of a stranger were taken", n)
+			t.Errorf("%d bytes from another address were accepted", n)
 		}
 	})
 }

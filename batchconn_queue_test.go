@@ -204,7 +204,7 @@ func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
 			t.Errorf("the peer of a session that was aborted reads %v", err)
 		}
 		if _, err := near.WriteTo([]byte("x"), memAddr("b")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("a write to the connection that the session owned gives %v", err)
+			t.Errorf("a write to the connection that the session owned: %v, want net.ErrClosed", err)
 		}
 	})
 }

@@ -52,7 +52,7 @@ func TestAnswerLeavesFromTheAddressThatWasAsked(t *testing.T) {
 		{"0.0.0.0:0", "127.0.0.3"},
 		{"[::]:0", "127.0.0.3"},
 		{"[::]:0", "::1"},
-		{"127.0.0.3:0", "127.0.0.3"}, // bound to one address: nothing to choose, nothing told
+		{"127.0.0.3:0", "127.0.0.3"}, // bound to one address: there is no choice, and no report
 	} {
 		for _, mode := range batchBenchModes {
 			t.Run(mode.name+", "+tt.server+" asked at "+tt.asked, func(t *testing.T) {
@@ -84,7 +84,7 @@ func answerLeaves(t *testing.T, address, to string, open func(testing.TB, *net.U
 		t.Fatal(err)
 	}
 	if want := batchAddr(sc).Addr().IsUnspecified(); p[0].local.IsValid() != want || want && p[0].local != asked.Addr() {
-		t.Fatalf("local address %v, want %v (told: %v)", p[0].local, asked.Addr(), want)
+		t.Fatalf("local address %v, want %v (reported: %v)", p[0].local, asked.Addr(), want)
 	}
 	answers := []outgoing{batchTestRun(0, 3, 20, 20, p[0].from), {buf: []byte("bye"), to: p[0].from}}
 	for i := range answers {
@@ -151,7 +151,7 @@ func TestSourceCodecs(t *testing.T) {
 				b = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size, c.destination, a.AsSlice())
 			}
 			if got := c.parse(b); got.IsValid() {
-				t.Errorf("%s: an answer would leave from %v", name, got)
+				t.Errorf("%s: an answer would be sent from %v", name, got)
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func TestRefusedSourceIsLeftToTheKernel(t *testing.T) {
 		}
 	}
 	for range 3 {
-		send("192.0.2.1", sourceRefusals-1) // nobody's
+		send("192.0.2.1", sourceRefusals-1) // of no socket
 		send("127.0.0.9", 1)
 	}
 	if !writer.source.asked.Load() {

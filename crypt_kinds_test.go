@@ -20,7 +20,7 @@ type cryptKind struct {
 	make func(key []byte) (BlockCrypt, error)
 	good []int
 	bad  []int  // lengths that are refused
-	says string // what the refusal says of the accepted lengths
+	says string // the accepted lengths in the error
 }
 
 func cryptKinds() []cryptKind {
@@ -147,7 +147,7 @@ func TestPacketsUnderAKeyAreCounted(t *testing.T) {
 					want = 2
 				}
 				if n := len(told); n != want {
-					t.Errorf("the hooks were told %d times, want %d", n, want)
+					t.Errorf("the hooks were called %d times, want %d", n, want)
 				}
 				for range len(told) {
 					if s := <-told; !strings.HasPrefix(s, "key kcp: 2^31 packets") {

@@ -89,7 +89,7 @@ func TestDeadlineWakesBlockedCalls(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		steps []step
-		want  time.Duration // when the calls give up; none: never
+		want  time.Duration // when the calls time out; none: never
 	}{
 		{"future", []step{{0, 5 * s}}, 5 * s},
 		{"past", []step{{0, -5 * s}}, 0},
@@ -117,7 +117,7 @@ func TestDeadlineWakesBlockedCalls(t *testing.T) {
 							err := o.wait(disarm)
 							got := time.Since(start)
 							if tt.want == none && err != nil || tt.want != none && (err != errTimeout || got != tt.want) {
-								t.Errorf("got %v after %v, want to give up after %v", err, got, tt.want)
+								t.Errorf("got %v after %v, want a timeout after %v", err, got, tt.want)
 							}
 						})
 					}
@@ -180,7 +180,7 @@ func TestDeadlineMovedLaterLeavesTheTimerAlone(t *testing.T) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if !o.d.firesAt.IsZero() {
-			t.Error("the timer goes on although nobody waits")
+			t.Error("the timer still runs although no call waits")
 		}
 	})
 }

@@ -170,7 +170,7 @@ func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
 				conn.put(appendSegment(nil, &opener), before.RemoteAddr())
 				connWantRead(t, w.accept(l), "again")
 				if !connEnded(before) {
-					t.Error("the session of the process before goes on")
+					t.Error("the session of the earlier process is still open")
 				}
 			})
 		})
@@ -199,18 +199,18 @@ func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 		s, k, at := good, key, now
 		change(&s, &k, &at)
 		if a.answers(&s, &k, at) || a.hasVouched(&key, at) {
-			t.Errorf("%s vouches", name)
+			t.Errorf("%s validates the address", name)
 		}
 	}
 	a.span = 0
 	if !a.answers(&good, &key, now+challengePeriod) {
-		t.Fatal("the answer does not vouch")
+		t.Fatal("the answer does not validate the address")
 	}
 	a.note(&decision{count: countValidated}, &key, now+challengePeriod)
 	vouched := a.hasVouched(&key, now+challengePeriod+rtoMax)
 	a.note(&decision{action: doorOpenValidated}, &key, now+challengePeriod+rtoMax)
 	if !vouched || a.hasVouched(&key, now+challengePeriod+rtoMax) {
-		t.Error("an answer vouches not at all, or twice")
+		t.Error("an answer validates the address not at all, or twice")
 	}
 	for i := range uint32(3 * vouchedMax) {
 		k := key

@@ -43,7 +43,7 @@ func takeoverDial(t *testing.T, l *Listener, block BlockCrypt) (client, server *
 	t.Cleanup(func() {
 		for _, s := range []*UDPSession{client, server} {
 			s.Close()
-			s.ep.conn.Close() // the test does not wait for the last words
+			s.ep.conn.Close() // the test does not wait for the last packets
 		}
 	})
 	return client, server
@@ -106,7 +106,7 @@ func TestListenAgainAtOnce(t *testing.T) {
 					connWrite(t, client, "so am I")
 					connWantRead(t, server, "so am I")
 					if got := slices.Collect(l.Sessions()); len(got) != 1 || got[0] != newServer {
-						t.Errorf("the new listener tells of %d sessions, want its own alone", len(got))
+						t.Errorf("the new listener lists %d sessions, want only its own", len(got))
 					}
 				}
 				client, server = newClient, newServer

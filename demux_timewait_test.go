@@ -119,7 +119,7 @@ func TestOldPeersNewConversationReplaces(t *testing.T) {
 		restartWantEnd(t, first, "", connReset)
 		connWrite(t, second, "hello")
 		if got := old.wait(5, time.Minute); string(got) != "hello" {
-			t.Errorf("the old peer got %q", got)
+			t.Errorf("the legacy peer got %q", got)
 		}
 	})
 }

@@ -67,7 +67,7 @@ func TestDialAndListenAddresses(t *testing.T) {
 				echoListener(t, l)
 				port := l.Addr().(*net.UDPAddr).Port
 				if port == 0 {
-					t.Fatal("Addr says port 0")
+					t.Fatal("Addr has port 0")
 				}
 				s, err := dial(net.JoinHostPort(dialHost, strconv.Itoa(port)))
 				if err != nil {
@@ -113,7 +113,7 @@ func TestOneConvFromManyAddresses(t *testing.T) {
 		defer func() {
 			echoOnce(t, s)
 			if _, err := conn.WriteTo([]byte("x"), l.Addr()); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("the session was given its socket and closed, but a write to it gives %v", err)
+				t.Errorf("a write to the socket of a closed session that owned it: %v, want net.ErrClosed", err)
 			}
 		}()
 	}
@@ -288,7 +288,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		}
 	}
 	if err := listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0)); !errors.As(err, new(*net.OpError)) || !errors.As(err, new(*os.SyscallError)) {
-		t.Errorf("a taken port gives %#v, want a *net.OpError of the system's error", err)
+		t.Errorf("a port in use: %#v, want a *net.OpError of the system's error", err)
 	}
 }
 

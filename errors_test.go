@@ -114,7 +114,7 @@ func TestCauseOfUseAfterCloseIsErrClosedPipe(t *testing.T) {
 	}
 	for _, err := range []error{errNotOwner, errNoOption} {
 		if !strings.Contains(err.Error(), "invalid operation") || !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%q does not say what it is", err)
+			t.Errorf("%q does not name the error", err)
 		}
 	}
 }

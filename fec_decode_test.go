@@ -266,7 +266,7 @@ func TestFECDecoderFollowsAJumpOfTheStream(t *testing.T) {
 			l.lose(l.group())
 		}
 		l.encoder.next = l.encoder.shape.align(to)
-		for range fecStaleRun/l.encoder.shape.total + 3 { // how it is grouped there has to be shown anew
+		for range fecStaleRun/l.encoder.shape.total + 3 { // its shape must be found again there
 			l.lose(l.group())
 		}
 		for g := range 10 {

@@ -101,7 +101,7 @@ type slowConn struct {
 	takes time.Duration
 
 	mu         sync.Mutex // guards what follows
-	most       int        // no larger datagram may leave
+	most       int        // no larger datagram may be sent
 	sent       map[seqNum]bool
 	bad        []int // the sizes of those that did
 	all, large int   // datagrams, and those larger than 700 bytes

@@ -60,7 +60,7 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 	h.demux = newDemux([]net.PacketConn{conn}, false, o, newIngress)
 	h.ep = h.demux.eps[0]
 	h.ep.io, h.ep.out = newBatchConn(conn), nil // written at once
-	close(h.ep.done)                            // nobody waits for a reader that is not there
+	close(h.ep.done)                            // no call waits for the missing reader
 	h.r.ep = h.ep
 	n.hosts = append(n.hosts, h)
 	return h
@@ -197,7 +197,7 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 // checkAccount checks that ended sessions hold no memory.
 func (h *fuzzHost) checkAccount(t testing.TB) {
 	if held := h.demux.memory.held.Load(); held != 0 {
-		t.Fatalf("%s: %d bytes are held by nobody", h.addr, held)
+		t.Fatalf("%s: %d bytes are charged to no session", h.addr, held)
 	}
 }
 

@@ -31,7 +31,7 @@ type connOldPeer struct {
 	hellos int
 	closed bool
 	mute   bool   // takes nothing in
-	lazy   bool   // reads only when told to
+	lazy   bool   // reads only on request
 	age    millis // of its process when the test began
 }
 
@@ -108,10 +108,10 @@ func (p *connOldPeer) take(data []byte, from net.Addr) {
 		p.peer = from
 	}
 	if err := p.check(data); err != nil {
-		p.t.Errorf("an old peer was sent something it could take amiss: %v\n%x", err, data)
+		p.t.Errorf("a legacy peer was sent what it may misunderstand: %v\n%x", err, data)
 	}
 	if p.core.input(inputAt(p.now()), data, true) != inputOK {
-		p.t.Errorf("an old peer could not read %x", data)
+		p.t.Errorf("a legacy peer could not parse %x", data)
 	}
 	if !p.lazy {
 		p.read()

@@ -58,7 +58,7 @@ func TestAcknowledgementsWaitAtMostTheInterval(t *testing.T) {
 
 func TestAcknowledgementsThatUnaCoversAreLeftOut(t *testing.T) {
 	tests := []struct {
-		received, want []seqNum // numbers of the ACKs that leave
+		received, want []seqNum // numbers of the ACKs that are sent
 	}{
 		{[]seqNum{0, 1, 2, 3}, []seqNum{3}},
 		{[]seqNum{0, 1, 3, 5}, []seqNum{3, 5}},

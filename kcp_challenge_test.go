@@ -107,7 +107,7 @@ func TestSuspicionEndsTheSession(t *testing.T) {
 			}
 		}
 		if c.gone() != again || questions != challengeQuestions {
-			t.Errorf("said again %v: it has ended %v after %d questions", again, c.gone(), questions)
+			t.Errorf("repeated %v: ended %v after %d questions", again, c.gone(), questions)
 		}
 	}
 }

@@ -26,11 +26,11 @@ func TestCongestionWindow(t *testing.T) {
 		return count(flushAll(c, now), cmdPush)
 	}
 	if n := count(flushAll(c, now), cmdPush); n != 1 {
-		t.Fatalf("%d segments leave at first, want 1", n)
+		t.Fatalf("%d segments are sent at first, want 1", n)
 	}
 	for i, want := range []int{2, 3, 4, 5, 6, 7, 8} {
 		if n := round(); n != want {
-			t.Fatalf("round %d: %d segments leave, want %d", i+1, n, want)
+			t.Fatalf("round %d: %d segments are sent, want %d", i+1, n, want)
 		}
 	}
 	// A hole that later segments have overtaken halves it.
@@ -51,7 +51,7 @@ func TestCongestionWindow(t *testing.T) {
 		now = max(now, min(c.nextEvent(now), now+1000))
 		flushAll(c, now)
 		if n := round(); n > 10 {
-			t.Fatalf("%d segments leave with a window of 10", n)
+			t.Fatalf("%d segments are sent with a window of 10", n)
 		}
 	}
 	if c.cc.size > 64 {
@@ -61,6 +61,6 @@ func TestCongestionWindow(t *testing.T) {
 	c.setNoDelay(-1, -1, -1, 1)
 	c.setWindows(20, 0)
 	if n := round(); n != 20 {
-		t.Errorf("without it %d segments leave, want 20", n)
+		t.Errorf("without it %d segments are sent, want 20", n)
 	}
 }

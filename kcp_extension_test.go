@@ -49,7 +49,7 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 			c.input(inputAt(1100), appendSegment(nil, &s), true)
 		}
 		if c.ctl.peerFinal != base+20 || c.stats.badFields != 3 || c.ctl.resetDue {
-			t.Errorf("at %d: the end is %d, %d lies counted, reset %v", base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
+			t.Errorf("at %d: the end is %d, %d bad fields counted, reset %v", base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
 		}
 	}
 }
@@ -81,6 +81,6 @@ func TestResetWithoutTheExtension(t *testing.T) {
 	c.ctl.resetDue = true
 	flushAll(c, 1000)
 	if at := c.nextEvent(1000); c.ctl.incarnation == 0 && at <= 1000 {
-		t.Errorf("a flush is due at %d again, with nothing to say", at)
+		t.Errorf("a flush is due again at %d, with nothing to send", at)
 	}
 }

@@ -96,7 +96,7 @@ func TestNextEventIsNeitherLateNorEarly(t *testing.T) {
 		every, n := s.run(seed, true)
 		events, m := s.run(seed, false)
 		if every != events {
-			t.Errorf("seed %d: flushed each millisecond %d packets leave, flushed at each event %d, or at other times", seed, n, m)
+			t.Errorf("seed %d: %d packets with a flush each millisecond, %d with a flush at each event, or at other times", seed, n, m)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func TestDelayedWriteLeavesWithTheInterval(t *testing.T) {
 func TestWindowProbesBackOff(t *testing.T) {
 	tests := []struct {
 		name   string
-		closed func(c *core) // closes the peer's window and leaves something to send at 1000
+		closed func(c *core) // closes the peer's window, with something to send at 1000
 	}{
 		{"closed by the answer to what was in flight", func(c *core) {
 			c.send([]byte("x"))

@@ -98,7 +98,7 @@ func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 	tests := []struct {
 		name    string
 		change  change
-		counted func(s *coreStats) uint64 // the counter that must say 1; nil: an honest peer may send it late
+		counted func(s *coreStats) uint64 // the counter that must be 1; nil: an honest peer may send it late
 	}{
 		{"una one beyond what was sent", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+7, 0 }, badFields},
 		{"una far beyond", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+1<<30, 0 }, badFields},

@@ -35,7 +35,7 @@ func TestDeadPeerEndsTheSession(t *testing.T) {
 					t.Errorf("Read gave %v after %v, want ETIMEDOUT after %v", err, after, tt.want)
 				}
 				if e, ok := err.(interface{ Timeout() bool }); !ok || e.Timeout() {
-					t.Errorf("%v says that it is a timeout, which programs take for a deadline", err)
+					t.Errorf("%v is a timeout, which programs take for a deadline", err)
 				}
 				if _, err := client.Write([]byte{1}); !errors.Is(err, syscall.ETIMEDOUT) {
 					t.Errorf("Write gave %v, want ETIMEDOUT", err)
@@ -253,7 +253,7 @@ func TestWaitPeer(t *testing.T) {
 			}
 			connWrite(t, client, "hello")
 			if got := old.wait(5, time.Minute); string(got) != "hello" {
-				t.Errorf("the old peer got %q", got)
+				t.Errorf("the legacy peer got %q", got)
 			}
 		})
 	})
@@ -306,7 +306,7 @@ func TestDialWaitsForItsPeer(t *testing.T) {
 	brief, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if s, err = c.Dial(brief, l.Addr().String()); s != nil || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("nobody is there: %v, %v; want no session and context.DeadlineExceeded", s, err)
+		t.Errorf("no server: %v, %v; want no session and context.DeadlineExceeded", s, err)
 	}
 }
 
@@ -324,7 +324,7 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 	for now < 200_000 {
 		at, sent := nextSent(c, now)
 		if c.deadAt() <= at {
-			t.Fatalf("given up at %d, though the peer answers", c.deadAt())
+			t.Fatalf("dead at %d, although the peer answers", c.deadAt())
 		}
 		if now = at; count(sent, cmdWask) > 0 {
 			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5}), true)
@@ -339,7 +339,7 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 		flushAll(c, now)
 	}
 	if d := c.deadAt() - gone; d != c.life.deadTimeout {
-		t.Errorf("silent, the peer is given up after %d ms, want %d", d, c.life.deadTimeout)
+		t.Errorf("the silent peer is dead after %d ms, want %d", d, c.life.deadTimeout)
 	}
 }
 
@@ -354,6 +354,6 @@ func TestClosedWindowAndSilenceIsDeath(t *testing.T) {
 		flushAll(c, now)
 	}
 	if want := 500_000 + probeInit + c.life.deadTimeout; c.deadAt() != want {
-		t.Errorf("given up at %d, want %d: the timeout behind the first probe", c.deadAt(), want)
+		t.Errorf("dead at %d, want %d: the timeout after the first probe", c.deadAt(), want)
 	}
 }

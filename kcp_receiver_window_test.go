@@ -44,12 +44,12 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 			t.Errorf("at %d: an sn of 0, for which a legacy listener opens a session", at)
 		}
 		if at-now > 1000 {
-			t.Errorf("told at %d and then not before %d", now, at)
+			t.Errorf("advertised at %d and then not before %d", now, at)
 		}
 		now = at
 	}
 	if first == 0 || first > 1100+300 || now < 1100+7000 || told > 20 {
-		t.Errorf("told %d times, again at %d, last at %d; want again within 300 ms, and for 7 s", told, first, now)
+		t.Errorf("advertised %d times, again at %d, last at %d; want again within 300 ms, and for 7 s", told, first, now)
 	}
 
 	// A duplicate from before the closing proves nothing, new data does.
@@ -122,7 +122,7 @@ func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if closed := windows[0] > 0; closed == waits || len(windows) == 0 {
-					t.Errorf("stream %v, a Read waits %v: windows told %v", stream, waits, windows)
+					t.Errorf("stream %v, a Read waits %v: advertised windows %v", stream, waits, windows)
 				}
 			})
 		}

@@ -145,7 +145,7 @@ func TestRunOfSeveralSessions(t *testing.T) {
 	for i := range convs {
 		convs[i] = slabConv
 		if i >= 10 && i < 14 {
-			convs[i] = slabConv + 1 // a stranger's, which opens nothing
+			convs[i] = slabConv + 1 // of an unknown peer, which opens nothing
 			sns[i] += 1000
 		} else if i >= 14 {
 			sns[i] -= 4

@@ -24,7 +24,7 @@ func messages(t *testing.T, k *KCP) (all []string) {
 		}
 		buf := make([]byte, size)
 		if n := k.Recv(buf); n != size {
-			t.Fatalf("Recv = %d, want %d as PeekSize said", n, size)
+			t.Fatalf("Recv = %d, want %d as from PeekSize", n, size)
 		}
 		all = append(all, string(buf))
 	}

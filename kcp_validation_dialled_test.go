@@ -211,7 +211,7 @@ func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
 		_, _ = hear(t, raw, 500*time.Millisecond) // the first questions
 		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: client.GetConv(), cmd: cmdWins, wnd: 128, una: 1, ts: 7778}), from)
 		if asked, _ := hear(t, raw, time.Minute); len(asked) < proofBlind {
-			t.Errorf("%d questions in the minute after a window was told, want %d", len(asked), proofBlind)
+			t.Errorf("%d questions in the minute after a window update, want %d", len(asked), proofBlind)
 		}
 	})
 }

@@ -71,7 +71,7 @@ func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
 						segment{conv: 7, cmd: cmdWask, wnd: 1}, segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 0, sn: 1 << 31}), l.Addr())
 				}
 				if server.Stats().AddressProved {
-					t.Error("the address counts as proved")
+					t.Error("the address counts as validated")
 				}
 				received, sent := y.counts()
 				if most := 3*received + first; sent < most/2 {
@@ -209,11 +209,11 @@ func TestQuietPeerProvesItself(t *testing.T) {
 		old.write([]byte("one-way"))
 		a, b := w.accept(l), w.accept(l)
 		if a.Stats().AddressProved || b.Stats().AddressProved {
-			t.Error("proved by the first datagram")
+			t.Error("validated by the first datagram")
 		}
 		time.Sleep(2 * time.Second)
 		if !a.Stats().AddressProved || !b.Stats().AddressProved || !client.Stats().AddressProved {
-			t.Error("not proved")
+			t.Error("not validated")
 		}
 		time.Sleep(time.Hour)
 		if connEnded(a) || connEnded(b) {
@@ -321,7 +321,7 @@ func TestNoAmplificationLimit(t *testing.T) {
 		mustWrite(t, server, pattern(20_000, 1))
 		time.Sleep(100 * time.Millisecond)
 		if st := server.Stats(); st.WireBytesSent < 20_000 || st.AddressProved {
-			t.Errorf("%d bytes were sent, proved %v", st.WireBytesSent, st.AddressProved)
+			t.Errorf("%d bytes were sent, validated %v", st.WireBytesSent, st.AddressProved)
 		}
 	})
 	for _, limit := range []int{0, 7, 1 << 30} {

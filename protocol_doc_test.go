@@ -237,6 +237,6 @@ func TestKeystreamOfTheProtocolDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("`%x`", first); !strings.Contains(string(text), want) {
-		t.Errorf("the document does not give the first keystream block %s", want)
+		t.Errorf("the document does not have the first keystream block %s", want)
 	}
 }

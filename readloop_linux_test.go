@@ -166,7 +166,7 @@ func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 		{1, []int{8, 8}},
 		{1, []int{1, 1}},
 		{1, []int{1, 1}},
-		{12, []int{1, 1, 1, 8, 8}}, // the last of them finds what is left
+		{12, []int{1, 1, 1, 8, 8}}, // the last of them returns the rest
 		{1, []int{8, 8}},
 		{3, []int{8, 8}},
 	} {

@@ -77,7 +77,7 @@ func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end strin
 	}
 	time.Sleep(12 * time.Second)
 	if n := ghosts.Load(); n > 0 {
-		t.Errorf("%d of %d datagrams open a session at a deployed listener", n, sent.Load())
+		t.Errorf("%d of %d datagrams open a session at a legacy listener", n, sent.Load())
 	}
 }
 

@@ -164,7 +164,7 @@ func closeWantReset(t *testing.T, s *UDPSession) {
 		_, err = s.Write([]byte("and now?"))
 	}
 	if d := time.Since(began); !errors.Is(err, connReset) || d > 45*time.Millisecond {
-		t.Fatalf("writing to a peer that is gone gave %v after %v, want ECONNRESET within a round trip", err, d)
+		t.Fatalf("a write to an ended peer: %v after %v, want ECONNRESET within a round trip", err, d)
 	}
 }
 
@@ -233,7 +233,7 @@ func TestLingerTime(t *testing.T) {
 			client.SetLinger(0)
 			client.Close()
 			if !connEnded(client) {
-				t.Error("the session lives on")
+				t.Error("the session has not ended")
 			}
 			_, err := server.Read(make([]byte, 1))
 			if !errors.Is(err, connReset) {
@@ -271,11 +271,11 @@ func TestLingerTime(t *testing.T) {
 				client.Close()
 				time.Sleep(linger - time.Millisecond)
 				if connEnded(client) {
-					t.Error("given up before the linger time")
+					t.Error("ended before the linger time")
 				}
 				time.Sleep(2 * time.Millisecond)
 				if !connEnded(client) {
-					t.Error("not given up after the linger time")
+					t.Error("not ended after the linger time")
 				}
 				began := time.Now()
 				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, connReset) || time.Since(began) > time.Second {

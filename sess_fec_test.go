@@ -137,7 +137,7 @@ func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 				lost, ok := f.lost(dropped)
 				switch {
 				case !ok || len(lost) == 0:
-				case len(lost) > 1 && !f.certain(lost): // too little of a short stream is left to show how it is grouped
+				case len(lost) > 1 && !f.certain(lost): // the rest of a short stream is too little to find its shape
 					doubtful++
 				default:
 					f.replayWithout(t, dropped)
@@ -166,7 +166,7 @@ func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 				}
 				try(dropped)
 			}
-			t.Logf("%d patterns of loss, and %d that leave doubt", patterns, doubtful)
+			t.Logf("%d patterns of loss, and %d ambiguous ones", patterns, doubtful)
 			if patterns < 20 {
 				t.Errorf("only %d patterns of loss were tried", patterns)
 			}

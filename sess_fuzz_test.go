@@ -338,7 +338,7 @@ func (f *sessFuzz) recover() {
 func (f *sessFuzz) checkInward(data, buf []byte) {
 	c := &f.s.core
 	if c.ctl.hasPeerFinal && c.rcvNxt != c.ctl.peerFinal || f.s.readClosed {
-		return // an end that is out of reach, or nobody who reads
+		return // an end that cannot be reached, or no reader
 	}
 	push := segment{conv: sessFuzzConv, cmd: cmdPush, wnd: sessFuzzWnd, ts: f.clock(), sn: c.rcvNxt, una: c.sendNxt, data: data}
 	f.host.receive("b", appendSegment(nil, &push))

@@ -108,7 +108,7 @@ func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
 			blocked <- err
 		}()
 		if err := <-blocked; err != nil {
-			t.Fatalf("the peer's Write: %v; want it to go on", err)
+			t.Fatalf("the peer's Write: %v, want none", err)
 		}
 		connWrite(t, server, "still here")
 		connWantRead(t, client, "still here")
@@ -298,7 +298,7 @@ func TestCloseOfASilentSessionSendsNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		client.Close()
 		if !connEnded(client) {
-			t.Error("the session lives on")
+			t.Error("the session has not ended")
 		}
 		time.Sleep(time.Minute)
 		if n := sent.Load(); n != 0 {

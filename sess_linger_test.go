@@ -90,7 +90,7 @@ func TestSetLingerIsABound(t *testing.T) {
 			t.Errorf("the peer read %d bytes and %v after %v, want ECONNRESET after 5 to 9 s", len(got), err, d)
 		}
 		if !connEnded(client) {
-			t.Error("the session lives on")
+			t.Error("the session has not ended")
 		}
 	})
 }

@@ -127,7 +127,7 @@ func TestSetMtuFromWithinASend(t *testing.T) {
 		connWrite(t, s, "x")
 		connWantRead(t, peer, "x")
 		if took != sendPatience {
-			t.Errorf("SetMtu from within WriteTo took %v, want that it gives up waiting for itself after %v", took, sendPatience)
+			t.Errorf("SetMtu from within WriteTo took %v, want it to stop waiting for itself after %v", took, sendPatience)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func TestOOBBothWays(t *testing.T) {
 			t.Run(fmt.Sprint(crypt.name, shards), func(t *testing.T) {
 				c := Config{BlockCrypt: crypt.block, DataShards: shards.data, ParityShards: shards.parity, MTU: 1200}
 				inSession(t, c, func(t *testing.T, client, server *UDPSession) {
-					time.Sleep(2 * proveAfter.duration()) // what opened the session is acknowledged, the address proved
+					time.Sleep(2 * proveAfter.duration()) // the opener is acknowledged, the address validated
 					for name, ends := range map[string][2]*UDPSession{"to the server": {client, server}, "to the client": {server, client}} {
 						from, to := ends[0], ends[1]
 						most := from.GetOOBMaxSize()

@@ -150,7 +150,7 @@ func TestUnreadDataIsCharged(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if held := memory.held.Load(); held != 0 || !connEnded(server) {
-			t.Errorf("%d bytes are held when the session is gone", held)
+			t.Errorf("%d bytes are held after the session has ended", held)
 		}
 		if rest := bytes.Join(unreadRest(t, server, 3000), nil); !bytes.Equal(rest, want[100_000:]) {
 			t.Errorf("%d bytes were left", len(rest))
@@ -197,7 +197,7 @@ func TestReadsAndCloseAtOnce(t *testing.T) {
 		if !bytes.Equal(got, want[:len(got)]) {
 			t.Fatalf("other bytes than were written among the first %d", len(got))
 		}
-		client.ep.conn.Close() // the test does not wait for the last words
+		client.ep.conn.Close() // the test does not wait for the last packets
 	}
 	l.demux.eps[0].conn.Close()
 }

@@ -155,7 +155,7 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 		name   string
 		stream bool
 		run    func(client, server *UDPSession, write func(s *UDPSession, n int))
-		want   []time.Duration // when a packet with data leaves
+		want   []time.Duration // when a packet with data is sent
 	}{
 		{"a part of a segment waits for the interval", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
 			write(c, 100)
@@ -198,7 +198,7 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 			s.SetWriteDelay(false)
 			write(s, 10*mss) // arrives after 5 ms, acknowledged at once
 			time.Sleep(10 * ms)
-			write(c, 100) // leaves at once
+			write(c, 100) // sent at once
 			time.Sleep(10 * ms)
 			write(c, 100) // has no such acknowledgement
 		}, []time.Duration{10 * ms, 70 * ms}},

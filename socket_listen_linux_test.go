@@ -132,7 +132,7 @@ func TestSeveralSocketsTakeTheirPortAlone(t *testing.T) {
 		}
 		if conn, err := net.ListenPacket("udp", host+":"+port); err == nil {
 			conn.Close()
-			t.Errorf("%s: somebody else's socket on the same port", l.Addr())
+			t.Errorf("%s: another program's socket on the same port", l.Addr())
 		}
 		to := host + ":" + port
 		if host == "" {

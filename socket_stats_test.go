@@ -223,14 +223,14 @@ func TestSocketBuffersCanBeRead(t *testing.T) {
 	} {
 		before := tt.stats()
 		if before.ReadBuffer < leastSocketBuffer || before.WriteBuffer < leastSocketBuffer {
-			t.Errorf("%s: buffers of %d and %d bytes were granted, want what systems give unasked or more", name, before.ReadBuffer, before.WriteBuffer)
+			t.Errorf("%s: buffers of %d and %d bytes were granted, want at least the default of systems", name, before.ReadBuffer, before.WriteBuffer)
 		}
 		if err := errors.Join(tt.set.SetReadBuffer(20_000), tt.set.SetWriteBuffer(30_000)); err != nil {
 			t.Fatal(err)
 		}
 		after := tt.stats()
 		if after.ReadBuffer < 20_000 || after.ReadBuffer > 40_000 || after.WriteBuffer < 30_000 || after.WriteBuffer > 60_000 {
-			t.Errorf("%s: asked for 20000 and 30000 bytes, told of %d and %d", name, after.ReadBuffer, after.WriteBuffer)
+			t.Errorf("%s: asked for 20000 and 30000 bytes, reported %d and %d", name, after.ReadBuffer, after.WriteBuffer)
 		}
 	}
 }

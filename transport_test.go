@@ -169,7 +169,7 @@ func TestTransportSessionsDoNotReplaceEachOther(t *testing.T) {
 		b := w.dialTo(tr, connServerAddr)
 		sb := w.join(b, l)
 		if !a.core.ctl.shared || !sa.sharesAddress.Load() || !sb.sharesAddress.Load() {
-			t.Error("the peer was not told that the address is shared")
+			t.Error("the peer was not notified that the address is shared")
 		}
 		a.Close()
 		sa.Close()
@@ -200,7 +200,7 @@ func TestTransportHandsOverWhatIsNotKCP(t *testing.T) {
 				defer stranger.Close()
 				client := w.dialTo(tr, connServerAddr)
 				server := w.join(client, l)
-				_, _ = stranger.WriteTo(foreign["STUN"], tr.LocalAddr()) // nobody asks for it yet
+				_, _ = stranger.WriteTo(foreign["STUN"], tr.LocalAddr()) // not requested yet
 				time.Sleep(time.Second)
 				if _, err := tr.WriteTo([]byte("ping"), stranger.LocalAddr()); err != nil {
 					t.Fatal(err)

@@ -178,7 +178,7 @@ func FuzzControl(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, ok := parseControl(b)
 		if !ok && c != (controlSet{}) {
-			t.Fatalf("%x lies, and yet it says %+v", b, c)
+			t.Fatalf("%x is invalid, and was parsed as %+v", b, c)
 		}
 		if again, ok := parseControl(appendControl(nil, &c)); !ok || again != c {
 			t.Fatalf("%+v became %+v", c, again)
