@@ -3,29 +3,13 @@
 package kcp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 )
 
-// Forward error correction (docs/protocol.md section 2): k data packets with consecutive seqids make a group, its p parity
-// packets take the next p seqids, and any k of the k+p bring the group back.
-//
-//	0               4       6       8
-//	|  seqid u32    | type  | size  | payload ...        data: size = 2 + len(payload)
-//	|  seqid u32    | type  | parity bytes ...           parity of everything from size on
-//
-// A shard is what lies behind the type: a lost data packet comes back with its size.
+// Forward error correction (docs/protocol.md section 2): k data packets with consecutive seqids make a group. Its p parity
+// packets take the next p seqids. Any k of the k+p packets recover the group.
 const (
-	fecHeaderSize  = 8 // of a data and of an out-of-band packet
-	fecShardOffset = 6 // where the shard begins
-	fecSizeBytes   = 2 // the size field counts itself
-
-	fecTypeData, fecTypeParity, fecTypeOOB = 0xF1, 0xF2, 0xF3
-
-	// fecOOBSeqid is no group's: every seqid of a group is below fecShape.wrap, which is at most this.
-	fecOOBSeqid = math.MaxUint32
-
 	// fecMaxTotal bounds k+p: the code has so many points. Beyond it deployed peers change to another code.
 	fecMaxTotal = 256
 
@@ -36,42 +20,6 @@ const (
 	// Deployed peers do the same: by then the sender's own retransmission is on its way.
 	fecParityGap = 500
 )
-
-// fecHeader is the first 8 bytes of a FEC packet. In a parity packet size is the first two parity bytes.
-type fecHeader struct {
-	seqid uint32
-	kind  uint16
-	size  uint16
-}
-
-// append adds the header's wire form to b.
-func (h fecHeader) append(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, h.seqid)
-	b = binary.LittleEndian.AppendUint16(b, h.kind)
-	return binary.LittleEndian.AppendUint16(b, h.size)
-}
-
-// parseFECHeader reads the header of a packet; false if the packet is shorter than one.
-func parseFECHeader(packet []byte) (h fecHeader, ok bool) {
-	if len(packet) < fecHeaderSize {
-		return h, false
-	}
-	h.seqid = binary.LittleEndian.Uint32(packet)
-	h.kind = binary.LittleEndian.Uint16(packet[4:])
-	h.size = binary.LittleEndian.Uint16(packet[fecShardOffset:])
-	return h, true
-}
-
-// fecDataPayload returns what a data or out-of-band packet carries behind its header; false if the packet is short or
-// its size field is not exactly what arrived. Bytes behind size are refused rather than cut off: deployed peers never
-// send any, their parity would cover them, and so they could only be somebody else's.
-func fecDataPayload(packet []byte) ([]byte, bool) {
-	h, ok := parseFECHeader(packet)
-	if !ok || int(h.size) != len(packet)-fecShardOffset {
-		return nil, false
-	}
-	return packet[fecHeaderSize:], true
-}
 
 // fecShape is how a stream is cut into groups; its zero value is "not known".
 type fecShape struct {
