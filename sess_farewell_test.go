@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A peer that only reads is notified of an abort although the first RESETs are lost.
+func TestAbortIsRepeated(t *testing.T) {
+	for _, side := range []string{"client", "server"} {
+		for _, lose := range []int32{1, 3} {
+			t.Run(fmt.Sprintf("%s aborts, %d lost", side, lose), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					leaves, stays, _ := w.pair(Config{})
+					leaves.ep.given = false // as Dial opens it
+					if side == "server" {
+						leaves, stays = stays, leaves
+					}
+					var lost atomic.Int32
+					w.setDrop(func(_, _ string, payload []byte) bool {
+						return connControl(payload).has[ctlReset] && lost.Add(1) <= lose
+					})
+					began := time.Now()
+					leaves.SetLinger(0)
+					leaves.Close()
+					_ = stays.SetReadDeadline(time.Now().Add(time.Minute))
+					_, err := stays.Read(make([]byte, 1))
+					if d := time.Since(began); !errors.Is(err, connReset) || d > 3*time.Second {
+						t.Errorf("Read gave %v after %v, want ECONNRESET within 3 s", err, d)
+					}
+					time.Sleep(10 * time.Second)
+					if n := lost.Load(); n <= lose || n > 10 {
+						t.Errorf("%d RESETs were sent, of which %d were lost", n, lose)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Any datagram for an aborted session is answered, even an acknowledgement.
+func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		client, server, l := w.pair(Config{})
+		var resets atomic.Int32
+		w.setDrop(func(_, _ string, payload []byte) bool {
+			if connControl(payload).has[ctlReset] {
+				resets.Add(1)
+				return true
+			}
+			return false
+		})
+		server.SetLinger(0)
+		server.Close()
+		time.Sleep(5 * time.Second)
+		raw := client.ep.conn
+		ts := server.core.newestTS // no restarted peer's
+		for _, s := range []segment{
+			{cmd: cmdAck, una: 1}, {cmd: cmdWask, una: 1}, {cmd: cmdWins, una: 1}, {cmd: cmdPush, ts: ts, una: 1},
+			{cmd: cmdPush, ts: ts, sn: 1, una: 1},
+		} {
+			before := resets.Load()
+			s.conv = client.GetConv()
+			_, _ = raw.WriteTo(appendSegment(nil, &s), l.Addr())
+			time.Sleep(100 * time.Millisecond)
+			if got := resets.Load() - before; got != 1 {
+				t.Errorf("%d RESETs answer a segment with command %d, want 1", got, s.cmd)
+			}
+		}
+	})
+}
