@@ -133,9 +133,9 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				s.ep.out.mu.Lock()
-				held := s.ep.out.held
-				s.ep.out.mu.Unlock()
+				endpointOf(s).out.mu.Lock()
+				held := endpointOf(s).out.held
+				endpointOf(s).out.mu.Unlock()
 				if st := s.Stats().Socket; st.LostDatagrams == 0 || held > queueMost+bufferLarge || !errors.Is(st.LastError, errQueueFull) {
 					t.Errorf("%d bytes wait, %d datagrams were lost, %v", held, st.LostDatagrams, st.LastError)
 				}

@@ -93,7 +93,7 @@ func TestReflectedPacketsDeliverNothing(t *testing.T) {
 						}
 						// At once, before the true packet or any answer arrives.
 						if from == restartAddr {
-							client.ep.conn.(*simEndpoint).put(payload, l.Addr())
+							endpointOf(client).conn.(*simEndpoint).put(payload, l.Addr())
 						} else {
 							server.put(payload, client.LocalAddr())
 						}
@@ -114,7 +114,7 @@ func TestReflectedPacketsDeliverNothing(t *testing.T) {
 					connWrite(t, accepted, down)
 					connWantRead(t, client, down)
 					for _, p := range rec.from(restartAddr) {
-						client.ep.conn.(*simEndpoint).put(p, l.Addr())
+						endpointOf(client).conn.(*simEndpoint).put(p, l.Addr())
 					}
 					for _, p := range rec.from(connServerAddr) {
 						server.put(p, client.LocalAddr())

@@ -66,7 +66,7 @@ func (d *demux) start() {
 
 // dial makes a session to raddr. guest says that a Transport does.
 func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) (*UDPSession, error) {
-	s := newDialled(ep, raddr, conv, o, guest)
+	s := newDialled(&ep.sessionEnv, raddr, conv, o, guest)
 	if guest || d.peers.find(&s.peer, 0) != nil {
 		s.shareAddress()
 	}
@@ -147,20 +147,20 @@ func (d *demux) add(s *UDPSession) error {
 // remove takes s out of the table and leaves a time-wait record. The last one to go ends sockets that nobody can open a
 // session on, but not before its last packets are out: sending says that somebody is about to send them, who then calls
 // left.
-func (d *demux) remove(s *UDPSession, w timeWait, sending bool) {
+func (d *demux) remove(s *UDPSession, e *endedSession, bye *farewell, sending bool) {
 	d.mu.Lock()
 	if sending {
 		d.leaving++
 	}
-	if w.bye != nil && !d.stopping.Load() {
-		w.keep = true
+	keep := e.keep
+	if bye != nil && !d.stopping.Load() {
+		keep = true
 		d.farewells++
-		w.bye.begin(w.born)
+		bye.begin(e.born)
 	}
-	w.bye = nil // it keeps itself
 	if d.sessions.remove(s) {
-		if w.keep {
-			d.waits.add(sessionKey{s.peer, s.conv}, w)
+		if keep {
+			d.waits.add(sessionKey{s.peer, s.conv}, e)
 		}
 		d.unlink(s)
 		d.setSole()

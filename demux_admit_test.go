@@ -44,7 +44,9 @@ func doorSays(d decision, una seqNum, m controlSet) decision {
 // doorEnded is a view with the record of a session that received 100 segments, the last of them at the clock 50000.
 func doorEnded(change func(w *timeWait)) func(v *doorView) {
 	return func(v *doorView) {
-		v.record = &timeWait{peer: doorPeer, incarnation: doorOwn, rcvNxt: 100, newestTS: 50000, newestAt: v.now - 1000}
+		v.record = &timeWait{endedSession: endedSession{
+			peer: doorPeer, incarnation: doorOwn, rcvNxt: 100, newestTS: 50000, newestAt: v.now - 1000,
+		}}
 		if change != nil {
 			change(v.record)
 		}

@@ -164,7 +164,7 @@ func (b *backlog) sessions(yield func(*UDPSession) bool) {
 // validated address need not be validated again.
 func (b *backlog) open(ep *endpoint, key *sessionKey, custom net.Addr, shared, validated bool) *UDPSession {
 	d := b.demux
-	s := newAccepted(ep, key, custom, &b.opts, b.number)
+	s := newAccepted(&ep.sessionEnv, key, custom, &b.opts, b.number)
 	if shared {
 		s.sharesAddress.Store(true) // before it is in the list of its peer's sessions
 	}

@@ -93,7 +93,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 	for step := range 5000 {
 		switch {
 		case len(in) < 5 || random.IntN(3) == 0:
-			s := newSession(ep, uint32(step), peer, nil, o)
+			s := newSession(&ep.sessionEnv, uint32(step), peer, nil, o)
 			in[s] = random.IntN(2) == 0
 			s.sharesAddress.Store(in[s])
 			if err := d.add(s); err != nil {
@@ -101,7 +101,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 			}
 		case random.IntN(2) == 0:
 			for s := range in {
-				d.remove(s, timeWait{}, false)
+				d.remove(s, &endedSession{}, nil, false)
 				delete(in, s)
 				break
 			}
@@ -134,7 +134,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 		}
 	}
 	for s := range in {
-		d.remove(s, timeWait{}, false)
+		d.remove(s, &endedSession{}, nil, false)
 	}
 	l.Close()
 }

@@ -43,7 +43,7 @@ func takeoverDial(t *testing.T, l *Listener, block BlockCrypt) (client, server *
 	t.Cleanup(func() {
 		for _, s := range []*UDPSession{client, server} {
 			s.Close()
-			s.ep.conn.Close() // the test does not wait for the last packets
+			endpointOf(s).conn.Close() // the test does not wait for the last packets
 		}
 	})
 	return client, server
@@ -70,7 +70,7 @@ func TestListenAgainAtOnce(t *testing.T) {
 		{"open sessions under a key", func(_, _ *UDPSession) {}, true},
 		{"a closed session whose client lives", func(_, server *UDPSession) { server.Close() }, false},
 		{"a closed session whose client is gone", func(client, server *UDPSession) {
-			client.ep.conn.Close()
+			endpointOf(client).conn.Close()
 			_, _ = server.Write([]byte("never heard"))
 			server.SetLinger(time.Second)
 			server.Close()

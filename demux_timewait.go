@@ -5,17 +5,9 @@ package kcp
 // timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
 // answered, and data gets a RESET (docs/protocol.md section 4).
 type timeWait struct {
-	keep        bool      // anything was received: there may be more to come
-	aborted     bool      // the peer has not been told of a regular end: all that comes is answered by a RESET
-	bye         *farewell // repeats the RESET of one that was aborted; not kept
-	peer        uint64
-	incarnation uint64 // the session's own
-	rcvNxt      seqNum
-	newestTS    timestamp
-	newestAt    millis
-	born        millis
-	until       millis
-	queuedAt    millis // the time it stands at in the sweep order
+	endedSession
+	until    millis
+	queuedAt millis // the time it stands at in the sweep order
 }
 
 const (
@@ -33,7 +25,7 @@ type timeWaits struct {
 	timer   timerEntry
 }
 
-func (w *timeWaits) add(key sessionKey, r timeWait) {
+func (w *timeWaits) add(key sessionKey, e *endedSession) {
 	if w.records == nil {
 		w.records = make(map[sessionKey]*timeWait)
 	}
@@ -42,9 +34,9 @@ func (w *timeWaits) add(key sessionKey, r timeWait) {
 			delete(w.records, oldest)
 		}
 	}
-	r.until = r.born + timeWaitPeriod
+	r := &timeWait{endedSession: *e, until: e.born + timeWaitPeriod}
 	r.queuedAt = r.until
-	w.records[key] = &r
+	w.records[key] = r
 	w.order.Push(key)
 	w.timer.schedule(r.until.instant())
 }

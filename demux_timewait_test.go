@@ -131,7 +131,7 @@ func TestStrayDatagramReplacesNothing(t *testing.T) {
 		var raw net.PacketConn
 		client := w.dialOn(w.endpoint(restartAddr), 77, Config{})
 		server := w.join(client, l)
-		raw = client.ep.conn
+		raw = endpointOf(client).conn
 		for _, s := range []segment{
 			{conv: 78, cmd: cmdPush, sn: 1, data: []byte("x")}, {conv: 78, cmd: cmdAck}, {conv: 78, cmd: cmdWask}, {conv: 78, cmd: cmdWins},
 			{conv: 78, cmd: cmdPush, sn: 32, data: []byte("x")}, {conv: 78, cmd: cmdPush, sn: 1 << 31, data: []byte("x")},
@@ -205,10 +205,10 @@ func TestTimeWaitRecordsAreBounded(t *testing.T) {
 		l.demux.mu.Lock()
 		defer l.demux.mu.Unlock()
 		for i := range uint32(timeWaitMax + 1000) {
-			waits.add(sessionKey{conv: i}, timeWait{})
+			waits.add(sessionKey{conv: i}, &endedSession{})
 			if i%3 == 0 { // one that gave way to a restarted peer, whose session has ended too
 				waits.drop(sessionKey{conv: i})
-				waits.add(sessionKey{conv: i}, timeWait{})
+				waits.add(sessionKey{conv: i}, &endedSession{})
 			}
 		}
 		if n, m := len(waits.records), waits.order.Len(); n > timeWaitMax || m > timeWaitMax {

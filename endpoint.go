@@ -10,14 +10,11 @@ import (
 
 // endpoint is one packet socket with its reader. Packets are opened and sealed in the same place for all that use it.
 type endpoint struct {
-	demux  *demux // the sessions on it
-	conn   net.PacketConn
-	owned  bool        // the library closes conn
-	given  bool        // owned, and opened by the program
+	demux *demux // the sessions on it
+	sessionEnv
+	txSocket
 	byConv bool        // sources may be named otherwise than peers: see dialledAs
 	out    *queuedConn // io, if conn is a foreign connection; nil for a UDP socket
-	sealer *sealer
-	txSocket
 
 	ingress ingress
 	sole    atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
@@ -40,10 +37,15 @@ type newReadLoop func(e *endpoint) ingress
 
 func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options, read newReadLoop) *endpoint {
 	e := &endpoint{
-		demux: d, conn: conn, owned: owned, sealer: d.sealer,
+		demux: d,
+		sessionEnv: sessionEnv{
+			conn: conn, owned: owned, clock: d.sched, sealer: d.sealer, acceptSealer: d.acceptSealer,
+			memory: &d.memory, pending: &d.pending,
+		},
 		woken: make(chan struct{}),
 		done:  make(chan struct{}),
 	}
+	e.host = e
 	if owned {
 		setDefaultBuffers(conn)
 	}
@@ -133,3 +135,31 @@ func (e *endpoint) socketStats() SocketStats {
 	}
 	return st
 }
+
+// The methods of sessionHost that the endpoint hands on.
+
+func (e *endpoint) remove(s *UDPSession, ended *endedSession, bye *farewell, sending bool) {
+	e.demux.remove(s, ended, bye, sending)
+}
+
+func (e *endpoint) left() { e.demux.left() }
+
+func (e *endpoint) farewellOver() { e.demux.farewellOver() }
+
+func (e *endpoint) waitStopped(leaving *UDPSession) { e.demux.waitStopped(leaving) }
+
+func (e *endpoint) poll() poller { return e.ingress }
+
+// written implements sessionHost.
+func (e *endpoint) written() <-chan struct{} {
+	if e.out == nil {
+		return nil
+	}
+	return e.out.written()
+}
+
+func (e *endpoint) setDSCP(dscp int) error { return setDSCP(e.conn, dscp) }
+
+func (e *endpoint) setReadBuffer(bytes int) error { return setReadBuffer(e.conn, bytes) }
+
+func (e *endpoint) setWriteBuffer(bytes int) error { return setWriteBuffer(e.conn, bytes) }

@@ -67,7 +67,7 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 }
 
 func (h *fuzzHost) dial(conv uint32, to memAddr) *UDPSession {
-	s := newSession(h.ep, conv, newPeerAddr(to), to, h.opts)
+	s := newSession(&h.ep.sessionEnv, conv, newPeerAddr(to), to, h.opts)
 	s.core.ctl.dialled = true
 	_ = h.demux.add(s)
 	DefaultSnmp.connOpened(true)
@@ -127,7 +127,7 @@ func (n *fuzzNet) settle() {
 			for _, s := range h.sessions() {
 				if fuzzNextEvent(s, n.now()) <= n.now() {
 					busy = true
-					h.tx.flush(&s.ep.txSocket, s)
+					h.tx.flush(&endpointOf(s).txSocket, s)
 					h.tx.finish()
 				}
 			}

@@ -196,7 +196,7 @@ const restartAddr = "10.0.0.2:2000"
 
 // restartCrash closes a session's socket as the end of its process does. The peer is not notified.
 func restartCrash(s *UDPSession) {
-	s.ep.conn.Close()
+	endpointOf(s).conn.Close()
 	time.Sleep(time.Second)
 }
 

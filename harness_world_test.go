@@ -65,7 +65,7 @@ func (w *connWorld) close(buffers int64) {
 	}
 	time.Sleep(time.Minute)
 	for _, s := range w.sessions {
-		if held := s.ep.demux.memory.held.Load(); held != 0 {
+		if held := endpointOf(s).demux.memory.held.Load(); held != 0 {
 			w.t.Errorf("%d bytes are held by sessions that are closed", held)
 			break
 		}
@@ -282,3 +282,6 @@ func connHas(payload []byte, cmd uint8) bool {
 		}
 	}
 }
+
+// endpointOf returns the socket that carries s.
+func endpointOf(s *UDPSession) *endpoint { return s.env.host.(*endpoint) }

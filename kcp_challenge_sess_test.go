@@ -26,7 +26,7 @@ func challengeGCM(t *testing.T) Config {
 // server's address as the source.
 func (w *connWorld) observe(client *UDPSession, server net.Addr, target *simEndpoint) (passed *atomic.Int32) {
 	observer := &net.UDPAddr{IP: net.IPv4(10, 0, 0, 66), Port: 66}
-	victim := client.ep.conn.(*simEndpoint)
+	victim := endpointOf(client).conn.(*simEndpoint)
 	passed = new(atomic.Int32)
 	w.setDrop(func(from, to string, payload []byte) bool {
 		switch {
@@ -144,7 +144,7 @@ func TestRepeatedOpeningEndsNoSession(t *testing.T) {
 func TestForgedWordsWithoutAKey(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, l := w.pair(Config{StreamMode: true, DeadTimeout: 5 * time.Second})
-		victim := client.ep.conn.(*simEndpoint)
+		victim := endpointOf(client).conn.(*simEndpoint)
 		var pings atomic.Int32
 		w.setDrop(func(_, to string, payload []byte) bool {
 			if to == connServerAddr && connControl(payload).has[ctlPing] {

@@ -54,31 +54,6 @@ var parts = []part{
 
 // layerExceptions are the uses against the table that are still there: "file -> file". The list may only shrink.
 var layerExceptions = []string{
-	"demux_timewait.go -> sess_farewell.go",
-	"sess.go -> demux.go",
-	"sess.go -> demux_timewait.go",
-	"sess.go -> endpoint.go",
-	"sess.go -> tx.go",
-	"sess_close.go -> demux.go",
-	"sess_close.go -> endpoint.go",
-	"sess_farewell.go -> demux.go",
-	"sess_farewell.go -> endpoint.go",
-	"sess_farewell.go -> tx.go",
-	"sess_flush.go -> batchconn_queue.go",
-	"sess_flush.go -> demux.go",
-	"sess_flush.go -> endpoint.go",
-	"sess_flush.go -> tx.go",
-	"sess_oob.go -> demux.go",
-	"sess_oob.go -> endpoint.go",
-	"sess_oob.go -> tx.go",
-	"sess_open.go -> endpoint.go",
-	"sess_options.go -> endpoint.go",
-	"sess_options.go -> socket_options.go",
-	"sess_stats.go -> endpoint.go",
-	"sess_unheard.go -> endpoint.go",
-	"sess_wait.go -> endpoint.go",
-	"sess_write.go -> tx.go",
-	"sess_write.go -> tx_coalesce.go",
 }
 
 // partOf returns the part of a file.

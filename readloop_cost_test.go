@@ -30,7 +30,7 @@ func newCostRig(t *testing.T, window int) *costRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &costRig{l: l, s: s, r: newReader(s.ep)}
+	g := &costRig{l: l, s: s, r: newReader(endpointOf(s))}
 	t.Cleanup(func() {
 		s.SetLinger(0)
 		s.Close()

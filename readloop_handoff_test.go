@@ -76,7 +76,7 @@ func TestBlockedReadReadsTheSocket(t *testing.T) {
 		"closed":             {func(s *UDPSession) { s.Close() }, net.ErrClosed},
 		"closed for reading": {func(s *UDPSession) { s.CloseRead() }, io.EOF},
 		"replaced":           {func(s *UDPSession) { s.replaced() }, resetErrors[0]},
-		"socket closed":      {func(s *UDPSession) { s.ep.conn.Close() }, net.ErrClosed},
+		"socket closed":      {func(s *UDPSession) { endpointOf(s).conn.Close() }, net.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, side := range []string{"client", "server"} {
@@ -137,7 +137,7 @@ func TestReadThatReadsTheSocketServesOthers(t *testing.T) {
 	if _, err := another.Write([]byte("me too")); err != nil {
 		t.Fatal(err)
 	}
-	second, err := server.ep.demux.backlog.accept()
+	second, err := endpointOf(server).demux.backlog.accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func roleSettle(s *UDPSession, seg segment) (awaited *UDPSession) {
 	}
 	s.core.input(inputAt(s.now()), appendSegment(nil, &seg), true)
 	s.mu.Unlock()
-	r := reader{ep: s.ep, now: s.now()}
+	r := reader{ep: endpointOf(s), now: s.now()}
 	r.finishSession(s)
 	r.tx.finish()
 	return r.awaited
@@ -281,7 +281,7 @@ func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
 				if woke := awaited == s; woke != step.woke {
 					t.Errorf("%s: woke a call: %v, want %v", step.what, woke, step.woke)
 				}
-				if lent := s.ep.ingress.(*handoff).lend(awaited); lent != step.woke {
+				if lent := endpointOf(s).ingress.(*handoff).lend(awaited); lent != step.woke {
 					t.Errorf("%s: lent the role: %v, want %v", step.what, lent, step.woke)
 				}
 			}

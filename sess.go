@@ -13,7 +13,7 @@ import (
 // UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the same thing. All its
 // methods may be called from any goroutine at any time; concurrent Writes do not mix their bytes.
 type UDPSession struct {
-	ep       *endpoint
+	env      *sessionEnv
 	peer     peerAddr
 	remote   atomic.Pointer[net.Addr] // the peer's address as it was named; nil: made when it is asked for
 	conv     uint32
@@ -75,10 +75,10 @@ type UDPSession struct {
 	bytesIn     uint64
 }
 
-// newSession makes a session over ep. It is not in the endpoint's table yet. addr is the peer's address as it was named; nil
+// newSession makes a session over the socket of env, which does not know it yet. addr is the peer's address as it was named; nil
 // where it follows from peer.
-func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {
-	s := &UDPSession{ep: ep, peer: peer, conv: conv, peerHash: peer.hash(0)}
+func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {
+	s := &UDPSession{env: env, peer: peer, conv: conv, peerHash: peer.hash(0)}
 	if addr != nil {
 		s.remote.Store(&addr)
 	}
@@ -86,7 +86,7 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 	s.core.flight.timeRounds()
 	s.core.randomize(timestamp(randomUint64()), drawNumber)
 	s.core.ctl.incarnation = randomUint64() | 1
-	s.core.ctl.keyed, s.core.ctl.marks = ep.sealer.authenticates(), ep.sealer.marks
+	s.core.ctl.keyed, s.core.ctl.marks = env.sealer.authenticates(), env.sealer.marks
 	s.core.setStream(o.stream)
 	s.core.setWriteDelay(o.writeDelay)
 	s.core.setACKNoDelay(o.ackNoDelay)
@@ -106,12 +106,12 @@ func newSession(ep *endpoint, conv uint32, peer peerAddr, addr net.Addr, o *opti
 		s.decoder.hint(o.fec.data, o.fec.parity)
 	}
 	s.applyMTU()
-	ep.sched.bind(&s.timer, s)
+	env.clock.bind(&s.timer, s)
 	return s
 }
 
 // now is the time on the scheduler's clock, in milliseconds.
-func (s *UDPSession) now() millis { return s.ep.sched.now().ms() }
+func (s *UDPSession) now() millis { return s.env.clock.now().ms() }
 
 // applyMTU derives what KCP may fill of a datagram.
 func (s *UDPSession) applyMTU() bool {
@@ -120,7 +120,7 @@ func (s *UDPSession) applyMTU() bool {
 
 // overhead is what the layers below KCP add to a datagram.
 func (s *UDPSession) overhead() int {
-	return s.ep.sealer.headroom() + s.ep.sealer.tailroom() + s.turns.fecHeader()
+	return s.env.sealer.headroom() + s.env.sealer.tailroom() + s.turns.fecHeader()
 }
 
 // update is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
@@ -214,7 +214,7 @@ func (s *UDPSession) finish() {
 	s.finished = true
 	s.setPending(false)
 	sending := s.turns.busy()
-	final := s.timeWaitRecord()
+	record, bye := s.endedRecord(), s.farewell()
 	s.releaseSending()
 	if s.closed || s.headless {
 		s.releaseReading() // nobody has it, or will have it, to read
@@ -227,7 +227,7 @@ func (s *UDPSession) finish() {
 	s.mu.Unlock()
 	s.timer.stop()
 	s.oob.Load().close()
-	s.ep.demux.remove(s, final, sending)
+	s.env.host.remove(s, &record, bye, sending)
 	if done != nil {
 		go s.announceEnd(done)
 	}
@@ -239,7 +239,7 @@ func (s *UDPSession) finish() {
 func (s *UDPSession) GetConv() uint32 { return s.conv }
 
 // LocalAddr returns the address of the session's socket; for an accepted session that is the listener's.
-func (s *UDPSession) LocalAddr() net.Addr { return s.ep.conn.LocalAddr() }
+func (s *UDPSession) LocalAddr() net.Addr { return s.env.conn.LocalAddr() }
 
 // demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
 func (s *UDPSession) demandProof(factor int) {
@@ -269,7 +269,7 @@ func (s *UDPSession) charge() {
 	if !s.finished {
 		held += s.unread.memory()
 	}
-	m := &s.ep.demux.memory
+	m := s.env.memory
 	if own := int64(max(held-memoryUncounted, 0)); own != s.charged {
 		m.held.Add(own - s.charged)
 		s.charged = own
@@ -282,7 +282,7 @@ func (s *UDPSession) charge() {
 
 // grantMemory tells the state machine what the account leaves for it now. The lock is held.
 func (s *UDPSession) grantMemory() {
-	s.core.memory.grant(s.ep.demux.memory.room(s.charged))
+	s.core.memory.grant(s.env.memory.room(s.charged))
 }
 
 // setPending says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
@@ -293,24 +293,23 @@ func (s *UDPSession) setPending(pending bool) {
 		if !pending {
 			n = -1
 		}
-		s.ep.demux.pending.Add(n)
+		s.env.pending.Add(n)
 	}
 }
 
 // sealer returns what seals the session's packets. The lock is held.
 func (s *UDPSession) sealer() *sealer {
 	if s.accepted || s.core.ctl.marking == markUpper {
-		return s.ep.demux.acceptSealer
+		return s.env.acceptSealer
 	}
-	return s.ep.sealer
+	return s.env.sealer
 }
 
-// timeWaitRecord is what is left of s. Called with its lock held.
-func (s *UDPSession) timeWaitRecord() timeWait {
+// endedRecord returns what late packets are to be compared with. s.mu must be held.
+func (s *UDPSession) endedRecord() endedSession {
 	c := &s.core
-	return timeWait{
+	return endedSession{
 		aborted:     s.aborted(),
-		bye:         s.farewell(),
 		keep:        c.stats.segsIn > 0,
 		peer:        c.ctl.peer,
 		incarnation: c.ctl.incarnation,

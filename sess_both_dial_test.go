@@ -67,7 +67,7 @@ func wantNothingReflected(t *testing.T, rec *recorder, upper, lower *UDPSession)
 		other := []*UDPSession{lower, upper}[i]
 		own := slices.Clone(rec.from(s.LocalAddr().String()))
 		for _, p := range own {
-			s.ep.conn.(*simEndpoint).put(p, other.LocalAddr())
+			endpointOf(s).conn.(*simEndpoint).put(p, other.LocalAddr())
 		}
 	}
 	time.Sleep(time.Second)
@@ -87,11 +87,11 @@ func TestBothSidesDialledKeepFewNonces(t *testing.T) {
 		upper, lower := bothDial(w, c)
 		sendAcross(t, upper, lower, pattern(100, 1))
 		sendAcross(t, lower, upper, pattern(100, 1))
-		before := upper.ep.demux.replay.sent.count + lower.ep.demux.replay.sent.count
+		before := endpointOf(upper).demux.replay.sent.count + endpointOf(lower).demux.replay.sent.count
 		sendAcross(t, upper, lower, pattern(300_000, 1))
 		sendAcross(t, lower, upper, pattern(300_000, 1))
 		time.Sleep(time.Second)
-		if n := upper.ep.demux.replay.sent.count + lower.ep.demux.replay.sent.count; n != before || n > 20 {
+		if n := endpointOf(upper).demux.replay.sent.count + endpointOf(lower).demux.replay.sent.count; n != before || n > 20 {
 			t.Errorf("%d nonces are kept, %d after the first packets", n, before)
 		}
 	})
@@ -129,7 +129,7 @@ func TestRestartedSideThatDialledIsNoticed(t *testing.T) {
 					gone, stays = lower, upper
 				}
 				addr := gone.LocalAddr()
-				_ = gone.ep.conn.(*simEndpoint).Close()
+				_ = endpointOf(gone).conn.(*simEndpoint).Close()
 				again := w.dialOver(w.endpoint(addr.String()), true, stays.LocalAddr(), 77, c)
 				w.sessions = append(w.sessions, again)
 				connWrite(t, again, "new")

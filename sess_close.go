@@ -60,7 +60,7 @@ func (s *UDPSession) Close() error {
 	if unheardOf && !ended {
 		unheard.add(s)
 	}
-	s.ep.demux.waitStopped(leaving)
+	s.env.host.waitStopped(leaving)
 	return nil
 }
 
@@ -152,7 +152,7 @@ const finWaitLent millis = 150
 
 // waitsForFIN returns how long the session waits for the peer's FIN.
 func (s *UDPSession) waitsForFIN() millis {
-	if s.ep.owned || s.accepted || s.guest {
+	if s.env.owned || s.accepted || s.guest {
 		return finWait
 	}
 	return finWaitLent
@@ -176,7 +176,7 @@ func (s *UDPSession) Done() <-chan struct{} {
 
 // announceEnd closes what Done has returned, once the sockets are let go of.
 func (s *UDPSession) announceEnd(done chan struct{}) {
-	s.ep.demux.waitStopped(s)
+	s.env.host.waitStopped(s)
 	close(done)
 }
 

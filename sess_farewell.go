@@ -5,7 +5,7 @@ package kcp
 // farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a peer that only reads
 // would wait for ever if the one that was sent is lost. The time-wait record beside it answers whatever still comes.
 type farewell struct {
-	ep     *endpoint
+	env    *sessionEnv
 	sealer *sealer
 	conv   uint32
 	to     destination
@@ -40,12 +40,12 @@ func (s *UDPSession) farewell() *farewell {
 	switch {
 	case !c.ctl.resetSent || c.addr != nil || !s.aborted():
 		return nil
-	case s.linger == 0 && s.closed && s.ep.given && !s.accepted && !s.guest:
+	case s.linger == 0 && s.closed && s.env.given && !s.accepted && !s.guest:
 		return nil // the program wants its connection closed at once
 	}
 	now := s.now()
 	f := &farewell{
-		ep: s.ep, sealer: s.sealer(), conv: s.conv, to: s.destination(),
+		env: s.env, sealer: s.sealer(), conv: s.conv, to: s.destination(),
 		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
 	}
 	if s.closed && s.linger == 0 {
@@ -56,7 +56,7 @@ func (s *UDPSession) farewell() *farewell {
 		f.reset.resetFor, f.una = c.ctl.stranger, 0
 	}
 	c.sayHello(&f.reset) // see inputReset
-	s.ep.sched.bind(&f.timer, f)
+	s.env.clock.bind(&f.timer, f)
 	return f
 }
 
@@ -69,14 +69,14 @@ func (f *farewell) schedule(at millis) {
 
 func (f *farewell) runTimed(now instant, b *timedBatch) {
 	at := now.ms()
-	if at >= f.until || f.ep.owned && f.ep.isStopping() {
-		f.ep.demux.farewellOver()
+	if at >= f.until || f.env.owned && f.env.host.isStopping() {
+		f.env.host.farewellOver()
 		return
 	}
 	var buf [maxControl]byte
 	reset := segment{conv: f.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
 		data: appendControl(buf[:0], &f.reset)}
-	f.ep.sendTimed(&reset, f.sealer, &f.to, b)
+	f.env.host.sendTimed(&reset, f.sealer, &f.to, b)
 	f.sent++
 	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, patience)))
 }

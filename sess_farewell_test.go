@@ -17,7 +17,7 @@ func TestAbortIsRepeated(t *testing.T) {
 			t.Run(fmt.Sprintf("%s aborts, %d lost", side, lose), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 					leaves, stays, _ := w.pair(Config{})
-					leaves.ep.given = false // as Dial opens it
+					endpointOf(leaves).given = false // as Dial opens it
 					if side == "server" {
 						leaves, stays = stays, leaves
 					}
@@ -58,7 +58,7 @@ func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
 		server.SetLinger(0)
 		server.Close()
 		time.Sleep(5 * time.Second)
-		raw := client.ep.conn
+		raw := endpointOf(client).conn
 		ts := server.core.newestTS // no restarted peer's
 		for _, s := range []segment{
 			{cmd: cmdAck, una: 1}, {cmd: cmdWask, una: 1}, {cmd: cmdWins, una: 1}, {cmd: cmdPush, ts: ts, una: 1},

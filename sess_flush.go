@@ -8,16 +8,16 @@ import (
 )
 
 // runTimed flushes the session when its time has come.
-func (s *UDPSession) runTimed(_ instant, b *timedBatch) { s.ep.flushTimed(s, b) }
+func (s *UDPSession) runTimed(_ instant, b *timedBatch) { s.env.host.flushTimed(s, b) }
 
 // flushNow sends what is due, from the caller's goroutine.
 func (s *UDPSession) flushNow() {
 	s.mu.Lock()
-	s.unlockAndFlush(s.ep.sched.now())
+	s.unlockAndFlush(s.env.clock.now())
 }
 
 // unlockAndFlush is like flushNow, but is called with s.mu held. now is the scheduler's current time.
-func (s *UDPSession) unlockAndFlush(now instant) { s.ep.unlockAndFlush(s, now) }
+func (s *UDPSession) unlockAndFlush(now instant) { s.env.host.unlockAndFlush(s, now) }
 
 // lock implements turnOwner.
 func (s *UDPSession) lock() { s.mu.Lock() }
@@ -31,7 +31,7 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 		return 0
 	}
 	s.applyFEC()
-	if need = s.turns.frame(w, s.ep.sealer, s.core.mtu); need > 0 {
+	if need = s.turns.frame(w, s.env.sealer, s.core.mtu); need > 0 {
 		s.mu.Unlock()
 		return need
 	}
@@ -101,7 +101,7 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 	}
 	s.mu.Unlock()
 	if gone {
-		s.ep.demux.left()
+		s.env.host.left()
 	}
 	return again && !gone
 }
@@ -137,11 +137,12 @@ func (s *UDPSession) awaitSends() {
 			break
 		}
 	}
-	if s.ep.out == nil {
+	written := s.env.host.written()
+	if written == nil {
 		return
 	}
 	select {
-	case <-s.ep.out.written():
+	case <-written:
 	case <-patience.C:
 	}
 }

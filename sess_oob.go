@@ -109,7 +109,7 @@ func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	q := s.oob.Load()
 	switch {
 	case handler != nil && q == nil:
-		q = &oobQueue{memory: &s.ep.demux.memory}
+		q = &oobQueue{memory: s.env.memory}
 		q.closed = s.ended
 		s.oob.Store(q)
 		fallthrough
@@ -142,7 +142,7 @@ func (s *UDPSession) oobMax() int {
 
 // overOOB is what an out-of-band datagram has besides its payload.
 func (s *UDPSession) overOOB() int {
-	return s.ep.sealer.headroom() + s.ep.sealer.tailroom() + oobHeader
+	return s.env.sealer.headroom() + s.env.sealer.tailroom() + oobHeader
 }
 
 // SendOOB sends data in a datagram of its own, once: it may be lost, doubled or overtaken, and nothing acknowledges it.
@@ -169,7 +169,7 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	}
 	t := oobTurnPool.Get().(*oobTurn)
 	t.s, t.data = s, data
-	s.ep.unlockAndFlush(t, s.ep.sched.now())
+	s.env.host.unlockAndFlush(t, s.env.clock.now())
 	err = t.err
 	*t = oobTurn{}
 	oobTurnPool.Put(t)

@@ -273,7 +273,7 @@ func TestOOBConversationIsChecked(t *testing.T) {
 			}
 			before := DefaultSnmp.Copy()
 			for i, conv := range []uint32{client.GetConv() + 1, 0, client.GetConv()} {
-				if _, err := ends[0].ep.conn.WriteTo(packet(conv), ends[0].RemoteAddr()); err != nil {
+				if _, err := endpointOf(ends[0]).conn.WriteTo(packet(conv), ends[0].RemoteAddr()); err != nil {
 					t.Fatal(err)
 				}
 				got := inbox.take()

@@ -5,8 +5,8 @@ package kcp
 import "net"
 
 // newDialled makes the session of a program that dials. guest says that it does so over a Transport.
-func newDialled(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
-	s := newSession(ep, conv, newPeerAddr(raddr), raddr, o)
+func newDialled(env *sessionEnv, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
+	s := newSession(env, conv, newPeerAddr(raddr), raddr, o)
 	s.core.ctl.dialled = true
 	s.guest = guest
 	return s
@@ -19,8 +19,8 @@ func (s *UDPSession) shareAddress() {
 }
 
 // newAccepted makes the session of a new peer of the listener with that number.
-func newAccepted(ep *endpoint, key *sessionKey, custom net.Addr, o *options, listener uint32) *UDPSession {
-	s := newSession(ep, key.conv, key.peer, custom, o)
+func newAccepted(env *sessionEnv, key *sessionKey, custom net.Addr, o *options, listener uint32) *UDPSession {
+	s := newSession(env, key.conv, key.peer, custom, o)
 	s.accepted, s.listener = true, listener
 	s.core.ctl.accepted = true
 	return s

@@ -144,23 +144,23 @@ func (s *UDPSession) takeLogs(packets []span) []logRecord {
 // SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On an accepted session and one
 // of a Transport it is an error, which matches errors.ErrUnsupported: the socket is not its own.
 func (s *UDPSession) SetDSCP(dscp int) error {
-	return s.ownSocket(func(conn net.PacketConn) error { return setDSCP(conn, dscp) })
+	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setDSCP(dscp) })
 }
 
 // SetReadBuffer sets the size of the socket's receive buffer in bytes. On a session that shares its socket it is an error.
 func (s *UDPSession) SetReadBuffer(bytes int) error {
-	return s.ownSocket(func(conn net.PacketConn) error { return setReadBuffer(conn, bytes) })
+	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setReadBuffer(bytes) })
 }
 
 // SetWriteBuffer sets the size of the socket's send buffer in bytes. On a session that shares its socket it is an error.
 func (s *UDPSession) SetWriteBuffer(bytes int) error {
-	return s.ownSocket(func(conn net.PacketConn) error { return setWriteBuffer(conn, bytes) })
+	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setWriteBuffer(bytes) })
 }
 
 // Control calls f with the socket of a session that owns it, to set options on it; otherwise it is an error. f must not
 // read, write or close it.
 func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
-	if !s.ep.owned {
+	if !s.env.owned {
 		return errNotOwner
 	}
 	return s.ownSocket(f)
@@ -176,7 +176,7 @@ func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {
 	if gone {
 		return errClosed // also while the RESET of an aborted session is repeated
 	}
-	return f(s.ep.conn)
+	return f(s.env.conn)
 }
 
 // GetRTO returns the retransmission timeout in milliseconds, before any back-off.

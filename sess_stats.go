@@ -63,7 +63,7 @@ type Stats struct {
 
 // Stats returns the session's figures, also of one that has ended.
 func (s *UDPSession) Stats() Stats {
-	socket := s.ep.socketStats()
+	socket := s.env.host.socketStats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.core

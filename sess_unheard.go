@@ -22,7 +22,7 @@ var unheard = unheardSessions{most: sync.OnceValue(func() int { return openFiles
 
 // ownsSocket reports whether the socket is open for this session alone.
 func (s *UDPSession) ownsSocket() bool {
-	return s.ep.owned && !s.ep.given && !s.accepted && !s.guest
+	return s.env.owned && !s.env.given && !s.accepted && !s.guest
 }
 
 // add takes up a session that is closed now.

@@ -23,7 +23,7 @@ func TestUnheardSessionDoesNotLinger(t *testing.T) {
 				}
 				client.Close()
 				time.Sleep(lingerUnheard + time.Millisecond)
-				if !connEnded(client) || !client.ep.conn.(*simEndpoint).isClosed() {
+				if !connEnded(client) || !endpointOf(client).conn.(*simEndpoint).isClosed() {
 					t.Error("the session or its socket is still there")
 				}
 				if m := sent.Load(); m < 8 || m > 100 {
@@ -45,7 +45,7 @@ func TestUnheardSessionsAreBounded(t *testing.T) {
 		w.setDrop(func(_, _ string, _ []byte) bool { return true })
 		for i := range 100 {
 			s := w.dial(Config{})
-			s.ep.given = false // as Dial opens it
+			endpointOf(s).given = false // as Dial opens it
 			if i < 5 {
 				s.SetLinger(time.Second)
 			}
@@ -55,7 +55,7 @@ func TestUnheardSessionsAreBounded(t *testing.T) {
 		}
 		live := 0
 		for _, s := range w.sessions {
-			if !s.ep.conn.(*simEndpoint).isClosed() {
+			if !endpointOf(s).conn.(*simEndpoint).isClosed() {
 				live++
 			}
 		}

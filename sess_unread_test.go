@@ -140,7 +140,7 @@ func TestUnreadDataIsCharged(t *testing.T) {
 		connWrite(t, client, string(want))
 		time.Sleep(5 * time.Second)
 		server.Close() // and waits for the end of the client's stream
-		memory := &server.ep.demux.memory
+		memory := &endpointOf(server).demux.memory
 		if held := memory.held.Load(); held < 190_000 || held > 220_000 {
 			t.Errorf("%d bytes are held with 200,000 left", held)
 		}
@@ -197,7 +197,7 @@ func TestReadsAndCloseAtOnce(t *testing.T) {
 		if !bytes.Equal(got, want[:len(got)]) {
 			t.Fatalf("other bytes than were written among the first %d", len(got))
 		}
-		client.ep.conn.Close() // the test does not wait for the last packets
+		endpointOf(client).conn.Close() // the test does not wait for the last packets
 	}
 	l.demux.eps[0].conn.Close()
 }

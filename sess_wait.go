@@ -60,20 +60,10 @@ func (c *blockedCalls) disarm() {
 	}
 }
 
-// poller lets a call that waits read the socket itself. Between acquire, which reports false if somebody else reads it, and
-// release the call has the socket for itself.
-type poller interface {
-	acquire(s *UDPSession) bool
-	read()    // waits for datagrams; no lock is held
-	process() // feeds them to the session; no lock is held
-	release(s *UDPSession)
-	interrupt() // makes read return
-}
-
 // wait blocks until the session may have changed; whoever calls it looks again then. It reports whether the call has read
 // the socket. The lock is held.
 func (s *UDPSession) wait(w *waiters) (read bool) {
-	p := s.ep.ingress
+	p := s.env.host.poll()
 	if !p.acquire(s) {
 		w.Wait()
 		return false

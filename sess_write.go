@@ -190,7 +190,7 @@ func (s *UDPSession) delayWrite() {
 
 // sendUnlocked flushes with the lock let go, or sets the timer for what cannot leave yet.
 func (s *UDPSession) sendUnlocked() {
-	at := s.ep.sched.now()
+	at := s.env.clock.now()
 	now := at.ms()
 	if next := s.core.nextEvent(now); next > now {
 		s.armAt(next)
@@ -210,7 +210,7 @@ const coalesceMax = 8
 // is to flush itself. s.mu must be held.
 func (s *UDPSession) coalesce() bool {
 	if !s.turns.queued {
-		s.turns.queued = s.core.queued() <= coalesceMax && s.ep.coalesce(s, s.peerHash)
+		s.turns.queued = s.core.queued() <= coalesceMax && s.env.host.coalesce(s, s.peerHash)
 	}
 	return s.turns.queued
 }

@@ -45,7 +45,7 @@ func TestListenerOnSeveralSockets(t *testing.T) {
 			t.Fatal(err)
 		}
 		servers = append(servers, s)
-		used[s.ep]++
+		used[endpointOf(s)]++
 		buf := make([]byte, 10)
 		m, err := s.Read(buf)
 		if err != nil {
@@ -170,7 +170,7 @@ func TestTransportOnSeveralSockets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		used[s.ep] = true
+		used[endpointOf(s)] = true
 		connWrite(t, s, fmt.Sprint(i))
 		server, err := l.AcceptKCP()
 		if err != nil {

@@ -398,7 +398,7 @@ func TestTransportSettings(t *testing.T) {
 				if got := s.Stats().SendWindow; got != tt.window {
 					t.Errorf("%s: window %d, want %d", name, got, tt.window)
 				}
-				if s.ep.sealer.aead == nil {
+				if endpointOf(s).sealer.aead == nil {
 					t.Errorf("%s: not encrypted", name)
 				}
 				if s.SetDSCP(1) == nil || s.Control(func(net.PacketConn) error { return nil }) == nil || s.SetReadBuffer(1<<20) == nil {

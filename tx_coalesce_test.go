@@ -58,7 +58,7 @@ func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		const n, rounds = 200, 5
 		clients, servers, out := crowdOf(t, w, n, Config{})
-		e := servers[0].ep
+		e := endpointOf(servers[0])
 		for range rounds {
 			for i, s := range clients {
 				connWrite(t, s, fmt.Sprint(i))
@@ -114,14 +114,14 @@ func TestACrowdBeginsAndEnds(t *testing.T) {
 func TestSessionsOfACrowdMayEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		clients, servers, _ := crowdOf(t, w, 3, Config{})
-		servers[0].ep.coalescer.busy.Store(true)
+		endpointOf(servers[0]).coalescer.busy.Store(true)
 		for _, s := range servers {
 			connWrite(t, s, "last words")
 		}
 		servers[1].Close()
 		servers[2].SetLinger(0)
 		servers[2].Close()
-		servers[0].ep.coalescer.busy.Store(false)
+		endpointOf(servers[0]).coalescer.busy.Store(false)
 		for _, s := range servers[:2] {
 			at := slices.IndexFunc(clients, func(c *UDPSession) bool { return c.conv == s.conv })
 			connWantRead(t, clients[at], "last words")
@@ -142,7 +142,7 @@ func TestTenThousandDueSessionsLeaveInFewBatches(t *testing.T) {
 		w.sched.Close()
 		w.sched = NewTimedSched(2)
 		clients, _, _ := crowdOf(t, w, n, Config{WriteDelay: true})
-		e := clients[0].ep
+		e := endpointOf(clients[0])
 		out := &countingIO{batchConn: e.io}
 		e.io = out
 		shares := make(map[*schedWorker]int)
@@ -183,7 +183,7 @@ func intervalOf(s *UDPSession) time.Duration {
 func TestScratchKeepsNoSession(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		_, servers, _ := crowdOf(t, w, 20, Config{})
-		e := servers[0].ep
+		e := endpointOf(servers[0])
 		e.coalescer.busy.Store(true) // a Write leaves its session to the worker
 		held := make(chan struct{})
 		w.sched.Put(func() { <-held }, time.Now())
@@ -191,8 +191,8 @@ func TestScratchKeepsNoSession(t *testing.T) {
 		tx := new(txScratch)
 		for _, s := range servers {
 			connWrite(t, s, "more")
-			tx.flush(&s.ep.txSocket, s)
-			tx.flush(&s.ep.txSocket, s) // it is being sent: it has another turn behind that
+			tx.flush(&endpointOf(s).txSocket, s)
+			tx.flush(&endpointOf(s).txSocket, s) // it is being sent: it has another turn behind that
 		}
 		if n := len(tx.turns); n != len(servers) {
 			t.Errorf("%d sessions have packets in the batch, want %d", n, len(servers))
