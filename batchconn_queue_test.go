@@ -120,6 +120,7 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 				c := Config{NoCongestionControl: true, SendWindow: 4096, StreamMode: true}
 				s := w.dialOver(stuck, owned, memAddr("b"), 1, c)
 				start := time.Now()
+				t.Log("# Write respects its deadline")
 				_ = s.SetWriteDeadline(start.Add(300 * time.Millisecond))
 				if _, err := s.Write(make([]byte, 20<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("Write: %v, want a timeout", err)
@@ -128,6 +129,7 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 					t.Errorf("Write with a deadline of 300ms took %v", d)
 				}
 				time.Sleep(5 * time.Second) // timers come due
+				t.Log("# the queue is bounded")
 				for range 3000 {
 					if err := s.SendOOB(make([]byte, 1000)); err != nil {
 						t.Fatal(err)
@@ -140,6 +142,7 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 					t.Errorf("%d bytes wait, %d datagrams were lost, %v", held, st.LostDatagrams, st.LastError)
 				}
 
+				t.Log("# a timer of another session fires")
 				near, far := w.pipe()
 				drop := true
 				deliver := near.send
@@ -161,6 +164,7 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 				}
 
 				start = time.Now()
+				t.Log("# Close returns")
 				s.SetLinger(0)
 				if err := s.Close(); err != nil {
 					t.Error(err)

@@ -24,6 +24,7 @@ func TestReplayedPacketsOpenNothing(t *testing.T) {
 					if old {
 						marksOff(client)
 					}
+					t.Log("# a session sends data and out-of-band packets")
 					server := w.join(client, l)
 					var inbox oobInbox
 					_ = server.SetOOBHandler(inbox.handle)
@@ -46,6 +47,7 @@ func TestReplayedPacketsOpenNothing(t *testing.T) {
 						}
 						time.Sleep(time.Second)
 					}
+					t.Log("# its packets are replayed while it lives")
 					before := server.Stats()
 					again(elsewhere)
 					again(client.LocalAddr())
@@ -59,6 +61,7 @@ func TestReplayedPacketsOpenNothing(t *testing.T) {
 					if n := l.Stats().Sessions; n != 1 {
 						t.Errorf("%d sessions, want 1", n)
 					}
+					t.Log("# it ends, and its packets are replayed once its record has expired")
 					client.SetLinger(0)
 					server.SetLinger(0)
 					client.Close()

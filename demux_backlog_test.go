@@ -36,7 +36,7 @@ func TestFullBacklogRefusesNewSessionsOnly(t *testing.T) {
 				connWantRead(t, s, want)
 				continue
 			}
-			// The refused clients send their openers again, in an order of their own.
+			t.Log("# the refused clients send their openers again, in an order of their own")
 			got := make([]byte, len(want))
 			_ = s.SetReadDeadline(time.Now().Add(time.Minute))
 			if _, err := io.ReadFull(s, got); err != nil {

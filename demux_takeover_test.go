@@ -92,6 +92,7 @@ func TestListenAgainAtOnce(t *testing.T) {
 			}
 			l, client, server := takeoverPair(t, "", block)
 			for range 3 {
+				t.Log("# the listener is closed and another one is opened at its address")
 				tt.end(client, server)
 				addr := l.Addr().String()
 				l.Close()
@@ -99,6 +100,7 @@ func TestListenAgainAtOnce(t *testing.T) {
 				if l.Addr().String() != addr {
 					t.Fatalf("the new listener is at %v, want %s", l.Addr(), addr)
 				}
+				t.Log("# a new session begins, and old ones continue")
 				newClient, newServer := takeoverDial(t, l, same)
 				if tt.name[:4] == "open" {
 					connWrite(t, server, "still here")

@@ -29,6 +29,7 @@ func TestLatePacketsOpenNoGhost(t *testing.T) {
 					}
 					return false
 				})
+				t.Log("# a session is recorded up to its end")
 				client := w.dialFrom(restartAddr, 77, Config{})
 				server := w.join(client, l)
 				connWrite(t, client, string(pattern(20_000, 1)))
@@ -44,6 +45,7 @@ func TestLatePacketsOpenNoGhost(t *testing.T) {
 				if !connEnded(server) || !connEnded(client) || len(packets) < 15 {
 					t.Fatalf("not closed yet, or too few packets: %d", len(packets))
 				}
+				t.Log("# its packets are sent again in both orders")
 				raw := w.endpoint(restartAddr)
 				to, _ := net.ResolveUDPAddr("udp", connServerAddr)
 				for range 20 { // each hit renews the record

@@ -66,6 +66,7 @@ func TestObserverEndsNoSession(t *testing.T) {
 						}
 					}
 					time.Sleep(time.Second)
+					t.Log("# the attacker copies the client's packets and forwards the answers")
 					passed := w.observe(client, l.Addr(), target.demux.eps[0].conn.(*simEndpoint))
 					for i := range 20 {
 						up, down := string(pattern(5000+i, 1)), string(pattern(300+i, 2))
@@ -75,6 +76,7 @@ func TestObserverEndsNoSession(t *testing.T) {
 						connWantRead(t, client, down)
 						time.Sleep(time.Second)
 					}
+					t.Log("# the session ends regularly")
 					if err := client.CloseWrite(); err != nil {
 						t.Fatal(err)
 					}

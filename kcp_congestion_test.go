@@ -33,19 +33,19 @@ func TestCongestionWindow(t *testing.T) {
 			t.Fatalf("round %d: %d segments are sent, want %d", i+1, n, want)
 		}
 	}
-	// A hole that later segments have overtaken halves it.
+	t.Log("# a hole that later segments have overtaken halves the window")
 	now += 50
 	c.input(inputAt(now), testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true)
 	if c.cc.size != 3 || c.cc.ssthresh != 3 {
 		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.size, c.cc.ssthresh)
 	}
 	flushAll(c, now)
-	// A timeout sets it to one.
+	t.Log("# a timeout sets it to one")
 	now, _ = nextSent(c, now)
 	if c.cc.size != 1 || c.cc.ssthresh < ssthreshMin {
 		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d", c.cc.size, c.cc.ssthresh, ssthreshMin)
 	}
-	// It never exceeds the windows.
+	t.Log("# it never exceeds the windows")
 	c.setWindows(10, 0)
 	for range 300 {
 		now = max(now, min(c.nextEvent(now), now+1000))
@@ -57,7 +57,7 @@ func TestCongestionWindow(t *testing.T) {
 	if c.cc.size > 64 {
 		t.Errorf("the window grew to %d", c.cc.size)
 	}
-	// Without it, the windows alone decide.
+	t.Log("# without it, the windows alone decide")
 	c.setNoDelay(-1, -1, -1, 1)
 	c.setWindows(20, 0)
 	if n := round(); n != 20 {

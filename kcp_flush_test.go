@@ -144,13 +144,13 @@ func TestDelayedWriteLeavesWithTheInterval(t *testing.T) {
 		t.Fatalf("the next write leaves at %d, want 1081", at)
 	}
 	c.setNoDelay(-1, -1, 1, -1)
-	// A lost segment does not wait for a delayed one, which is sent in the same packet.
+	t.Log("# a lost segment does not wait for a delayed one, which is sent in the same packet")
 	c.input(inputAt(1050), testAck(c, 0, 1), true)
 	at, sent := nextSent(c, 1050)
 	if at != 1050 || count(sent, cmdPush) != 2 || sent[0].sn != 0 || sent[1].sn != 2 {
 		t.Fatalf("at %d left %+v, want segment 0 again and segment 2 at 1050", at, sent)
 	}
-	// The next write starts a new interval.
+	t.Log("# the next write starts a new interval")
 	write(1060)
 	if at, sent := nextSent(c, 1061); at != 1100 || count(sent, cmdPush) != 1 {
 		t.Fatalf("%d segments left at %d, want 1 at 1100", count(sent, cmdPush), at)

@@ -330,7 +330,7 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5}), true)
 		}
 	}
-	// The window opens again, and the peer disappears.
+	t.Log("# the window opens again, and the peer disappears")
 	now++
 	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5, wnd: 32}), true)
 	gone := now

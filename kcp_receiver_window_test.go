@@ -52,7 +52,7 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 		t.Errorf("advertised %d times, again at %d, last at %d; want again within 300 ms, and for 7 s", told, first, now)
 	}
 
-	// A duplicate from before the closing proves nothing, new data does.
+	t.Log("# a duplicate from before the closing proves nothing, new data does")
 	c = reopened(t)
 	flushAll(c, 1100)
 	c.input(inputAt(1110), pushData(2, 7), true)

@@ -27,6 +27,7 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				t.Log("# a request is answered in part, without a confirmation of the address")
 				raw := w.endpoint(connServerAddr)
 				client := w.dial(Config{DeadTimeout: -1})
 				connWrite(t, client, "request")
@@ -34,6 +35,7 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 				mine, conv := opener[0].control.incarnation, opener[0].segments[0].conv
 				_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
 					segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 3, ts: 7777, data: []byte("part")}, helloFrom(conv, 99, 0, 0)), from)
+				t.Log("# the client asks at growing intervals")
 				asked, _ := hear(t, raw, 30*time.Second)
 				var wait []time.Duration
 				for i, d := range asked[1:] { // the first is the ordinary acknowledgement
@@ -45,6 +47,7 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 				if len(wait) < 10 || wait[1] < 3*wait[0]/2 || wait[2] < 3*wait[1]/2 || slices.Max(wait) > time.Second {
 					t.Errorf("asked after %v", wait)
 				}
+				t.Log("# the confirmation ends the questions")
 				_, _ = raw.WriteTo(forge(t, Config{}, answer(conv, mine)), from)
 				time.Sleep(3 * closeLink.Delay)
 				_, _ = hear(t, raw, time.Millisecond)

@@ -44,6 +44,7 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 // oldServerCloses runs a legacy server that takes a request, answers it and disappears. The client
 // ends the session some time later.
 func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string, wait time.Duration) {
+	t.Log("# the server answers a request")
 	old := w.oldPeer(connServerAddr, nil, 0)
 	client := w.dial(c)
 	connWrite(t, client, "request")
@@ -69,6 +70,7 @@ func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end strin
 		}
 		return true
 	})
+	t.Log("# the server disappears, and the client ends the session")
 	old.set(func() { old.mute = true }) // and what it has sent is still under way
 	if end == "Close" {
 		client.Close()

@@ -380,6 +380,7 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 				t.Fatalf("session %d read %d", i, got[0])
 			}
 		}
+		t.Log("# all send at the same time")
 		recovered := uint64(0)
 		for i := range sessions {
 			// They send at different rates, so that their seqids differ.
@@ -390,6 +391,7 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 				}
 			}()
 		}
+		t.Log("# each reads its own messages")
 		for i, s := range accepted {
 			for m := range 600 {
 				if got, want := string(mustRead(t, s, 100)), fmt.Sprintf("session %d message %d", i, m); got != want {

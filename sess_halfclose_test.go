@@ -34,7 +34,7 @@ func TestCloseWriteLeavesReadingOpen(t *testing.T) {
 				}
 				connWantRead(t, b, "question")
 				closeWantEOF(t, b)
-				// The other direction stays open for any length of time.
+				t.Log("# the other direction stays open for any length of time")
 				time.Sleep(10 * time.Minute)
 				answer := pattern(300_000, 3)
 				go func() {

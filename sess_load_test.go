@@ -48,7 +48,7 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 		if n := bubbleGoroutines(); n != before {
 			t.Errorf("%d goroutines with %d sessions, %d with 10", n, sessions, before)
 		}
-		// The same while their data is unacknowledged.
+		t.Log("# the same while their data is unacknowledged")
 		time.Sleep(5 * time.Second)
 		if n := bubbleGoroutines(); n != before {
 			t.Errorf("%d goroutines with %d sessions in retransmission, %d with 10", n, sessions, before)

@@ -63,6 +63,7 @@ func TestOOBBothWays(t *testing.T) {
 						if want := 1200 - crypt.overhead - 12; most != want {
 							t.Errorf("GetOOBMaxSize = %d, want %d", most, want)
 						}
+						t.Log("# packets of every length up to the maximum are sent")
 						var inbox oobInbox
 						if err := to.SetOOBHandler(inbox.handle); err != nil {
 							t.Fatal(err)
@@ -80,6 +81,7 @@ func TestOOBBothWays(t *testing.T) {
 						if strings.Join(got, "|") != strings.Join(want, "|") {
 							t.Errorf("%s: %d packets came, or others, want %d", name, len(got), len(want))
 						}
+						t.Log("# each is a packet of its own and no segment")
 						after := from.Stats()
 						if after.SegmentsSent != before.SegmentsSent || after.PacketsSent != before.PacketsSent+uint64(len(want)) {
 							t.Errorf("%s: %d segments and %d packets were sent, want 0 and %d", name, after.SegmentsSent-before.SegmentsSent,
@@ -89,7 +91,7 @@ func TestOOBBothWays(t *testing.T) {
 							t.Errorf("%s: counted %d packets, want %d", name, d.OOBPackets, len(want))
 						}
 					}
-					// The stream is not affected.
+					t.Log("# the stream is not affected")
 					mustWrite(t, client, []byte("in band"))
 					if got := string(mustRead(t, server, 100)); got != "in band" {
 						t.Errorf("read %q", got)
@@ -224,7 +226,7 @@ func TestOOBQueueIsBounded(t *testing.T) {
 				t.Fatalf("packet %d is %q: not in order, or not the oldest", i, p)
 			}
 		}
-		// It continues.
+		t.Log("# the handler continues")
 		if err := client.SendOOB([]byte("another")); err != nil {
 			t.Fatal(err)
 		}

@@ -216,7 +216,7 @@ func TestSetRateLimitSlowsAWriter(t *testing.T) {
 		if d := send(1_000_000); d > time.Second {
 			t.Errorf("1 MB without a limit took %v", d)
 		}
-		// Without a limit, what waits is sent at once.
+		t.Log("# without a limit, what waits is sent at once")
 		client.SetRateLimit(1000)
 		go func() {
 			time.Sleep(time.Second)

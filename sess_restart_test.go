@@ -30,6 +30,7 @@ func TestRestartedClient(t *testing.T) {
 }
 
 func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, first int) {
+	t.Log("# a session exchanges data, and its client crashes")
 	l := w.serve(c)
 	client := w.dialFrom(restartAddr, 77, c)
 	old := string(pattern(before, 1))
@@ -39,6 +40,7 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 	time.Sleep(time.Second)
 	restartCrash(client)
 
+	t.Log("# the client is restarted and dials again")
 	conv := uint32(78)
 	if sameConv {
 		conv = 77
@@ -56,6 +58,7 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 	if d := time.Since(began); d > most {
 		t.Errorf("accepted after %v, want half a round trip and the delay of a write, or at most %v", d, most)
 	}
+	t.Log("# the new session works, and the old one has ended")
 	connWantRead(t, second, fresh)
 	connWrite(t, second, "welcome back")
 	connWantRead(t, again, "welcome back")
@@ -242,6 +245,7 @@ func TestRebindEndsTheSession(t *testing.T) {
 				t.Run(fmt.Sprintf("%s after %d bytes answered %v", name, before, answered), func(t *testing.T) {
 					connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 						c.KeepAlive = time.Minute
+						t.Log("# a session exchanges data")
 						l := w.serve(c)
 						e := w.endpoint(restartAddr)
 						client := w.dialOn(e, 77, c)
@@ -253,6 +257,7 @@ func TestRebindEndsTheSession(t *testing.T) {
 							connWantRead(t, client, "thanks")
 						}
 						time.Sleep(time.Second)
+						t.Log("# the client's address changes")
 						if err := e.Rebind(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 9}, false); err != nil {
 							t.Fatal(err)
 						}

@@ -94,6 +94,7 @@ func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 						// What is sent before the stop is lost, and must be sent again after it.
 						w.setDrop(func(from, _ string, _ []byte) bool { return from == client.LocalAddr().String() })
 					}
+					t.Log("# the client sends")
 					connWrite(t, client, "before")
 					if closing {
 						client.SetLinger(timeout)
@@ -101,12 +102,14 @@ func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 					}
 					// The clock advances, the goroutines of the process do not. Its scheduler is
 					// the first to run again.
+					t.Log("# the process is stopped for longer than the timeout")
 					awake := make(chan struct{})
 					conn.frozen.Store(&awake)
 					own.Put(func() { time.Sleep(stop) }, time.Now())
 					time.Sleep(stop / 2)
 					w.setDrop(nil)
 					time.Sleep(stop/2 + time.Millisecond)
+					t.Log("# the process continues")
 					close(awake)
 					conn.frozen.Store(nil)
 					if closing {

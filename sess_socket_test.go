@@ -68,6 +68,7 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				conn := &restartReads{PacketConn: w.endpoint(connServerAddr)}
 				other := w.endpoint("10.0.0.7:7")
+				t.Log("# something is opened over the socket and closed")
 				c := open(t, w, conn, other.LocalAddr())
 				time.Sleep(time.Millisecond)
 				if err := c.Close(); err != nil {
@@ -77,6 +78,7 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 				if n := conn.inside.Load(); n > 0 || conn.reads.Load() == 0 {
 					t.Fatalf("%d are reading after Close, %d did before", n, conn.reads.Load())
 				}
+				t.Log("# the caller reads the next datagram")
 				_, _ = other.WriteTo([]byte("for the caller"), conn.LocalAddr())
 				time.Sleep(time.Hour) // no deadline is left behind
 				buf := make([]byte, 2000)

@@ -137,6 +137,7 @@ func TestErrorHookIsCalledOutsideLocksAndNotTwiceAtOnce(t *testing.T) {
 	hook := socketHook{}
 	c := Config{OnSocketError: hook.call}
 	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
+		t.Log("# while the hook does not return it is not called again")
 		hook.block = make(chan struct{})
 		l := w.serveOver(server, true, c)
 		client.fail(nil, always)
@@ -147,6 +148,7 @@ func TestErrorHookIsCalledOutsideLocksAndNotTwiceAtOnce(t *testing.T) {
 			t.Errorf("the hook was called %d times while it did not return, want once", len(calls))
 		}
 		client.fail(nil, nil)
+		t.Log("# the session is not affected, and the hook returns")
 		peer := w.accept(l)
 		connWantRead(t, peer, "x")
 		hook.mu.Lock()
@@ -156,6 +158,7 @@ func TestErrorHookIsCalledOutsideLocksAndNotTwiceAtOnce(t *testing.T) {
 		time.Sleep(time.Second)
 
 		client.fail(nil, always)
+		t.Log("# later errors call it again")
 		connWrite(t, s, "y")
 		time.Sleep(20 * time.Second)
 		if calls := hook.take(); len(calls) < 2 {

@@ -50,6 +50,7 @@ func TestTransportCarriesSessionsToManyPeersAndAListener(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				t.Log("# three sessions are dialled to each of three peers")
 				var here, there []*UDPSession
 				for i := range 9 {
 					addr := fmt.Sprintf("10.0.1.%d:1", i/3) // three sessions to each of three peers
@@ -59,12 +60,14 @@ func TestTransportCarriesSessionsToManyPeersAndAListener(t *testing.T) {
 					s := w.dialTo(tr, addr)
 					here, there = append(here, s), append(there, w.join(s, w.listeners[i/3]))
 				}
+				t.Log("# a session to another listener does not reach the Transport, one to it does")
 				w.serveAt(connServerAddr, c)
 				incoming := w.dialOn(w.endpoint("10.0.0.7:0"), 7, c)
 				incoming.Close() // it goes to the listener at connServerAddr, not to the Transport
 				visitor := w.dialOver(w.endpoint("10.0.0.8:0"), true, tr.LocalAddr(), 8, c)
 				w.sessions = append(w.sessions, visitor)
 				here, there = append(here, visitor), append(there, w.join(visitor, own))
+				t.Log("# every session carries its own data")
 				for i := range here {
 					text := fmt.Sprint("to ", i)
 					connWrite(t, here[i], text)
@@ -116,10 +119,12 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 				}
 			}
 		}()
+		t.Log("# one session starts the worker of the scheduler")
 		warm := w.dialTo(tr, connServerAddr)
 		connWrite(t, warm, "the scheduler's worker begins")
 		connWantRead(t, warm, "the scheduler's worker begins")
 		before := bubbleGoroutines()
+		t.Log("# many sessions send, and have no goroutines")
 		var sessions []*UDPSession
 		for i := range n {
 			s := w.dialTo(tr, connServerAddr)
@@ -129,6 +134,7 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 		if after := bubbleGoroutines(); after > before {
 			t.Errorf("%d goroutines with %d sessions, %d before", after, n, before)
 		}
+		t.Log("# each reads its echo, and is idle afterwards")
 		for i, s := range sessions {
 			connWantRead(t, s, fmt.Sprint(i))
 			_ = s.SetReadDeadline(time.Time{})
@@ -144,6 +150,7 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 				}
 			}
 		}
+		t.Log("# all are closed")
 		for s := range tr.Sessions() {
 			s.Close()
 		}
@@ -307,17 +314,20 @@ func TestTransportCloseEndsDiallingAndAcceptingAlone(t *testing.T) {
 		if _, err := tr.Listen(nil); err == nil {
 			t.Error("a second listener")
 		}
+		t.Log("# one session is dialled and one is accepted")
 		client := w.dialTo(tr, connServerAddr)
 		server := w.join(client, far)
 		visitor := w.dialOver(w.endpoint("10.0.0.8:0"), true, tr.LocalAddr(), 8, Config{})
 		w.sessions = append(w.sessions, visitor)
 		accepted := w.join(visitor, l)
+		t.Log("# the listener is closed and replaced")
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
 		if l, err = tr.Listen(nil); err != nil {
 			t.Errorf("another listener after the first was closed: %v", err)
 		}
+		t.Log("# Close ends blocked calls")
 		waiting := make(chan error, 2)
 		go func() { _, err := l.AcceptKCP(); waiting <- err }()
 		go func() { _, _, err := tr.ReadNonKCP(context.Background(), nil); waiting <- err }()
@@ -330,6 +340,7 @@ func TestTransportCloseEndsDiallingAndAcceptingAlone(t *testing.T) {
 				t.Errorf("a blocked call returned %v, want net.ErrClosed", err)
 			}
 		}
+		t.Log("# nothing new begins after Close")
 		_, dialErr := tr.Dial(context.Background(), server.LocalAddr(), nil)
 		_, listenErr := tr.Listen(nil)
 		for _, err := range []error{dialErr, listenErr, tr.Close()} {
@@ -337,10 +348,12 @@ func TestTransportCloseEndsDiallingAndAcceptingAlone(t *testing.T) {
 				t.Errorf("after Close: %v, want net.ErrClosed", err)
 			}
 		}
+		t.Log("# the sessions continue")
 		connWrite(t, client, "we live on")
 		connWantRead(t, server, "we live on")
 		connWrite(t, accepted, "we too")
 		connWantRead(t, visitor, "we too")
+		t.Log("# the socket is released with the last session")
 		for _, s := range []*UDPSession{visitor, accepted, server, client} {
 			s.Close()
 		}
