@@ -62,7 +62,8 @@ func named(a net.Addr) func() net.Addr { return func() net.Addr { return a } }
 
 // namingEcho sends a message on a session to raddr and reads the echo. It reports whether an echo
 // arrived.
-func namingEcho(w *connWorld, client, server *namingConn, raddr net.Addr, c Config) (s, a *UDPSession, ok bool) {
+func namingEcho(w *connWorld, client, server *namingConn, raddr net.Addr,
+	c Config) (s, a *UDPSession, ok bool) {
 	w.t.Helper()
 	l := w.serveOver(server, false, c)
 	s = w.dialOver(client, false, raddr, randomConv(), c)
@@ -98,7 +99,8 @@ func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
 				connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 					client, server := namingPair(w, named(tt.source), named(memAddr("client")))
 					if _, _, ok := namingEcho(w, client, server, tt.raddr, config); !ok {
-						t.Errorf("no echo came: dialled %v, and %v is where it is from", tt.raddr, tt.source)
+						t.Errorf("no echo came: dialled %v, and %v is where it is from",
+							tt.raddr, tt.source)
 					}
 				})
 			})
@@ -115,7 +117,8 @@ func TestListenerTellsAPeerByText(t *testing.T) {
 		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")),
 	}
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
-		client, server := namingPair(w, named(memAddr("server")), func() net.Addr { turn++; return names[turn%len(names)] })
+		client, server := namingPair(w, named(memAddr("server")),
+			func() net.Addr { turn++; return names[turn%len(names)] })
 		s, a, ok := namingEcho(w, client, server, memAddr("server"), Config{})
 		for range 10 {
 			mustWrite(t, s, []byte("more"))
@@ -171,7 +174,8 @@ func TestAddressObjectsAreHandedOn(t *testing.T) {
 				}
 				synctest.Wait()
 				for i, c := range []*namingConn{client, server} {
-					if got := c.written(); len(got) == 0 || slices.ContainsFunc(got, func(a net.Addr) bool { return a != addrs[i] }) {
+					if got := c.written(); len(got) == 0 ||
+						slices.ContainsFunc(got, func(a net.Addr) bool { return a != addrs[i] }) {
 						t.Errorf("WriteTo got %p, want %p alone", got, addrs[i])
 					}
 				}

@@ -261,8 +261,10 @@ func TestAnyMixOfErrorsKeepsOrderAndCount(t *testing.T) {
 				k.datagrams = nil
 				sent, lost, err := c.writeBatch(p)
 				want := batchTestCut(p)
-				if sent != len(k.datagrams) || sent+lost != len(want) || (lost > 0) != (err != nil) {
-					t.Fatalf("seed %d: %d sent, %d lost, %v, want %d sent of %d", seed, sent, lost, err, len(k.datagrams), len(want))
+				if sent != len(k.datagrams) || sent+lost != len(want) ||
+					(lost > 0) != (err != nil) {
+					t.Fatalf("seed %d: %d sent, %d lost, %v, want %d sent of %d",
+						seed, sent, lost, err, len(k.datagrams), len(want))
 				}
 				for _, d := range k.datagrams {
 					i := slices.IndexFunc(want, func(w []byte) bool { return bytes.Equal(w, d) })
@@ -309,7 +311,8 @@ func TestErrorLeftByAnEarlierDatagramCostsNone(t *testing.T) {
 		k.atMost = 1
 		many := []outgoing{{buf: []byte("a")}, {buf: []byte("b")}, {buf: []byte("c")}}
 		if sent, lost, err := c.writeBatch(many); sent != 3 || lost != 0 || err != nil {
-			t.Errorf("%v each time: writeBatch = %d, %d, %v, want 3, 0, nil", errno, sent, lost, err)
+			t.Errorf("%v each time: writeBatch = %d, %d, %v, want 3, 0, nil",
+				errno, sent, lost, err)
 		}
 		k.refuse = func(batchMessage) syscall.Errno { return errno }
 		if sent, lost, err := c.writeBatch(p); sent != 0 || lost != 10 || err != errno {
@@ -319,7 +322,8 @@ func TestErrorLeftByAnEarlierDatagramCostsNone(t *testing.T) {
 	_ = server.Close()
 	c := newBatchConn(conn)
 	for range 4 { // each datagram meets a closed port and leaves an error for the next
-		if sent, lost, err := c.writeBatch([]outgoing{{buf: []byte("x")}}); sent != 1 || lost != 0 || err != nil {
+		if sent, lost, err := c.writeBatch([]outgoing{{buf: []byte("x")}}); sent != 1 ||
+			lost != 0 || err != nil {
 			t.Fatalf("writeBatch = %d, %d, %v, want 1, 0, nil", sent, lost, err)
 		}
 	}
@@ -360,7 +364,8 @@ func TestBlockedSystemCallsLeaveThePortablePath(t *testing.T) {
 		t.Errorf("features = %v, %v, want none any more", gso, gro)
 	}
 
-	c = newLinuxConn(conn, k.mmsgCalls()) // the sending of nothing is still allowed, receiving is not
+	// the sending of nothing is still allowed, receiving is not
+	c = newLinuxConn(conn, k.mmsgCalls())
 	if _, err := server.WriteToUDPAddrPort([]byte("hello"), batchAddr(conn)); err != nil {
 		t.Fatal(err)
 	}

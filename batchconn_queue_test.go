@@ -138,8 +138,10 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 				endpointOf(s).out.mu.Lock()
 				held := endpointOf(s).out.held
 				endpointOf(s).out.mu.Unlock()
-				if st := s.Stats().Socket; st.LostDatagrams == 0 || held > queueMost+bufferLarge || !errors.Is(st.LastError, errQueueFull) {
-					t.Errorf("%d bytes wait, %d datagrams were lost, %v", held, st.LostDatagrams, st.LastError)
+				if st := s.Stats().Socket; st.LostDatagrams == 0 || held > queueMost+bufferLarge ||
+					!errors.Is(st.LastError, errQueueFull) {
+					t.Errorf("%d bytes wait, %d datagrams were lost, %v",
+						held, st.LostDatagrams, st.LastError)
 				}
 
 				t.Log("# a timer of another session fires")
@@ -194,7 +196,8 @@ func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		near, far := w.pipe()
 		l := w.serveOver(far, false, Config{})
-		s := w.dialOver(&pacedConn{memConn: near, pause: 50 * time.Millisecond}, true, memAddr("b"), 1, Config{})
+		s := w.dialOver(&pacedConn{memConn: near, pause: 50 * time.Millisecond}, true,
+			memAddr("b"), 1, Config{})
 		mustWrite(t, s, []byte("x"))
 		peer := w.accept(l)
 		mustRead(t, peer, 1)
@@ -208,7 +211,8 @@ func TestOwnedConnectionClosesBehindItsLastPackets(t *testing.T) {
 			t.Errorf("the peer of a session that was aborted reads %v", err)
 		}
 		if _, err := near.WriteTo([]byte("x"), memAddr("b")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("a write to the connection that the session owned: %v, want net.ErrClosed", err)
+			t.Errorf("a write to the connection that the session owned: %v, want net.ErrClosed",
+				err)
 		}
 	})
 }
@@ -233,7 +237,8 @@ func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
 		c := Config{NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
 			SendWindow: 1024, ReceiveWindow: 1024, StreamMode: true}
 		l := w.serveOver(far, false, c)
-		s := w.dialOver(&pacedConn{memConn: near, pause: pause}, false, memAddr("b"), randomConv(), c)
+		s := w.dialOver(&pacedConn{memConn: near, pause: pause}, false, memAddr("b"),
+			randomConv(), c)
 		data := pattern(3<<20, 1)
 		go func() { _, _ = s.Write(data) }()
 		peer := w.accept(l)
@@ -247,6 +252,7 @@ func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
 			t.Errorf("%d bytes took %v, want not much more than %v", len(data), d, ideal)
 		}
 		st := s.Stats()
-		t.Logf("took %v, ideal %v; RTT %v, lost %d", time.Since(start), ideal, st.SRTT, st.Socket.LostDatagrams)
+		t.Logf("took %v, ideal %v; RTT %v, lost %d",
+			time.Since(start), ideal, st.SRTT, st.Socket.LostDatagrams)
 	})
 }

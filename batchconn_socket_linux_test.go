@@ -32,7 +32,8 @@ func TestADeadlineOfTheSocketsOwnerStarvesNobody(t *testing.T) {
 	got, _ := batchTestRead(t, c, 1)
 	batchTestEqual(t, got, [][]byte{[]byte("hello")})
 	if n, err := c.readBatch(batchBuffers(c)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("readBatch past the deadline with nothing there = %d, %v, want 0 and a timeout", n, err)
+		t.Errorf("readBatch past the deadline with nothing there = %d, %v, want 0 and a timeout",
+			n, err)
 	}
 }
 
@@ -74,8 +75,10 @@ func TestRunsLeaveAndArriveInOnePiece(t *testing.T) {
 	}
 	p := batchBuffers(reader)
 	n, err := reader.readBatch(p)
-	if n != 1 || p[0].n != len(run.buf) || p[0].segment != 1400 || !bytes.Equal(p[0].buf[:p[0].n], run.buf) {
-		t.Fatalf("readBatch = %d, %v: %d by %d, want one of %d by 1400", n, err, p[0].n, p[0].segment, len(run.buf))
+	if n != 1 || p[0].n != len(run.buf) || p[0].segment != 1400 ||
+		!bytes.Equal(p[0].buf[:p[0].n], run.buf) {
+		t.Fatalf("readBatch = %d, %v: %d by %d, want one of %d by 1400",
+			n, err, p[0].n, p[0].segment, len(run.buf))
 	}
 }
 
@@ -131,7 +134,8 @@ func TestLinkLocalPeersKeepTheirZone(t *testing.T) {
 		addrs, _ := ifi.Addrs()
 		for _, a := range addrs {
 			prefix, err := netip.ParsePrefix(a.String())
-			if err == nil && prefix.Addr().Is6() && prefix.Addr().IsLinkLocalUnicast() && ifi.Flags&net.FlagUp != 0 {
+			if err == nil && prefix.Addr().Is6() && prefix.Addr().IsLinkLocalUnicast() &&
+				ifi.Flags&net.FlagUp != 0 {
 				local = prefix.Addr().WithZone(ifi.Name)
 			}
 		}

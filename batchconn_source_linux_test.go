@@ -69,7 +69,8 @@ func answerLeaves(t *testing.T, address, to string, open func(testing.TB, *net.U
 	sc := batchSocket(t, address)
 	server := open(t, sc)
 	asked := netip.AddrPortFrom(netip.MustParseAddr(to), batchAddr(sc).Port())
-	client, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(asked)) // takes answers from there alone
+	// takes answers from there alone
+	client, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(asked))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,8 @@ func answerLeaves(t *testing.T, address, to string, open func(testing.TB, *net.U
 	if n != 1 {
 		t.Fatal(err)
 	}
-	if want := batchAddr(sc).Addr().IsUnspecified(); p[0].local.IsValid() != want || want && p[0].local != asked.Addr() {
+	if want := batchAddr(sc).Addr().IsUnspecified(); p[0].local.IsValid() != want ||
+		want && p[0].local != asked.Addr() {
 		t.Fatalf("local address %v, want %v (reported: %v)", p[0].local, asked.Addr(), want)
 	}
 	answers := []outgoing{batchTestRun(0, 3, 20, 20, p[0].from), {buf: []byte("bye"), to: p[0].from}}
@@ -127,13 +129,16 @@ func TestSourceCodecs(t *testing.T) {
 			if source.Is6() {
 				at, size = 0, unix.SizeofInet6Pktinfo
 			}
-			if level, _, data, rest, ok := nextAncillary(sent); !ok || len(rest) > 0 || len(data) != size ||
-				string(data[at:at+len(source.AsSlice())]) != string(source.AsSlice()) || (level == unix.IPPROTO_IP) != source.Is4() {
+			if level, _, data, rest, ok := nextAncillary(sent); !ok ||
+				len(rest) > 0 || len(data) != size ||
+				string(data[at:at+len(source.AsSlice())]) != string(source.AsSlice()) ||
+				(level == unix.IPPROTO_IP) != source.Is4() {
 				t.Errorf("%s: the message for %v is % x", name, source, sent)
 			}
 			received := sent
 			if source.Is4() {
-				received = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size, c.destination, source.AsSlice())
+				received = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size,
+					c.destination, source.AsSlice())
 			}
 			for _, b := range [][]byte{received, append(append([]byte(nil), other...), received...), append(received[:len(received):len(received)], other...)} {
 				if got := c.parse(b); got != source {
@@ -148,7 +153,8 @@ func TestSourceCodecs(t *testing.T) {
 			a := netip.MustParseAddr(bad)
 			b := c.append(nil, a)
 			if a.Is4() {
-				b = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size, c.destination, a.AsSlice())
+				b = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size,
+					c.destination, a.AsSlice())
 			}
 			if got := c.parse(b); got.IsValid() {
 				t.Errorf("%s: an answer would be sent from %v", name, got)

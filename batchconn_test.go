@@ -93,7 +93,8 @@ func batchTestEqual(t *testing.T, got, want [][]byte) {
 	}
 	for i := range want {
 		if !bytes.Equal(got[i], want[i]) {
-			t.Fatalf("datagram %d: got %d bytes %.6q, want %d bytes %.6q", i, len(got[i]), got[i], len(want[i]), want[i])
+			t.Fatalf("datagram %d: got %d bytes %.6q, want %d bytes %.6q",
+				i, len(got[i]), got[i], len(want[i]), want[i])
 		}
 	}
 }
@@ -152,11 +153,13 @@ func TestBatchConnCarriesEveryShapeOfBatchInOrder(t *testing.T) {
 					want := batchTestCut(p)
 					sent, lost, err := writer.writeBatch(p)
 					if sent != len(want) || lost != 0 || err != nil {
-						t.Fatalf("%s: writeBatch = %d, %d, %v, want %d, 0, nil", shape.name, sent, lost, err, len(want))
+						t.Fatalf("%s: writeBatch = %d, %d, %v, want %d, 0, nil",
+							shape.name, sent, lost, err, len(want))
 					}
 					got, from := batchTestRead(t, reader, len(want))
 					batchTestEqual(t, got, want)
-					if from.Port() != batchAddr(sc).Port() || from.Addr().Is4In6() || !from.Addr().IsLoopback() {
+					if from.Port() != batchAddr(sc).Port() || from.Addr().Is4In6() ||
+						!from.Addr().IsLoopback() {
 						t.Fatalf("%s: source %v, want the sender's, unmapped", shape.name, from)
 					}
 				}
@@ -182,7 +185,8 @@ func TestBatchConnOnAConnectedSocket(t *testing.T) {
 				{{buf: batchTestDatagram(6, 9), toAddr: server.LocalAddr()}},
 			} {
 				want := batchTestCut(p)
-				if sent, lost, err := writer.writeBatch(p); sent != len(want) || lost != 0 || err != nil {
+				if sent, lost, err := writer.writeBatch(p); sent != len(want) ||
+					lost != 0 || err != nil {
 					t.Fatalf("writeBatch = %d, %d, %v, want %d, 0, nil", sent, lost, err, len(want))
 				}
 				got, from := batchTestRead(t, reader, len(want))
@@ -225,7 +229,8 @@ func TestBatchConnSkipsARefusedDatagramAndSendsTheRest(t *testing.T) {
 			to := batchAddr(rc)
 			p := []outgoing{
 				{buf: batchTestDatagram(0, 9), to: to},
-				{buf: batchTestDatagram(1, 9), to: netip.MustParseAddrPort("[::1]:9")}, // not on an IPv4 socket
+				// not on an IPv4 socket
+				{buf: batchTestDatagram(1, 9), to: netip.MustParseAddrPort("[::1]:9")},
 				{buf: batchTestDatagram(2, 9), to: to},
 				{buf: batchTestDatagram(3, 9)}, // to nowhere
 				batchTestRun(4, 3, 20, 5, netip.AddrPortFrom(to.Addr(), 0)),
@@ -252,7 +257,8 @@ func TestBatchConnEndsOnlyWithItsSocket(t *testing.T) {
 			}
 			n, err := c.readBatch(batchBuffers(c))
 			if n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-				t.Fatalf("readBatch past a deadline = %d, %v, want 0 and a transient timeout", n, err)
+				t.Fatalf("readBatch past a deadline = %d, %v, want 0 and a transient timeout",
+					n, err)
 			}
 			_ = conn.SetDeadline(time.Time{})
 			failed := make(chan error)
@@ -266,7 +272,8 @@ func TestBatchConnEndsOnlyWithItsSocket(t *testing.T) {
 			}
 			sent, lost, err := c.writeBatch([]outgoing{batchTestRun(0, 3, 20, 5, batchAddr(conn)), {to: batchAddr(conn)}})
 			if sent != 0 || lost != 4 || !errors.Is(err, net.ErrClosed) {
-				t.Fatalf("writeBatch on a closed socket = %d, %d, %v, want 0, 4, net.ErrClosed", sent, lost, err)
+				t.Fatalf("writeBatch on a closed socket = %d, %d, %v, want 0, 4, net.ErrClosed",
+					sent, lost, err)
 			}
 			c.release()
 		})
@@ -279,7 +286,8 @@ func TestBatchConnWritersDoNotMixUpTheirBatches(t *testing.T) {
 		t.Run(mode.name, func(t *testing.T) {
 			rc := batchSocket(t, "127.0.0.1:0")
 			reader, writer := mode.make(t, rc), mode.make(t, batchSocket(t, "127.0.0.1:0"))
-			turns := make(chan struct{}, writers) // a batch under way for each, so that the socket has room for all
+			// a batch under way for each, so that the socket has room for all
+			turns := make(chan struct{}, writers)
 			for range writers {
 				turns <- struct{}{}
 			}
@@ -289,8 +297,10 @@ func TestBatchConnWritersDoNotMixUpTheirBatches(t *testing.T) {
 					for i := range rounds {
 						<-turns
 						p := []outgoing{batchTestRun(w*1000+i*run, run, 64, 64, batchAddr(rc))}
-						if sent, lost, err := writer.writeBatch(p); sent != run || lost != 0 || err != nil {
-							t.Errorf("writeBatch = %d, %d, %v, want %d, 0, nil", sent, lost, err, run)
+						if sent, lost, err := writer.writeBatch(p); sent != run ||
+							lost != 0 || err != nil {
+							t.Errorf("writeBatch = %d, %d, %v, want %d, 0, nil",
+								sent, lost, err, run)
 						}
 					}
 				})
@@ -308,7 +318,8 @@ func TestBatchConnWritersDoNotMixUpTheirBatches(t *testing.T) {
 					_, _ = fmt.Sscanf(string(d[:6]), "%06d", &number)
 					w := number / 1000
 					if number%1000 != next[w] || len(d) != 64 {
-						t.Fatalf("writer %d: datagram %d of %d bytes, want %d of 64", w, number%1000, len(d), next[w])
+						t.Fatalf("writer %d: datagram %d of %d bytes, want %d of 64",
+							w, number%1000, len(d), next[w])
 					}
 					next[w]++
 				}
@@ -352,14 +363,16 @@ func TestNextPieceCutsWholeDatagrams(t *testing.T) {
 			piece, segment := nextPiece(&o, offset, limit)
 			n := datagrams(len(piece), segment)
 			if n > 1 && (n > limit || len(piece) > maxRunBytes || segment != o.segment) {
-				t.Fatalf("%d bytes by %d: a piece of %d by %d above the limit %d", len(o.buf), o.segment, len(piece), segment, limit)
+				t.Fatalf("%d bytes by %d: a piece of %d by %d above the limit %d",
+					len(o.buf), o.segment, len(piece), segment, limit)
 			}
 			pieces += n
 			if offset += len(piece); offset >= len(o.buf) {
 				break
 			}
 			if left := datagramsFrom([]outgoing{o}, 0, offset); pieces+left != all {
-				t.Fatalf("%d bytes by %d: %d datagrams cut and %d left, want %d", len(o.buf), o.segment, pieces, left, all)
+				t.Fatalf("%d bytes by %d: %d datagrams cut and %d left, want %d",
+					len(o.buf), o.segment, pieces, left, all)
 			}
 		}
 	}
@@ -409,8 +422,10 @@ func TestPortableConnTellsWhoSentADatagram(t *testing.T) {
 			if n != 1 || err != nil {
 				t.Fatalf("readBatch = %d, %v, want a datagram", n, err)
 			}
-			if m := p[0]; m.n != 3 || m.segment != 3 || m.from.IsValid() || m.fromAddr != tt.wanted {
-				t.Errorf("got %d by %d from %v, %v, want 3 by 3 from %v, the very value", m.n, m.segment, m.from, m.fromAddr, tt.wanted)
+			if m := p[0]; m.n != 3 || m.segment != 3 || m.from.IsValid() ||
+				m.fromAddr != tt.wanted {
+				t.Errorf("got %d by %d from %v, %v, want 3 by 3 from %v, the very value",
+					m.n, m.segment, m.from, m.fromAddr, tt.wanted)
 			}
 		})
 	}
@@ -437,7 +452,8 @@ func TestPortableConnTakesOnlyClosedAsTheEnd(t *testing.T) {
 			conn := &batchTestConn{read: func([]byte) (int, net.Addr, error) { return tt.n, batchTestAddr("bob"), tt.err }}
 			c := newBatchConn(conn)
 			n, err := c.readBatch(batchBuffers(c))
-			if n != 0 || err == nil || errors.Is(err, net.ErrClosed) != tt.closed || !errors.Is(err, tt.err) && tt.err != nil {
+			if n != 0 || err == nil || errors.Is(err, net.ErrClosed) != tt.closed ||
+				!errors.Is(err, tt.err) && tt.err != nil {
 				t.Fatalf("readBatch = %d, %v, want 0, %v (closed: %v)", n, err, tt.err, tt.closed)
 			}
 			if tt.err == nil {
@@ -450,8 +466,10 @@ func TestPortableConnTakesOnlyClosedAsTheEnd(t *testing.T) {
 			if tt.closed {
 				wantSent, wantLost = 1, 3
 			}
-			if sent != wantSent || lost != wantLost || errors.Is(err, net.ErrClosed) != tt.closed || !errors.Is(err, tt.err) {
-				t.Fatalf("writeBatch = %d, %d, %v, want %d, %d, %v", sent, lost, err, wantSent, wantLost, tt.err)
+			if sent != wantSent || lost != wantLost || errors.Is(err, net.ErrClosed) != tt.closed ||
+				!errors.Is(err, tt.err) {
+				t.Fatalf("writeBatch = %d, %d, %v, want %d, %d, %v",
+					sent, lost, err, wantSent, wantLost, tt.err)
 			}
 		})
 	}

@@ -5,7 +5,8 @@ package kcp
 import "testing"
 
 // benchBuffers runs bench with the pool alone, and with a cache for each goroutine that calls use.
-func benchBuffers(b *testing.B, bench func(b *testing.B, use func() (get func() []byte, put func([]byte)))) {
+func benchBuffers(b *testing.B,
+	bench func(b *testing.B, use func() (get func() []byte, put func([]byte)))) {
 	b.Run("pool", func(b *testing.B) {
 		bench(b, func() (func() []byte, func([]byte)) {
 			return func() []byte { return getBuffer(1400) }, putBuffer

@@ -178,7 +178,8 @@ func bufferTestMove(t *testing.T) bool {
 		t.Fatalf("after a refill: got %d buffers in the cache, want %d", got, want)
 	}
 	if !released[unsafe.SliceData(b)] || len(b) != bufferPacket {
-		t.Fatalf("got a buffer of length %d, spilled: %v, want one of %d that was", len(b), released[unsafe.SliceData(b)], bufferPacket)
+		t.Fatalf("got a buffer of length %d, spilled: %v, want one of %d that was",
+			len(b), released[unsafe.SliceData(b)], bufferPacket)
 	}
 	return true
 }

@@ -42,7 +42,8 @@ func TestConfigNamesWhatIsOutOfRange(t *testing.T) {
 		{Config{Interval: 1}, "Interval"},
 		{Config{Interval: -time.Second}, "Interval"},
 		{Config{Interval: math.MaxInt64}, "Interval"},
-		{Config{Interval: 1<<32*time.Millisecond + 100*time.Millisecond}, "Interval"}, // 100 ms in 32 bits
+		// 100 ms in 32 bits
+		{Config{Interval: 1<<32*time.Millisecond + 100*time.Millisecond}, "Interval"},
 		{Config{KeepAlive: -1}, "KeepAlive"},
 		{Config{IdleTimeout: -1}, "IdleTimeout"},
 	} {
@@ -50,7 +51,8 @@ func TestConfigNamesWhatIsOutOfRange(t *testing.T) {
 		_, listen := tt.c.Listen(context.Background(), "127.0.0.1:0")
 		for call, err := range map[string]error{"Dial": dial, "Listen": listen} {
 			if !errors.Is(err, os.ErrInvalid) || !strings.Contains(err.Error(), "Config."+tt.want) {
-				t.Errorf("%s, %s: got %v, want an error that names it and matches os.ErrInvalid", call, tt.want, err)
+				t.Errorf("%s, %s: got %v, want an error that names it and matches os.ErrInvalid",
+					call, tt.want, err)
 			}
 		}
 	}

@@ -21,7 +21,8 @@ func TestWrongKeyLengthNamesTheRightOnes(t *testing.T) {
 			block, err := kind.make(make([]byte, n))
 			want := fmt.Sprintf("takes a key of %s bytes, got %d", kind.says, n)
 			if block != nil || err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s, %d bytes: got %v, %v; want nil and %q", kind.name, n, block, err, want)
+				t.Errorf("%s, %d bytes: got %v, %v; want nil and %q",
+					kind.name, n, block, err, want)
 			}
 		}
 	}
@@ -89,7 +90,8 @@ func TestPairsAreEncryptedAsEachByItself(t *testing.T) {
 			}
 			c.encryptPair(in[0], in[1])
 			if !bytes.Equal(in[0], want[0]) || !bytes.Equal(in[1], want[1]) {
-				t.Errorf("%s: packets of %d bytes differ from those encrypted each by itself", k.name, n)
+				t.Errorf("%s: packets of %d bytes differ from those encrypted each by itself",
+					k.name, n)
 			}
 		}
 	}
@@ -108,7 +110,8 @@ func TestBlockCryptWorksOnOtherMemoryAsInPlace(t *testing.T) {
 				block.Encrypt(inPlace, inPlace)
 				block.Encrypt(elsewhere, plain)
 				if !bytes.Equal(inPlace, elsewhere) {
-					t.Fatalf("%s, %d bytes: in place %x, elsewhere %x", kind.name, n, inPlace, elsewhere)
+					t.Fatalf("%s, %d bytes: in place %x, elsewhere %x",
+						kind.name, n, inPlace, elsewhere)
 				}
 			}
 			if !bytes.Equal(plain, cryptRandom(9, n)) {

@@ -55,7 +55,8 @@ func TestReplayedPacketsOpenNothing(t *testing.T) {
 						t.Errorf("%d out-of-band packets were delivered again", n)
 					}
 					if st := server.Stats(); st.BytesReceived != before.BytesReceived {
-						t.Errorf("%d bytes were delivered again", st.BytesReceived-before.BytesReceived)
+						t.Errorf("%d bytes were delivered again",
+							st.BytesReceived-before.BytesReceived)
 					}
 					mustReadNothing(t, server)
 					if n := l.Stats().Sessions; n != 1 {
@@ -124,7 +125,8 @@ func TestReflectedPacketsDeliverNothing(t *testing.T) {
 					}
 					time.Sleep(time.Minute)
 					if a, b := client.Stats().BytesReceived, accepted.Stats().BytesReceived; a != uint64(len(down)) || b != uint64(len(up)) {
-						t.Errorf("%d and %d bytes were received, want %d and %d", a, b, len(down), len(up))
+						t.Errorf("%d and %d bytes were received, want %d and %d",
+							a, b, len(down), len(up))
 					}
 					mustReadNothing(t, client)
 					mustReadNothing(t, accepted)
@@ -203,7 +205,8 @@ func TestNonceSetsShareABudget(t *testing.T) {
 			t.Fatalf("set %d of %d slots has forgotten nonce %d", i, guards[i].memory(), last)
 		}
 	}
-	t.Logf("%d slots alone; %d of %d in %d sets, %d at least", alone, sum, b.slots, len(guards), least)
+	t.Logf("%d slots alone; %d of %d in %d sets, %d at least",
+		alone, sum, b.slots, len(guards), least)
 	if sum != int(b.used.Load()) || sum > int(b.slots)+len(guards)*2*nonceSlotsFirst {
 		t.Errorf("%d slots are used, %d in the budget of %d", sum, b.used.Load(), b.slots)
 	}

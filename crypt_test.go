@@ -84,7 +84,8 @@ func TestSealerRoundTripStaysInThePacket(t *testing.T) {
 			if err := s.seal(packet); err != nil {
 				t.Fatalf("%s, %d bytes: %v", kind.name, n, err)
 			}
-			if kind.name != "nil" && kind.name != "none" && n > 8 && bytes.Contains(packet, payload) {
+			if kind.name != "nil" && kind.name != "none" && n > 8 &&
+				bytes.Contains(packet, payload) {
 				t.Errorf("%s, %d bytes: the payload is readable", kind.name, n)
 			}
 			got, ok := s.open(packet)
@@ -109,7 +110,8 @@ func TestNoCipherMeansNoHeader(t *testing.T) {
 	} {
 		s := newSealer(block)
 		if s.headroom() != 0 || s.tailroom() != 0 || s.authenticates() {
-			t.Errorf("%s: got room %d, %d, authenticates %v", name, s.headroom(), s.tailroom(), s.authenticates())
+			t.Errorf("%s: got room %d, %d, authenticates %v",
+				name, s.headroom(), s.tailroom(), s.authenticates())
 		}
 	}
 	if NewAEADCrypt(nil) != nil {
@@ -158,7 +160,8 @@ func TestShortAndForeignPacketsAreDropped(t *testing.T) {
 		sealed := cryptSeal(t, s, cryptRandom(4, 60))
 		for n := range sealed {
 			if payload, ok := s.open(bytes.Clone(sealed[:n])); ok {
-				t.Errorf("%s: the first %d of %d bytes opened to %d", kind.name, n, len(sealed), len(payload))
+				t.Errorf("%s: the first %d of %d bytes opened to %d",
+					kind.name, n, len(sealed), len(payload))
 			}
 		}
 		if _, ok := s.open(nil); ok {

@@ -116,8 +116,10 @@ func TestDeadlineWakesBlockedCalls(t *testing.T) {
 						wg.Go(func() {
 							err := o.wait(disarm)
 							got := time.Since(start)
-							if tt.want == none && err != nil || tt.want != none && (err != errTimeout || got != tt.want) {
-								t.Errorf("got %v after %v, want a timeout after %v", err, got, tt.want)
+							if tt.want == none && err != nil ||
+								tt.want != none && (err != errTimeout || got != tt.want) {
+								t.Errorf("got %v after %v, want a timeout after %v",
+									err, got, tt.want)
 							}
 						})
 					}

@@ -30,7 +30,8 @@ func TestAThousandClientsAtOnce(t *testing.T) {
 				w.listeners = append(w.listeners, l)
 				began := time.Now()
 				for i := range clients {
-					s := w.dialFrom(fmt.Sprintf("10.0.1.%d:%d", 1+i%200, 2000+i/200), randomConv(), Config{})
+					s := w.dialFrom(fmt.Sprintf("10.0.1.%d:%d", 1+i%200, 2000+i/200),
+						randomConv(), Config{})
 					connWrite(t, s, "x")
 				}
 				for range clients {

@@ -86,7 +86,8 @@ func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				if !s.finished || s.charged != 0 {
-					t.Errorf("the session holds %d bytes, and that it has ended is %v", s.charged, s.finished)
+					t.Errorf("the session holds %d bytes, and that it has ended is %v",
+						s.charged, s.finished)
 				}
 			})
 		})

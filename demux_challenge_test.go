@@ -80,7 +80,8 @@ func floodListener(t *testing.T, run *spoofRun, strangers, clients int, c Config
 				server.put(appendSegment(nil, &opener), strangerAddr(opener.conv))
 			}
 			if i%10 == 0 {
-				s := w.dialFrom(fmt.Sprintf("10.0.1.%d:%d", 1+i%200, 2000+i/200), randomConv(), Config{})
+				s := w.dialFrom(fmt.Sprintf("10.0.1.%d:%d", 1+i%200, 2000+i/200),
+					randomConv(), Config{})
 				go func() { took <- honestExchange(t, s) }()
 			}
 			time.Sleep(time.Millisecond)
@@ -155,7 +156,8 @@ func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
 				challenges := make(chan segment, 10)
 				w.setDrop(func(_, to string, payload []byte) bool {
 					var s segment
-					if _, status := parseSegment(payload, &s); status == parseOK && s.conv == 78 && to == restartAddr {
+					if _, status := parseSegment(payload, &s); status == parseOK &&
+						s.conv == 78 && to == restartAddr {
 						challenges <- s
 					}
 					return false
@@ -217,7 +219,8 @@ func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 		k.conv = i
 		a.vouch(&k, now+challengePeriod+rtoMax)
 	}
-	if n := len(a.vouched[0]) + len(a.vouched[1]); n > 2*vouchedMax || !a.hasVouched(&sessionKey{key.peer, 3*vouchedMax - 1}, now+2*rtoMax) {
+	if n := len(a.vouched[0]) + len(a.vouched[1]); n > 2*vouchedMax ||
+		!a.hasVouched(&sessionKey{key.peer, 3*vouchedMax - 1}, now+2*rtoMax) {
 		t.Errorf("%d answers are kept, or not the newest", n)
 	}
 }
@@ -233,8 +236,10 @@ func TestSessionsAreLimitedInAllAndForEachPrefix(t *testing.T) {
 		}
 		want := func(sessions int, full, prefix uint64) {
 			t.Helper()
-			if st := l.Stats(); st.Sessions != sessions || st.RefusedFull != full || st.RefusedPrefix != prefix {
-				t.Errorf("%d sessions, %d and %d refused, want %d, %d and %d", st.Sessions, st.RefusedFull, st.RefusedPrefix, sessions, full, prefix)
+			if st := l.Stats(); st.Sessions != sessions || st.RefusedFull != full ||
+				st.RefusedPrefix != prefix {
+				t.Errorf("%d sessions, %d and %d refused, want %d, %d and %d",
+					st.Sessions, st.RefusedFull, st.RefusedPrefix, sessions, full, prefix)
 			}
 		}
 		for port := range 5 {
@@ -264,7 +269,8 @@ func TestSessionsAreLimitedInAllAndForEachPrefix(t *testing.T) {
 		l.demux.mu.Lock()
 		defer l.demux.mu.Unlock()
 		if n := len(l.demux.admission.prefixes); n != 0 || l.demux.pending.Load() != 0 {
-			t.Errorf("%d prefixes and %d pending are counted without a session", n, l.demux.pending.Load())
+			t.Errorf("%d prefixes and %d pending are counted without a session",
+				n, l.demux.pending.Load())
 		}
 	})
 }

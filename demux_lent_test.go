@@ -123,7 +123,8 @@ func TestReaderThatStaysHandsOn(t *testing.T) {
 				l := w.serveOver(far, false, Config{})
 				for i := range 5 {
 					cut.Store(false)
-					s := w.dialOver(noDeadlines{near, refusal}, false, memAddr("b"), randomConv(), Config{})
+					s := w.dialOver(noDeadlines{near, refusal}, false, memAddr("b"),
+						randomConv(), Config{})
 					mustWrite(t, s, []byte("hello"))
 					peer := w.accept(l)
 					mustRead(t, peer, 5)

@@ -20,7 +20,8 @@ func crowdedRig(t *testing.T, sessions int) (r *reader, from netip.AddrPort) {
 	r = newReader(l.demux.eps[0])
 	from = netip.MustParseAddrPort("192.0.2.1:1000")
 	for i := range sessions {
-		b := forge(t, Config{}, segment{conv: uint32(i), cmd: cmdPush, wnd: 128, data: []byte("x")}, helloFrom(uint32(i), 99, 0, helloShared))
+		b := forge(t, Config{}, segment{conv: uint32(i), cmd: cmdPush, wnd: 128, data: []byte("x")},
+			helloFrom(uint32(i), 99, 0, helloShared))
 		feedFrom(r, from, b)
 	}
 	if n := l.demux.sessions.live; n != sessions {
@@ -130,7 +131,8 @@ func TestListOfAPeersSessions(t *testing.T) {
 			}
 		}
 		if linked != len(in) || len(older) != replaced {
-			t.Fatalf("step %d: %d sessions linked of %d, %d are replaced, want %d", step, linked, len(in), len(older), replaced)
+			t.Fatalf("step %d: %d sessions linked of %d, %d are replaced, want %d",
+				step, linked, len(in), len(older), replaced)
 		}
 	}
 	for s := range in {

@@ -159,7 +159,8 @@ func TestSessionsAreFoundFromEverySocket(t *testing.T) {
 			doors[next%len(doors)].put(data, memAddr("client"))
 		})
 		toClient = func(data []byte) { client.put(data, memAddr("server")) }
-		d := newDemux([]net.PacketConn{doors[0], doors[1], doors[2]}, true, w.options(Config{}), newIngress)
+		d := newDemux([]net.PacketConn{doors[0], doors[1], doors[2]}, true,
+			w.options(Config{}), newIngress)
 		l := serveOn(d, w.options(Config{}))
 		w.listeners = append(w.listeners, l)
 		s := w.dialOver(client, true, memAddr("server"), 1, Config{})

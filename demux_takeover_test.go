@@ -14,7 +14,8 @@ import (
 
 // takeoverPair listens on addr, or on any port for "", and returns both ends of a session that have
 // exchanged a message each.
-func takeoverPair(t *testing.T, addr string, block BlockCrypt) (l *Listener, client, server *UDPSession) {
+func takeoverPair(t *testing.T, addr string,
+	block BlockCrypt) (l *Listener, client, server *UDPSession) {
 	t.Helper()
 	l = takeoverListen(t, addr, block)
 	client, server = takeoverDial(t, l, block)

@@ -32,7 +32,8 @@ func TestDialAndListenAddresses(t *testing.T) {
 	tests := []struct {
 		name         string
 		listen, dial func(t *testing.T) string // hosts
-		peer         string                    // what the dialled session's RemoteAddr begins with; "": not looked at
+		// what the dialled session's RemoteAddr begins with; "": not looked at
+		peer string
 	}{
 		{"IPv4", host("127.0.0.1"), host("127.0.0.1"), "127.0.0.1:"},
 		{"IPv6", v6("::1"), v6("::1"), "[::1]:"},
@@ -73,7 +74,8 @@ func TestDialAndListenAddresses(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				if got := s.RemoteAddr().String(); !strings.HasPrefix(got, tt.peer) || !strings.HasSuffix(got, ":"+strconv.Itoa(port)) {
+				if got := s.RemoteAddr().String(); !strings.HasPrefix(got, tt.peer) ||
+					!strings.HasSuffix(got, ":"+strconv.Itoa(port)) {
 					t.Errorf("%s: RemoteAddr is %s, want %s...:%d", name, got, tt.peer, port)
 				}
 				if got := s.LocalAddr().(*net.UDPAddr); got.Port == 0 {
@@ -164,7 +166,8 @@ func TestCloseDoesNotHangOnAConnectionWithoutDeadlines(t *testing.T) {
 			connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 				near, far := w.pipe()
 				l := w.serveOver(noDeadlines{far, refusal}, false, Config{})
-				s := w.dialOver(noDeadlines{near, refusal}, false, memAddr("b"), randomConv(), Config{})
+				s := w.dialOver(noDeadlines{near, refusal}, false, memAddr("b"),
+					randomConv(), Config{})
 				start := time.Now()
 				s.SetLinger(0)
 				if err := s.Close(); err != nil {

@@ -49,7 +49,8 @@ func TestErrorsMatchTheStandardOnes(t *testing.T) {
 		for name, target := range standard {
 			for how, err := range map[string]error{"plain": tt.err, "wrapped": fmt.Errorf("read: %w", tt.err)} {
 				if got := errors.Is(err, target); got != want[name] {
-					t.Errorf("%s, %s: matches %s: got %v, want %v", tt.name, how, name, got, want[name])
+					t.Errorf("%s, %s: matches %s: got %v, want %v",
+						tt.name, how, name, got, want[name])
 				}
 			}
 		}
@@ -113,7 +114,8 @@ func TestCauseOfUseAfterCloseIsErrClosedPipe(t *testing.T) {
 		t.Errorf("the cause of a timeout is %v", got)
 	}
 	for _, err := range []error{errNotOwner, errNoOption} {
-		if !strings.Contains(err.Error(), "invalid operation") || !errors.Is(err, errors.ErrUnsupported) {
+		if !strings.Contains(err.Error(), "invalid operation") ||
+			!errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%q does not name the error", err)
 		}
 	}

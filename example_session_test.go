@@ -196,7 +196,8 @@ func ExampleUDPSession_Stats() {
 	st := session.Stats()
 	again := st.FastRetransmits + st.EarlyRetransmits + st.TimeoutRetransmits
 	if again > st.SegmentsSent/10 {
-		log.Printf("a bad line to %v: RTT %v, %d segments sent again", session.RemoteAddr(), st.SRTT, again)
+		log.Printf("a bad line to %v: RTT %v, %d segments sent again",
+			session.RemoteAddr(), st.SRTT, again)
 	}
 	fmt.Println(st.BytesSent, "bytes sent,", st.BytesReceived, "received")
 	fmt.Println("the peer is told when this side closes:", st.PeerExtended)

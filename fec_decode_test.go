@@ -154,11 +154,13 @@ func TestFECDecoderKeepsRecoveringWhateverElseArrives(t *testing.T) {
 				}
 				l.lose(packets, g%3)
 			}
-			for range 8 { // a group that a forged packet makes doubtful may take some more to come back
+			// a group that a forged packet makes doubtful may take some more to come back
+			for range 8 {
 				l.lose(l.group())
 			}
 			if len(l.missing) != 0 {
-				t.Errorf("%d packets of 100 groups did not come back: %+v", len(l.missing), l.decoder.stats())
+				t.Errorf("%d packets of 100 groups did not come back: %+v",
+					len(l.missing), l.decoder.stats())
 			}
 		})
 	}
@@ -200,7 +202,8 @@ func TestFECDecoderFindsTheForgedShardAmongHonestOnes(t *testing.T) {
 func TestFECDecoderChecksWhatComesOut(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		last func(shard []byte) // changes the only shard of a group; parity is made of it and the shard lost
+		// changes the only shard of a group; parity is made of it and the shard lost
+		last func(shard []byte)
 		want int
 	}{
 		{"nothing wrong", func([]byte) {}, 1},
@@ -215,7 +218,8 @@ func TestFECDecoderChecksWhatComesOut(t *testing.T) {
 		d := fecNewDecoder(t, fecShape{1, 2})
 		d.shape = fecShape{1, 2} // as if it had been proven
 		d.expectConv(0x01010101)
-		parity := append(fecHeader{seqid: 1, kind: fecTypeParity}.append(nil)[:fecShardOffset], bytes.Repeat([]byte{1}, 40)...)
+		parity := append(fecHeader{seqid: 1, kind: fecTypeParity}.append(nil)[:fecShardOffset],
+			bytes.Repeat([]byte{1}, 40)...)
 		shard := parity[fecShardOffset:] // with one data shard its parity is the same
 		binary.LittleEndian.PutUint16(shard, 40)
 		c.last(shard)
@@ -246,11 +250,13 @@ func TestFECDecoderRecoversAcrossTheWrap(t *testing.T) {
 				continue
 			}
 			if !l.lose(packets, lost) {
-				t.Errorf("%v: group %d around the wrap was not recovered: %+v", shape, g, l.decoder.stats())
+				t.Errorf("%v: group %d around the wrap was not recovered: %+v",
+					shape, g, l.decoder.stats())
 			}
 			if pending != nil {
 				if got := len(l.decoder.input(pending[0])); got != min(shape.parity(), shape.data) {
-					t.Errorf("%v: got %d payloads from the group before the wrap, want %d", shape, got, min(shape.parity(), shape.data))
+					t.Errorf("%v: got %d payloads from the group before the wrap, want %d",
+						shape, got, min(shape.parity(), shape.data))
 				}
 				pending = nil
 			}
@@ -291,7 +297,8 @@ func TestFECDecoderMemoryIsBounded(t *testing.T) {
 				continue // many a group stays as open as can be
 			}
 			for range 2 { // two that differ
-				packet := append(fecHeader{seqid: s, kind: kind, size: 1494}.append(nil), fecRandom(r, 1492)...)
+				packet := append(fecHeader{seqid: s, kind: kind, size: 1494}.append(nil),
+					fecRandom(r, 1492)...)
 				d.input(packet)
 				most = max(most, d.memory())
 			}
@@ -457,7 +464,8 @@ func TestFECWrongShapeMakesNoPacketsUp(t *testing.T) {
 					}
 					for _, payload := range l.decoder.input(p) {
 						if !sent[string(payload)] {
-							t.Errorf("%v with hint %v, group %d index %d: made up a packet", c.truth, c.hint, g, i)
+							t.Errorf("%v with hint %v, group %d index %d: made up a packet",
+								c.truth, c.hint, g, i)
 						}
 					}
 				}

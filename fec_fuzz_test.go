@@ -83,7 +83,8 @@ func fecCheckServesHonestStream(t *testing.T, d *fecDecoder) {
 			}
 		}
 		if returned != 1 {
-			t.Fatalf("group %d: got %d payloads, want 1; shape %v, want %v", g, returned, d.shape, want)
+			t.Fatalf("group %d: got %d payloads, want 1; shape %v, want %v",
+				g, returned, d.shape, want)
 		}
 	}
 }

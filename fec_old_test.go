@@ -37,7 +37,8 @@ func (o *fecOracle) end(shape fecShape) {
 }
 
 // fecLossRun sends the packets of one sender with pauses to a decoder.
-func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int, seed uint64) (share float64) {
+func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int,
+	seed uint64) (share float64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, uint64(shape.total)<<8|uint64(shape.data)))
 	e := &fecOldSender{fecNewEncoder(t, shape), skips}
@@ -94,7 +95,8 @@ func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int, s
 		}
 	}
 	if made > 0 {
-		t.Errorf("%d+%d, skips %v, bursts %v, seed %d: %d packets were made up", shape.data, shape.parity(), skips, bursts, seed, made)
+		t.Errorf("%d+%d, skips %v, bursts %v, seed %d: %d packets were made up",
+			shape.data, shape.parity(), skips, bursts, seed, made)
 	}
 	if o.could == 0 {
 		return 1
@@ -138,7 +140,8 @@ func TestFECPacketsThatHardlyDifferProveNoWrongShape(t *testing.T) {
 			lost := map[string]bool{}
 			payload := make([]byte, 60)
 			for n := range 20 * shape.data {
-				binary.LittleEndian.PutUint16(payload[12:], uint16(n)) // the sequence number of a segment
+				// the sequence number of a segment
+				binary.LittleEndian.PutUint16(payload[12:], uint16(n))
 				for _, p := range fecSend(e, payload, 0) {
 					if r.IntN(5) == 0 {
 						lost[string(p[fecHeaderSize:])] = true

@@ -40,7 +40,8 @@ func TestFECRecoversWhatIsRecoverable(t *testing.T) {
 	}
 }
 
-func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint64) (back, owed int) {
+func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape,
+	seed uint64) (back, owed int) {
 	t.Helper()
 	e, d := fecNewEncoder(t, shape), fecNewDecoder(t, shape)
 	e.next, e.sent = shape.align(r.Uint32N(shape.wrap())), true
@@ -96,14 +97,16 @@ func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape, seed uint6
 				}
 			}
 			if !missing {
-				t.Fatalf("seed %d, %v, seqid %d: a packet came back that was not missing", seed, shape, seqid)
+				t.Fatalf("seed %d, %v, seqid %d: a packet came back that was not missing",
+					seed, shape, seqid)
 			}
 			back++
 		}
 	}
 	fecFlush(t, e, d)
 	if got := d.stats(); got.parity != got.packets+got.parityUnused || got.packets != uint64(back) {
-		t.Errorf("seed %d, %v: %d parity packets, %d used, %d unused", seed, shape, got.parity, got.packets, got.parityUnused)
+		t.Errorf("seed %d, %v: %d parity packets, %d used, %d unused",
+			seed, shape, got.parity, got.packets, got.parityUnused)
 	}
 	return back, owed
 }
@@ -178,7 +181,8 @@ func fecChangeShapes(t *testing.T, seed uint64) {
 		}
 		for _, payload := range d.input(ev.packet) {
 			if !sent[string(payload)] {
-				t.Errorf("seed %d, packet %d of %d, grouped as %v: made up a packet", seed, i, len(events), d.shape)
+				t.Errorf("seed %d, packet %d of %d, grouped as %v: made up a packet",
+					seed, i, len(events), d.shape)
 			}
 		}
 	}

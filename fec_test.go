@@ -164,7 +164,8 @@ func TestFECShardCountsAreChecked(t *testing.T) {
 		{10, math.MaxInt, "parityShards"}, {0, 0, "dataShards"},
 	} {
 		_, err := newFECEncoder(c.k, c.p)
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && err != nil ||
+			c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("newFECEncoder(%d, %d): got %v, want %q", c.k, c.p, err, c.want)
 		}
 		e := fecNewEncoder(t, fecShape{data: 10, total: 13})
@@ -234,11 +235,13 @@ func TestFECEncoderOutputIsWhatDeployedPeersSend(t *testing.T) {
 			got = append(got, fecSend(e, payload, 1000)...)
 		}
 		if len(got) != len(v.Packets) {
-			t.Fatalf("%d/%d: got %d packets, want %d", v.DataShards, v.ParityShards, len(got), len(v.Packets))
+			t.Fatalf("%d/%d: got %d packets, want %d",
+				v.DataShards, v.ParityShards, len(got), len(v.Packets))
 		}
 		for i, want := range v.Packets {
 			if !bytes.Equal(got[i], want) {
-				t.Errorf("%d/%d packet %d: got %x, want %x", v.DataShards, v.ParityShards, i, got[i], want)
+				t.Errorf("%d/%d packet %d: got %x, want %x",
+					v.DataShards, v.ParityShards, i, got[i], want)
 			}
 		}
 	}
@@ -246,7 +249,8 @@ func TestFECEncoderOutputIsWhatDeployedPeersSend(t *testing.T) {
 
 func TestFECParityIsTheSameWhateverTheSizesBefore(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
-	used, fresh := fecNewEncoder(t, fecShape{data: 4, total: 7}), fecNewEncoder(t, fecShape{data: 4, total: 7})
+	used := fecNewEncoder(t, fecShape{data: 4, total: 7})
+	fresh := fecNewEncoder(t, fecShape{data: 4, total: 7})
 	for range 50 {
 		fresh.release()
 		fresh.next = used.next
@@ -285,7 +289,8 @@ func TestFECParityIsSkippedBehindALongGap(t *testing.T) {
 			}
 			group, index := i/c.shape.data, i%c.shape.data
 			if got, want := fecSeqid(packets[0]), uint32(group*c.shape.total+index); got != want {
-				t.Errorf("%s: seqid of packet %d: got %d, want %d: skipped parity keeps its seqids", c.name, i, got, want)
+				t.Errorf("%s: seqid of packet %d: got %d, want %d: skipped parity keeps its seqids",
+					c.name, i, got, want)
 			}
 		}
 	}

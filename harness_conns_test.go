@@ -129,7 +129,8 @@ func (c *slowConn) again(datagram []byte) bool {
 		return false
 	}
 	segments := segmentsOf(p.segments)
-	again := len(segments) == 1 && segments[0].cmd == cmdPush && c.sent[segments[0].sn] && p.kind == packetPlain
+	again := len(segments) == 1 && segments[0].cmd == cmdPush && c.sent[segments[0].sn] &&
+		p.kind == packetPlain
 	for _, s := range segments {
 		if s.cmd == cmdPush {
 			c.sent[s.sn] = true

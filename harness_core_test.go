@@ -65,7 +65,8 @@ func releaseCore(c *core) {
 // clock.
 func pushData(ts timestamp, sns ...seqNum) (data []byte) {
 	for _, sn := range sns {
-		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: ts, sn: sn, data: []byte("x")})
+		data = appendSegment(data,
+			&segment{conv: 7, cmd: cmdPush, wnd: 32, ts: ts, sn: sn, data: []byte("x")})
 	}
 	return data
 }
@@ -175,10 +176,12 @@ var inputBases = []seqNum{0, math.MaxUint32 - 12, math.MaxUint32 - 3, 1 << 31}
 func checkCore(t *testing.T, c *core) {
 	t.Helper()
 	if c.sendNxt.before(c.sendUna) || c.sendEnd.before(c.sendNxt) || c.rcvNxt.before(c.readNxt) {
-		t.Fatalf("sequence numbers out of order: %d %d %d, %d %d", c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt)
+		t.Fatalf("sequence numbers out of order: %d %d %d, %d %d",
+			c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt)
 	}
 	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) || c.readable()+c.beyond > 2*wndMax {
-		t.Fatalf("more in flight than sent, or more received than there is room for: %+v", viewOf(c))
+		t.Fatalf("more in flight than sent, or more received than there is room for: %+v",
+			viewOf(c))
 	}
 	if c.ring == nil {
 		if c.sendUna != c.sendEnd || c.inFlight != 0 {
@@ -196,7 +199,8 @@ func checkCore(t *testing.T, c *core) {
 		}
 	}
 	if listed != outstanding || outstanding != c.queuedOutstanding() {
-		t.Fatalf("%d segments in lists, %d outstanding, %d counted", listed, outstanding, c.queuedOutstanding())
+		t.Fatalf("%d segments in lists, %d outstanding, %d counted",
+			listed, outstanding, c.queuedOutstanding())
 	}
 }
 

@@ -56,7 +56,8 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 		n.t.Fatal(err)
 	}
 	h := &fuzzHost{addr: addr, opts: o}
-	conn := newMemConn(addr, func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
+	conn := newMemConn(addr,
+		func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
 	h.demux = newDemux([]net.PacketConn{conn}, false, o, newIngress)
 	h.ep = h.demux.eps[0]
 	h.ep.io, h.ep.out = newBatchConn(conn), nil // written at once
@@ -178,8 +179,10 @@ func (n *fuzzNet) close(extra ...*UDPSession) {
 	}
 	n.run(2 * lingerDefault)
 	for _, h := range n.hosts {
-		if d := h.demux; d.sessions.live != 0 || d.peers.live != 0 || !d.stopping.Load() || d.leaving != 0 {
-			n.t.Fatalf("%s: %d sessions of %d peers are left, %d leaving, stopping %v", h.addr, d.sessions.live, d.peers.live, d.leaving, d.stopping.Load())
+		if d := h.demux; d.sessions.live != 0 || d.peers.live != 0 ||
+			!d.stopping.Load() || d.leaving != 0 {
+			n.t.Fatalf("%s: %d sessions of %d peers are left, %d leaving, stopping %v",
+				h.addr, d.sessions.live, d.peers.live, d.leaving, d.stopping.Load())
 		}
 		defer h.checkAccount(n.t)
 		h.r.bufs.drain()
@@ -217,7 +220,8 @@ func fuzzHandsOut(s *UDPSession) bool {
 func fuzzReadable(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.core.cutShort() || s.readErr != nil || s.closed || s.readClosed
+	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.core.cutShort() ||
+		s.readErr != nil || s.closed || s.readClosed
 }
 
 // fuzzWrite writes p, at most one segment, if the write does not block.

@@ -167,7 +167,8 @@ type kernelWorld struct {
 }
 
 // kernelRun runs f in virtual time. prepare is called with each socket before it is used.
-func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket), f func(t *testing.T, w *kernelWorld)) {
+func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket),
+	f func(t *testing.T, w *kernelWorld)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := &kernelNet{sockets: make(map[uint16]*kernelSocket)}
@@ -187,7 +188,8 @@ func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket), f func
 		w.listener = serveOn(open(), o)
 		for i := range sessions {
 			d := open()
-			s, err := d.dial(d.eps[0], net.UDPAddrFromAddrPort(w.sockets[0].addr), uint32(i), o, false)
+			s, err := d.dial(d.eps[0], net.UDPAddrFromAddrPort(w.sockets[0].addr), uint32(i),
+				o, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -27,7 +27,8 @@ func connCheckLeaks(t *testing.T) {
 		deadline := time.Now().Add(connLeakPatience)
 		for len(connGoroutines()) > goroutines || buffersOutstanding() != buffers {
 			if time.Now().After(deadline) {
-				t.Errorf("%d goroutines and %d buffers at the end, %d and %d before; running:\n%s", len(connGoroutines()),
+				t.Errorf("%d goroutines and %d buffers at the end, %d and %d before; running:\n%s",
+					len(connGoroutines()),
 					buffersOutstanding(), goroutines, buffers, strings.Join(connGoroutines(), "\n\n"))
 				return
 			}
@@ -43,7 +44,8 @@ var connRestless bool
 // release would otherwise disturb the accounts of a test in virtual time.
 func connAwaitStillness(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(connLeakPatience); !connRestless && len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(connLeakPatience); !connRestless &&
+		len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {
 		if connRestless = time.Now().After(deadline); connRestless {
 			t.Errorf("an earlier test has left this behind:\n%s", strings.Join(connGoroutines(), "\n\n"))
 		}

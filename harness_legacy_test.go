@@ -119,7 +119,8 @@ func (r *legacyReceiver) flush(now millis) (data []byte) {
 	}
 	for i, a := range r.acks {
 		if !a.sn.before(r.next) || i == len(r.acks)-1 {
-			data = appendSegment(data, &segment{conv: 7, cmd: cmdAck, wnd: 128, ts: a.ts, sn: a.sn, una: r.next})
+			data = appendSegment(data,
+				&segment{conv: 7, cmd: cmdAck, wnd: 128, ts: a.ts, sn: a.sn, una: r.next})
 		}
 	}
 	r.acks = r.acks[:0]

@@ -275,7 +275,8 @@ func transfer(t *testing.T, l *coreLink, data []byte) millis {
 	buf := make([]byte, 1<<17)
 	for steps := 0; len(got[0]) < len(data); steps++ {
 		if steps > 5_000_000 || l.now-start > 3_600_000 {
-			t.Fatalf("no end after %d steps and %d ms: %d of %d bytes there, %d back", steps, l.now-start, len(got[1]), len(data), len(got[0]))
+			t.Fatalf("no end after %d steps and %d ms: %d of %d bytes there, %d back",
+				steps, l.now-start, len(got[1]), len(data), len(got[0]))
 		}
 		for i, c := range l.ends {
 			for {
@@ -299,7 +300,8 @@ func transfer(t *testing.T, l *coreLink, data []byte) millis {
 			}
 		}
 		if !l.step() && len(got[0]) < len(data) {
-			t.Fatalf("nothing left to happen with %d of %d bytes there, %d back", len(got[1]), len(data), len(got[0]))
+			t.Fatalf("nothing left to happen with %d of %d bytes there, %d back",
+				len(got[1]), len(data), len(got[0]))
 		}
 	}
 	if !bytes.Equal(got[1], data) {

@@ -297,7 +297,8 @@ func (d *heardDatagram) has(cmd uint8, sn seqNum, ts timestamp) bool {
 }
 
 // hear returns what a raw socket receives within a time.
-func hear(t *testing.T, raw *simEndpoint, within time.Duration) (all []heardDatagram, from net.Addr) {
+func hear(t *testing.T, raw *simEndpoint,
+	within time.Duration) (all []heardDatagram, from net.Addr) {
 	t.Helper()
 	_ = raw.SetReadDeadline(time.Now().Add(within))
 	for {

@@ -28,7 +28,8 @@ func pairRun(t *testing.T, seed uint64, p simProfile, c Config, f func(t *testin
 }
 
 // unlikePairRun is pairRun with separate settings for each side.
-func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Config, f func(t *testing.T, n *connPair)) {
+func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Config,
+	f func(t *testing.T, n *connPair)) {
 	t.Helper()
 	connRunSeed(t, seed, p, func(t *testing.T, w *connWorld) {
 		n := &connPair{connWorld: w, listener: w.serve(server), client: w.dial(client)}
@@ -40,7 +41,8 @@ func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Confi
 // inSession runs f in virtual time with a dialled and an accepted session over a link without loss.
 func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPSession)) {
 	t.Helper()
-	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c, func(t *testing.T, n *connPair) { f(t, n.client, n.server) })
+	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c,
+		func(t *testing.T, n *connPair) { f(t, n.client, n.server) })
 }
 
 // move sends data from the client to the server, which reads it to the end of the stream, and returns how long it took.

@@ -118,7 +118,8 @@ func linkLocal(t *testing.T) (netip.Addr, net.Interface) {
 	for _, i := range all {
 		addrs, _ := i.Addrs()
 		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() &&
+				p.Addr().IsLinkLocalUnicast() {
 				return p.Addr().WithZone(""), i
 			}
 		}
@@ -140,7 +141,8 @@ func batchSocket(t testing.TB, address string) *net.UDPConn {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	if _, ok := t.(*testing.T); ok {
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // a lost datagram fails a test instead of hanging it
+		// a lost datagram fails a test instead of hanging it
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	}
 	return conn
 }

@@ -164,7 +164,8 @@ func (w *connWorld) dialOnAt(conn net.PacketConn, to string, conv uint32, c Conf
 }
 
 // dialOver makes a session over a connection. The library owns it, or the test lends it.
-func (w *connWorld) dialOver(conn net.PacketConn, owned bool, to net.Addr, conv uint32, c Config) *UDPSession {
+func (w *connWorld) dialOver(conn net.PacketConn, owned bool, to net.Addr, conv uint32,
+	c Config) *UDPSession {
 	w.t.Helper()
 	s, err := dialOver(conn, owned, to, conv, w.options(c))
 	if err != nil {

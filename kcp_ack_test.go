@@ -75,7 +75,8 @@ func TestAcknowledgementsThatUnaCoversAreLeftOut(t *testing.T) {
 		for _, s := range sent {
 			got = append(got, s.sn)
 			if s.cmd != cmdAck || s.ts != 900 || s.una != c.rcvNxt {
-				t.Errorf("received %v: sent %+v, want ACKs of ts 900 and una %d", tt.received, s, c.rcvNxt)
+				t.Errorf("received %v: sent %+v, want ACKs of ts 900 and una %d",
+					tt.received, s, c.rcvNxt)
 			}
 		}
 		if !slices.Equal(got, tt.want) {

@@ -36,7 +36,8 @@ func TestAcknowledgementsFitAThinReturnPath(t *testing.T) {
 		{"losses, small window", 25, 20, 128, 64_000, 4000, 95, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, lines := thinLink(tt.delay, tt.interval, tt.window, tt.queue, line{rate: 20e3 / 8, queue: tt.back})
+			l, lines := thinLink(tt.delay, tt.interval, tt.window, tt.queue,
+				line{rate: 20e3 / 8, queue: tt.back})
 			took, read := l.bulk(t, size, size, 60_000)
 			if read < size || read/int(took) < tt.least {
 				t.Errorf("%d of %d bytes in %d ms, want %d kB/s", read, size, took, tt.least)
@@ -68,7 +69,8 @@ func TestAcknowledgementsAreNotThinnedWithoutNeed(t *testing.T) {
 			pings, send := 0, l.onPacket
 			l.onPacket = func(from int, data []byte) bool {
 				for _, s := range segmentsOf(data) {
-					if m, ok := parseControl(s.data); from == 1 && isControl(&s) && ok && m.has[ctlPing] {
+					if m, ok := parseControl(s.data); from == 1 && isControl(&s) &&
+						ok && m.has[ctlPing] {
 						pings++
 					}
 				}
@@ -82,10 +84,12 @@ func TestAcknowledgementsAreNotThinnedWithoutNeed(t *testing.T) {
 				t.Errorf("acknowledgements wait: %+v", b.thin)
 			}
 			if want := size / l.ends[0].mss / 2; lines[1].sent < want {
-				t.Errorf("%d datagrams went back, want %d, one for every second segment", lines[1].sent, want)
+				t.Errorf("%d datagrams went back, want %d, one for every second segment",
+					lines[1].sent, want)
 			}
 			if tt.legacy != (pings == 0) || pings > int(took/thinPing)+1 {
-				t.Errorf("%d PINGs in %d ms, want one in %d at most, and none to a legacy peer", pings, took, thinPing)
+				t.Errorf("%d PINGs in %d ms, want one in %d at most, and none to a legacy peer",
+					pings, took, thinPing)
 			}
 		})
 	}

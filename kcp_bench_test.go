@@ -76,7 +76,8 @@ func BenchmarkFlush(b *testing.B) {
 
 // timedAcks feeds datagrams of 58 ACKs that pick makes and returns the cost of one. Making the
 // datagram and refilling the window is not counted.
-func timedAcks(b *testing.B, window, resend int, pick func(c *core, sns []seqNum) (una seqNum)) float64 {
+func timedAcks(b *testing.B, window, resend int,
+	pick func(c *core, sns []seqNum) (una seqNum)) float64 {
 	c, w := fullWindow(window, resend)
 	defer c.releaseSending()
 	now := millis(1000)
@@ -89,7 +90,8 @@ func timedAcks(b *testing.B, window, resend int, pick func(c *core, sns []seqNum
 		if c.queuedOutstanding() < ackPacket+1 {
 			c.acknowledgedBelow(c.sendNxt, nil)
 		}
-		if c.queuedOutstanding() <= uint32(window)-ackPacket && c.sendNxt-c.sendUna < seqNum(window) {
+		if c.queuedOutstanding() <= uint32(window)-ackPacket &&
+			c.sendNxt-c.sendUna < seqNum(window) {
 			now++
 			refill(c, w, now)
 		}
@@ -174,7 +176,8 @@ func timedPushes(b *testing.B, window int, order func(next seqNum, window, i int
 				next, at = c.rcvNxt, 1
 				sn = order(next, window, 0)
 			}
-			data = appendSegment(data, &segment{conv: 1, cmd: cmdPush, ts: timestamp(sn), sn: sn, data: benchPayload[:1]})
+			data = appendSegment(data,
+				&segment{conv: 1, cmd: cmdPush, ts: timestamp(sn), sn: sn, data: benchPayload[:1]})
 		}
 		begin := time.Now()
 		c.input(inputAt(1000), data, true)

@@ -24,7 +24,8 @@ func challengeGCM(t *testing.T) Config {
 // observe simulates an attacker without the key, at an address of its own. It sends a copy of each
 // of the client's packets to target. It forwards what target answers to the client, with the
 // server's address as the source.
-func (w *connWorld) observe(client *UDPSession, server net.Addr, target *simEndpoint) (passed *atomic.Int32) {
+func (w *connWorld) observe(client *UDPSession, server net.Addr,
+	target *simEndpoint) (passed *atomic.Int32) {
 	observer := &net.UDPAddr{IP: net.IPv4(10, 0, 0, 66), Port: 66}
 	victim := endpointOf(client).conn.(*simEndpoint)
 	passed = new(atomic.Int32)

@@ -63,10 +63,12 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 			challengeSay(c, word.una, word.m, 1100)
 			after := viewOf(c)
 			if after != before || c.life.heardAt != heard {
-				t.Errorf("%s at %d: the state has changed from %+v to %+v", name, base, before, after)
+				t.Errorf("%s at %d: the state has changed from %+v to %+v",
+					name, base, before, after)
 			}
 			first := challengeAsk(t, c, 1100)
-			if !first.has[ctlPing] || !first.has[ctlHello] || first.heard != c.ctl.peer || first.ping == 0 {
+			if !first.has[ctlPing] || !first.has[ctlHello] ||
+				first.heard != c.ctl.peer || first.ping == 0 {
 				t.Fatalf("%s at %d: the peer is asked by %+v", name, base, first)
 			}
 			challengeSay(c, base+2, challengeMessage(controlSet{pong: first.ping + 1}, ctlPong), 1110)
@@ -79,7 +81,8 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 				t.Errorf("%s at %d: the PONG has not settled it", name, base)
 			}
 			challengeSay(c, word.una, word.m, 1130+c.rto())
-			if again := challengeAsk(t, c, 1130+c.rto()); again.ping == first.ping || again.ping == 0 {
+			if again := challengeAsk(t, c, 1130+c.rto()); again.ping == first.ping ||
+				again.ping == 0 {
 				t.Errorf("%s at %d: the numbers are %x and %x", name, base, first.ping, again.ping)
 			}
 		}

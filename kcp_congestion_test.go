@@ -37,13 +37,15 @@ func TestCongestionWindow(t *testing.T) {
 	now += 50
 	c.input(inputAt(now), testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true)
 	if c.cc.size != 3 || c.cc.ssthresh != 3 {
-		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3", c.cc.size, c.cc.ssthresh)
+		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3",
+			c.cc.size, c.cc.ssthresh)
 	}
 	flushAll(c, now)
 	t.Log("# a timeout sets it to one")
 	now, _ = nextSent(c, now)
 	if c.cc.size != 1 || c.cc.ssthresh < ssthreshMin {
-		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d", c.cc.size, c.cc.ssthresh, ssthreshMin)
+		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d",
+			c.cc.size, c.cc.ssthresh, ssthreshMin)
 	}
 	t.Log("# it never exceeds the windows")
 	c.setWindows(10, 0)

@@ -43,8 +43,10 @@ func TestControllerIsToldAndObeyed(t *testing.T) {
 			for c.queued() < 1000 {
 				c.send([]byte("x"))
 			}
-			if got := count(flushAll(c, 1000), cmdPush); got != tt.want || len(s.orders) != tt.want || s.orders[0] != 1 {
-				t.Fatalf("%d segments leave, the controller was told of %d, want %d", got, len(s.orders), tt.want)
+			if got := count(flushAll(c, 1000), cmdPush); got != tt.want ||
+				len(s.orders) != tt.want || s.orders[0] != 1 {
+				t.Fatalf("%d segments leave, the controller was told of %d, want %d",
+					got, len(s.orders), tt.want)
 			}
 			if got := c.congestionWindow(); tt.size != math.MaxUint32 && got != tt.size {
 				t.Errorf("a congestion window of %d, want %d", got, tt.size)

@@ -36,7 +36,8 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 				t.Errorf("%s at %d: input = %d", name, base, got)
 			}
 			if after := viewOf(c); after != before || c.ctl != ctl {
-				t.Errorf("%s at %d: the state has changed\nfrom %+v\nto   %+v", name, base, ctl, c.ctl)
+				t.Errorf("%s at %d: the state has changed\nfrom %+v\nto   %+v",
+					name, base, ctl, c.ctl)
 			}
 			if c.stats.badFields == 0 {
 				t.Errorf("%s at %d: not counted", name, base)
@@ -49,7 +50,8 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 			c.input(inputAt(1100), appendSegment(nil, &s), true)
 		}
 		if c.ctl.peerFinal != base+20 || c.stats.badFields != 3 || c.ctl.resetDue {
-			t.Errorf("at %d: the end is %d, %d bad fields counted, reset %v", base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
+			t.Errorf("at %d: the end is %d, %d bad fields counted, reset %v",
+				base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
 		}
 	}
 }

@@ -58,7 +58,8 @@ func newTimedScript(seed uint64) *timedScript {
 func (s *timedScript) run(seed uint64, everyMillisecond bool) (digest uint32, packets int) {
 	l := newCoreLink(seed, s.profile)
 	l.onPacket = func(from int, data []byte) bool {
-		digest = crc32.Update(digest, crc32.IEEETable, binary.LittleEndian.AppendUint64(data, uint64(l.now)<<1|uint64(from)))
+		digest = crc32.Update(digest, crc32.IEEETable,
+			binary.LittleEndian.AppendUint64(data, uint64(l.now)<<1|uint64(from)))
 		packets++
 		return true
 	}
@@ -214,7 +215,8 @@ func TestFirstWindowProbeComesAfterAnRTO(t *testing.T) {
 		c.input(inputAt(now), appendSegment(nil, &ack), true)
 		at, sent := nextSent(c, now)
 		if wait := at - now; wait < tt.from || wait > tt.to || count(sent, cmdWask) != 1 {
-			t.Errorf("round trip of %d ms: %+v after %d ms, want a WASK after %d to %d", tt.rtt, sent, wait, tt.from, tt.to)
+			t.Errorf("round trip of %d ms: %+v after %d ms, want a WASK after %d to %d",
+				tt.rtt, sent, wait, tt.from, tt.to)
 		}
 	}
 }

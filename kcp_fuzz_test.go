@@ -84,7 +84,8 @@ func (m *kcpModel) carry(from int, data []byte) bool {
 	// packet of its own. The same holds for the rest of a message that was sent in part.
 	var s segment
 	rest, _ := parseSegment(data, &s)
-	if len(data) > m.link.ends[from].mtu && (len(rest) > 0 || s.cmd != cmdPush || m.stream && m.sends[from][s.sn] == 0) {
+	if len(data) > m.link.ends[from].mtu &&
+		(len(rest) > 0 || s.cmd != cmdPush || m.stream && m.sends[from][s.sn] == 0) {
 		m.t.Fatalf("a packet of %d bytes, the MTU is %d", len(data), m.link.ends[from].mtu)
 	}
 	for rest := data; len(rest) > 0; {
@@ -168,7 +169,8 @@ func (m *kcpModel) receive(end, count int) {
 		}
 		left := m.sent[from][m.got[from]:]
 		if !bytes.HasPrefix(left, buf[:n]) {
-			m.t.Fatalf("end %d received %x at %d, which was not sent there", end, buf[:n], m.got[from])
+			m.t.Fatalf("end %d received %x at %d, which was not sent there", end,
+				buf[:n], m.got[from])
 		}
 		m.got[from] += n
 		if m.stream {
@@ -219,14 +221,16 @@ func (m *kcpModel) finish() {
 			m.receive(i, 1000)
 		}
 		m.check()
-		if m.got[0] == len(m.sent[0]) && m.got[1] == len(m.sent[1]) && m.link.ends[0].queued() == 0 && m.link.ends[1].queued() == 0 {
+		if m.got[0] == len(m.sent[0]) && m.got[1] == len(m.sent[1]) &&
+			m.link.ends[0].queued() == 0 && m.link.ends[1].queued() == 0 {
 			break
 		}
 		m.pass(20)
 	}
 	for i, c := range m.link.ends {
 		if m.got[i] != len(m.sent[i]) || c.queued() != 0 {
-			m.t.Errorf("end %d: %d of %d bytes arrived, %d segments are queued: %+v", i, m.got[i], len(m.sent[i]), c.queued(), viewOf(c))
+			m.t.Errorf("end %d: %d of %d bytes arrived, %d segments are queued: %+v", i, m.got[i],
+				len(m.sent[i]), c.queued(), viewOf(c))
 		}
 		c.releaseIdle()
 		if !m.t.Failed() && (c.ring != nil || c.in != nil) {

@@ -33,10 +33,12 @@ func TestSlowLineIsNotFilledWithRepetitions(t *testing.T) {
 			}
 			took, read := l.bulk(t, size, tt.chunk, 60_000)
 			if read < size || took > 14_000 {
-				t.Errorf("%d of %d bytes arrived in %d ms, want all in 14 s: the line needs 8", read, size, took)
+				t.Errorf("%d of %d bytes arrived in %d ms, want all in 14 s: the line needs 8",
+					read, size, took)
 			}
 			if lines[0].bytes > 5*size/2 {
-				t.Errorf("%d bytes were sent for %d, want at most 2.5 times as many", lines[0].bytes, size)
+				t.Errorf("%d bytes were sent for %d, want at most 2.5 times as many",
+					lines[0].bytes, size)
 			}
 		})
 	}

@@ -48,7 +48,8 @@ func TestInputDropsWhatIsNoSegment(t *testing.T) {
 				t.Errorf("state changed\nfrom %+v\nto   %+v", before, after)
 			}
 			if c.stats.inputErrors != 1 || c.stats.segsIn != 0 {
-				t.Errorf("counted %d errors and %d segments, want 1 and 0", c.stats.inputErrors, c.stats.segsIn)
+				t.Errorf("counted %d errors and %d segments, want 1 and 0",
+					c.stats.inputErrors, c.stats.segsIn)
 			}
 		})
 	}
@@ -75,7 +76,8 @@ func TestInputTakesSegmentsBeforeTheBadOne(t *testing.T) {
 			t.Errorf("%s: input = %d, want %d", tt.name, got, tt.want)
 		}
 		if c.rcvNxt != 1 || c.stats.segsIn != 1 || c.stats.inputErrors != tt.errors {
-			t.Errorf("%s: rcvNxt %d, %d segments, %d errors, want 1, 1, %d", tt.name, c.rcvNxt, c.stats.segsIn,
+			t.Errorf("%s: rcvNxt %d, %d segments, %d errors, want 1, 1, %d",
+				tt.name, c.rcvNxt, c.stats.segsIn,
 				c.stats.inputErrors, tt.errors)
 		}
 		releaseCore(c)
@@ -96,9 +98,10 @@ func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name    string
-		change  change
-		counted func(s *coreStats) uint64 // the counter that must be 1; nil: an honest peer may send it late
+		name   string
+		change change
+		// the counter that must be 1; nil: an honest peer may send it late
+		counted func(s *coreStats) uint64
 	}{
 		{"una one beyond what was sent", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+7, 0 }, badFields},
 		{"una far beyond", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+1<<30, 0 }, badFields},
@@ -128,7 +131,8 @@ func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 				t.Errorf("%s at %d: input = %d, want 0", tt.name, base, got)
 			}
 			if after := viewOf(c); after != before {
-				t.Errorf("%s at %d: state changed\nfrom %+v\nto   %+v", tt.name, base, before, after)
+				t.Errorf("%s at %d: state changed\nfrom %+v\nto   %+v",
+					tt.name, base, before, after)
 			}
 			if tt.counted != nil && tt.counted(&c.stats) != 1 {
 				t.Errorf("%s at %d: not counted: %+v", tt.name, base, c.stats)
@@ -146,8 +150,10 @@ func TestInputAcknowledgesDuplicatesAndKeepsTheFirst(t *testing.T) {
 			data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 501, sn: base + n, una: base + 2, data: []byte("other")})
 		}
 		c.input(inputAt(1100), data, true)
-		if c.stats.repeats != 4 || len(c.acks) != 4 || c.rcvNxt != before.rcvNxt || c.beyond != before.beyond {
-			t.Errorf("at %d: %d repeats, %d ACKs, rcvNxt %d, %d beyond; want 4, 4, %d, %d", base, c.stats.repeats, len(c.acks),
+		if c.stats.repeats != 4 || len(c.acks) != 4 || c.rcvNxt != before.rcvNxt ||
+			c.beyond != before.beyond {
+			t.Errorf("at %d: %d repeats, %d ACKs, rcvNxt %d, %d beyond; want 4, 4, %d, %d",
+				base, c.stats.repeats, len(c.acks),
 				c.rcvNxt, c.beyond, before.rcvNxt, before.beyond)
 		}
 		var got []byte
@@ -309,7 +315,8 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 func FuzzInput(f *testing.F) {
 	c := inputCore(f, 0)
 	f.Add(testAck(c, 2, 3), uint64(1))
-	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: 3, frg: 2, data: []byte("abc")}), uint64(2))
+	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: 3, frg: 2, data: []byte("abc")}),
+		uint64(2))
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdWask, una: 1 << 31}), uint64(3))
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, sn: controlMagic, ts: controlVersion,
 		data: appendControl(nil, &controlSet{has: [ctlPong + 1]bool{ctlHello: true, ctlFin: true}, incarnation: 5, final: 9})}), uint64(4))

@@ -31,7 +31,8 @@ func TestDeadPeerEndsTheSession(t *testing.T) {
 				w.setDrop(liveCut)
 				connWrite(t, client, "hello?")
 				after, err := liveEnd(client)
-				if !errors.Is(err, syscall.ETIMEDOUT) || after < tt.want || after > tt.want+10*time.Millisecond {
+				if !errors.Is(err, syscall.ETIMEDOUT) || after < tt.want ||
+					after > tt.want+10*time.Millisecond {
 					t.Errorf("Read gave %v after %v, want ETIMEDOUT after %v", err, after, tt.want)
 				}
 				if e, ok := err.(interface{ Timeout() bool }); !ok || e.Timeout() {
@@ -136,7 +137,8 @@ func TestKeepAlive(t *testing.T) {
 				return false
 			})
 			time.Sleep(time.Hour)
-			if p, q, o := pings.Load(), pongs.Load(), others.Load(); p < 350 || p > 361 || p-q > 1 || o > 0 {
+			if p, q, o := pings.Load(), pongs.Load(), others.Load(); p < 350 ||
+				p > 361 || p-q > 1 || o > 0 {
 				t.Errorf("in an hour %d PINGs, %d PONGs and %d other datagrams; want 360, 360 and none", p, q, o)
 			}
 			connWrite(t, server, "still there")
@@ -148,7 +150,8 @@ func TestKeepAlive(t *testing.T) {
 			client, _, _ := w.pair(c)
 			w.setDrop(liveCut)
 			after, err := liveEnd(client)
-			if !errors.Is(err, syscall.ETIMEDOUT) || after < 35*time.Second || after > 41*time.Second {
+			if !errors.Is(err, syscall.ETIMEDOUT) || after < 35*time.Second ||
+				after > 41*time.Second {
 				t.Errorf("%v after %v, want ETIMEDOUT after 40s or a little less", err, after)
 			}
 		})
@@ -185,13 +188,15 @@ func TestKeepAlive(t *testing.T) {
 				return false
 			})
 			time.Sleep(time.Hour)
-			if a, b, o := asked.Load(), told.Load(), others.Load(); a < 350 || a > 361 || a-b > 1 || o > 0 {
+			if a, b, o := asked.Load(), told.Load(), others.Load(); a < 350 || a > 361 ||
+				a-b > 1 || o > 0 {
 				t.Errorf("in an hour %d questions, %d answers and %d other datagrams; want 360, 360 and none", a, b, o)
 			}
 			old.write([]byte("still there"))
 			connWantRead(t, client, "still there")
 			w.setDrop(liveCut)
-			if after, err := liveEnd(client); !errors.Is(err, syscall.ETIMEDOUT) || after > 41*time.Second {
+			if after, err := liveEnd(client); !errors.Is(err, syscall.ETIMEDOUT) ||
+				after > 41*time.Second {
 				t.Errorf("%v after %v, want ETIMEDOUT after 40s", err, after)
 			}
 		})
@@ -275,8 +280,10 @@ func TestWaitPeer(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				began := time.Now()
 				client, err := dial(w, ctx)
-				if d := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || d != patience {
-					t.Errorf("%v after %v, want the error of the context after %v", err, d, patience)
+				if d := time.Since(began); !errors.Is(err, context.DeadlineExceeded) ||
+					d != patience {
+					t.Errorf("%v after %v, want the error of the context after %v",
+						err, d, patience)
 				}
 				if !connEnded(client) {
 					t.Error("the session that was not made is still on the network")
@@ -305,7 +312,8 @@ func TestDialWaitsForItsPeer(t *testing.T) {
 	l.Close()
 	brief, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if s, err = c.Dial(brief, l.Addr().String()); s != nil || !errors.Is(err, context.DeadlineExceeded) {
+	if s, err = c.Dial(brief, l.Addr().String()); s != nil ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no server: %v, %v; want no session and context.DeadlineExceeded", s, err)
 	}
 }

@@ -60,8 +60,10 @@ func TestLossIsFoundByWhatArrives(t *testing.T) {
 				t.Errorf("%v left after %d ms, want %v after %d", got, at-1000, tt.want, tt.when)
 			}
 			s := &c.stats
-			if s.fastRetrans != tt.stats.fastRetrans || s.earlyRetrans != tt.stats.earlyRetrans || s.timeoutRetrans != tt.stats.timeoutRetrans {
-				t.Errorf("counted %d fast, %d early, %d timeouts, want %d, %d, %d", s.fastRetrans, s.earlyRetrans,
+			if s.fastRetrans != tt.stats.fastRetrans || s.earlyRetrans != tt.stats.earlyRetrans ||
+				s.timeoutRetrans != tt.stats.timeoutRetrans {
+				t.Errorf("counted %d fast, %d early, %d timeouts, want %d, %d, %d",
+					s.fastRetrans, s.earlyRetrans,
 					s.timeoutRetrans, tt.stats.fastRetrans, tt.stats.earlyRetrans, tt.stats.timeoutRetrans)
 			}
 		})
@@ -82,7 +84,8 @@ func TestWholeFirstWindowLost(t *testing.T) {
 		a := l.ends[0]
 		took, read := l.bulk(t, 20*a.mss, a.mss, 60_000)
 		if read < 20*a.mss || took > 2500 {
-			t.Errorf("nc %d: %d of %d bytes in %d ms, want all within 2 s of the outage of 0.6 s", nc, read, 20*a.mss, took)
+			t.Errorf("nc %d: %d of %d bytes in %d ms, want all within 2 s of the outage of 0.6 s",
+				nc, read, 20*a.mss, took)
 		}
 	}
 }

@@ -46,7 +46,8 @@ func TestRateLimitHoldsInEverySecond(t *testing.T) {
 					second -= sent[i-1000]
 				}
 				if i > 1500 && i < 3980 && (second > int(rate)*105/100 || second < least) {
-					t.Errorf("rate %d, messages of %d: %d bytes in the second before %d ms", rate, size, second, i)
+					t.Errorf("rate %d, messages of %d: %d bytes in the second before %d ms",
+						rate, size, second, i)
 					break
 				}
 			}

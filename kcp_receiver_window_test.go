@@ -122,7 +122,8 @@ func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if closed := windows[0] > 0; closed == waits || len(windows) == 0 {
-					t.Errorf("stream %v, a Read waits %v: advertised windows %v", stream, waits, windows)
+					t.Errorf("stream %v, a Read waits %v: advertised windows %v",
+						stream, waits, windows)
 				}
 			})
 		}
@@ -161,8 +162,10 @@ func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
 			}
 			got = append(got, buf[:n]...)
 		}
-		if took := time.Since(start); !bytes.Equal(got, want) || took > 5*time.Second || lost.Load() < 3 {
-			t.Errorf("%d bytes in %v with %d updates sent, want all within 5 s", len(got), took, lost.Load())
+		if took := time.Since(start); !bytes.Equal(got, want) ||
+			took > 5*time.Second || lost.Load() < 3 {
+			t.Errorf("%d bytes in %v with %d updates sent, want all within 5 s",
+				len(got), took, lost.Load())
 		}
 	})
 }
@@ -215,7 +218,8 @@ func TestMessageLargerThanTheWindowArrives(t *testing.T) {
 				}
 				got = append(got, coreMessages(b)...)
 				if free := int(b.window()); b.readable() > 0 && free == 0 {
-					t.Fatalf("at %d ms: window 0 with %d of %d fragments there", l.now, b.readable(), tt.fragments)
+					t.Fatalf("at %d ms: window 0 with %d of %d fragments there",
+						l.now, b.readable(), tt.fragments)
 				}
 			}
 			if len(got) != len(want) || !bytes.Equal(got[1], want[1]) {

@@ -37,7 +37,8 @@ func TestTimeoutsBackOff(t *testing.T) {
 			for i, want := range tt.want {
 				at, sent := nextSent(c, now)
 				if at-now != want || count(sent, cmdPush) != 1 {
-					t.Fatalf("retransmission %d: %d segments after %d ms, want one after %d", i+1, count(sent, cmdPush), at-now, want)
+					t.Fatalf("retransmission %d: %d segments after %d ms, want one after %d",
+						i+1, count(sent, cmdPush), at-now, want)
 				}
 				now = at
 			}

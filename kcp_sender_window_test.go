@@ -69,10 +69,12 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 					c.input(inputAt(1100), said[i], true)
 				}
 				if c.rmtWnd != 32 {
-					t.Errorf("clock %d, WINS with %s, order %v: window %d, want 32", clock, winsTS, order, c.rmtWnd)
+					t.Errorf("clock %d, WINS with %s, order %v: window %d, want 32",
+						clock, winsTS, order, c.rmtWnd)
 				}
 				if n := count(flushAll(c, 1101), cmdPush); n != 32 {
-					t.Errorf("clock %d, WINS with %s, order %v: %d segments follow, want 32", clock, winsTS, order, n)
+					t.Errorf("clock %d, WINS with %s, order %v: %d segments follow, want 32",
+						clock, winsTS, order, n)
 				}
 			}
 		}

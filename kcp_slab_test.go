@@ -98,11 +98,13 @@ func TestReceivedRunStaysInItsBuffer(t *testing.T) {
 	}
 	slabRead(t, s, 0, 46)
 	if got := slabState(s); got != [2]int{1, 46} {
-		t.Errorf("after the first run was read: %d slabs with %d segments, want 1 with 46", got[0], got[1])
+		t.Errorf("after the first run was read: %d slabs with %d segments, want 1 with 46",
+			got[0], got[1])
 	}
 	slabRead(t, s, 46, 31)
 	if got := slabState(s); got != [2]int{0, 0} {
-		t.Errorf("after two thirds of the second: %d slabs with %d segments, want none", got[0], got[1])
+		t.Errorf("after two thirds of the second: %d slabs with %d segments, want none",
+			got[0], got[1])
 	}
 	slabRead(t, s, 77, 15)
 	s.SetLinger(0)

@@ -189,7 +189,8 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 				if !started {
 					for _, p := range l.queue {
 						if len(p.data) > last {
-							t.Errorf("a datagram of %d bytes left, want at most %d", len(p.data), last)
+							t.Errorf("a datagram of %d bytes left, want at most %d",
+								len(p.data), last)
 						}
 					}
 				}
@@ -238,7 +239,8 @@ func TestKCPWndSizeIsClamped(t *testing.T) {
 	} {
 		k.WndSize(tt.snd, tt.rcv)
 		if k.core.sndWnd != uint32(tt.wantSnd) || k.core.rcvWnd != uint32(tt.wantRcv) {
-			t.Errorf("WndSize(%d, %d) gives %d, %d, want %d, %d", tt.snd, tt.rcv, k.core.sndWnd, k.core.rcvWnd, tt.wantSnd, tt.wantRcv)
+			t.Errorf("WndSize(%d, %d) gives %d, %d, want %d, %d",
+				tt.snd, tt.rcv, k.core.sndWnd, k.core.rcvWnd, tt.wantSnd, tt.wantRcv)
 		}
 	}
 }
@@ -262,12 +264,14 @@ func TestKCPCheckTellsWhenUpdateHasSomethingToDo(t *testing.T) {
 		}
 		k.Update()
 		if len(sent) != 1 || wait() != uint32(IKCP_RTO_DEF) {
-			t.Errorf("%d datagrams out, Check %d ms ahead, want 1 and %d", len(sent), wait(), IKCP_RTO_DEF)
+			t.Errorf("%d datagrams out, Check %d ms ahead, want 1 and %d",
+				len(sent), wait(), IKCP_RTO_DEF)
 		}
 		time.Sleep(time.Duration(IKCP_RTO_DEF-1) * time.Millisecond)
 		k.Update()
 		if len(sent) != 1 || wait() != 1 {
-			t.Errorf("before its time: %d datagrams out, Check %d ms ahead, want 1 and 1", len(sent), wait())
+			t.Errorf("before its time: %d datagrams out, Check %d ms ahead, want 1 and 1",
+				len(sent), wait())
 		}
 		time.Sleep(time.Millisecond)
 		k.Update()
@@ -299,7 +303,8 @@ func TestKCPLogsNamesAndPairs(t *testing.T) {
 		args []any
 	}
 	var logs []record
-	a.SetLogger(IKCP_LOG_ALL, func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
+	a.SetLogger(IKCP_LOG_ALL,
+		func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
 	a.Send([]byte("hello"))
 	b.Send([]byte("back"))
 	l.settle(t)
@@ -321,7 +326,8 @@ func TestKCPLogsNamesAndPairs(t *testing.T) {
 		if values["conv"] != uint32(7) || values["bytes"] == nil {
 			t.Errorf("%s: %v, want conv 7 and bytes", r.msg, values)
 		}
-		if (r.msg == "send" || r.msg == "output push") && values["bytes"] != 5 || r.msg == "recv" && values["bytes"] != 4 {
+		if (r.msg == "send" || r.msg == "output push") && values["bytes"] != 5 ||
+			r.msg == "recv" && values["bytes"] != 4 {
 			t.Errorf("%s: %v bytes", r.msg, values["bytes"])
 		}
 	}
@@ -331,7 +337,8 @@ func TestKCPLogsNamesAndPairs(t *testing.T) {
 		}
 	}
 	logs = nil
-	a.SetLogger(IKCP_LOG_SEND, func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
+	a.SetLogger(IKCP_LOG_SEND,
+		func(msg string, args ...any) { logs = append(logs, record{msg, args}) })
 	a.Send([]byte("again"))
 	l.settle(t)
 	if len(logs) != 1 || logs[0].msg != "send" {
@@ -360,7 +367,8 @@ func TestKCPLoggingIsFreeWhenOff(t *testing.T) {
 		k.Send(msg)
 		k.Update()
 		una++
-		data = appendSegment(data[:0], &segment{conv: 7, cmd: cmdPush, sn: sn, una: una, wnd: 32, data: msg})
+		data = appendSegment(data[:0],
+			&segment{conv: 7, cmd: cmdPush, sn: sn, una: una, wnd: 32, data: msg})
 		sn++
 		k.Input(data, IKCP_PACKET_REGULAR, true)
 		k.Recv(buf)

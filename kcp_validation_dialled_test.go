@@ -39,12 +39,14 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 				asked, _ := hear(t, raw, 30*time.Second)
 				var wait []time.Duration
 				for i, d := range asked[1:] { // the first is the ordinary acknowledgement
-					if !d.has(cmdAck, 3, 7777) || !d.has(cmdWask, 0, 0) || d.control.incarnation != mine || d.control.heard != 99 {
+					if !d.has(cmdAck, 3, 7777) || !d.has(cmdWask, 0, 0) ||
+						d.control.incarnation != mine || d.control.heard != 99 {
 						t.Fatalf("question %d lacks something: %+v", i, d)
 					}
 					wait = append(wait, d.at.Sub(asked[i].at))
 				}
-				if len(wait) < 10 || wait[1] < 3*wait[0]/2 || wait[2] < 3*wait[1]/2 || slices.Max(wait) > time.Second {
+				if len(wait) < 10 || wait[1] < 3*wait[0]/2 || wait[2] < 3*wait[1]/2 ||
+					slices.Max(wait) > time.Second {
 					t.Errorf("asked after %v", wait)
 				}
 				t.Log("# the confirmation ends the questions")
@@ -80,10 +82,12 @@ func TestDialledSideAsksALegacyPeerHarmlessly(t *testing.T) {
 		client, raw, _ := dialLegacy(w)
 		all, _ := hear(t, raw, time.Hour)
 		if len(all) < 2 || len(all) > 1+proofBlindMost {
-			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions", len(all), proofBlindMost)
+			t.Errorf("%d datagrams, want an acknowledgement and at most %d questions",
+				len(all), proofBlindMost)
 		}
 		for i, d := range all[1:] {
-			if first := d.segments[0]; first.sn == 0 || !d.has(cmdWask, 0, 0) || d.has(cmdAck, 0, 7777) {
+			if first := d.segments[0]; first.sn == 0 || !d.has(cmdWask, 0, 0) ||
+				d.has(cmdAck, 0, 7777) {
 				t.Errorf("question %d: %+v", i, d)
 			}
 		}
@@ -131,7 +135,8 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 					mu.Lock()
 					defer mu.Unlock()
 					opened, ok := sealer.open(slices.Clone(payload))
-					if p := parsePacket(opened); ok && from == connServerAddr && (p.kind == packetPlain || p.kind == packetData) {
+					if p := parsePacket(opened); ok && from == connServerAddr &&
+						(p.kind == packetPlain || p.kind == packetData) {
 						var s segment
 						for rest, status := parseSegment(p.segments, &s); status == parseOK; rest, status = parseSegment(rest, &s) {
 							if s.cmd == cmdPush && s.sn.before(0) && len(s.data) == 0 {
@@ -214,7 +219,8 @@ func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
 		_, _ = hear(t, raw, 500*time.Millisecond) // the first questions
 		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: client.GetConv(), cmd: cmdWins, wnd: 128, una: 1, ts: 7778}), from)
 		if asked, _ := hear(t, raw, time.Minute); len(asked) < proofBlind {
-			t.Errorf("%d questions in the minute after a window update, want %d", len(asked), proofBlind)
+			t.Errorf("%d questions in the minute after a window update, want %d",
+				len(asked), proofBlind)
 		}
 	})
 }

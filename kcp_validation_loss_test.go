@@ -18,7 +18,8 @@ const answerSize = 10 << 10
 // lossyAnswer runs one exchange on a path with a loss of one fifth: a request, and an answer that
 // is written at once. It returns how long the client waited for the answer, or how much of it is
 // missing.
-func lossyAnswer(t *testing.T, seed uint64, c Config, closes bool) (took time.Duration, missing int) {
+func lossyAnswer(t *testing.T, seed uint64, c Config,
+	closes bool) (took time.Duration, missing int) {
 	t.Helper()
 	connRunSeed(t, seed, simProfile{Delay: 5 * time.Millisecond, Loss: 0.2}, func(t *testing.T, w *connWorld) {
 		l := w.serve(c)
@@ -71,13 +72,15 @@ func TestAnswerArrivesOnALossyPath(t *testing.T) {
 				}
 				slices.Sort(all)
 				most := all[len(all)-1]
-				t.Logf("%d seeds, %d lost; median %v, 90 %% %v, 99 %% %v, 99.9 %% %v, most %v", seeds, lost,
+				t.Logf("%d seeds, %d lost; median %v, 90 %% %v, 99 %% %v, 99.9 %% %v, most %v",
+					seeds, lost,
 					percentile(all, 50), percentile(all, 90), percentile(all, 99), all[len(all)*999/1000], most)
 				latest := 4 * time.Second
 				if !c.NoCongestionControl {
 					latest = 10 * time.Second // it halts the sender at each loss
 				}
-				if lost > 0 || most > latest || *longForm && c.NoCongestionControl && percentile(all, 99) > time.Second {
+				if lost > 0 || most > latest ||
+					*longForm && c.NoCongestionControl && percentile(all, 99) > time.Second {
 					t.Error("an answer is lost or late")
 				}
 			})

@@ -98,7 +98,8 @@ func TestNothingRunsWhileAllWaitsForAProof(t *testing.T) {
 		time.Sleep(time.Minute)
 		server.mu.Lock()
 		if at := server.core.nextEvent(server.now()); at != never || !server.core.addr.blocked {
-			t.Errorf("after a minute of silence the next event is at %d, now is %d", at, server.now())
+			t.Errorf("after a minute of silence the next event is at %d, now is %d",
+				at, server.now())
 		}
 		server.mu.Unlock()
 		server.SetLinger(0)

@@ -56,7 +56,8 @@ func TestLoggerIsAskedBeforeItIsCalled(t *testing.T) {
 
 func TestLoggerGetsKeyValuePairs(t *testing.T) {
 	var got []any
-	l := newLogger(IKCP_LOG_INPUT, func(msg string, args ...any) { got = append([]any{msg}, args...) })
+	l := newLogger(IKCP_LOG_INPUT,
+		func(msg string, args ...any) { got = append([]any{msg}, args...) })
 	loggerTestSite(l, 7, 1400)
 	if want := []any{"input", "conv", uint32(7), "bytes", 1400}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -71,7 +72,8 @@ func loggerTestSite(l *logger, conv uint32, n int) {
 }
 
 func TestDisabledLoggerCostsNoAllocation(t *testing.T) {
-	others := newLogger(IKCP_LOG_ALL&^IKCP_LOG_INPUT, func(string, ...any) { t.Error("called for an event that is off") })
+	others := newLogger(IKCP_LOG_ALL&^IKCP_LOG_INPUT,
+		func(string, ...any) { t.Error("called for an event that is off") })
 	for name, l := range map[string]*logger{"none": nil, "other events": others} {
 		n := 100_000
 		if got := testing.AllocsPerRun(1000, func() { n++; loggerTestSite(l, uint32(n), n) }); got != 0 {

@@ -87,7 +87,8 @@ func memoryPush(conv uint32, sn seqNum, frg uint8) []byte {
 const memoryPeers = 200
 
 // memoryHost returns a server with peers that take as much memory as they can.
-func memoryHost(t *testing.T, most int64, peers int, hoard func(h *fuzzHost, from memAddr, conv uint32)) (n *fuzzNet, h *fuzzHost) {
+func memoryHost(t *testing.T, most int64, peers int,
+	hoard func(h *fuzzHost, from memAddr, conv uint32)) (n *fuzzNet, h *fuzzHost) {
 	n = newFuzzNet(t)
 	h = n.host("server", Config{MaxMemory: most, MaxPending: 2 * peers, AcceptBacklog: 2 * peers, AmplificationLimit: -1,
 		DataShards: 10, ParityShards: 3})
@@ -110,12 +111,16 @@ func TestMemoryOfAllSessionsIsBounded(t *testing.T) {
 			st := h.demux.backlog.stats()
 			// A few segments in each direction, and the rings for them, are always allocated.
 			bound := int64(most + st.Sessions*(2*roomLeast*memorySegment+4096))
-			t.Logf("%d sessions hold %d bytes of at most %d, %d without the bound", st.Sessions, st.Memory, most, without)
-			if st.Sessions != memoryPeers || st.Memory > bound || st.Memory < most/2 || without < bound+bound/4 {
-				t.Errorf("%d sessions hold %d bytes, want some of %d; %d without the bound", st.Sessions, st.Memory, bound, without)
+			t.Logf("%d sessions hold %d bytes of at most %d, %d without the bound",
+				st.Sessions, st.Memory, most, without)
+			if st.Sessions != memoryPeers || st.Memory > bound || st.Memory < most/2 ||
+				without < bound+bound/4 {
+				t.Errorf("%d sessions hold %d bytes, want some of %d; %d without the bound",
+					st.Sessions, st.Memory, bound, without)
 			}
 			if held := memoryHeld(h) - int64(st.Sessions)*memoryUncounted; held > st.Memory {
-				t.Errorf("%d bytes are in use besides what is not counted, %d in the account", held, st.Memory)
+				t.Errorf("%d bytes are in use besides what is not counted, %d in the account",
+					held, st.Memory)
 			}
 			if st.RefusedMemory == 0 && tt.name != "answers that are not acknowledged" {
 				t.Error("nothing was counted as refused")
@@ -157,7 +162,8 @@ func memoryServesOthers(t *testing.T, n *fuzzNet, h *fuzzHost, fragments int) {
 	wnd := uint16(32)
 	n.tap = func(_ *fuzzHost, p memPacket) bool {
 		var seg segment
-		if _, status := parseSegment(parsePacket(p.data).segments, &seg); status == parseOK && seg.conv == conv {
+		if _, status := parseSegment(parsePacket(p.data).segments, &seg); status == parseOK &&
+			seg.conv == conv {
 			wnd = seg.wnd
 		}
 		return false
@@ -287,9 +293,11 @@ func TestMemoryGivenBackOpensTheWindowsOfOthers(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		fed := rate()
-		t.Logf("%d bytes a second while others hold the memory, %d when they are read", starved, fed)
+		t.Logf("%d bytes a second while others hold the memory, %d when they are read",
+			starved, fed)
 		if starved < 8*1376*10 || fed < 5*starved {
-			t.Errorf("%d bytes a second while others hold the memory, %d when they are read", starved, fed)
+			t.Errorf("%d bytes a second while others hold the memory, %d when they are read",
+				starved, fed)
 		}
 	})
 }

@@ -140,7 +140,8 @@ func packetKinds(window int) []struct {
 				for i := range 10 {
 					b := appendSegment(make([]byte, fecHeaderSize, 1500), &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 9 + timestamp(i*i), sn: first - 1, data: payload[:1368]})
 					ready := e.encode(b, 1)
-					if group < 2 || i%3 != 1 { // the first groups show their size, of the others three are missing
+					// the first groups show their size, of the others three are missing
+					if group < 2 || i%3 != 1 {
 						d = append(d, b)
 					}
 					for j := range ready {
@@ -177,7 +178,8 @@ func TestDearestPacketCostsLittleMore(t *testing.T) {
 		for i, k := range kinds {
 			line += fmt.Sprintf(" %s %v (%.1f),", k.name, least[i], float64(least[i])/float64(least[0]))
 			if least[i] > costMost*least[0] && !raceDetector {
-				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v", window, k.name, least[i], least[0])
+				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v",
+					window, k.name, least[i], least[0])
 			}
 		}
 		t.Log(line)

@@ -128,7 +128,8 @@ func TestGarbageFloodLeavesHonestClientsTheirGoodput(t *testing.T) {
 	if st.Sessions != 0 || st.Backlog != 0 || st.Pending != 0 || grown > 16<<20 {
 		t.Errorf("%d sessions, %d wait, %d bytes more on the heap", st.Sessions, st.Backlog, grown)
 	}
-	t.Logf("a client that sends %d MB/s: %.1f MB/s of %.1f (%.0f %%)", floodedRate/1_000_000, limitedWith/1e6, limitedWithout/1e6, 100*limitedWith/limitedWithout)
+	t.Logf("a client that sends %d MB/s: %.1f MB/s of %.1f (%.0f %%)",
+		floodedRate/1_000_000, limitedWith/1e6, limitedWithout/1e6, 100*limitedWith/limitedWithout)
 	if *longForm && limitedWith < 0.8*limitedWithout {
 		t.Errorf("%.0f of %.0f bytes a second are left", limitedWith, limitedWithout)
 	}

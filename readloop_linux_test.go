@@ -31,7 +31,8 @@ func (r batchTestReceived) fill(msg *mmsghdr) {
 	msg.hdr.Flags = int32(r.flags)
 	msg.hdr.Namelen = 0
 	if r.from != "" {
-		msg.hdr.Namelen = encodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(msg.hdr.Name)), netip.MustParseAddrPort(r.from), false)
+		msg.hdr.Namelen = encodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(msg.hdr.Name)),
+			netip.MustParseAddrPort(r.from), false)
 	}
 	msg.hdr.SetControllen(0)
 	if r.segment != 0 {
@@ -121,7 +122,8 @@ func TestDecodeControlTakesNothingBeyondItsBytes(t *testing.T) {
 	}
 	copy(b, whole)
 	(*unix.Cmsghdr)(unsafe.Pointer(&b[0])).Type = unix.UDP_GRO
-	if segment, local := decodeControl(b[:len(whole)]); segment != 0 || local != netip.MustParseAddr("10.0.0.1") {
+	if segment, local := decodeControl(b[:len(whole)]); segment != 0 ||
+		local != netip.MustParseAddr("10.0.0.1") {
 		t.Errorf("got %d, %v, want 0 (two bytes are no segment size), 10.0.0.1", segment, local)
 	}
 	for _, addr := range []string{"0.0.0.0", "224.0.0.1"} {
@@ -177,7 +179,8 @@ func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, m := range p[:n] {
-				if data := string(m.buf[:m.n]); data != fmt.Sprint("datagram ", got) || m.from != peerAddrPort(sc.LocalAddr().(*net.UDPAddr)) {
+				if data := string(m.buf[:m.n]); data != fmt.Sprint("datagram ", got) ||
+					m.from != peerAddrPort(sc.LocalAddr().(*net.UDPAddr)) {
 					t.Errorf("datagram %d is %q from %v", got, data, m.from)
 				}
 				got++

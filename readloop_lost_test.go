@@ -75,15 +75,18 @@ func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
 					for _, s := range []*UDPSession{s, peer} {
 						_ = s.SetReadDeadline(start.Add(time.Minute))
 						_, err := s.Read(make([]byte, 1))
-						if lost := !errors.Is(err, errTimeout); lost != tt.lost || lost && !errors.Is(err, tt.matches) {
-							t.Errorf("Read: %v after %v, want one of %v: %v", err, time.Since(start), tt.matches, tt.lost)
+						if lost := !errors.Is(err, errTimeout); lost != tt.lost ||
+							lost && !errors.Is(err, tt.matches) {
+							t.Errorf("Read: %v after %v, want one of %v: %v",
+								err, time.Since(start), tt.matches, tt.lost)
 						}
 						if d := time.Since(start); tt.lost && d > tt.within {
 							t.Errorf("Read returned after %v, want within %v", d, tt.within)
 						}
 					}
 					_ = l.SetDeadline(time.Now().Add(time.Minute))
-					if _, err := l.Accept(); errors.Is(err, errTimeout) == tt.lost || tt.lost && !errors.Is(err, tt.matches) {
+					if _, err := l.Accept(); errors.Is(err, errTimeout) == tt.lost ||
+						tt.lost && !errors.Is(err, tt.matches) {
 						t.Errorf("Accept: %v, want one of %v: %v", err, tt.matches, tt.lost)
 					}
 					if n := a.fails.Load(); n > 500 {

@@ -30,7 +30,8 @@ func readmePrograms(t *testing.T) []string {
 		}
 	}
 	if len(programs) != 3 {
-		t.Fatalf("README.md has %d programs, want the first, the server and the client", len(programs))
+		t.Fatalf("README.md has %d programs, want the first, the server and the client",
+			len(programs))
 	}
 	return programs
 }
@@ -80,7 +81,8 @@ func TestReadmeProgramsTalkToEachOther(t *testing.T) {
 		if runtime.GOOS == "windows" {
 			name += ".exe"
 		}
-		build := exec.Command(goTool, "build", "-buildvcs=false", "-o", name, strings.TrimSuffix(name, ".exe")+".go")
+		build := exec.Command(goTool, "build", "-buildvcs=false", "-o", name,
+			strings.TrimSuffix(name, ".exe")+".go")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("program %d of README.md: %v\n%s", i+1, err, out)
 		}

@@ -33,7 +33,8 @@ func ringTestCompare(t *testing.T, r *RingBuffer[int], want []int) {
 	if !slices.Equal(reversed, want) {
 		t.Fatalf("ForEachReverse, turned round: got %v, want %v", reversed, want)
 	}
-	if r.Len() != len(want) || r.IsEmpty() != (len(want) == 0) || r.IsFull() != (len(want) == r.MaxLen()) {
+	if r.Len() != len(want) || r.IsEmpty() != (len(want) == 0) ||
+		r.IsFull() != (len(want) == r.MaxLen()) {
 		t.Fatalf("got Len %d, IsEmpty %v, IsFull %v, MaxLen %d with %d elements",
 			r.Len(), r.IsEmpty(), r.IsFull(), r.MaxLen(), len(want))
 	}

@@ -43,7 +43,8 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 
 // oldServerCloses runs a legacy server that takes a request, answers it and disappears. The client
 // ends the session some time later.
-func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string, wait time.Duration) {
+func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string,
+	wait time.Duration) {
 	t.Log("# the server answers a request")
 	old := w.oldPeer(connServerAddr, nil, 0)
 	client := w.dial(c)
@@ -95,7 +96,8 @@ func TestFirstSegmentLeadsAfterAListenersQuestion(t *testing.T) {
 		c.send([]byte("all there is"))
 		c.closeWrite(clock)
 		flushAll(c, clock)
-		question := appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 99, sn: belowAll(0, 12345)})
+		question := appendSegment(nil,
+			&segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 99, sn: belowAll(0, 12345)})
 		c.input(inputAt(clock+50), question, true)
 		flushAll(c, clock+50) // the proof
 		for at := clock + 60; at < clock+10_000; at = max(at+1, c.nextEvent(at)) {

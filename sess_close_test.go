@@ -20,7 +20,8 @@ func TestCloseDeliversAllThatWasWritten(t *testing.T) {
 					link := simProfile{Delay: 20 * time.Millisecond, Loss: loss}
 					c := Config{StreamMode: true}
 					for seed := range uint64(4) {
-						connRunSeed(t, seed, link, func(_ *testing.T, w *connWorld) { closeDelivers(w, c, n, old) })
+						connRunSeed(t, seed, link,
+							func(_ *testing.T, w *connWorld) { closeDelivers(w, c, n, old) })
 					}
 				})
 			}
@@ -164,7 +165,8 @@ func closeWantReset(t *testing.T, s *UDPSession) {
 		_, err = s.Write([]byte("and now?"))
 	}
 	if d := time.Since(began); !errors.Is(err, connReset) || d > 45*time.Millisecond {
-		t.Fatalf("a write to an ended peer: %v after %v, want ECONNRESET within a round trip", err, d)
+		t.Fatalf("a write to an ended peer: %v after %v, want ECONNRESET within a round trip",
+			err, d)
 	}
 }
 
@@ -278,7 +280,8 @@ func TestLingerTime(t *testing.T) {
 					t.Error("not ended after the linger time")
 				}
 				began := time.Now()
-				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, connReset) || time.Since(began) > time.Second {
+				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, connReset) ||
+					time.Since(began) > time.Second {
 					t.Errorf("the peer reads %v after %v, want ECONNRESET", err, time.Since(began))
 				}
 			})

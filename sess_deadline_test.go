@@ -72,7 +72,8 @@ func dlWantTimeout(t *testing.T, err error) {
 	t.Helper()
 	var ne net.Error
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() {
-		t.Errorf("got %v, want a net.Error that is a timeout and matches os.ErrDeadlineExceeded", err)
+		t.Errorf("got %v, want a net.Error that is a timeout and matches os.ErrDeadlineExceeded",
+			err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v matches too much", err)
@@ -279,7 +280,8 @@ func TestSessionOutlivesItsDeadlines(t *testing.T) {
 			}
 		}
 		if string(got) != string(want) || timeouts == 0 {
-			t.Errorf("%d bytes and %d timeouts, want the %d bytes written and some timeouts", len(got), timeouts, len(want))
+			t.Errorf("%d bytes and %d timeouts, want the %d bytes written and some timeouts",
+				len(got), timeouts, len(want))
 		}
 	})
 }

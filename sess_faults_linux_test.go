@@ -87,7 +87,8 @@ func TestRunsRefusedAtRunTimeCostASessionNothing(t *testing.T) {
 					w.sockets[1].mu.Unlock()
 					switch mu.Lock(); {
 					case round == 0 && (runs == 0 || refused > 0):
-						t.Errorf("%d runs were taken and %d refused before any shall be", runs, refused)
+						t.Errorf("%d runs were taken and %d refused before any shall be",
+							runs, refused)
 					case round == 1 && (runs > 0 || refused == 0 || refused > gsoRefusals):
 						t.Errorf("%d runs were taken and %d refused, want that it is not tried again and again", runs, refused)
 					}
@@ -96,7 +97,8 @@ func TestRunsRefusedAtRunTimeCostASessionNothing(t *testing.T) {
 				}
 				st := client.Stats()
 				if st.Socket.LostDatagrams != 0 || st.TimeoutRetransmits+st.FastRetransmits != 0 {
-					t.Errorf("%d datagrams lost, %d and %d segments sent again, want none", st.Socket.LostDatagrams,
+					t.Errorf("%d datagrams lost, %d and %d segments sent again, want none",
+						st.Socket.LostDatagrams,
 						st.TimeoutRetransmits, st.FastRetransmits)
 				}
 			})

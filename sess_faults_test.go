@@ -71,7 +71,8 @@ func faultTraffic(t *testing.T, clients, servers []*UDPSession) {
 		})
 		wg.Go(func() {
 			if got, err := io.ReadAll(to); err != nil || !bytes.Equal(got, data) {
-				t.Errorf("%s: %d bytes arrived of %d, as they were sent: %v, %v", name, len(got), len(data),
+				t.Errorf("%s: %d bytes arrived of %d, as they were sent: %v, %v",
+					name, len(got), len(data),
 					bytes.HasPrefix(data, got), err)
 			}
 		})

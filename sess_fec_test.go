@@ -60,7 +60,8 @@ func fecRecordings(t *testing.T) (all []fecRecording) {
 				}
 			}
 			for _, group := range slices.Sorted(maps.Keys(groups)) {
-				if members := groups[group]; parity[group] && len(members) == r.DataShards+r.ParityShards {
+				if members := groups[group]; parity[group] &&
+					len(members) == r.DataShards+r.ParityShards {
 					f.groups = append(f.groups, members)
 				}
 			}
@@ -120,14 +121,16 @@ func (f *fecRecording) replayWithout(t *testing.T, dropped map[int]bool) {
 		f.r.replay(w, f.server, func(i int, _ []byte) bool { return dropped[i] })
 		// A replay ends with a second in which nothing more may arrive.
 		if d := time.Since(start); d > 1050*time.Millisecond {
-			t.Fatalf("without packets %v it took %v, want what is lost back at once", slices.Sorted(maps.Keys(dropped)), d)
+			t.Fatalf("without packets %v it took %v, want what is lost back at once",
+				slices.Sorted(maps.Keys(dropped)), d)
 		}
 	})
 }
 
 func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 	for _, f := range fecRecordings(t) {
-		name := fmt.Sprintf("cipher %q fec %d,%d stream %v server %v", f.r.Cipher, f.r.DataShards, f.r.ParityShards, f.r.Stream, f.server)
+		name := fmt.Sprintf("cipher %q fec %d,%d stream %v server %v", f.r.Cipher, f.r.DataShards,
+			f.r.ParityShards, f.r.Stream, f.server)
 		t.Run(name, func(t *testing.T) {
 			if len(f.groups) == 0 {
 				t.Skip("no group of this recording has its parity")
@@ -137,7 +140,8 @@ func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 				lost, ok := f.lost(dropped)
 				switch {
 				case !ok || len(lost) == 0:
-				case len(lost) > 1 && !f.certain(lost): // the rest of a short stream is too little to find its shape
+				// the rest of a short stream is too little to find its shape
+				case len(lost) > 1 && !f.certain(lost):
 					doubtful++
 				default:
 					f.replayWithout(t, dropped)
@@ -201,7 +205,8 @@ func chatter(t *testing.T, n *connPair, count int) {
 			buf := make([]byte, 100)
 			for i := range count {
 				m, err := ends[1].Read(buf)
-				if got, want := string(buf[:m]), fmt.Sprintf("message %d", i); got != want || err != nil {
+				if got, want := string(buf[:m]), fmt.Sprintf("message %d", i); got != want ||
+					err != nil {
 					t.Errorf("got %q, %v, want %q", got, err, want)
 					return
 				}
@@ -230,8 +235,10 @@ func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
 					peer fecShards
 					st   Stats
 				}{"client": {tt.server, n.client.Stats()}, "server": {tt.client, n.server.Stats()}} {
-					if got := check.st.FECRecovered; check.peer.data > 0 && got < 30 || check.peer.data == 0 && got > 0 {
-						t.Errorf("the %s recovered %d packets of a peer with shards %v", name, got, check.peer)
+					if got := check.st.FECRecovered; check.peer.data > 0 && got < 30 ||
+						check.peer.data == 0 && got > 0 {
+						t.Errorf("the %s recovered %d packets of a peer with shards %v",
+							name, got, check.peer)
 					}
 				}
 			})
@@ -271,7 +278,8 @@ func TestSetFECAtRunTime(t *testing.T) {
 			plain, shards := plain, shards
 			n.net.mu.Unlock()
 			if step.data > 0 && (recovered < 10 || plain > 3 || shards < 500) {
-				t.Errorf("with %v the peer recovered %d packets of %d shards and %d plain ones", step, recovered, shards, plain)
+				t.Errorf("with %v the peer recovered %d packets of %d shards and %d plain ones",
+					step, recovered, shards, plain)
 			}
 			if step.data == 0 && (shards > 3 || plain < 500) {
 				t.Errorf("without FEC %d shards and %d plain packets left", shards, plain)
@@ -326,7 +334,8 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 			case tt.want == "" && err != nil:
 				t.Errorf("SetFEC(%d, %d): %v", tt.data, tt.parity, err)
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-				t.Errorf("SetFEC(%d, %d): %v, want an error that names %s", tt.data, tt.parity, err, tt.want)
+				t.Errorf("SetFEC(%d, %d): %v, want an error that names %s",
+					tt.data, tt.parity, err, tt.want)
 			}
 		}
 		if err := client.SetFEC(-1, 0); err != nil || client.turns.encoder != nil {
@@ -335,7 +344,8 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 		if !client.SetMtu(32) {
 			t.Fatal("SetMtu(32) = false")
 		}
-		if err := client.SetFEC(10, 3); err == nil || !strings.Contains(err.Error(), "MTU 32") || client.core.mtu != 32 {
+		if err := client.SetFEC(10, 3); err == nil || !strings.Contains(err.Error(), "MTU 32") ||
+			client.core.mtu != 32 {
 			t.Errorf("SetFEC without room: %v, and an MTU of %d inside, want an error that names it and 32", err, client.core.mtu)
 		}
 		client.SetMtu(1400)
@@ -462,7 +472,8 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 		if tt.shards.data == 0 {
 			without = at(0.99)
 		}
-		t.Logf("FEC %2d/%d: p50 %v, p90 %v, p99 %v, p99.9 %v", tt.shards.data, tt.shards.parity, at(0.5), at(0.9), at(0.99), at(0.999))
+		t.Logf("FEC %2d/%d: p50 %v, p90 %v, p99 %v, p99.9 %v",
+			tt.shards.data, tt.shards.parity, at(0.5), at(0.9), at(0.99), at(0.999))
 		if got, most := at(0.99)-link, time.Duration(tt.most*float64(without-link)); got > most {
 			t.Errorf("FEC %d/%d: loss adds %v to the 99th percentile, want at most %v of the %v without", tt.shards.data,
 				tt.shards.parity, got, most, without-link)
@@ -488,7 +499,8 @@ func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 			held, charged := s.decoder.memory(), s.charged
 			s.mu.Unlock()
 			if held != 0 || charged != 0 {
-				t.Errorf("after 10 s without traffic the decoder holds %d bytes and %d are charged", held, charged)
+				t.Errorf("after 10 s without traffic the decoder holds %d bytes and %d are charged",
+					held, charged)
 			}
 		}
 		chatter(t, n, 50)

@@ -61,7 +61,8 @@ func fuzzBlindForger(t *testing.T, flags byte, in fuzzBytes) {
 	down := fuzzTransfer{to: client, data: pattern(9000, 2)}
 	for end := n.now() + 120000; !up.done() || !down.done(); {
 		if n.now() > end {
-			t.Fatalf("%d of %d and %d of %d bytes arrived", len(up.got), len(up.data), len(down.got), len(down.data))
+			t.Fatalf("%d of %d and %d of %d bytes arrived",
+				len(up.got), len(up.data), len(down.got), len(down.data))
 		}
 		up.move(t)
 		if down.from != nil {
@@ -157,7 +158,8 @@ func (l *listenFuzz) talk() {
 		case 6:
 			l.run(time.Duration(in.u8()) * 8 * time.Millisecond)
 		case 7:
-			l.host.receive(from, in.frame(l.segments(), sessFuzzConv), in.frame(l.segments(), sessFuzzConv))
+			l.host.receive(from, in.frame(l.segments(), sessFuzzConv),
+				in.frame(l.segments(), sessFuzzConv))
 		}
 		l.settle()
 		l.check()
@@ -228,8 +230,10 @@ func (l *listenFuzz) check() {
 		}
 		s.mu.Unlock()
 	}
-	if waiting := d.backlog.waiting.Len(); waiting > l.backlog+len(fuzzStrangers) || d.sessions.live > len(l.accepted)+waiting+headless {
-		l.t.Fatalf("%d sessions, %d accepted, %d wait of at most %d", d.sessions.live, len(l.accepted), waiting, l.backlog)
+	if waiting := d.backlog.waiting.Len(); waiting > l.backlog+len(fuzzStrangers) ||
+		d.sessions.live > len(l.accepted)+waiting+headless {
+		l.t.Fatalf("%d sessions, %d accepted, %d wait of at most %d", d.sessions.live,
+			len(l.accepted), waiting, l.backlog)
 	}
 	linked := 0
 	for s := range d.peers.all {
@@ -238,14 +242,16 @@ func (l *listenFuzz) check() {
 		}
 	}
 	if linked != d.sessions.live || len(d.waits.records) > len(fuzzStrangers)*64 {
-		l.t.Fatalf("%d sessions, %d of them linked; %d time-wait records", d.sessions.live, linked, len(d.waits.records))
+		l.t.Fatalf("%d sessions, %d of them linked; %d time-wait records", d.sessions.live, linked,
+			len(d.waits.records))
 	}
 	for _, s := range l.host.sessions() {
 		s.mu.Lock()
 		checkCore(l.t.(*testing.T), &s.core)
 		c := &s.core
 		if c.readable()+c.beyond > 3*sessFuzzWnd || len(c.acks) > sessFuzzWnd {
-			l.t.Fatalf("%d segments readable, %d beyond, %d to acknowledge", c.readable(), c.beyond, len(c.acks))
+			l.t.Fatalf("%d segments readable, %d beyond, %d to acknowledge", c.readable(),
+				c.beyond, len(c.acks))
 		}
 		s.mu.Unlock()
 	}
@@ -260,7 +266,8 @@ func (l *listenFuzz) serve(config Config) {
 	down := fuzzTransfer{to: client, data: pattern(3000, 2)}
 	for end := l.now() + 20000; !up.done() || !down.done(); l.run(20 * time.Millisecond) {
 		if l.now() > end {
-			l.t.Fatalf("%d and %d bytes arrived, accepted %v", len(up.got), len(down.got), up.to != nil)
+			l.t.Fatalf("%d and %d bytes arrived, accepted %v", len(up.got),
+				len(down.got), up.to != nil)
 		}
 		up.move(l.t)
 		if down.from != nil {

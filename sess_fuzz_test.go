@@ -85,7 +85,8 @@ func fuzzKnowingForger(t *testing.T, flags byte, in fuzzBytes) {
 func (f *sessFuzz) see(_ *fuzzHost, p memPacket) bool {
 	packet := parsePacket(p.data)
 	if len(p.data) > mtuMax || packet.kind == packetBad {
-		f.t.Fatalf("sent %d bytes that are no packet: %x", len(p.data), p.data[:min(40, len(p.data))])
+		f.t.Fatalf("sent %d bytes that are no packet: %x",
+			len(p.data), p.data[:min(40, len(p.data))])
 	}
 	if packet.kind == packetParity {
 		return false
@@ -103,7 +104,8 @@ func (f *sessFuzz) see(_ *fuzzHost, p memPacket) bool {
 			f.t.Fatalf("sn %d was sent as %x, now as %x", s.sn, was, s.data)
 		}
 		f.sent[s.sn] = s.data
-		f.acks = appendSegment(f.acks, &segment{conv: s.conv, cmd: cmdAck, wnd: sessFuzzWnd, ts: s.ts, sn: s.sn, una: s.sn})
+		f.acks = appendSegment(f.acks,
+			&segment{conv: s.conv, cmd: cmdAck, wnd: sessFuzzWnd, ts: s.ts, sn: s.sn, una: s.sn})
 	}
 	return false
 }
@@ -117,13 +119,16 @@ func (f *sessFuzz) check() {
 	c := &s.core
 	checkCore(f.t.(*testing.T), c)
 	// A message at the head may be as long as the largest window, with a full window behind it.
-	if c.readable()+c.beyond > 3*sessFuzzWnd || c.in != nil && c.in.size() > ringSize(4*sessFuzzWnd) {
-		f.t.Fatalf("%d segments readable, %d beyond, in a ring of %d", c.readable(), c.beyond, c.in.size())
+	if c.readable()+c.beyond > 3*sessFuzzWnd ||
+		c.in != nil && c.in.size() > ringSize(4*sessFuzzWnd) {
+		f.t.Fatalf("%d segments readable, %d beyond, in a ring of %d",
+			c.readable(), c.beyond, c.in.size())
 	}
 	f.wnd = max(f.wnd, c.capacity())
 	for i := f.wnd; c.in != nil && i < c.in.size()-c.readable(); i++ {
 		if c.in.present.has(c.in.slot(c.rcvNxt + seqNum(i))) {
-			f.t.Fatalf("sn %d is kept, %d beyond the next, with a window of %d", c.rcvNxt+seqNum(i), i, f.wnd)
+			f.t.Fatalf("sn %d is kept, %d beyond the next, with a window of %d",
+				c.rcvNxt+seqNum(i), i, f.wnd)
 		}
 	}
 	if len(c.acks) > sessFuzzWnd {
@@ -322,7 +327,8 @@ func (f *sessFuzz) recover() {
 		}
 	}
 	if f.now() >= end {
-		f.t.Fatalf("no end: %d readable, %d beyond, %d queued, window %d, FIN %v", c.readable(), c.beyond, c.queued(), c.rmtWnd, c.ctl.finWanted)
+		f.t.Fatalf("no end: %d readable, %d beyond, %d queued, window %d, FIN %v",
+			c.readable(), c.beyond, c.queued(), c.rmtWnd, c.ctl.finWanted)
 	}
 	var said []byte
 	for sn := from; written && sn != c.sendEnd; sn++ {

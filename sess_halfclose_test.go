@@ -172,7 +172,8 @@ func TestBothClosingAtOnce(t *testing.T) {
 				began := time.Now()
 				for !connEnded(a) || !connEnded(b) {
 					if time.Since(began) > 2*time.Second {
-						t.Fatalf("not off the network after %v: a %v, b %v", time.Since(began), !connEnded(a), !connEnded(b))
+						t.Fatalf("not off the network after %v: a %v, b %v",
+							time.Since(began), !connEnded(a), !connEnded(b))
 					}
 					time.Sleep(time.Millisecond)
 				}
@@ -202,7 +203,8 @@ func TestLostMessagesOfTheEnd(t *testing.T) {
 					closeEnds(t, a, b, lingerDefault+time.Second)
 					for addr, n := range lost {
 						if n.Load() < int32(times) {
-							t.Errorf("%s lost %d of %d: the test shows nothing", addr, n.Load(), times)
+							t.Errorf("%s lost %d of %d: the test shows nothing",
+								addr, n.Load(), times)
 						}
 					}
 				})
@@ -220,7 +222,8 @@ func TestLostHello(t *testing.T) {
 				l := w.serve(Config{})
 				var lost atomic.Int32
 				w.setDrop(func(from, _ string, payload []byte) bool {
-					return from == connServerAddr && connControl(payload).has[ctlHello] && lost.Add(1) <= times
+					return from == connServerAddr &&
+						connControl(payload).has[ctlHello] && lost.Add(1) <= times
 				})
 				client := w.dial(Config{})
 				connWrite(t, client, "last words")

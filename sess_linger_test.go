@@ -84,8 +84,10 @@ func TestSetLingerIsABound(t *testing.T) {
 		server := w.accept(l)
 		_ = server.SetReadDeadline(time.Now().Add(time.Minute))
 		got, err := io.ReadAll(server)
-		if d := time.Since(began); !errors.Is(err, connReset) || d < 5*time.Second || d > 9*time.Second {
-			t.Errorf("the peer read %d bytes and %v after %v, want ECONNRESET after 5 to 9 s", len(got), err, d)
+		if d := time.Since(began); !errors.Is(err, connReset) ||
+			d < 5*time.Second || d > 9*time.Second {
+			t.Errorf("the peer read %d bytes and %v after %v, want ECONNRESET after 5 to 9 s",
+				len(got), err, d)
 		}
 		if !connEnded(client) {
 			t.Error("the session has not ended")

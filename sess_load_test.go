@@ -51,7 +51,8 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 		t.Log("# the same while their data is unacknowledged")
 		time.Sleep(5 * time.Second)
 		if n := bubbleGoroutines(); n != before {
-			t.Errorf("%d goroutines with %d sessions in retransmission, %d with 10", n, sessions, before)
+			t.Errorf("%d goroutines with %d sessions in retransmission, %d with 10",
+				n, sessions, before)
 		}
 		_ = l.Close()
 		for _, s := range all {
@@ -152,7 +153,8 @@ func shout(t *testing.T, s *UDPSession) {
 			checkEndError(t, "Write", err)
 			return
 		}
-		if _, err := s.WriteBuffers([][]byte{buf[:10], buf[:2000]}); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := s.WriteBuffers([][]byte{buf[:10], buf[:2000]}); err != nil &&
+			!errors.Is(err, os.ErrDeadlineExceeded) {
 			checkEndError(t, "WriteBuffers", err)
 			return
 		}

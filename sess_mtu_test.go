@@ -54,7 +54,8 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 					})
 				}
 				forever(func() {
-					_ = s.SendOOB(make([]byte, s.GetOOBMaxSize())) // which may have changed in between
+					// which may have changed in between
+					_ = s.SendOOB(make([]byte, s.GetOOBMaxSize()))
 					time.Sleep(777 * time.Microsecond)
 				})
 				forever(func() {
@@ -80,7 +81,8 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 				conn.mu.Lock()
 				defer conn.mu.Unlock()
 				if conn.large < mtuLarge || len(conn.bad) > 0 {
-					t.Errorf("of %d datagrams %d were large, and %d while none should be: %v", conn.all, conn.large,
+					t.Errorf("of %d datagrams %d were large, and %d while none should be: %v",
+						conn.all, conn.large,
 						len(conn.bad), conn.bad[:min(10, len(conn.bad))])
 				}
 			})

@@ -41,7 +41,8 @@ func nettestCases(t *testing.T) map[string]Config {
 
 // nettestPipe joins two ends. A listener has a session once its first data arrives, so one byte is
 // sent first.
-func nettestPipe(l *Listener, dial func() (*UDPSession, error)) (c1, c2 net.Conn, stop func(), err error) {
+func nettestPipe(l *Listener,
+	dial func() (*UDPSession, error)) (c1, c2 net.Conn, stop func(), err error) {
 	client, err := dial()
 	if err != nil {
 		return nil, nil, nil, err

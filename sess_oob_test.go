@@ -56,7 +56,8 @@ func TestOOBBothWays(t *testing.T) {
 			t.Run(fmt.Sprint(crypt.name, shards), func(t *testing.T) {
 				c := Config{BlockCrypt: crypt.block, DataShards: shards.data, ParityShards: shards.parity, MTU: 1200}
 				inSession(t, c, func(t *testing.T, client, server *UDPSession) {
-					time.Sleep(2 * proveAfter.duration()) // the opener is acknowledged, the address validated
+					// the opener is acknowledged, the address validated
+					time.Sleep(2 * proveAfter.duration())
 					for name, ends := range map[string][2]*UDPSession{"to the server": {client, server}, "to the client": {server, client}} {
 						from, to := ends[0], ends[1]
 						most := from.GetOOBMaxSize()
@@ -79,16 +80,20 @@ func TestOOBBothWays(t *testing.T) {
 						}
 						got := inbox.take()
 						if strings.Join(got, "|") != strings.Join(want, "|") {
-							t.Errorf("%s: %d packets came, or others, want %d", name, len(got), len(want))
+							t.Errorf("%s: %d packets came, or others, want %d",
+								name, len(got), len(want))
 						}
 						t.Log("# each is a packet of its own and no segment")
 						after := from.Stats()
-						if after.SegmentsSent != before.SegmentsSent || after.PacketsSent != before.PacketsSent+uint64(len(want)) {
-							t.Errorf("%s: %d segments and %d packets were sent, want 0 and %d", name, after.SegmentsSent-before.SegmentsSent,
+						if after.SegmentsSent != before.SegmentsSent ||
+							after.PacketsSent != before.PacketsSent+uint64(len(want)) {
+							t.Errorf("%s: %d segments and %d packets were sent, want 0 and %d",
+								name, after.SegmentsSent-before.SegmentsSent,
 								after.PacketsSent-before.PacketsSent, len(want))
 						}
 						if d := snmpSince(snmp); d.OOBPackets != uint64(len(want)) {
-							t.Errorf("%s: counted %d packets, want %d", name, d.OOBPackets, len(want))
+							t.Errorf("%s: counted %d packets, want %d",
+								name, d.OOBPackets, len(want))
 						}
 					}
 					t.Log("# the stream is not affected")
@@ -126,7 +131,8 @@ func TestOOBErrors(t *testing.T) {
 		before := client.Stats().PacketsSent
 		for _, size := range []int{client.GetOOBMaxSize() + 1, 1 << 20} {
 			err := client.SendOOB(make([]byte, size))
-			if err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) || !strings.Contains(err.Error(), "out-of-band") {
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) ||
+				!strings.Contains(err.Error(), "out-of-band") {
 				t.Errorf("SendOOB of %d bytes: %v, want an error that names it", size, err)
 			}
 		}

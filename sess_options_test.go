@@ -52,7 +52,8 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 						largest = max(largest, size)
 					}
 					if want := min(mtu, 1500); largest != want {
-						t.Errorf("MTU %d: the largest datagram has %d bytes, want %d", mtu, largest, want)
+						t.Errorf("MTU %d: the largest datagram has %d bytes, want %d",
+							mtu, largest, want)
 					}
 				}
 				for _, mtu := range []int{-1, 0, 24, n.client.overhead() + segmentHeaderSize} {
@@ -103,7 +104,8 @@ func TestSetWindowSizeLetsABlockedWriteGoOn(t *testing.T) {
 		time.Sleep(time.Second)
 		client.SetWindowSize(1, 0)
 		time.Sleep(time.Second)
-		if st := client.Stats(); st.InFlight+st.SendQueue != 0 || st.SendWindow != 1 || st.ReceiveWindow != 1024 {
+		if st := client.Stats(); st.InFlight+st.SendQueue != 0 || st.SendWindow != 1 ||
+			st.ReceiveWindow != 1024 {
 			t.Errorf("after the window shrank: %+v", st)
 		}
 		client.SetWindowSize(1<<20, -1)
@@ -149,7 +151,8 @@ func TestSetNoDelayTakesWhatIsInRange(t *testing.T) {
 			client.SetNoDelay(tt.noDelay, tt.interval, tt.resend, tt.nc)
 			c := &client.core
 			if got := fmt.Sprint(c.noDelay, c.minRTO, c.interval, len(c.topOrders), c.congestionWindow() == 0); got != tt.want {
-				t.Errorf("SetNoDelay(%d, %d, %d, %d) gives %s, want %s", tt.noDelay, tt.interval, tt.resend, tt.nc, got, tt.want)
+				t.Errorf("SetNoDelay(%d, %d, %d, %d) gives %s, want %s",
+					tt.noDelay, tt.interval, tt.resend, tt.nc, got, tt.want)
 			}
 		}
 	})
@@ -184,7 +187,8 @@ func TestSetDUPSendsEachDatagramAgain(t *testing.T) {
 			mu.Lock()
 			for p, count := range seen {
 				if count != tt.want {
-					t.Errorf("SetDUP(%d): a datagram of %d bytes left %d times, want %d", tt.dup, len(p), count, tt.want)
+					t.Errorf("SetDUP(%d): a datagram of %d bytes left %d times, want %d",
+						tt.dup, len(p), count, tt.want)
 				}
 			}
 			sent := uint64(len(seen) * tt.want)
@@ -307,12 +311,14 @@ func TestSocketOptionsBelongToWhoOwnsTheSocket(t *testing.T) {
 			called = conn != nil
 			return broken
 		})
-		if called != tt.control || tt.control && err != broken || !tt.control && !errors.Is(err, errors.ErrUnsupported) {
+		if called != tt.control || tt.control && err != broken ||
+			!tt.control && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("Control of %s: %v, called %v", tt.name, err, called)
 		}
 	}
 	for _, bad := range []int{-1, 64} {
-		if err := dialled.SetDSCP(bad); err == nil || !strings.Contains(err.Error(), fmt.Sprint(bad)) {
+		if err := dialled.SetDSCP(bad); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprint(bad)) {
 			t.Errorf("SetDSCP(%d): %v, want an error that names it", bad, err)
 		}
 	}

@@ -64,7 +64,8 @@ func TestSessionsOverEveryKindOfPath(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.buffers > 0 {
-				err = errors.Join(l.SetReadBuffer(tt.buffers), l.SetWriteBuffer(tt.buffers), s.SetReadBuffer(tt.buffers), s.SetWriteBuffer(tt.buffers))
+				err = errors.Join(l.SetReadBuffer(tt.buffers), l.SetWriteBuffer(tt.buffers),
+					s.SetReadBuffer(tt.buffers), s.SetWriteBuffer(tt.buffers))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,7 +144,8 @@ func TestSlowStreamsSendFewDatagrams(t *testing.T) {
 				got := int(datagrams.Load())
 				t.Logf("%.1f datagrams a second", float64(got)/seconds)
 				if got > tt.most*seconds+2 {
-					t.Errorf("%d datagrams in %d s, want at most %d a second", got, seconds, tt.most)
+					t.Errorf("%d datagrams in %d s, want at most %d a second",
+						got, seconds, tt.most)
 				}
 				datagrams.Store(0)
 				time.Sleep(time.Hour)

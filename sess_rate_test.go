@@ -113,7 +113,8 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 					t.Errorf("%d bytes left in some second, want at most %d", most, tt.rate*105/100)
 				}
 				if tt.pause == 0 && least < tt.rate*95/100 {
-					t.Errorf("%d bytes left in some second, want at least %d", least, tt.rate*95/100)
+					t.Errorf("%d bytes left in some second, want at least %d",
+						least, tt.rate*95/100)
 				}
 				n.client.SetRateLimit(0)
 				<-done
@@ -153,7 +154,8 @@ func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 			start := time.Now()
 			for time.Since(start) < 4*time.Second {
 				if limited := download(); limited > free*105/100 {
-					t.Fatalf("a download beside a limited upload took %v, %v without", limited, free)
+					t.Fatalf("a download beside a limited upload took %v, %v without",
+						limited, free)
 				}
 				time.Sleep(300 * time.Millisecond)
 			}
@@ -161,7 +163,8 @@ func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 			sent := int(n.client.Stats().BytesSent)
 			// A datagram of data also carries due acknowledgements, and with parity as much again.
 			if least := int(took*rate) * 80 / 100 / (1 + parity); sent < least {
-				t.Errorf("%d bytes were uploaded in %.1f s of %d bytes a second, want at least %d", sent, took, rate, least)
+				t.Errorf("%d bytes were uploaded in %.1f s of %d bytes a second, want at least %d",
+					sent, took, rate, least)
 			}
 			close(stop)
 			n.client.SetRateLimit(0)

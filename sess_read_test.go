@@ -165,7 +165,8 @@ func TestLargeReadLeavesTheLock(t *testing.T) {
 			var batch readTake
 			more = server.takeSegments(&batch, len(p)-n)
 			if batch.count > readSegmentsMax {
-				t.Fatalf("%d segments were taken at once, want at most %d", batch.count, readSegmentsMax)
+				t.Fatalf("%d segments were taken at once, want at most %d",
+					batch.count, readSegmentsMax)
 			}
 			n += batch.copyTo(p[n:]) // the lock is held: it would hang if it wanted it
 			batch.release(&server.core)

@@ -99,7 +99,8 @@ func (r *recording) replay(w *connWorld, server bool, drop func(i int, packet []
 	t.Helper()
 	peer := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
 	var sent atomic.Int64 // by several goroutines
-	conn := w.conn(&net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5000}, func([]byte, net.Addr) { sent.Add(1) })
+	conn := w.conn(&net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5000},
+		func([]byte, net.Addr) { sent.Add(1) })
 	packets, write, read := r.ClientPackets, unhex(t, r.ServerSends), unhex(t, r.ClientSends)
 	if !server {
 		packets, write, read = r.ServerPackets, read, write
@@ -137,7 +138,8 @@ func TestRecordedSessions(t *testing.T) {
 	for i, r := range recordings(t) {
 		for _, server := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s server %v", r.name(i), server), func(t *testing.T) {
-				connRun(t, simProfile{}, func(t *testing.T, w *connWorld) { r.replay(w, server, nil) })
+				connRun(t, simProfile{},
+					func(t *testing.T, w *connWorld) { r.replay(w, server, nil) })
 			})
 		}
 	}

@@ -163,7 +163,8 @@ func TestRestartedClientFindsItsPeer(t *testing.T) {
 				c := Config{WaitPeer: true}
 				again := w.dialFrom(restartAddr, 77, c)
 				began := time.Now()
-				if err := again.awaitPeer(t.Context(), w.options(c)); err != nil || time.Since(began) > 45*time.Millisecond {
+				if err := again.awaitPeer(t.Context(), w.options(c)); err != nil ||
+					time.Since(began) > 45*time.Millisecond {
 					t.Fatalf("%v after %v, want nil after a round trip", err, time.Since(began))
 				}
 				w.join(again, l)
@@ -206,7 +207,8 @@ func restartLost(t *testing.T, s *UDPSession, c Config) {
 	}
 	d := time.Since(began)
 	switch {
-	case c.BlockCrypt != nil && errors.Is(err, connReset) && d < 650*time.Millisecond: // 3 RTO and a round trip
+	// 3 RTO and a round trip
+	case c.BlockCrypt != nil && errors.Is(err, connReset) && d < 650*time.Millisecond:
 	case c.BlockCrypt == nil && errors.Is(err, syscall.ETIMEDOUT) && d < 31*time.Second:
 	case c.BlockCrypt == nil && errors.Is(err, connReset) && d < 31*time.Second:
 	default:

@@ -32,7 +32,8 @@ func TestSessionSurvivesSleep(t *testing.T) {
 					case "server":
 						time.Sleep(slept)
 						sleepFor(server, slept)
-					case "client, unseen": // its other clock, by which it judges the server's, has stood still too
+					// its other clock, by which it judges the server's, has stood still too
+					case "client, unseen":
 						sleepFor(server, -slept)
 					case "server, unseen":
 						sleepFor(client, -slept)

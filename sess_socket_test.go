@@ -98,7 +98,8 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 					t.Error("the socket was read after Close")
 				}
 				_ = conn.SetReadDeadline(time.Now().Add(time.Second))
-				if _, _, err := conn.PacketConn.ReadFrom(buf); err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+				if _, _, err := conn.PacketConn.ReadFrom(buf); err == nil ||
+					!errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Logf("another datagram: %v", err)
 				}
 				conn.Close()

@@ -79,7 +79,8 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 				}
 				conn.put(packet, memAddr("peer"))
 				synctest.Wait()
-				if d := snmpSince(before); d.InErrs != uint64(i+1) || d.InPkts != uint64(i+1) || d.PassiveOpens != 0 {
+				if d := snmpSince(before); d.InErrs != uint64(i+1) || d.InPkts != uint64(i+1) ||
+					d.PassiveOpens != 0 {
 					t.Fatalf("keyed %v: after %s: %d of %d datagrams counted as bad, %d sessions opened", keyed, tt.name,
 						d.InErrs, d.InPkts, d.PassiveOpens)
 				}
@@ -118,17 +119,20 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 			conn.put(appendSegment(nil, &segment{conv: tt.conv, cmd: cmdPush, wnd: 32, data: []byte("x")}), tt.from)
 			synctest.Wait()
 			if d := snmpSince(before); d.InErrs != uint64(i+1) || d.InSegs != 0 {
-				t.Errorf("from %v for conv %d: %d errors counted, %d segments taken", tt.from, tt.conv, d.InErrs, d.InSegs)
+				t.Errorf("from %v for conv %d: %d errors counted, %d segments taken",
+					tt.from, tt.conv, d.InErrs, d.InSegs)
 			}
 		}
-		conn.put(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, data: []byte("ours")}), memAddr("server"))
+		conn.put(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, data: []byte("ours")}),
+			memAddr("server"))
 		if got := string(mustRead(t, s, 10)); got != "ours" {
 			t.Errorf("read %q", got)
 		}
 		conn.put(append(appendSegment(nil, &segment{conv: 7, cmd: cmdWask, wnd: 32}), "\x07\x00\x00\x00\x63 and nothing that makes sense behind it"...), memAddr("server"))
 		synctest.Wait()
 		if st := s.Stats(); st.InputErrors != 1 || snmpSince(before).KCPInErrors != 1 {
-			t.Errorf("Stats count %d bad datagrams, Snmp %d, want 1", st.InputErrors, snmpSince(before).KCPInErrors)
+			t.Errorf("Stats count %d bad datagrams, Snmp %d, want 1",
+				st.InputErrors, snmpSince(before).KCPInErrors)
 		}
 	})
 }
@@ -141,7 +145,8 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 	p := simProfile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05, Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
 	pairRun(t, 3, p, Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 64, DataShards: 5, ParityShards: 2}, func(t *testing.T, n *connPair) {
 		if d := snmpSince(before); d.ActiveOpens != 1 || d.PassiveOpens != 1 || d.CurrEstab != 2 {
-			t.Errorf("opened %d and %d, now %d, want 1, 1, 2", d.ActiveOpens, d.PassiveOpens, d.CurrEstab)
+			t.Errorf("opened %d and %d, now %d, want 1, 1, 2",
+				d.ActiveOpens, d.PassiveOpens, d.CurrEstab)
 		}
 		const size = 2 << 20
 		n.server.SetOOBHandler(func([]byte) {})

@@ -33,7 +33,8 @@ func TestOneWriteIsOneRead(t *testing.T) {
 			for i, want := range tt.want {
 				p := mustRead(t, server, 1<<16)
 				if len(p) != want {
-					t.Fatalf("%d bytes: Read %d returned %d bytes, want %d", tt.size, i, len(p), want)
+					t.Fatalf("%d bytes: Read %d returned %d bytes, want %d",
+						tt.size, i, len(p), want)
 				}
 				got = append(got, p...)
 			}
@@ -71,7 +72,8 @@ func TestMessageOfManyFragmentsIsOneMessage(t *testing.T) {
 			got = append(got, mustRead(t, server, 3000)...)
 		}
 		if !bytes.Equal(got, long) {
-			t.Fatalf("got %d bytes in pieces, want the message of %d and no more", len(got), len(long))
+			t.Fatalf("got %d bytes in pieces, want the message of %d and no more",
+				len(got), len(long))
 		}
 		if got := mustRead(t, server, 1<<16); string(got) != "short" {
 			t.Fatalf("got %q, want the next message", got)

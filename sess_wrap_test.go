@@ -68,7 +68,8 @@ func TestSessionNumbersWrapDuringALossyTransfer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			seed := uint64(tt.start.sn) + uint64(tt.start.seqID)
-			connRunSeed(t, seed, wrapLink, func(t *testing.T, w *connWorld) { wrapTransfer(t, w, tt.start, tt.fec) })
+			connRunSeed(t, seed, wrapLink,
+				func(t *testing.T, w *connWorld) { wrapTransfer(t, w, tt.start, tt.fec) })
 		})
 	}
 }
@@ -105,7 +106,8 @@ func wrapTransfer(t *testing.T, w *connWorld, start wrapNumbers, fec bool) {
 		}
 	}
 	if errUp != nil || errDown != nil || !bytes.Equal(gotUp, up) || !bytes.Equal(gotDown, down) {
-		t.Fatalf("%d (%v) and %d (%v) bytes arrived, want %d each, unchanged", len(gotUp), errUp, len(gotDown), errDown, size)
+		t.Fatalf("%d (%v) and %d (%v) bytes arrived, want %d each, unchanged",
+			len(gotUp), errUp, len(gotDown), errDown, size)
 	}
 	if took > 5*time.Second {
 		t.Errorf("the transfer took %v, want less than 5 s", took)
@@ -143,6 +145,7 @@ func wrapCheck(t *testing.T, s *UDPSession, start wrapNumbers, firstTS timestamp
 		t.Errorf("seqid has not wrapped: %d", s.turns.encoder.next)
 	}
 	if d := s.decoder.stats(); d.packets == 0 || d.errors > 0 || d.failed > d.recovered {
-		t.Errorf("FEC recovered %d packets, gave up %d groups and recovered %d, with %d errors", d.packets, d.failed, d.recovered, d.errors)
+		t.Errorf("FEC recovered %d packets, gave up %d groups and recovered %d, with %d errors",
+			d.packets, d.failed, d.recovered, d.errors)
 	}
 }

@@ -251,7 +251,8 @@ func TestCloseEndsAWriteDelay(t *testing.T) {
 					t.Fatal(err)
 				}
 				got, err := io.ReadAll(server)
-				if took := time.Since(begin); string(got) != "the last word" || err != nil || took > 10*time.Millisecond {
+				if took := time.Since(begin); string(got) != "the last word" || err != nil ||
+					took > 10*time.Millisecond {
 					t.Errorf("the peer read %q, %v after %v", got, err, took)
 				}
 			})

@@ -78,7 +78,8 @@ func TestWriteRoom(t *testing.T) {
 			c.memory.grant(0, roomAll)
 		}
 		if free, share := c.writeRoom(); free != tt.free || share != tt.share {
-			t.Errorf("%s: room for %d, share %d, want %d and %d", name, free, share, tt.free, tt.share)
+			t.Errorf("%s: room for %d, share %d, want %d and %d",
+				name, free, share, tt.free, tt.share)
 		}
 	}
 }
@@ -137,7 +138,8 @@ func TestWriteBuffersWritesOneBehindTheOther(t *testing.T) {
 			}
 		}()
 		got := make([]byte, 905_001)
-		if _, err := io.ReadFull(server, got); err != nil || !bytes.Equal(got, slices.Concat(big...)) {
+		if _, err := io.ReadFull(server, got); err != nil ||
+			!bytes.Equal(got, slices.Concat(big...)) {
 			t.Fatalf("bytes arrived changed, or %v", err)
 		}
 	})
@@ -170,7 +172,8 @@ func TestConcurrentWritesKeepTheirBytesTogether(t *testing.T) {
 		const writers, size = 8, 100_000
 		for i := range writers {
 			go func() {
-				if n, err := client.Write(bytes.Repeat([]byte{byte('a' + i)}, size)); n != size || err != nil {
+				if n, err := client.Write(bytes.Repeat([]byte{byte('a' + i)}, size)); n != size ||
+					err != nil {
 					t.Errorf("Write = %d, %v", n, err)
 				}
 			}()
@@ -221,10 +224,12 @@ func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 					st := client.Stats()
 					if q := st.InFlight + st.SendQueue; q > most {
-						t.Fatalf("%d segments queued, want at most %d: 4 MiB and one call's %d", q, most, writeSegmentsMax)
+						t.Fatalf("%d segments queued, want at most %d: 4 MiB and one call's %d",
+							q, most, writeSegmentsMax)
 					}
 					if r := server.Stats(); r.ReceiveQueue+r.ReceiveHoles > 2*64 {
-						t.Fatalf("%d segments wait for a reader, want at most twice the window", r.ReceiveQueue+r.ReceiveHoles)
+						t.Fatalf("%d segments wait for a reader, want at most twice the window",
+							r.ReceiveQueue+r.ReceiveHoles)
 					}
 					if n := buffersOutstanding() - before; n > most+2*64 {
 						t.Fatalf("%d buffers in use", n)
@@ -259,7 +264,8 @@ func TestLargeWriteToASteadyReaderStaysInsideTheWindow(t *testing.T) {
 			}
 			got = append(got, buf[:n]...)
 			st := client.Stats()
-			if q := st.InFlight + st.SendQueue; st.InFlight > window || q > writeMost/(1400-segmentHeaderSize)+writeSegmentsMax {
+			if q := st.InFlight + st.SendQueue; st.InFlight > window ||
+				q > writeMost/(1400-segmentHeaderSize)+writeSegmentsMax {
 				t.Fatalf("%d segments queued, %d of them in flight", q, st.InFlight)
 			}
 		}
@@ -288,7 +294,8 @@ func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
 				mustWrite(t, client, make([]byte, writeMost))
 				n, err := client.Write(make([]byte, writeMost))
 				if err != errTimeout || n > writeMost/8 {
-					t.Errorf("another Write = %d, %v, want a timeout with little of it taken", n, err)
+					t.Errorf("another Write = %d, %v, want a timeout with little of it taken",
+						n, err)
 				}
 			})
 		})

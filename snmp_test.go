@@ -38,7 +38,8 @@ func TestSnmpHeaderNamesTheFieldsInOrder(t *testing.T) {
 
 func TestCountersMirrorSnmp(t *testing.T) {
 	total, part := reflect.TypeFor[Snmp](), reflect.TypeFor[counters]()
-	if total.NumField() != counterCount || part.NumField() != counterCount || total.Size() != part.Size() {
+	if total.NumField() != counterCount || part.NumField() != counterCount ||
+		total.Size() != part.Size() {
 		t.Fatalf("got %d and %d fields in %d and %d bytes, want %d of 8 bytes each",
 			total.NumField(), part.NumField(), total.Size(), part.Size(), counterCount)
 	}
@@ -132,10 +133,13 @@ func TestSnmpMayBeReadWhileOthersCount(t *testing.T) {
 	}
 	wg.Wait()
 	if s.InPkts != 2*goroutines*rounds || s.OOBPackets != goroutines*rounds {
-		t.Errorf("got %d and %d, want %d and %d", s.InPkts, s.OOBPackets, 2*goroutines*rounds, goroutines*rounds)
+		t.Errorf("got %d and %d, want %d and %d",
+			s.InPkts, s.OOBPackets, 2*goroutines*rounds, goroutines*rounds)
 	}
-	if s.CurrEstab != 0 || s.ActiveOpens != goroutines*rounds || s.MaxConn < 1 || s.MaxConn > goroutines {
-		t.Errorf("got %d open, %d opened, %d at most at once", s.CurrEstab, s.ActiveOpens, s.MaxConn)
+	if s.CurrEstab != 0 || s.ActiveOpens != goroutines*rounds || s.MaxConn < 1 ||
+		s.MaxConn > goroutines {
+		t.Errorf("got %d open, %d opened, %d at most at once",
+			s.CurrEstab, s.ActiveOpens, s.MaxConn)
 	}
 }
 

@@ -97,11 +97,14 @@ func TestSocketOptionsReachEverySocket(t *testing.T) {
 		seen++
 		return controlSocket(conn, func(fd uintptr) error {
 			for option, want := range map[int]int{unix.SO_RCVBUF: 200 << 10, unix.SO_SNDBUF: 300 << 10} {
-				if got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, option); err != nil || got != want {
-					t.Errorf("socket %d: option %d is %d, %v; want %d", seen, option, got, err, want)
+				if got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, option); err != nil ||
+					got != want {
+					t.Errorf("socket %d: option %d is %d, %v; want %d",
+						seen, option, got, err, want)
 				}
 			}
-			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS); err != nil || got != 46<<2 {
+			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS); err != nil ||
+				got != 46<<2 {
 				t.Errorf("socket %d: TOS %d, %v", seen, got, err)
 			}
 			return nil

@@ -25,7 +25,8 @@ func TestDSCPMarksBothFamilies(t *testing.T) {
 		}
 		raw, _ := conn.SyscallConn()
 		_ = raw.Control(func(fd uintptr) {
-			if got, err := unix.GetsockoptInt(int(fd), tt.level, tt.option); got != 46<<2 || err != nil {
+			if got, err := unix.GetsockoptInt(int(fd), tt.level, tt.option); got != 46<<2 ||
+				err != nil {
 				t.Errorf("%s: traffic class %d, %v, want %d", tt.address, got, err, 46<<2)
 			}
 			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS); got != 46<<2 || err != nil {

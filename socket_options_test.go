@@ -42,7 +42,8 @@ func TestSetDefaultBuffersNeverMakesOneSmaller(t *testing.T) {
 	setDefaultBuffers(conn)
 	rcv2, snd2, err := socketBuffers(conn)
 	if err != nil || rcv2 < rcv || snd2 < snd {
-		t.Fatalf("socketBuffers = %d, %d, %v after the defaults, want at least %d, %d", rcv2, snd2, err, rcv, snd)
+		t.Fatalf("socketBuffers = %d, %d, %v after the defaults, want at least %d, %d",
+			rcv2, snd2, err, rcv, snd)
 	}
 	setDefaultBuffers(&batchTestConn{})
 	if _, _, err := socketBuffers(&batchTestConn{}); !errors.Is(err, errors.ErrUnsupported) {

@@ -36,7 +36,8 @@ func (h *socketHook) take() []string {
 }
 
 // faultWorld serves and dials over connections that can be made to fail.
-func faultWorld(t *testing.T, c Config, f func(t *testing.T, w *connWorld, client, server *faultConn)) {
+func faultWorld(t *testing.T, c Config,
+	f func(t *testing.T, w *connWorld, client, server *faultConn)) {
 	t.Helper()
 	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		server := &faultConn{PacketConn: w.endpoint(connServerAddr)}
@@ -51,13 +52,15 @@ func TestReadErrorsEndNoListenerAndCostNoTime(t *testing.T) {
 	faultWorld(t, c, func(t *testing.T, w *connWorld, client, server *faultConn) {
 		l := w.serveOver(server, true, c)
 		server.fail(always, nil)
-		_, _ = client.PacketConn.WriteTo([]byte("x"), l.Addr()) // wakes the reader, which then fails for a minute
+		// wakes the reader, which then fails for a minute
+		_, _ = client.PacketConn.WriteTo([]byte("x"), l.Addr())
 		time.Sleep(time.Minute)
 		if n := server.reads.Load(); n < 60 || n > 160 {
 			t.Errorf("%d reads in a minute of failure, want about two a second", n)
 		}
 		st := l.Stats().Socket
-		if st.ReadErrors != uint64(server.reads.Load())-1 && st.ReadErrors != uint64(server.reads.Load()) || st.LastError != errFault ||
+		if st.ReadErrors != uint64(server.reads.Load())-1 &&
+			st.ReadErrors != uint64(server.reads.Load()) || st.LastError != errFault ||
 			st.LostDatagrams != 0 || time.Since(st.LastErrorTime) > readErrorPauseMax {
 			t.Errorf("after %d failed reads: %+v", server.reads.Load(), st)
 		}
@@ -232,8 +235,10 @@ func TestSocketBuffersCanBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		after := tt.stats()
-		if after.ReadBuffer < 20_000 || after.ReadBuffer > 40_000 || after.WriteBuffer < 30_000 || after.WriteBuffer > 60_000 {
-			t.Errorf("%s: asked for 20000 and 30000 bytes, reported %d and %d", name, after.ReadBuffer, after.WriteBuffer)
+		if after.ReadBuffer < 20_000 || after.ReadBuffer > 40_000 || after.WriteBuffer < 30_000 ||
+			after.WriteBuffer > 60_000 {
+			t.Errorf("%s: asked for 20000 and 30000 bytes, reported %d and %d",
+				name, after.ReadBuffer, after.WriteBuffer)
 		}
 	}
 }

@@ -112,7 +112,8 @@ func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if c.runs != tt.runs || c.at != tt.at {
-					t.Errorf("ran %d times, the last at %d; want %d at %d", c.runs, c.at, tt.runs, tt.at)
+					t.Errorf("ran %d times, the last at %d; want %d at %d",
+						c.runs, c.at, tt.runs, tt.at)
 				}
 			})
 		})
@@ -162,7 +163,8 @@ func TestTimerEntryStopped(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if c.runs != 0 || other.runs != 1 {
-			t.Errorf("the stopped entry ran %d times and the other %d, want 0 and 1", c.runs, other.runs)
+			t.Errorf("the stopped entry ran %d times and the other %d, want 0 and 1",
+				c.runs, other.runs)
 		}
 		c.entry.schedule(s.now() + instant(time.Second))
 		time.Sleep(time.Minute)
@@ -192,13 +194,15 @@ func TestTimedSchedEndsItsGoroutinesWhenThereIsNothingToDo(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			if n := bubbleGoroutines(); n != before+1 {
-				t.Errorf("round %d: %d goroutines while one entry is scheduled, want %d", round, n, before+1)
+				t.Errorf("round %d: %d goroutines while one entry is scheduled, want %d",
+					round, n, before+1)
 			}
 			far.entry.stop()
 			time.Sleep(time.Duration(schedIdle))
 			synctest.Wait()
 			if n := bubbleGoroutines(); n != before {
-				t.Errorf("round %d: %d goroutines with nothing scheduled, want %d", round, n, before)
+				t.Errorf("round %d: %d goroutines with nothing scheduled, want %d",
+					round, n, before)
 			}
 		}
 		if far.runs != 0 {

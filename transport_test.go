@@ -213,7 +213,8 @@ func TestTransportHandsOverWhatIsNotKCP(t *testing.T) {
 					t.Fatal(err)
 				}
 				buf := make([]byte, 2000)
-				if n, from, err := stranger.ReadFrom(buf); err != nil || string(buf[:n]) != "ping" || from.String() != tr.LocalAddr().String() {
+				if n, from, err := stranger.ReadFrom(buf); err != nil ||
+					string(buf[:n]) != "ping" || from.String() != tr.LocalAddr().String() {
 					t.Fatalf("WriteTo sent %q from %v, %v", buf[:n], from, err)
 				}
 				for what, data := range foreign {
@@ -223,8 +224,10 @@ func TestTransportHandsOverWhatIsNotKCP(t *testing.T) {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 					n, from, err := tr.ReadNonKCP(ctx, buf)
 					cancel()
-					if err != nil || !slices.Equal(buf[:n], data) || from.String() != stranger.LocalAddr().String() {
-						t.Errorf("%s: ReadNonKCP: %x from %v, %v; want %x", what, buf[:n], from, err, data)
+					if err != nil || !slices.Equal(buf[:n], data) ||
+						from.String() != stranger.LocalAddr().String() {
+						t.Errorf("%s: ReadNonKCP: %x from %v, %v; want %x",
+							what, buf[:n], from, err, data)
 					}
 				}
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -414,7 +417,9 @@ func TestTransportSettings(t *testing.T) {
 				if endpointOf(s).sealer.aead == nil {
 					t.Errorf("%s: not encrypted", name)
 				}
-				if s.SetDSCP(1) == nil || s.Control(func(net.PacketConn) error { return nil }) == nil || s.SetReadBuffer(1<<20) == nil {
+				if s.SetDSCP(1) == nil ||
+					s.Control(func(net.PacketConn) error { return nil }) == nil ||
+					s.SetReadBuffer(1<<20) == nil {
 					t.Errorf("%s: the session sets options of the Transport's socket", name)
 				}
 			} else if tt.window != 0 {

@@ -25,7 +25,8 @@ func (c *countingIO) writeBatch(p []outgoing) (sent, lost int, err error) {
 }
 
 // crowdOf opens n sessions over one Transport and one listener. Each has sent something.
-func crowdOf(t *testing.T, w *connWorld, n int, c Config) (clients, servers []*UDPSession, out *countingIO) {
+func crowdOf(t *testing.T, w *connWorld, n int,
+	c Config) (clients, servers []*UDPSession, out *countingIO) {
 	t.Helper()
 	c.AcceptBacklog = n
 	l := w.serve(c)
@@ -67,7 +68,8 @@ func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 			synctest.Wait()
 			e.coalescer.busy.Store(true) // this socket gives its reader one datagram at a time
 			held := make(chan struct{})
-			w.sched.Put(func() { <-held }, time.Now()) // the worker comes to run when all have written
+			// the worker comes to run when all have written
+			w.sched.Put(func() { <-held }, time.Now())
 			buf := make([]byte, 10)
 			for _, s := range servers {
 				m, err := s.Read(buf)
@@ -105,7 +107,8 @@ func TestACrowdBeginsAndEnds(t *testing.T) {
 		want     bool
 	}{{1, false}, {7, false}, {8, true}, {3, true}, {100, true}, {2, false}, {7, false}, {9, true}, {0, false}} {
 		if c.noteBatch(step.sessions); c.busy.Load() != step.want {
-			t.Errorf("after a batch of %d sessions: %v, want %v", step.sessions, c.busy.Load(), step.want)
+			t.Errorf("after a batch of %d sessions: %v, want %v",
+				step.sessions, c.busy.Load(), step.want)
 		}
 	}
 }
@@ -192,7 +195,8 @@ func TestScratchKeepsNoSession(t *testing.T) {
 		for _, s := range servers {
 			connWrite(t, s, "more")
 			tx.flush(&endpointOf(s).txSocket, s)
-			tx.flush(&endpointOf(s).txSocket, s) // it is being sent: it has another turn behind that
+			// it is being sent: it has another turn behind that
+			tx.flush(&endpointOf(s).txSocket, s)
 		}
 		if n := len(tx.turns); n != len(servers) {
 			t.Errorf("%d sessions have packets in the batch, want %d", n, len(servers))
@@ -200,7 +204,8 @@ func TestScratchKeepsNoSession(t *testing.T) {
 		tx.finish()
 		close(held)
 		if cap(tx.again) < len(servers) {
-			t.Errorf("room for %d sessions that have another turn, want that all %d had one", cap(tx.again), len(servers))
+			t.Errorf("room for %d sessions that have another turn, want that all %d had one",
+				cap(tx.again), len(servers))
 		}
 		for i, s := range tx.again[:cap(tx.again)] {
 			if s != nil {

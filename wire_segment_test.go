@@ -37,7 +37,8 @@ func TestSegmentRoundTrip(t *testing.T) {
 	for i, want := range segments {
 		var got segment
 		var status parseStatus
-		if rest, status = parseSegment(rest, &got); status != parseOK || !reflect.DeepEqual(got, want) {
+		if rest, status = parseSegment(rest, &got); status != parseOK ||
+			!reflect.DeepEqual(got, want) {
 			t.Errorf("segment %d: %+v, status %d; want %+v", i, got, status, want)
 		}
 	}
@@ -79,7 +80,8 @@ func TestParseSegmentRefuses(t *testing.T) {
 	for _, tt := range tests {
 		var s segment
 		if rest, got := parseSegment(tt.in, &s); got != tt.want || rest != nil {
-			t.Errorf("%s: status %d, %d bytes left; want %d and none", tt.name, got, len(rest), tt.want)
+			t.Errorf("%s: status %d, %d bytes left; want %d and none",
+				tt.name, got, len(rest), tt.want)
 		}
 	}
 }
