@@ -160,7 +160,7 @@ func TestSessionsThatShareAnAddress(t *testing.T) {
 			conns[i] = newMemConn(shared.LocalAddr(), func(data []byte, to net.Addr) { _, _ = shared.WriteTo(data, to) })
 			clients[i] = w.dialOn(conns[i], uint32(i), Config{})
 			clients[i].mu.Lock()
-			clients[i].core.ctl.shared = true
+			clients[i].core.ctl.shareAddress()
 			clients[i].mu.Unlock()
 		}
 		var reader sync.WaitGroup

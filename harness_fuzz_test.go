@@ -69,7 +69,7 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 
 func (h *fuzzHost) dial(conv uint32, to memAddr) *UDPSession {
 	s := newSession(&h.ep.sessionEnv, conv, newPeerAddr(to), to, h.opts)
-	s.core.ctl.dialled = true
+	s.core.ctl.dial()
 	_ = h.demux.add(s)
 	DefaultSnmp.connOpened(true)
 	return s

@@ -207,7 +207,7 @@ func newLineLink(seed uint64, p linkProfile, lines *[2]line) *coreLink {
 	for i, c := range l.ends {
 		c.ctl.incarnation = uint64(i) + 1
 	}
-	l.ends[0].ctl.dialled = true
+	l.ends[0].ctl.dial()
 	l.onPacket = func(from int, data []byte) bool {
 		if wait, ok := lines[from].take(l.now, len(data)); ok {
 			at := l.now + wait + l.profile.delay

@@ -250,6 +250,6 @@ func replayConfigs(t *testing.T) map[string]Config {
 // marksOff makes s a legacy peer with respect to nonces: neither side reads a mark in the other's.
 func marksOff(s *UDPSession) {
 	s.mu.Lock()
-	s.core.ctl.marks = false
+	s.core.ctl.flags &^= helloMarks
 	s.mu.Unlock()
 }

@@ -29,7 +29,7 @@ const shellPackets = 8
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())
-	k.core.life.deadTimeout = 0
+	k.core.life.setTimeouts(0, 0, 0)
 	return k
 }
 

@@ -131,12 +131,11 @@ func (c *core) measurePath(now millis) {
 	case millis(t.quarter) >= thinLeast:
 		wait = 0 // a machine that was busy for a moment shall not hold a fast stream up
 	}
-	if !c.ctl.known() || c.addr != nil || c.ctl.closing || c.asksAnyway() || t.since(now) < wait {
+	if !c.ctl.known() || c.addr != nil || c.ctl.closing() || c.asksAnyway() || t.since(now) < wait {
 		return
 	}
 	asked := min(t.asked+1, thinAsked)
-	c.ctl.pingNumber = 0
-	c.ping()
+	c.freshPing()
 	t.askedAt, t.asked = uint16(now), asked
 }
 

@@ -33,7 +33,7 @@ func (c *core) suspect(stranger uint64, now millis) {
 	case ch.state == peerSuspected:
 		ch.state = peerDenied
 	case ch.state != peerTrusted:
-	case now < ch.at || c.ctl.closing && !c.ctl.known():
+	case now < ch.at || c.ctl.closing() && !c.ctl.known():
 		// One suspicion an RTO bounds what somebody who repeats such a word can cost. A closing session asks no old peer,
 		// which might open a session for the question.
 		return
@@ -53,8 +53,7 @@ func (c *core) questionClock(now millis) {
 	ctl.clockDoubted = true
 	if ch := &ctl.challenge; ch.state == peerTrusted && now >= ch.at {
 		ch.at = now + c.rto() // as for a suspicion
-		ctl.pingNumber = 0
-		c.ping()
+		c.freshPing()
 	}
 }
 
@@ -70,6 +69,12 @@ func (c *core) question(now millis) {
 	}
 }
 
+// freshPing asks for a PONG with a number that no PING before had.
+func (c *core) freshPing() {
+	c.ctl.pingNumber = 0
+	c.ping()
+}
+
 // ping asks for a PONG with an unguessable number.
 func (c *core) ping() {
 	ctl := &c.ctl
@@ -77,7 +82,7 @@ func (c *core) ping() {
 	for ctl.pingNumber == 0 {
 		ctl.pingNumber = c.draw()
 	}
-	ctl.pingDue = true
+	ctl.due.add(ctlPing)
 }
 
 // trust ends a suspicion: the peer has the session.
@@ -117,12 +122,12 @@ func (c *core) challengeTick(now millis) {
 		if ctl.stranger != 0 {
 			// The listener has another session under this name, because it was restarted or this side's address has changed on
 			// the way: that session has no beginning, and this one no end.
-			ctl.resetDue, ctl.resetCode = true, resetUnknown
+			ctl.sendReset(resetUnknown)
 		}
 	}
 }
 
 // gone reports whether the peer has no session any more, and all that is to be said about that has been said.
 func (c *core) gone() bool {
-	return c.ctl.challenge.state == peerGone && (c.ctl.stranger == 0 || c.ctl.resetSent)
+	return c.ctl.challenge.state == peerGone && (c.ctl.stranger == 0 || c.ctl.resetSent())
 }

@@ -8,7 +8,8 @@ import "testing"
 func challengeCore(t *testing.T, base seqNum) *core {
 	t.Helper()
 	c := controlCore(t, base)
-	c.ctl.keyed, c.ctl.dialled, c.ctl.peerLargest = true, true, largestDatagram
+	c.ctl.keyed, c.ctl.peerMost = true, largestDatagram
+	c.ctl.dial()
 	c.draw = drawNumber
 	return c
 }
@@ -77,7 +78,7 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 				t.Errorf("%s at %d: a wrong PONG has settled it, or another session's", name, base)
 			}
 			challengeSay(c, base+2, challengeMessage(controlSet{pong: first.ping}, ctlPong), 1130)
-			if c.suspicious() || c.ctl.wasReset || c.gone() || c.ctl.stranger != 0 {
+			if c.suspicious() || c.ctl.wasReset() || c.gone() || c.ctl.stranger != 0 {
 				t.Errorf("%s at %d: the PONG has not settled it", name, base)
 			}
 			challengeSay(c, word.una, word.m, 1130+c.rto())
@@ -126,7 +127,7 @@ func TestResetsThatCount(t *testing.T) {
 		want  bool
 	}{
 		{"beside its HELLO", func(*core) {}, 2, challengeMessage(right, ctlReset, ctlHello), true},
-		{"of the first version", func(c *core) { c.ctl.peerLargest = 0 }, 2, challengeMessage(right, ctlReset), true},
+		{"of the first version", func(c *core) { c.ctl.peerMost = 0 }, 2, challengeMessage(right, ctlReset), true},
 		{"without a key", func(c *core) { c.ctl.keyed = false }, 2, challengeMessage(right, ctlReset), true},
 		{"alone", func(*core) {}, 2, challengeMessage(right, ctlReset), false},
 		{"beside another's HELLO", func(*core) {}, 2, challengeMessage(controlSet{resetFor: 1<<63 | 5, incarnation: 78}, ctlReset, ctlHello), false},
@@ -138,8 +139,8 @@ func TestResetsThatCount(t *testing.T) {
 		c := challengeCore(t, 0)
 		tt.setUp(c)
 		challengeSay(c, tt.una, tt.m, 1100)
-		if c.ctl.wasReset != tt.want {
-			t.Errorf("%s: reset %v, want %v", tt.name, c.ctl.wasReset, tt.want)
+		if c.ctl.wasReset() != tt.want {
+			t.Errorf("%s: reset %v, want %v", tt.name, c.ctl.wasReset(), tt.want)
 		}
 	}
 }

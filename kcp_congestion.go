@@ -82,6 +82,6 @@ func (u *uncontrolled) classic() *congestion { return (*congestion)(u) }
 func (u *uncontrolled) window() uint32       { return math.MaxUint32 }
 func (u *uncontrolled) allows(uint32) bool   { return true }
 func (u *uncontrolled) sent(uint64, instant) {}
-func (u *uncontrolled) acked(e ackEvent)    { u.classic().acked(e) }
-func (u *uncontrolled) lost(e lossEvent)    { u.classic().lost(e) }
+func (u *uncontrolled) acked(e ackEvent)     { u.classic().acked(e) }
+func (u *uncontrolled) lost(e lossEvent)     { u.classic().lost(e) }
 func (u *uncontrolled) undo()                { u.classic().undo() }

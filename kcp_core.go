@@ -13,7 +13,7 @@ import "unsafe"
 type core struct {
 	sender
 	receiver
-	ctl  controlState
+	ctl  extension
 	life liveness
 	addr *addressCheck // nil: the peer is known to receive at its address
 	duty *proofDuty    // nil: this side need not prove that it does

@@ -2,60 +2,76 @@
 
 package kcp
 
-// controlState is a session's part of the control messages (docs/protocol.md section 4). With an incarnation of zero the
-// extension is off and nothing of it is sent or heeded.
-type controlState struct {
+// extension is a session's part of the control messages (docs/protocol.md section 4). With an incarnation of zero it is off
+// and nothing of it is sent or taken in. Its fields are assigned in kcp_extension.go and kcp_challenge.go.
+type extension struct {
 	incarnation uint64 // this side's, random
 	peer        uint64 // the peer's, 0 until its HELLO comes
 	stranger    uint64 // whom a dialled session has found in its peer's place
 	challenge   challenge
 	pingNumber  uint64 // of the PING that waits for its PONG, 0 for none
 	pong        uint64
-	helloAt     millis // HELLO is not repeated before
+
+	hello       announcement // acknowledged by a HELLO that names this side's incarnation
+	asking      announcement // of a closing side for who the peer is; acknowledged by a window after the second question
+	fin         announcement // acknowledged by FINACK
 	helloSentAt millis
-	finAt       millis // the FIN is due
-	askHelloAt  millis
 
-	dialled    bool // the peer is a listener, which this side has found
-	shared     bool // told in HELLO: several sessions share this address on purpose
-	peerShared bool
-	marks      bool // told in HELLO: nonces tell which side has sent a packet
-	peerMarks  bool
-	marking    marking
-	keyed      bool // every packet that comes in was authenticated by a key
+	due      messageSet // leave with the next flush; FIN stays until it is acknowledged
+	sent     messageSet
+	received messageSet
 
-	helloSent   uint8
-	helloHeard  bool   // a HELLO with the peer's incarnation in it has been sent
-	confirmed   bool   // the peer has named this side's incarnation: it receives at its address
-	peerAsks    bool   // the peer has repeated its HELLO without naming this side
-	helloWanted bool   // there is something to say with it
-	accepted    bool   // this side is a listener, to which addresses are proved
-	met         bool   // the peer has answered: with its window, a HELLO or data
-	peerSure    bool   // the peer needs no proof of this side's address
-	peerLargest uint16 // bytes of the largest datagram that the peer can receive, 0 if its HELLO does not say
-
-	peerFinal    seqNum
-	hasPeerFinal bool
-	finWanted    bool // the write side is closed, at sendEnd
-	finAcked     bool
-	finSent      uint8
-	finAckDue    bool
-
-	closing    bool  // Close was called: all that is left to do is to deliver
-	unheard    bool  // nothing had come when it was called, nor has since
-	progressed bool  // the peer has acknowledged something since the owner last looked
-	unread     bool  // data has come since
-	askedHello uint8 // how often a closing side has asked who the peer is
-	answered   bool  // the window has been told since the second question
-
-	pingDue, pongDue bool
-	clockDoubted     bool // a PUSH has borne a clock that does not fit the peer's
-
-	resetDue  bool
-	resetSent bool
-	wasReset  bool // a valid RESET came in
+	role      role
+	stage     closingStage
+	marking   marking
+	flags     uint8  // told in HELLO
+	peerFlags uint8  // told in the peer's HELLO
+	peerMost  uint16 // bytes of the largest datagram that the peer can receive, 0 if its HELLO does not say
 	resetCode uint16
+	peerFinal seqNum // where the peer's stream ends, if it has said so
+
+	keyed        bool // every packet that comes in was authenticated by a key
+	met          bool // the peer has answered: with its window, a HELLO or data
+	peerSure     bool // the peer needs no proof of this side's address
+	progressed   bool // the peer has acknowledged something since the owner last looked
+	unread       bool // data has come since Close was called
+	clockDoubted bool // a PUSH has borne a clock that does not fit the peer's
 }
+
+// announcement is what is repeated until it has been acknowledged.
+type announcement struct {
+	at    millis // it is not repeated before
+	tries uint8  // how often it has left, up to a bound
+	acked bool
+}
+
+// left notes that it has left, and is not to be repeated before at.
+func (a *announcement) left(at millis, most uint8) { a.at, a.tries = at, min(a.tries+1, most) }
+
+// messageSet is a set of control messages.
+type messageSet uint8
+
+func (m messageSet) has(kind int) bool { return m&(1<<kind) != 0 }
+func (m *messageSet) add(kind int)     { *m |= 1 << kind }
+func (m *messageSet) remove(kind int)  { *m &^= 1 << kind }
+
+// role is how a session has come about.
+type role uint8
+
+const (
+	roleNone     role = iota
+	roleDialled       // the peer is a listener, which this side has found
+	roleAccepted      // this side is a listener, to which addresses are proved
+)
+
+// closingStage is how far a session is that may have been closed.
+type closingStage uint8
+
+const (
+	stageOpen    closingStage = iota
+	stageUnheard              // Close was called before anything had come, and nothing has since
+	stageClosing              // Close was called: all that is left to do is to deliver
+)
 
 // helloLimit bounds what a peer that does not know the extension sees of it.
 const helloLimit = 5
@@ -63,46 +79,139 @@ const helloLimit = 5
 // helloBlind is how many of them go out without a word from the peer in between: an outage shall not take them all.
 const helloBlind = 2
 
-func (s *controlState) init() { s.finAt = never }
+func (s *extension) init() { s.fin.at = never }
+
+// begin switches the extension on. keyed says that a key authenticates packets, marks that nonces show who has sent them.
+func (s *extension) begin(incarnation uint64, keyed, marks bool) {
+	s.incarnation, s.keyed = incarnation, keyed
+	if marks {
+		s.flags |= helloMarks
+	}
+}
+
+// shareAddress makes HELLO say that several sessions share this address on purpose.
+func (s *extension) shareAddress() { s.flags |= helloShared }
+
+// dial and accept say how the session has come about.
+func (s *extension) dial()   { s.role = roleDialled }
+func (s *extension) accept() { s.role = roleAccepted }
+
+func (s *extension) dialled() bool  { return s.role == roleDialled }
+func (s *extension) accepted() bool { return s.role == roleAccepted }
 
 // known reports whether the peer speaks the extension.
-func (s *controlState) known() bool { return s.peer != 0 }
+func (s *extension) known() bool { return s.peer != 0 }
 
-// urgent reports whether a message wants to leave now. HELLO never does.
-func (s *controlState) urgent() bool {
-	return s.resetDue || s.known() && (s.finAckDue || s.pingDue || s.pongDue)
+// addressShared reports whether either side says that several sessions share its address.
+func (s *extension) addressShared() bool { return (s.flags|s.peerFlags)&helloShared != 0 }
+
+// bothMark reports whether the nonces of both sides show who has sent a packet.
+func (s *extension) bothMark() bool { return s.flags&s.peerFlags&helloMarks != 0 }
+
+// closing reports whether Close was called, unheard whether nothing has come from the peer besides.
+func (s *extension) closing() bool { return s.stage != stageOpen }
+func (s *extension) unheard() bool { return s.stage == stageUnheard }
+
+// close notes that all that is left to do is to deliver.
+func (s *extension) close(unheard bool) {
+	s.stage = stageClosing
+	if unheard {
+		s.stage = stageUnheard
+	}
+}
+
+// heard notes that a datagram has come.
+func (s *extension) heard() {
+	if s.stage == stageUnheard {
+		s.stage, s.progressed = stageClosing, true
+	}
+}
+
+// takeProgress reports whether the peer has acknowledged something since it was last called.
+func (s *extension) takeProgress() (progressed bool) {
+	progressed, s.progressed = s.progressed, false
+	return progressed
+}
+
+// noteProgress notes that the peer has acknowledged something.
+func (s *extension) noteProgress() { s.progressed = true }
+
+// finWanted reports whether the write side is closed, at sendEnd.
+func (s *extension) finWanted() bool { return s.due.has(ctlFin) || s.fin.acked }
+
+// finUnanswered reports whether the end of the stream has been sent and not acknowledged.
+func (s *extension) finUnanswered() bool { return s.fin.tries > 0 && !s.fin.acked }
+
+// hasPeerFinal reports whether the peer has told the end of its stream.
+func (s *extension) hasPeerFinal() bool { return s.received.has(ctlFin) }
+
+// wasReset reports whether a valid RESET has come in.
+func (s *extension) wasReset() bool { return s.received.has(ctlReset) }
+
+func (s *extension) resetDue() bool  { return s.due.has(ctlReset) }
+func (s *extension) resetSent() bool { return s.sent.has(ctlReset) }
+
+// sendReset makes a RESET due.
+func (s *extension) sendReset(code uint16) {
+	s.due.add(ctlReset)
+	s.resetCode = code
+}
+
+// wantHello makes a HELLO go along with the next datagram.
+func (s *extension) wantHello() { s.due.add(ctlHello) }
+
+// meet notes that the peer has answered.
+func (s *extension) meet() { s.met = true }
+
+// settleProof notes whether the peer needs no proof of this side's address.
+func (s *extension) settleProof(sure bool) { s.peerSure = sure }
+
+// asked notes a WASK, which may come in order to learn who this side is. confirm says that the peer's address is proved.
+func (s *extension) asked(now millis, confirm bool) {
+	s.hello.at = min(s.hello.at, now)
+	if confirm {
+		s.wantHello()
+	}
+}
+
+// windowHeard notes a WINS. The first answer may come without a HELLO because one was sent shortly before.
+func (s *extension) windowHeard() { s.asking.acked = s.asking.acked || s.asking.tries > 1 }
+
+// urgent reports whether a message wants to leave now. HELLO and FIN never do.
+func (s *extension) urgent() bool {
+	return s.resetDue() || s.known() && s.due&(1<<ctlFinAck|1<<ctlPing|1<<ctlPong) != 0
 }
 
 // controlEvent returns when a FIN is to be sent next.
 func (c *core) controlEvent() millis {
 	if c.finReady() {
-		return c.ctl.finAt
+		return c.ctl.fin.at
 	}
 	if c.asksHello() {
-		return c.ctl.askHelloAt
+		return c.ctl.asking.at
 	}
 	return never
 }
 
 // finReady reports whether the FIN may be sent: all before it has left, and the peer knows what it means.
 func (c *core) finReady() bool {
-	return c.ctl.finWanted && !c.ctl.finAcked && c.ctl.known() && c.sendNxt == c.sendEnd
+	return c.ctl.due.has(ctlFin) && c.ctl.known() && c.sendNxt == c.sendEnd
 }
 
 // closeWrite ends the stream behind what has been queued.
 func (c *core) closeWrite(now millis) {
-	if c.ctl.finWanted {
+	if c.ctl.finWanted() {
 		return
 	}
-	c.ctl.finWanted = true
-	c.ctl.finAt = now
+	c.ctl.due.add(ctlFin)
+	c.ctl.fin.at = now
 	c.endDelay() // there is nothing to wait for
 }
 
 // writeDone reports whether all that was written has been acknowledged, the end of the stream included where the
 // peer knows of it.
 func (c *core) writeDone() bool {
-	return c.sendUna == c.sendEnd && (!c.ctl.finWanted || c.ctl.finAcked || !c.ctl.known())
+	return c.sendUna == c.sendEnd && (!c.ctl.due.has(ctlFin) || !c.ctl.known())
 }
 
 // A peer whose HELLO was lost would never learn of the end of the stream. So a side that has closed its stream and has
@@ -113,27 +222,27 @@ const helloAsks = 12
 // peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
 func (c *core) peerSettled(now millis) bool {
 	ctl := &c.ctl
-	if ctl.known() || !c.begun() || ctl.answered && !ctl.hasPeerFinal {
+	if ctl.known() || !c.begun() || ctl.asking.acked && !ctl.hasPeerFinal() {
 		return true
 	}
-	return ctl.askedHello >= helloAsks && now >= ctl.askHelloAt
+	return ctl.asking.tries >= helloAsks && now >= ctl.asking.at
 }
 
 // asksHello reports whether the peer is to be asked who it is: all has been delivered to it but the end of the stream.
 func (c *core) asksHello() bool {
 	ctl := &c.ctl
-	return ctl.finWanted && !ctl.known() && (!ctl.answered || ctl.hasPeerFinal) && c.sendUna == c.sendEnd && c.begun() && ctl.askedHello < helloAsks
+	return ctl.finWanted() && !ctl.known() && (!ctl.asking.acked || ctl.hasPeerFinal()) && c.sendUna == c.sendEnd && c.begun() &&
+		ctl.asking.tries < helloAsks
 }
 
 // askHello asks who the peer is.
 func (c *core) askHello(now millis) {
 	ctl := &c.ctl
-	if !c.asksHello() || now < ctl.askHelloAt {
+	if !c.asksHello() || now < ctl.asking.at {
 		return
 	}
-	ctl.helloAt = min(ctl.helloAt, now)
-	ctl.askHelloAt = now + c.shortBackoff(ctl.askedHello)
-	ctl.askedHello++
+	ctl.hello.at = min(ctl.hello.at, now)
+	ctl.asking.left(now+c.shortBackoff(ctl.asking.tries), helloAsks)
 	c.askForWindow()
 }
 
@@ -141,7 +250,7 @@ func (c *core) askHello(now millis) {
 // a RESET, but not before it has all that was written here. Until then its data is taken and thrown away: a peer that
 // reads nothing before it has written would wait for this side, and this side for it.
 func (c *core) refuse(s *segment) bool {
-	if !c.ctl.closing || !c.ctl.known() || s.sn.before(c.rcvNxt) {
+	if !c.ctl.closing() || !c.ctl.known() || s.sn.before(c.rcvNxt) {
 		return false
 	}
 	c.ctl.unread = true
@@ -149,11 +258,11 @@ func (c *core) refuse(s *segment) bool {
 }
 
 // peerDone reports whether the peer has closed its write side and all before that has arrived.
-func (c *core) peerDone() bool { return c.ctl.hasPeerFinal && c.rcvNxt == c.ctl.peerFinal }
+func (c *core) peerDone() bool { return c.ctl.hasPeerFinal() && c.rcvNxt == c.ctl.peerFinal }
 
 // endOfStream reports whether the peer has closed its write side and all before that has been read.
 func (c *core) endOfStream() bool {
-	return c.ctl.hasPeerFinal && c.readNxt == c.ctl.peerFinal
+	return c.ctl.hasPeerFinal() && c.readNxt == c.ctl.peerFinal
 }
 
 // cutShort reports whether the stream ends within a message, whose other fragments the peer will never send.
@@ -183,12 +292,14 @@ func (c *core) inputControl(ctx *inputContext, s *segment) (fromPeer bool) {
 	if m.has[ctlFin] {
 		c.inputFin(m.final, ctx.cache)
 	}
-	if m.has[ctlFinAck] && ctl.finSent > 0 && m.finalAcked == c.sendEnd {
-		ctl.finAcked = true
+	if m.has[ctlFinAck] && ctl.fin.tries > 0 && m.finalAcked == c.sendEnd {
+		ctl.fin.acked = true
+		ctl.due.remove(ctlFin)
 		c.life.expect(now)
 	}
 	if m.has[ctlPing] {
-		ctl.pongDue, ctl.pong = true, m.ping
+		ctl.due.add(ctlPong)
+		ctl.pong = m.ping
 	}
 	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
 		ctl.pingNumber = 0
@@ -208,13 +319,13 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 	ctl := &c.ctl
 	switch {
 	case m.incarnation == 0,
-		m.incarnation == ctl.incarnation,                                          // this side's own, sent back
-		ctl.dialled && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // a session before this one is meant
+		m.incarnation == ctl.incarnation,                                            // this side's own, sent back
+		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // a session before this one is meant
 		c.stats.badFields++
 		return false
 	case ctl.known() && m.incarnation != ctl.peer:
 		c.stats.badFields++
-		if ctl.dialled {
+		if ctl.dialled() {
 			c.suspect(m.incarnation, now)
 		}
 		return false
@@ -222,17 +333,15 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 	first := !ctl.known()
 	ctl.met = true
 	if first {
-		ctl.peer, ctl.peerLargest = m.incarnation, m.largest
-		ctl.peerShared = m.flags&helloShared != 0
-		ctl.peerMarks = m.flags&helloMarks != 0 && ctl.marks
-		ctl.peerAsks = true
+		ctl.peer, ctl.peerMost, ctl.peerFlags = m.incarnation, m.largest, uint8(m.flags)
+		ctl.wantHello()
 	}
 	c.heardOfProof(m.flags&helloProved != 0, first, now)
 	if m.heard == ctl.incarnation {
-		ctl.confirmed = true
+		ctl.hello.acked = true
 		c.proved()
 	} else {
-		ctl.peerAsks = true
+		ctl.wantHello() // the peer has repeated its HELLO without naming this side
 	}
 	return true
 }
@@ -244,10 +353,10 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 func (c *core) inputReset(s *segment, m *controlSet, now millis) {
 	ctl := &c.ctl
 	answers := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una) || m.echo != 0 &&
-		(m.echo == ctl.pingNumber || ctl.finSent > 0 && m.echo == uint64(c.sendEnd))
+		(m.echo == ctl.pingNumber || ctl.fin.tries > 0 && m.echo == uint64(c.sendEnd))
 	switch {
-	case answers && m.resetFor == ctl.incarnation && (!ctl.keyed || ctl.peerLargest == 0 || m.has[ctlHello]):
-		ctl.wasReset = true
+	case answers && m.resetFor == ctl.incarnation && (!ctl.keyed || ctl.peerMost == 0 || m.has[ctlHello]):
+		ctl.received.add(ctlReset)
 	case answers && m.resetFor == ctl.incarnation,
 		// Without an echo the first version of RESET answers PING and FIN by an una of this side's.
 		(answers || s.una == c.rcvNxt) && m.resetFor == 0 && ctl.keyed:
@@ -262,39 +371,40 @@ func (c *core) inputReset(s *segment, m *controlSet, now millis) {
 // resets the session; from anybody else it may be forged and is counted only.
 func (c *core) inputFin(final seqNum, cache *bufferCache) {
 	ctl := &c.ctl
-	moved := ctl.hasPeerFinal && final != ctl.peerFinal
+	moved := ctl.hasPeerFinal() && final != ctl.peerFinal
 	if moved || final.before(c.rcvNxt) || (c.rcvNxt + 2*wndMax).before(final) {
 		c.stats.badFields++
 		if ctl.keyed && ctl.known() {
-			ctl.resetDue, ctl.resetCode = true, resetProtocol
+			ctl.sendReset(resetProtocol)
 		}
 		return
 	}
-	if !ctl.hasPeerFinal {
+	if !ctl.hasPeerFinal() {
 		c.discardFrom(final, cache)
 	}
-	ctl.hasPeerFinal, ctl.peerFinal = true, final
-	ctl.finAckDue = true
+	ctl.peerFinal = final
+	ctl.received.add(ctlFin)
+	ctl.due.add(ctlFinAck)
 }
 
 // control writes the messages that are due, behind everything else.
 func (f *flusher) control() bool {
 	c, ctl := f.c, &f.c.ctl
 	if ctl.incarnation == 0 {
-		ctl.resetDue = false
+		ctl.due.remove(ctlReset)
 		return true
 	}
 	var m controlSet
 	sending := f.w.open || len(f.w.packets) > 0
-	if fin := c.finReady() && f.now >= ctl.finAt; fin {
+	if fin := c.finReady() && f.now >= ctl.fin.at; fin {
 		m.has[ctlFin], m.final = true, c.sendEnd
 	}
 	if ctl.known() {
-		m.has[ctlFinAck], m.finalAcked = ctl.finAckDue, ctl.peerFinal
-		m.has[ctlPing], m.ping = ctl.pingDue, ctl.pingNumber
-		m.has[ctlPong], m.pong = ctl.pongDue, ctl.pong
+		m.has[ctlFinAck], m.finalAcked = ctl.due.has(ctlFinAck), ctl.peerFinal
+		m.has[ctlPing], m.ping = ctl.due.has(ctlPing), ctl.pingNumber
+		m.has[ctlPong], m.pong = ctl.due.has(ctlPong), ctl.pong
 	}
-	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue && ctl.known(), ctl.resetCode, ctl.peer
+	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue() && ctl.known(), ctl.resetCode, ctl.peer
 	if ctl.challenge.state == peerGone && ctl.stranger != 0 {
 		m.resetFor, f.hdr.una = ctl.stranger, 0 // nothing of it was acknowledged
 	}
@@ -304,7 +414,7 @@ func (f *flusher) control() bool {
 		c.sayHello(&m)
 	}
 	if m.empty() {
-		ctl.resetDue = false
+		ctl.due.remove(ctlReset)
 		return true
 	}
 	var buf [maxControl]byte
@@ -312,7 +422,8 @@ func (f *flusher) control() bool {
 		if c.addr.heldBack() && m.has[ctlReset] {
 			f.resetReserved(&m)
 			// The session ends without a word: it must not wait for leave to say it.
-			ctl.resetSent, ctl.resetDue = true, false
+			ctl.sent.add(ctlReset)
+			ctl.due.remove(ctlReset)
 		}
 		return false
 	}
@@ -338,16 +449,11 @@ func (f *flusher) hello() {
 func (c *core) sayHello(m *controlSet) {
 	s := &c.ctl
 	m.has[ctlHello], m.incarnation, m.heard, m.largest = true, s.incarnation, s.peer, largestDatagram
-	if s.shared {
-		m.flags |= helloShared
-	}
-	if s.marks {
-		m.flags |= helloMarks
-	}
+	m.flags = uint32(s.flags)
 	if c.life.connecting {
 		m.flags |= helloOpens
 	}
-	if s.accepted && c.addr == nil {
+	if s.accepted() && c.addr == nil {
 		m.flags |= helloProved
 	}
 }
@@ -359,19 +465,19 @@ func (c *core) helloDue(now millis, withFin bool) bool {
 		if c.life.connecting && !ctl.met {
 			return true // it opens the session
 		}
-		return ctl.helloSent < helloLimit && now >= ctl.helloAt && (ctl.helloSent < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.askedHello > 0)
+		return ctl.hello.tries < helloLimit && now >= ctl.hello.at &&
+			(ctl.hello.tries < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.asking.tries > 0)
 	}
 	// A peer that still asks is answered, however soon: it asks once an RTO of its own. One that has not named this
 	// side cannot answer a FIN, so it is told again along with it.
-	return !ctl.helloHeard || ctl.peerAsks || ctl.helloWanted || !ctl.confirmed && (withFin || now >= ctl.helloAt)
+	return ctl.due.has(ctlHello) || !ctl.hello.acked && (withFin || now >= ctl.hello.at)
 }
 
 func (c *core) helloSaid(now millis) {
 	ctl := &c.ctl
-	ctl.helloSent = min(ctl.helloSent+1, helloLimit)
-	ctl.helloAt, ctl.helloSentAt = now+c.rto(), now
-	ctl.helloHeard = ctl.known()
-	ctl.peerAsks, ctl.helloWanted = false, false
+	ctl.hello.left(now+c.rto(), helloLimit)
+	ctl.helloSentAt = now
+	ctl.due.remove(ctlHello)
 }
 
 func (c *core) controlSent(m *controlSet, now millis) {
@@ -380,14 +486,15 @@ func (c *core) controlSent(m *controlSet, now millis) {
 		c.helloSaid(now)
 	}
 	if m.has[ctlFin] {
-		if ctl.finSent == 0 && c.sendUna == c.sendNxt {
+		if ctl.fin.tries == 0 && c.sendUna == c.sendNxt {
 			c.life.expect(now)
 		}
-		ctl.finAt = now + c.shortBackoff(ctl.finSent)
-		ctl.finSent = min(ctl.finSent+1, maxLevel)
+		ctl.fin.left(now+c.shortBackoff(ctl.fin.tries), maxLevel)
 	}
-	ctl.resetSent = ctl.resetSent || m.has[ctlReset]
-	ctl.finAckDue, ctl.pingDue, ctl.pongDue, ctl.resetDue = false, false, false, false
+	if m.has[ctlReset] {
+		ctl.sent.add(ctlReset)
+	}
+	ctl.due &= 1<<ctlHello | 1<<ctlFin
 }
 
 // marking is how a session tells what it has sent itself from what its peer has sent.
@@ -413,11 +520,11 @@ func (m marking) remembers() bool { return m == markNone || m == markLower }
 
 // chooseMarks finds how a session and its peer, which has just said that it marks its nonces, are told apart. marked says
 // what the packet bears that the peer said it in. Two accepted sessions are not told apart by their marks.
-func (s *controlState) chooseMarks(marked bool) {
+func (s *extension) chooseMarks(marked bool) {
 	switch {
-	case marked == s.dialled:
+	case marked == s.dialled():
 		s.marking = markRole
-	case !s.dialled:
+	case !s.dialled():
 	case s.incarnation > s.peer:
 		s.marking = markUpper
 	default:
@@ -426,7 +533,7 @@ func (s *controlState) chooseMarks(marked bool) {
 }
 
 // strangerIn reports whether the HELLO in a packet is neither this side's nor its peer's.
-func (s *controlState) strangerIn(p *packet) bool {
+func (s *extension) strangerIn(p *packet) bool {
 	if p.kind != packetPlain && p.kind != packetData {
 		return false
 	}

@@ -49,9 +49,9 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 			s := message(base+2, controlSet{final: final}, ctlFin)
 			c.input(inputAt(1100), appendSegment(nil, &s), true)
 		}
-		if c.ctl.peerFinal != base+20 || c.stats.badFields != 3 || c.ctl.resetDue {
+		if c.ctl.peerFinal != base+20 || c.stats.badFields != 3 || c.ctl.resetDue() {
 			t.Errorf("at %d: the end is %d, %d bad fields counted, reset %v",
-				base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue)
+				base, c.ctl.peerFinal, c.stats.badFields, c.ctl.resetDue())
 		}
 	}
 }
@@ -72,15 +72,15 @@ func TestAMillionForgedResetsEndNoSession(t *testing.T) {
 		s.data = appendControl(data[:0], &m)
 		c.input(inputAt(1100), appendSegment(packet[:0], &s), true)
 	}
-	if c.ctl.wasReset || c.stats.badFields < forged {
-		t.Errorf("reset %v, %d counted", c.ctl.wasReset, c.stats.badFields)
+	if c.ctl.wasReset() || c.stats.badFields < forged {
+		t.Errorf("reset %v, %d counted", c.ctl.wasReset(), c.stats.badFields)
 	}
 }
 
 // A state machine without the extension cannot send a RESET, and does not wait for one to be sent.
 func TestResetWithoutTheExtension(t *testing.T) {
 	c := timedCore(t, 0, 10, 0)
-	c.ctl.resetDue = true
+	c.ctl.sendReset(resetAborted)
 	flushAll(c, 1000)
 	if at := c.nextEvent(1000); c.ctl.incarnation == 0 && at <= 1000 {
 		t.Errorf("a flush is due again at %d, with nothing to send", at)

@@ -91,14 +91,14 @@ const snOpensNothing seqNum = 1<<32 - 1
 // asks an unknown address is not such data.
 func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 	c := f.c
-	return sn == 0 && c.ctl.finWanted && !c.ctl.known() && (!f.w.open || f.w.room() < n) &&
+	return sn == 0 && c.ctl.finWanted() && !c.ctl.known() && (!f.w.open || f.w.room() < n) &&
 		(cmd != cmdPush || c.delivered > 0 || c.newestAt >= 0)
 }
 
 // windowSN is the sn of a WASK or WINS, which may come after the peer has closed the session where this side has ended its
 // stream, still asks for the proof of its address, or doubts whether the peer is there.
 func (c *core) windowSN() seqNum {
-	if !c.ctl.known() && !c.life.connecting && (c.ctl.finWanted || c.duty != nil || c.suspicious()) {
+	if !c.ctl.known() && !c.life.connecting && (c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
 		return snOpensNothing
 	}
 	return 0
@@ -214,7 +214,7 @@ func (f *flusher) data() bool {
 	}
 	// A control message follows: what is delayed leaves along with it. A peer that measures the path asks for a PONG too often
 	// for that.
-	due := c.ctl.urgent() && !c.ctl.pongDue || c.controlEvent() <= f.now
+	due := c.ctl.urgent() && !c.ctl.due.has(ctlPong) || c.controlEvent() <= f.now
 	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) && c.rate.allow(f.now) {
 		if !f.transmit(c.sendNxt) {
 			return false

@@ -113,15 +113,12 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 		c.receive(ctx, s)
 	case cmdWask:
 		c.advertise()
-		// It may ask in order to learn who this side is.
-		c.ctl.helloAt = min(c.ctl.helloAt, ctx.now.ms())
-		c.ctl.helloWanted = c.ctl.helloWanted || c.ctl.accepted && c.addr == nil
+		c.ctl.asked(ctx.now.ms(), c.ctl.accepted() && c.addr == nil)
 	case cmdWins:
 		if !isControl(s) {
 			c.heardWindow()
 		}
-		// The first answer may come without a HELLO because one was sent shortly before.
-		c.ctl.answered = c.ctl.answered || c.ctl.askedHello > 1
+		c.ctl.windowHeard()
 	}
 }
 
@@ -149,12 +146,13 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 			limit: min(c.sndWnd, max(c.rmtWnd, 1)), delayed: !c.ctl.known()})
 		c.detectOvertaken()
 	}
-	c.ctl.progressed = c.ctl.progressed || c.ctl.unheard
-	c.ctl.unheard = false
+	c.ctl.heard()
 	if in.alive || in.acked > 0 {
 		// A peer whose window is closed may be unable to take what is in flight: any word of it counts.
 		progress := in.acked > 0 || closed || c.rmtWnd == 0
-		c.ctl.progressed = c.ctl.progressed || progress
+		if progress {
+			c.ctl.noteProgress()
+		}
 		c.life.heard(now, progress, c.sendUna != c.sendNxt)
 		if !c.ctl.known() {
 			c.trust(now)

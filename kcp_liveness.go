@@ -46,6 +46,11 @@ func (l *liveness) overdue(at, now millis) bool {
 
 func (l *liveness) init(now millis) { l.heardAt, l.expectedAt, l.askedAt = now, now, now }
 
+// setTimeouts sets the times of the rules, 0 for those that are off.
+func (l *liveness) setTimeouts(dead, keepAlive, idle millis) {
+	l.deadTimeout, l.keepAlive, l.idleTimeout = dead, keepAlive, idle
+}
+
 // expect begins a wait for the peer.
 func (l *liveness) expect(now millis) { l.expectedAt = now }
 
@@ -69,7 +74,7 @@ func (c *core) ask(now millis) {
 // deadAt returns when what the peer owes is overdue, never if it owes nothing. While its window is closed it owes no
 // acknowledgement, only answers to probes.
 func (c *core) deadAt() millis {
-	owes := c.sendUna != c.sendNxt && c.rmtWnd > 0 || c.life.asking || c.ctl.finSent > 0 && !c.ctl.finAcked
+	owes := c.sendUna != c.sendNxt && c.rmtWnd > 0 || c.life.asking || c.ctl.finUnanswered()
 	if c.life.deadTimeout == 0 || !owes {
 		return never
 	}

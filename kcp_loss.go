@@ -38,9 +38,9 @@ const thinOpening = 3
 func (c *core) backoff(level uint8) millis {
 	level -= min(level, c.linearTries())
 	switch {
-	case c.ctl.closing:
+	case c.ctl.closing():
 		return c.shortBackoff(level)
-	case c.ctl.dialled && c.sendUna == 0 && c.rcvNxt == 0:
+	case c.ctl.dialled() && c.sendUna == 0 && c.rcvNxt == 0:
 		return c.openJitter(c.openBackoff(level), level)
 	case !c.rtt.valid && c.sendUna == 0:
 		return c.openBackoff(level)
@@ -83,7 +83,7 @@ const unheardRetry millis = 100
 // retryHead returns when the first outstanding segment is sent again because the session is closed and has heard
 // nothing, never in all other cases.
 func (c *core) retryHead() millis {
-	if !c.ctl.unheard || c.ring == nil || !c.ring.isOutstanding(c.sendUna) {
+	if !c.ctl.unheard() || c.ring == nil || !c.ring.isOutstanding(c.sendUna) {
 		return never
 	}
 	seg := c.ring.at(c.sendUna)

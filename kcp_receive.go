@@ -17,7 +17,7 @@ func (c *core) receive(ctx *inputContext, s *segment) {
 		c.stats.badFields++
 		return
 	}
-	if c.ctl.hasPeerFinal && !s.sn.before(c.ctl.peerFinal) {
+	if c.ctl.hasPeerFinal() && !s.sn.before(c.ctl.peerFinal) {
 		c.stats.badFields++
 		return
 	}

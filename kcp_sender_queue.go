@@ -110,7 +110,7 @@ func (c *core) cut(sn seqNum) int {
 		return c.mss
 	}
 	room := helloSegment
-	if c.ctl.accepted {
+	if c.ctl.accepted() {
 		room += segmentHeaderSize
 	}
 	if c.mss <= room {

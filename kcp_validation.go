@@ -89,7 +89,7 @@ func (c *core) demandProof(a *addressCheck) { c.addr = a }
 func (c *core) proved() {
 	if c.addr != nil {
 		c.addr = nil
-		c.ctl.helloWanted = true
+		c.ctl.wantHello()
 	}
 }
 

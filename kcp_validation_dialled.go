@@ -34,7 +34,7 @@ const (
 
 // proofOwed returns what there is to prove, nil if there is nothing.
 func (c *core) proofOwed() *proofDuty {
-	if !c.ctl.dialled || c.ctl.incarnation == 0 || c.ctl.peerSure {
+	if !c.ctl.dialled() || c.ctl.incarnation == 0 || c.ctl.peerSure {
 		return nil
 	}
 	if c.duty == nil {
@@ -44,11 +44,16 @@ func (c *core) proofOwed() *proofDuty {
 }
 
 // proofDone ends the duty.
-func (c *core) proofDone() { c.duty, c.ctl.peerSure = nil, true }
+func (c *core) proofDone() {
+	c.duty = nil
+	c.ctl.settleProof(true)
+}
 
 // owesProof notes a PUSH that is to be acknowledged.
 func (c *core) owesProof(s *segment, now millis) {
-	c.ctl.met = c.ctl.met || !c.isProbe(s)
+	if !c.isProbe(s) {
+		c.ctl.meet()
+	}
 	if d := c.proofOwed(); d != nil {
 		if !s.sn.before(c.rcvNxt) {
 			d.tries = 0
@@ -65,7 +70,7 @@ func (c *core) heardOfProof(proved, first bool, now millis) {
 	case proved:
 		c.proofDone()
 	case first && c.duty == nil:
-		c.ctl.peerSure = false
+		c.ctl.settleProof(false)
 		if d := c.proofOwed(); d != nil {
 			d.at = now + c.rto()
 		}
@@ -75,7 +80,7 @@ func (c *core) heardOfProof(proved, first bool, now millis) {
 // heardWindow notes a WINS: the answer to a question, behind the proof that went along with it. A peer whose HELLO was
 // lost has got no proof along with the question, but may ask for one now: it is asked some more times.
 func (c *core) heardWindow() {
-	c.ctl.met = true
+	c.ctl.meet()
 	d := c.duty
 	if d == nil || d.tries == 0 {
 		return
@@ -95,7 +100,7 @@ func (c *core) heardOfData() {
 
 // proofEvent returns when the peer is asked next. A stream that has come to its end waits for nothing.
 func (c *core) proofEvent() millis {
-	if c.duty == nil || c.life.connecting || c.ctl.closing || c.peerDone() {
+	if c.duty == nil || c.life.connecting || c.ctl.closing() || c.peerDone() {
 		return never
 	}
 	return c.duty.at
@@ -118,7 +123,7 @@ func (c *core) proofTick(now millis) {
 		return
 	}
 	c.ask(now)
-	c.ctl.helloWanted = true
+	c.ctl.wantHello()
 	if d.push {
 		c.ackAgain(d.sn, d.ts)
 	}

@@ -348,7 +348,7 @@ func fieldWriters(t *testing.T) map[string]map[string][]string {
 // TestFieldWriters shows which files assign to the fields of the central types.
 func TestFieldWriters(t *testing.T) {
 	writers := fieldWriters(t)
-	for _, owner := range []string{"UDPSession", "core", "sender", "receiver", "controlState", "liveness", "addressCheck", "proofDuty"} {
+	for _, owner := range []string{"UDPSession", "core", "sender", "receiver", "extension", "liveness", "addressCheck", "proofDuty"} {
 		t.Logf("%s: fields assigned in %d files", owner, len(writers[owner]))
 		for _, file := range slices.Sorted(maps.Keys(writers[owner])) {
 			t.Logf("%s: %s", file, strings.Join(writers[owner][file], " "))

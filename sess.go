@@ -85,16 +85,13 @@ func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *o
 	s.core.init(conv, s.now())
 	s.core.flight.timeRounds()
 	s.core.randomize(timestamp(randomUint64()), drawNumber)
-	s.core.ctl.incarnation = randomUint64() | 1
-	s.core.ctl.keyed, s.core.ctl.marks = env.sealer.authenticates(), env.sealer.marks
+	s.core.ctl.begin(randomUint64()|1, env.sealer.authenticates(), env.sealer.marks)
 	s.core.setStream(o.stream)
 	s.core.setWriteDelay(o.writeDelay)
 	s.core.setACKNoDelay(o.ackNoDelay)
 	s.core.setNoDelay(o.noDelay, o.interval, o.resend, o.nc)
 	s.core.setWindows(o.sndWnd, o.rcvWnd)
-	s.core.life.deadTimeout = toMillis(o.deadTimeout)
-	s.core.life.keepAlive = toMillis(o.keepAlive)
-	s.core.life.idleTimeout = toMillis(o.idleTimeout)
+	s.core.life.setTimeouts(toMillis(o.deadTimeout), toMillis(o.keepAlive), toMillis(o.idleTimeout))
 	s.linger = lingerByProgress
 	s.lingerAt, s.finWaitAt = never, never
 	s.mtu = o.mtu
@@ -138,7 +135,7 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 	s.noteProgress(now)
 	s.giveUpClosing(now)
 	switch {
-	case c.ctl.wasReset, c.gone():
+	case c.ctl.wasReset(), c.gone():
 		s.fail(errReset)
 	case c.life.overdue(c.deadAt(), now):
 		s.fail(errPeerDead)
@@ -146,12 +143,12 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 		s.fail(errIdle)
 	case s.headless && now >= s.lingerAt:
 		s.fail(errReset)
-	case s.closed && (s.doneClosing(now) || now >= s.lingerAt && !c.ctl.resetDue || c.ctl.resetSent):
+	case s.closed && (s.doneClosing(now) || now >= s.lingerAt && !c.ctl.resetDue() || c.ctl.resetSent()):
 		s.fail(errClosed)
-	case c.ctl.resetSent:
+	case c.ctl.resetSent():
 		s.fail(errProtocol)
 	}
-	if c.readable() > 0 || c.ctl.hasPeerFinal || c.life.connecting || s.ended {
+	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting || s.ended {
 		s.wakeReaders()
 	}
 	if free, share := c.writeRoom(); free >= share || s.ended {
@@ -160,7 +157,7 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 	if s.ended {
 		return true, false
 	}
-	if c.ctl.shared || c.ctl.peerShared {
+	if c.ctl.addressShared() {
 		s.sharesAddress.Store(true)
 	}
 	c.releaseIdle()

@@ -38,13 +38,12 @@ func (s *UDPSession) Close() error {
 	case s.ended:
 	case s.linger != 0:
 		s.core.closeWrite(now)
-		s.core.ctl.closing = true
-		s.core.ctl.unheard = s.core.stats.segsIn == 0
+		s.core.ctl.close(s.core.stats.segsIn == 0)
 		s.lingerAt = now + toMillis(s.lingerTime())
 		leaving = nil
-		unheardOf = s.core.ctl.unheard && s.linger == lingerByProgress && s.ownsSocket()
+		unheardOf = s.core.ctl.unheard() && s.linger == lingerByProgress && s.ownsSocket()
 	default:
-		s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+		s.core.ctl.sendReset(resetAborted)
 		s.lingerAt = now
 	}
 	s.keepUnread()
@@ -69,7 +68,7 @@ func (s *UDPSession) Close() error {
 // closed session.
 func (s *UDPSession) CloseWrite() error {
 	s.mu.Lock()
-	if s.closed || s.writeErr != nil || s.core.ctl.finWanted {
+	if s.closed || s.writeErr != nil || s.core.ctl.finWanted() {
 		err := s.writeErr
 		s.mu.Unlock()
 		if err == nil {
@@ -133,10 +132,9 @@ func (s *UDPSession) lingerTime() time.Duration {
 
 // noteProgress prolongs the linger time of a closed session whose peer has acknowledged something.
 func (s *UDPSession) noteProgress(now millis) {
-	if !s.core.ctl.progressed {
+	if !s.core.ctl.takeProgress() {
 		return
 	}
-	s.core.ctl.progressed = false
 	if s.closed && s.linger == lingerByProgress {
 		s.lingerAt = now + toMillis(s.lingerTime())
 	}
@@ -187,7 +185,7 @@ func (s *UDPSession) doneClosing(now millis) bool {
 		s.finWaitAt = never
 		return false
 	}
-	if !c.ctl.known() || c.peerDone() && !c.ctl.finAckDue {
+	if !c.ctl.known() || c.peerDone() && !c.ctl.due.has(ctlFinAck) {
 		return true
 	}
 	if s.finWaitAt == never {
@@ -207,16 +205,16 @@ func (s *UDPSession) giveUpClosing(now millis) {
 	if life.late(s.finWaitAt, now) {
 		s.finWaitAt = life.graceUntil
 	}
-	if s.closed && now >= s.lingerAt && ctl.closing && !ctl.resetSent && s.linger == lingerByProgress && s.core.asksForProof() {
+	if s.closed && now >= s.lingerAt && ctl.closing() && !ctl.resetSent() && s.linger == lingerByProgress && s.core.asksForProof() {
 		// What is left may need the proof alone, and the questions for it come to an end.
 		s.lingerAt = now + toMillis(s.lingerTime())
 	}
 	switch {
-	case !s.closed || ctl.resetDue || ctl.resetSent || !ctl.known():
+	case !s.closed || ctl.resetDue() || ctl.resetSent() || !ctl.known():
 	case now >= s.lingerAt && !s.core.writeDone():
-		ctl.resetDue, ctl.resetCode = true, resetAborted
+		ctl.sendReset(resetAborted)
 	case (ctl.unread && s.core.writeDone() || now >= min(s.finWaitAt, s.lingerAt)) && !s.core.peerDone():
-		ctl.resetDue, ctl.resetCode = true, resetClosed
+		ctl.sendReset(resetClosed)
 	}
 }
 

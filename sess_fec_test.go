@@ -383,7 +383,7 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 		}
 		for i := range near {
 			dialled[i] = w.dialOver(near[i], false, memAddr("server"), uint32(100+i), c)
-			dialled[i].core.ctl.shared = true
+			dialled[i].core.ctl.shareAddress()
 			mustWrite(t, dialled[i], []byte{byte(i)})
 			accepted[i] = w.accept(l)
 			if got := mustRead(t, accepted[i], 10); got[0] != byte(i) {

@@ -63,7 +63,7 @@ func (s *UDPSession) feed(ctx *inputContext, p *packet, a *arrival, n *counters)
 	s.bytesIn += uint64(a.size)
 	s.core.note(logInput, nil, a.size)
 	s.input(ctx, p, n)
-	if ctl := &s.core.ctl; ctl.peerMarks && ctl.marking == markNone {
+	if ctl := &s.core.ctl; ctl.bothMark() && ctl.marking == markNone {
 		ctl.chooseMarks(a.nonce[0]&nonceAccepted != 0)
 	}
 }
@@ -219,7 +219,7 @@ func (s *UDPSession) origin(p *packet, a *arrival, now millis) origin {
 	}
 	switch m := findControl(p.segments); {
 	case m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer:
-		if c.ctl.dialled {
+		if c.ctl.dialled() {
 			c.suspect(0, now)
 			return originStranger
 		}
@@ -298,7 +298,7 @@ func (s *UDPSession) abandon() {
 	if s.writeErr == nil {
 		s.writeErr = errSocketClosed
 	}
-	s.core.ctl.resetDue, s.core.ctl.resetCode = true, resetAborted
+	s.core.ctl.sendReset(resetAborted)
 	s.mu.Unlock()
 	s.flushNow()
 	s.replaced() // where nothing could be said

@@ -7,14 +7,14 @@ import "net"
 // newDialled makes the session of a program that dials. guest says that it does so over a Transport.
 func newDialled(env *sessionEnv, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
 	s := newSession(env, conv, newPeerAddr(raddr), raddr, o)
-	s.core.ctl.dialled = true
+	s.core.ctl.dial()
 	s.guest = guest
 	return s
 }
 
 // shareAddress makes the session tell its peer that several share the address. It is called before anything is sent.
 func (s *UDPSession) shareAddress() {
-	s.core.ctl.shared = true
+	s.core.ctl.shareAddress()
 	s.sharesAddress.Store(true)
 }
 
@@ -22,7 +22,7 @@ func (s *UDPSession) shareAddress() {
 func newAccepted(env *sessionEnv, key *sessionKey, custom net.Addr, o *options, listener uint32) *UDPSession {
 	s := newSession(env, key.conv, key.peer, custom, o)
 	s.accepted, s.listener = true, listener
-	s.core.ctl.accepted = true
+	s.core.ctl.accept()
 	return s
 }
 

@@ -89,7 +89,7 @@ func (s *UDPSession) waitWritable() error {
 
 func (s *UDPSession) writeFailure() error {
 	switch {
-	case s.closed || s.core.ctl.finWanted:
+	case s.closed || s.core.ctl.finWanted():
 		return errClosed
 	case s.writeErr != nil:
 		return s.writeErr
@@ -153,7 +153,7 @@ func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
 	}
 	s.mu.Lock()
 	c.endFilling()
-	if s.writeErr != nil || s.closed || c.ctl.finWanted {
+	if s.writeErr != nil || s.closed || c.ctl.finWanted() {
 		c.releaseIdle()
 		return 0
 	}
