@@ -88,11 +88,13 @@ func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
 		{"UDP for TCP", tcp("192.0.2.1:9"), udp("192.0.2.1:9")},
 		{"a type of its own for UDP", udp("192.0.2.1:9"), textAddr{text: "192.0.2.1:9"}},
 		{"IPv6", textAddr{text: "[2001:db8::1]:9"}, udp("[2001:db8::1]:9")},
-		{"a name for an address", textAddr{text: "server.example:9", other: []int{1}}, udp("192.0.2.1:9")},
+		{"a name for an address",
+			textAddr{text: "server.example:9", other: []int{1}}, udp("192.0.2.1:9")},
 		{"the proxy's address", udp("192.0.2.1:9"), udp("192.0.2.7:1080")},
 		{"no address", udp("192.0.2.1:9"), nil},
 		{"no address of a type", udp("192.0.2.1:9"), (*net.UnixAddr)(nil)},
-		{"another network of the same text", &net.UnixAddr{Name: "/peer", Net: "unixgram"}, textAddr{text: "/peer"}},
+		{"another network of the same text", &net.UnixAddr{Name: "/peer", Net: "unixgram"},
+			textAddr{text: "/peer"}},
 	} {
 		for _, config := range []Config{{}, {DataShards: 2, ParityShards: 1}} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -113,7 +115,8 @@ func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
 func TestListenerTellsAPeerByText(t *testing.T) {
 	var turn int
 	names := []net.Addr{
-		textAddr{text: "192.0.2.1:9"}, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
+		textAddr{text: "192.0.2.1:9"},
+		net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
 		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")),
 	}
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
@@ -157,9 +160,12 @@ func TestExactSourceShutsOthersOut(t *testing.T) {
 // RemoteAddr returns them too.
 func TestAddressObjectsAreHandedOn(t *testing.T) {
 	for name, addrs := range map[string][2]net.Addr{ // of the server, and of the client
-		"UDP":      {net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
-		"TCP":      {net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
-		"unix":     {&net.UnixAddr{Name: "/server", Net: "unixgram"}, &net.UnixAddr{Name: "/client", Net: "unixgram"}},
+		"UDP": {net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
+			net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
+		"TCP": {net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
+			net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.2:9"))},
+		"unix": {&net.UnixAddr{Name: "/server", Net: "unixgram"},
+			&net.UnixAddr{Name: "/client", Net: "unixgram"}},
 		"own type": {&textAddr{text: "192.0.2.1:9"}, &textAddr{text: ""}},
 	} {
 		t.Run(name, func(t *testing.T) {

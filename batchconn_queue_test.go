@@ -58,7 +58,8 @@ func (c *handConn) SetReadDeadline(time.Time) error { return errors.ErrUnsupport
 func TestBusyEndsOfABlockingConnectionDoNotDeadlock(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		a, b := newHandPair()
-		c := Config{NoDelay: true, Interval: 10 * time.Millisecond, NoCongestionControl: true, StreamMode: true}
+		c := Config{NoDelay: true, Interval: 10 * time.Millisecond,
+			NoCongestionControl: true, StreamMode: true}
 		l := w.serveOver(b, false, c)
 		near := w.dialOver(a, false, memAddr("peer"), randomConv(), c)
 		mustWrite(t, near, []byte("x"))
@@ -116,7 +117,8 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 	for _, owned := range []bool{true, false} {
 		t.Run(fmt.Sprintf("owned %v", owned), func(t *testing.T) {
 			connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
-				stuck := &stuckConn{memConn: newMemConn(memAddr("a"), nil), gone: make(chan struct{})}
+				stuck := &stuckConn{memConn: newMemConn(memAddr("a"), nil),
+					gone: make(chan struct{})}
 				c := Config{NoCongestionControl: true, SendWindow: 4096, StreamMode: true}
 				s := w.dialOver(stuck, owned, memAddr("b"), 1, c)
 				start := time.Now()

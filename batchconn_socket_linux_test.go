@@ -117,7 +117,8 @@ func TestSmallestSocketBufferLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	reader, writer := newBatchConn(rc), newBatchConn(sc)
-	p := []outgoing{batchTestRun(0, 46, 1400, 1400, batchAddr(rc)), {buf: []byte("x"), to: batchAddr(rc)}}
+	p := []outgoing{batchTestRun(0, 46, 1400, 1400, batchAddr(rc)),
+		{buf: []byte("x"), to: batchAddr(rc)}}
 	for range 20 {
 		if sent, lost, err := writer.writeBatch(p); sent != 47 || lost != 0 || err != nil {
 			t.Fatalf("writeBatch = %d, %d, %v, want 47, 0, nil", sent, lost, err)

@@ -88,7 +88,8 @@ func answerLeaves(t *testing.T, address, to string, open func(testing.TB, *net.U
 		want && p[0].local != asked.Addr() {
 		t.Fatalf("local address %v, want %v (reported: %v)", p[0].local, asked.Addr(), want)
 	}
-	answers := []outgoing{batchTestRun(0, 3, 20, 20, p[0].from), {buf: []byte("bye"), to: p[0].from}}
+	answers := []outgoing{batchTestRun(0, 3, 20, 20, p[0].from),
+		{buf: []byte("bye"), to: p[0].from}}
 	for i := range answers {
 		answers[i].local = p[0].local
 	}

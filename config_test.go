@@ -104,7 +104,8 @@ func TestConstructorsTakeHalfAConfigurationForNoFEC(t *testing.T) {
 func TestLargestGroupsOfFEC(t *testing.T) {
 	for _, k := range [][3]int{{128, 128, 800}, {255, 1, 600}, {1, 255, 8}} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
-			c := Config{DataShards: k[0], ParityShards: k[1], StreamMode: true, NoDelay: true, NoCongestionControl: true}
+			c := Config{DataShards: k[0], ParityShards: k[1], StreamMode: true, NoDelay: true,
+				NoCongestionControl: true}
 			connRun(t, simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}, func(t *testing.T, w *connWorld) {
 				client, server, _ := w.pair(c)
 				want := pattern(k[2]*1376, 4)

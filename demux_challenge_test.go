@@ -166,7 +166,8 @@ func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
 				opener := segment{conv: 78, cmd: cmdPush, wnd: 32, data: []byte("again")}
 				conn.put(appendSegment(nil, &opener), before.RemoteAddr())
 				challenge := <-challenges
-				answer := segment{conv: 78, cmd: cmdAck, wnd: 32, ts: challenge.ts, sn: challenge.sn}
+				answer := segment{conv: 78, cmd: cmdAck, wnd: 32,
+					ts: challenge.ts, sn: challenge.sn}
 				conn.put(appendSegment(nil, &answer), before.RemoteAddr())
 				time.Sleep(wait)
 				conn.put(appendSegment(nil, &opener), before.RemoteAddr())

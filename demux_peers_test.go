@@ -51,8 +51,9 @@ func TestStrangersCostTheSameAmongManySessions(t *testing.T) {
 	crowd, _ := crowdedRig(t, many)
 	const conv = 1 << 30
 	for name, s := range map[string][]segment{
-		"opener, challenged":        {{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")}},
-		"sharing opener":            {{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")}, helloFrom(conv, 5, 0, helloShared)},
+		"opener, challenged": {{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")}},
+		"sharing opener": {{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")},
+			helloFrom(conv, 5, 0, helloShared)},
 		"PUSH that begins nothing":  {{conv: conv, cmd: cmdPush, wnd: 128, sn: 100, data: []byte("x")}},
 		"ACK":                       {{conv: conv, cmd: cmdAck, wnd: 128, ts: 1, sn: 1 << 31}},
 		"WASK":                      {{conv: conv, cmd: cmdWask, wnd: 128}},

@@ -135,8 +135,10 @@ func TestStrayDatagramReplacesNothing(t *testing.T) {
 		server := w.join(client, l)
 		raw = endpointOf(client).conn
 		for _, s := range []segment{
-			{conv: 78, cmd: cmdPush, sn: 1, data: []byte("x")}, {conv: 78, cmd: cmdAck}, {conv: 78, cmd: cmdWask}, {conv: 78, cmd: cmdWins},
-			{conv: 78, cmd: cmdPush, sn: 32, data: []byte("x")}, {conv: 78, cmd: cmdPush, sn: 1 << 31, data: []byte("x")},
+			{conv: 78, cmd: cmdPush, sn: 1, data: []byte("x")}, {conv: 78, cmd: cmdAck},
+			{conv: 78, cmd: cmdWask}, {conv: 78, cmd: cmdWins},
+			{conv: 78, cmd: cmdPush, sn: 32, data: []byte("x")},
+			{conv: 78, cmd: cmdPush, sn: 1 << 31, data: []byte("x")},
 		} {
 			_, _ = raw.WriteTo(appendSegment(nil, &s), l.Addr())
 		}

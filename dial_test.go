@@ -248,23 +248,35 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		err  error
 		want []string // in the text
 	}{
-		{"an address without a port", session(DialWithOptions("127.0.0.1", nil, 0, 0)), []string{"dial", "127.0.0.1", "port"}},
-		{"a port that is none", session(DialWithOptions("127.0.0.1:70000", nil, 0, 0)), []string{"dial", "70000"}},
-		{"a port that is none, Config", dialErr(ctx, "127.0.0.1:nosuchport"), []string{"dial", "nosuchport"}},
-		{"listen on what is no address", listener(ListenWithOptions("nonsense", nil, 0, 0)), []string{"listen", "nonsense"}},
-		{"listen on a port that is taken", listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0)), []string{"listen", taken.LocalAddr().String(), "in use"}},
-		{"listen on an address of others", listener(ListenWithOptions("192.0.2.1:0", nil, 0, 0)), []string{"listen", "192.0.2.1"}},
+		{"an address without a port", session(DialWithOptions("127.0.0.1", nil, 0, 0)),
+			[]string{"dial", "127.0.0.1", "port"}},
+		{"a port that is none", session(DialWithOptions("127.0.0.1:70000", nil, 0, 0)),
+			[]string{"dial", "70000"}},
+		{"a port that is none, Config", dialErr(ctx, "127.0.0.1:nosuchport"),
+			[]string{"dial", "nosuchport"}},
+		{"listen on what is no address", listener(ListenWithOptions("nonsense", nil, 0, 0)),
+			[]string{"listen", "nonsense"}},
+		{"listen on a port that is taken",
+			listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0)),
+			[]string{"listen", taken.LocalAddr().String(), "in use"}},
+		{"listen on an address of others", listener(ListenWithOptions("192.0.2.1:0", nil, 0, 0)),
+			[]string{"listen", "192.0.2.1"}},
 		{"no connection", session(NewConn2(raddr, nil, 0, 0, nil)), []string{"conn"}},
-		{"a nil connection of a type", session(NewConn2(raddr, nil, 0, 0, noUDPConn)), []string{"conn"}},
+		{"a nil connection of a type",
+			session(NewConn2(raddr, nil, 0, 0, noUDPConn)), []string{"conn"}},
 		{"no connection to serve", listener(ServeConn(nil, 0, 0, nil)), []string{"conn"}},
-		{"a nil connection of a type to serve", listener(ServeConn(nil, 0, 0, noUDPConn)), []string{"conn"}},
+		{"a nil connection of a type to serve",
+			listener(ServeConn(nil, 0, 0, noUDPConn)), []string{"conn"}},
 		{"no connection, Config", listener(new(Config).Serve(nil)), []string{"conn"}},
 		{"no connection, Client", session(new(Config).Client(nil, raddr)), []string{"conn"}},
 		{"no address", session(NewConn2(nil, nil, 0, 0, conn)), []string{"raddr"}},
-		{"a nil address of a type", session(NewConn2(noUDPAddr, nil, 0, 0, conn)), []string{"raddr"}},
+		{"a nil address of a type",
+			session(NewConn2(noUDPAddr, nil, 0, 0, conn)), []string{"raddr"}},
 		{"an address to resolve", session(NewConn("::::", nil, 0, 0, conn)), []string{"::::"}},
-		{"too many shards", session(NewConn2(raddr, nil, 200, 57, conn)), []string{"parityShards", "57"}},
-		{"too many data shards", session(NewConn2(raddr, nil, 256, 1, conn)), []string{"dataShards", "256"}},
+		{"too many shards", session(NewConn2(raddr, nil, 200, 57, conn)),
+			[]string{"parityShards", "57"}},
+		{"too many data shards", session(NewConn2(raddr, nil, 256, 1, conn)),
+			[]string{"dataShards", "256"}},
 		{"MTU too small", dial(Config{MTU: 30}), []string{"Config.MTU", "30"}},
 		{"MTU negative", dial(Config{MTU: -1}), []string{"Config.MTU", "-1"}},
 		{"send window", dial(Config{SendWindow: 65536}), []string{"Config.SendWindow", "65536"}},
@@ -277,7 +289,8 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"backlog", dial(Config{AcceptBacklog: -1}), []string{"Config.AcceptBacklog", "-1"}},
 		{"parity for nothing", dial(Config{ParityShards: 3}), []string{"Config.DataShards", "0"}},
 		{"no parity", dial(Config{DataShards: 10}), []string{"Config.ParityShards", "0"}},
-		{"shards in a Config", dial(Config{DataShards: 256, ParityShards: 1}), []string{"Config.DataShards", "256"}},
+		{"shards in a Config", dial(Config{DataShards: 256, ParityShards: 1}),
+			[]string{"Config.DataShards", "256"}},
 	}
 	for _, tt := range tests {
 		if tt.err == nil {
@@ -349,7 +362,8 @@ func TestLentSocketComesBackAsItWas(t *testing.T) {
 		}
 		for i, to := range lent {
 			from := newBatchConn(lent[1-i])
-			run := outgoing{buf: make([]byte, 5*100), segment: 100, to: to.LocalAddr().(*net.UDPAddr).AddrPort()}
+			run := outgoing{buf: make([]byte, 5*100), segment: 100,
+				to: to.LocalAddr().(*net.UDPAddr).AddrPort()}
 			if sent, _, err := from.writeBatch([]outgoing{run}); sent != 5 {
 				t.Fatalf("%d of 5 datagrams left: %v", sent, err)
 			}

@@ -445,9 +445,12 @@ func TestFECWrongShapeMakesNoPacketsUp(t *testing.T) {
 	// therefore let through here.
 	r := rand.New(rand.NewPCG(5, 5))
 	for _, c := range []struct{ truth, hint fecShape }{
-		{fecShape{12, 19}, fecShape{13, 20}}, {fecShape{10, 13}, fecShape{3, 4}}, {fecShape{3, 4}, fecShape{10, 13}},
-		{fecShape{20, 23}, fecShape{10, 13}}, {fecShape{21, 22}, fecShape{10, 11}}, {fecShape{7, 8}, fecShape{3, 4}},
-		{fecShape{10, 13}, fecShape{23, 26}}, {fecShape{4, 6}, fecShape{10, 12}}, {fecShape{1, 2}, fecShape{2, 3}},
+		{fecShape{12, 19}, fecShape{13, 20}}, {fecShape{10, 13}, fecShape{3, 4}},
+		{fecShape{3, 4}, fecShape{10, 13}},
+		{fecShape{20, 23}, fecShape{10, 13}}, {fecShape{21, 22}, fecShape{10, 11}},
+		{fecShape{7, 8}, fecShape{3, 4}},
+		{fecShape{10, 13}, fecShape{23, 26}}, {fecShape{4, 6}, fecShape{10, 12}},
+		{fecShape{1, 2}, fecShape{2, 3}},
 		{fecShape{100, 103}, fecShape{99, 102}}, {fecShape{128, 255}, fecShape{10, 13}},
 	} {
 		for start := range uint32(3) {
@@ -481,7 +484,8 @@ func TestFECCodecIsSharedByGoroutines(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			l := &fecLink{random: rand.New(rand.NewPCG(uint64(i), 6)), conv: 1, decoder: newFECDecoder()}
+			l := &fecLink{random: rand.New(rand.NewPCG(uint64(i), 6)), conv: 1,
+				decoder: newFECDecoder()}
 			l.encoder, _ = newFECEncoder(5+i, 2)
 			l.encoder.sent = true
 			l.decoder.hint(5+i, 2)

@@ -159,8 +159,10 @@ func TestFECShardCountsAreChecked(t *testing.T) {
 		want string // in the error
 	}{
 		{1, 1, ""}, {10, 3, ""}, {255, 1, ""}, {1, 255, ""}, {128, 128, ""},
-		{0, 1, "dataShards"}, {-1, 1, "dataShards"}, {256, 1, "dataShards"}, {math.MaxInt, 1, "dataShards"},
-		{1, 0, "parityShards"}, {1, -1, "parityShards"}, {1, 256, "parityShards"}, {128, 129, "parityShards"},
+		{0, 1, "dataShards"}, {-1, 1, "dataShards"}, {256, 1, "dataShards"},
+		{math.MaxInt, 1, "dataShards"},
+		{1, 0, "parityShards"}, {1, -1, "parityShards"}, {1, 256, "parityShards"},
+		{128, 129, "parityShards"},
 		{10, math.MaxInt, "parityShards"}, {0, 0, "dataShards"},
 	} {
 		_, err := newFECEncoder(c.k, c.p)
@@ -202,7 +204,8 @@ func TestFECMiddleIsNeverTheOutlier(t *testing.T) {
 
 func TestFECCodeIsTheLibrarysDefaultMatrix(t *testing.T) {
 	for _, shape := range []fecShape{
-		{1, 2}, {1, 255}, {2, 4}, {3, 4}, {5, 10}, {10, 13}, {10, 255}, {20, 30}, {64, 96}, {100, 255}, {254, 255},
+		{1, 2}, {1, 255}, {2, 4}, {3, 4}, {5, 10}, {10, 13}, {10, 255}, {20, 30}, {64, 96},
+		{100, 255}, {254, 255},
 	} {
 		codec, err := reedsolomon.New(shape.data, shape.parity())
 		if err != nil {
@@ -278,7 +281,8 @@ func TestFECParityIsSkippedBehindALongGap(t *testing.T) {
 		{"500 ms", fecShape{2, 3}, []int64{0, 500}, []int{0, 0}},
 		{"long gap early in the group", fecShape{3, 4}, []int64{0, 5000, 5001}, []int{0, 0, 1}},
 		{"long gap between groups", fecShape{2, 3}, []int64{0, 1, 9000, 9001}, []int{0, 1, 0, 1}},
-		{"groups of one, gap to the one before", fecShape{1, 2}, []int64{0, 600, 700, 1200}, []int{0, 0, 1, 0}},
+		{"groups of one, gap to the one before", fecShape{1, 2},
+			[]int64{0, 600, 700, 1200}, []int{0, 0, 1, 0}},
 		{"a clock that steps back", fecShape{2, 3}, []int64{1000, 400}, []int{0, 1}},
 	} {
 		e := fecNewEncoder(t, c.shape)

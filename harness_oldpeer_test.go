@@ -39,7 +39,8 @@ type connOldPeer struct {
 // it.
 func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPeer {
 	w.t.Helper()
-	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}), peer: peer, conv: conv, age: 5000}
+	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}),
+		peer: peer, conv: conv, age: 5000}
 	p.cond.L = &p.mu
 	p.out.arena = make([]byte, 1<<16)
 	p.out.maxPackets = 16

@@ -157,10 +157,12 @@ func TestForgedWordsWithoutAKey(t *testing.T) {
 		})
 		push := segment{conv: client.GetConv(), cmd: cmdPush, wnd: 32, data: []byte("forged")}
 		for i := range 1000 {
-			hello := controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: uint64(i) + 1, largest: largestDatagram}
+			hello := controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: uint64(i) + 1,
+				largest: largestDatagram}
 			reset := controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown}
 			for _, m := range []controlSet{hello, reset} {
-				s := segment{conv: client.GetConv(), cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: 1, data: appendControl(nil, &m)}
+				s := segment{conv: client.GetConv(), cmd: cmdWins, wnd: 32, ts: controlVersion,
+					sn: controlMagic, una: 1, data: appendControl(nil, &m)}
 				victim.put(appendSegment(nil, &s), l.Addr())
 				victim.put(appendSegment(appendSegment(nil, &push), &s), l.Addr())
 			}
@@ -190,7 +192,8 @@ func TestRestartedServerIsNoticed(t *testing.T) {
 			for _, back := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s %s back %v", name, how, back), func(t *testing.T) {
 					connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-						c := Config{StreamMode: true, BlockCrypt: block, DeadTimeout: 2 * time.Second, ReceiveWindow: 64}
+						c := Config{StreamMode: true, BlockCrypt: block,
+							DeadTimeout: 2 * time.Second, ReceiveWindow: 64}
 						if how == "keepalive" || how == "closed window and keepalive" {
 							c.KeepAlive = time.Second
 						}

@@ -50,10 +50,14 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 			una seqNum
 			m   controlSet
 		}{
-			"RESET for none":          {base + 2, challengeMessage(controlSet{resetCode: resetUnknown}, ctlReset)},
-			"RESET for none, at rcv":  {0, challengeMessage(controlSet{resetCode: resetUnknown}, ctlReset)},
-			"HELLO of another":        {base + 2, challengeMessage(controlSet{incarnation: 78, heard: 1<<63 | 5}, ctlHello)},
-			"RESET without its HELLO": {base + 2, challengeMessage(controlSet{resetFor: 1<<63 | 5}, ctlReset)},
+			"RESET for none": {base + 2,
+				challengeMessage(controlSet{resetCode: resetUnknown}, ctlReset)},
+			"RESET for none, at rcv": {0,
+				challengeMessage(controlSet{resetCode: resetUnknown}, ctlReset)},
+			"HELLO of another": {base + 2,
+				challengeMessage(controlSet{incarnation: 78, heard: 1<<63 | 5}, ctlHello)},
+			"RESET without its HELLO": {base + 2,
+				challengeMessage(controlSet{resetFor: 1<<63 | 5}, ctlReset)},
 		}
 		for name, word := range words {
 			c := challengeCore(t, base)

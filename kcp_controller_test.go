@@ -53,11 +53,13 @@ func TestControllerIsToldAndObeyed(t *testing.T) {
 			}
 			// Segments 1 to 3 are acknowledged by one datagram, which shows that segment 0 is lost.
 			c.input(inputAt(1050), testAck(c, 0, 1, 2, 3), true)
-			want := ackEvent{now: millis(1050).instant(), newest: 4, segments: 3, inFlight: uint32(tt.want) - 3, limit: 1000, delayed: true}
+			want := ackEvent{now: millis(1050).instant(), newest: 4, segments: 3,
+				inFlight: uint32(tt.want) - 3, limit: 1000, delayed: true}
 			if !slices.Equal(s.acks, []ackEvent{want}) {
 				t.Errorf("acknowledged: %+v, want once %+v", s.acks, want)
 			}
-			lost := lossEvent{order: 1, newest: uint64(tt.want), inFlight: uint32(tt.want) - 3, cause: lossFast}
+			lost := lossEvent{order: 1, newest: uint64(tt.want),
+				inFlight: uint32(tt.want) - 3, cause: lossFast}
 			if !slices.Equal(s.losses, []lossEvent{lost}) {
 				t.Errorf("lost: %+v, want %+v", s.losses, lost)
 			}

@@ -65,7 +65,8 @@ func TestInputTakesSegmentsBeforeTheBadOne(t *testing.T) {
 		want   inputResult
 		errors uint64
 	}{
-		{"another conversation", append(append([]byte{9}, push(1)[1:]...), push(1)...), inputConv, 1},
+		{"another conversation", append(append([]byte{9}, push(1)[1:]...), push(1)...),
+			inputConv, 1},
 		{"unknown command", append(append(push(1)[:4:4], append([]byte{99}, push(1)[5:]...)...), push(1)...), inputUnknown, 1},
 		{"truncated", push(1)[:24], inputTruncated, 1},
 		{"a few bytes", push(1)[:10], inputOK, 0},

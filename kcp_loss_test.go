@@ -21,14 +21,23 @@ func TestLossIsFoundByWhatArrives(t *testing.T) {
 		when   millis
 		stats  coreStats
 	}{
-		{"enough later ones", 2, true, []step{{50, []seqNum{1, 2}}}, []seqNum{0}, 50, coreStats{fastRetrans: 1}},
-		{"enough in two datagrams", 2, true, []step{{50, []seqNum{1}}, {51, []seqNum{2}}}, []seqNum{0}, 51, coreStats{fastRetrans: 1}},
-		{"one is too few", 2, true, []step{{50, []seqNum{1}}}, []seqNum{0, 2, 3}, 150, coreStats{timeoutRetrans: 3}},
-		{"two holes", 1, true, []step{{50, []seqNum{2}}}, []seqNum{0, 1}, 50, coreStats{fastRetrans: 2}},
-		{"off", 0, true, []step{{50, []seqNum{1, 2, 3}}}, []seqNum{0}, 150, coreStats{timeoutRetrans: 1}},
-		{"nothing new to send", 0, false, []step{{50, []seqNum{1}}}, []seqNum{0}, 56, coreStats{earlyRetrans: 1}},
-		{"nothing new, but it was only late", 0, false, []step{{50, []seqNum{1}}, {55, []seqNum{0}}}, []seqNum{2, 3}, 150, coreStats{timeoutRetrans: 2}},
-		{"the newest is no news of older ones", 0, false, []step{{50, []seqNum{0}}}, []seqNum{1, 2, 3}, 150, coreStats{timeoutRetrans: 3}},
+		{"enough later ones", 2, true, []step{{50, []seqNum{1, 2}}}, []seqNum{0}, 50,
+			coreStats{fastRetrans: 1}},
+		{"enough in two datagrams", 2, true, []step{{50, []seqNum{1}}, {51, []seqNum{2}}},
+			[]seqNum{0}, 51, coreStats{fastRetrans: 1}},
+		{"one is too few", 2, true, []step{{50, []seqNum{1}}}, []seqNum{0, 2, 3}, 150,
+			coreStats{timeoutRetrans: 3}},
+		{"two holes", 1, true, []step{{50, []seqNum{2}}}, []seqNum{0, 1}, 50,
+			coreStats{fastRetrans: 2}},
+		{"off", 0, true, []step{{50, []seqNum{1, 2, 3}}}, []seqNum{0}, 150,
+			coreStats{timeoutRetrans: 1}},
+		{"nothing new to send", 0, false, []step{{50, []seqNum{1}}}, []seqNum{0}, 56,
+			coreStats{earlyRetrans: 1}},
+		{"nothing new, but it was only late", 0, false,
+			[]step{{50, []seqNum{1}}, {55, []seqNum{0}}}, []seqNum{2, 3}, 150,
+			coreStats{timeoutRetrans: 2}},
+		{"the newest is no news of older ones", 0, false, []step{{50, []seqNum{0}}},
+			[]seqNum{1, 2, 3}, 150, coreStats{timeoutRetrans: 3}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

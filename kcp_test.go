@@ -156,8 +156,10 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 	}{
 		{"smaller", false, []int{500}, []string{long, "short", long[:600]}, nil},
 		{"larger", false, []int{1500}, []string{long, "short"}, nil},
-		{"to and fro", false, []int{100, 1500, 300, 50}, []string{long, long[:10], long[:700]}, nil},
-		{"more than 255 fragments", false, []int{IKCP_OVERHEAD + 10}, []string{long}, []string{long[:2550], long[2550:]}},
+		{"to and fro", false, []int{100, 1500, 300, 50},
+			[]string{long, long[:10], long[:700]}, nil},
+		{"more than 255 fragments", false, []int{IKCP_OVERHEAD + 10}, []string{long},
+			[]string{long[:2550], long[2550:]}},
 		{"a stream", true, []int{500, 90}, []string{long, "tail"}, []string{long + "tail"}},
 	}
 	for _, tt := range tests {

@@ -56,7 +56,10 @@ func TestAnswerArrivesOnALossyPath(t *testing.T) {
 		seeds = 3000
 	}
 	for name, c := range map[string]Config{
-		"default": {}, "no congestion control": {NoCongestionControl: true}, "fast": {NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true},
+		"default":               {},
+		"no congestion control": {NoCongestionControl: true},
+		"fast": {NoDelay: true, FastResend: 2, NoCongestionControl: true,
+			StreamMode: true},
 	} {
 		for _, closes := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " closes ", closes), func(t *testing.T) {

@@ -35,7 +35,8 @@ func strangerConfigs(t *testing.T) map[string]Config {
 		t.Fatal(err)
 	}
 	return map[string]Config{
-		"plain": {}, "plain stream FEC": {DataShards: 1, ParityShards: 3, StreamMode: true}, "Salsa20": {BlockCrypt: block},
+		"plain": {}, "plain stream FEC": {DataShards: 1, ParityShards: 3,
+			StreamMode: true}, "Salsa20": {BlockCrypt: block},
 		"AEAD": {BlockCrypt: aead}, "AEAD FEC": {BlockCrypt: aead, DataShards: 2, ParityShards: 2},
 	}
 }

@@ -256,7 +256,8 @@ func TestMemoryIsSharedAmongBusySessions(t *testing.T) {
 func TestMemoryGivenBackOpensTheWindowsOfOthers(t *testing.T) {
 	connRun(t, simProfile{Delay: 20 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		const hoarders, size = 8, 400_000
-		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, SendWindow: 256, ReceiveWindow: 256}
+		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true,
+			SendWindow: 256, ReceiveWindow: 256}
 		served := c
 		served.MaxMemory = 1 << 20
 		l := w.serve(served)

@@ -37,7 +37,8 @@ type appNet struct {
 // appRun runs a program over a lossy path in virtual time, and over UDP.
 func appRun(t *testing.T, program func(t *testing.T, n appNet)) {
 	t.Run("lossy", func(t *testing.T) {
-		link := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.03, Duplicate: 0.01}
+		link := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond,
+			JitterReorders: true, Loss: 0.03, Duplicate: 0.01}
 		connRun(t, link, func(t *testing.T, w *connWorld) {
 			port := 1000
 			program(t, appNet{
@@ -287,7 +288,8 @@ func TestGobOverASession(t *testing.T) {
 		c := n.mustDial(t, l)
 		in, out := gob.NewDecoder(c), gob.NewEncoder(c)
 		for i := range 200 {
-			sent := appMessage{i, fmt.Sprint("message ", i), pattern(i*50, uint64(i)), map[string][]float64{"x": {float64(i), 0.5}}}
+			sent := appMessage{i, fmt.Sprint("message ", i), pattern(i*50, uint64(i)),
+				map[string][]float64{"x": {float64(i), 0.5}}}
 			var got appMessage
 			if err := errors.Join(out.Encode(&sent), in.Decode(&got)); err != nil {
 				t.Fatal(err)
@@ -422,7 +424,8 @@ func TestProxyPassesTheEndOfEachDirectionOn(t *testing.T) {
 func TestWriteAllThenReadTheEcho(t *testing.T) {
 	for _, c := range []Config{
 		{StreamMode: true, SendWindow: 32, ReceiveWindow: 32},
-		{StreamMode: true, SendWindow: 1, ReceiveWindow: 128, NoDelay: true, NoCongestionControl: true, WriteDelay: true},
+		{StreamMode: true, SendWindow: 1, ReceiveWindow: 128, NoDelay: true,
+			NoCongestionControl: true, WriteDelay: true},
 	} {
 		for _, piece := range []int{4 << 20, 1000} {
 			t.Run(fmt.Sprintf("window %d stream %v pieces of %d", c.SendWindow, c.StreamMode, piece), func(t *testing.T) {

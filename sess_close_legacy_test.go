@@ -31,7 +31,8 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 				for _, wait := range []time.Duration{0, 45 * time.Millisecond, time.Second} {
 					t.Run(fmt.Sprintf("%s, %d bytes answered, %s after %v", name, answer, end, wait), func(t *testing.T) {
 						for seed := range uint64(3) {
-							link := simProfile{Delay: 20 * time.Millisecond, Loss: 0.2 * float64(seed)}
+							link := simProfile{Delay: 20 * time.Millisecond,
+								Loss: 0.2 * float64(seed)}
 							connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) { oldServerCloses(t, w, c, answer, end, wait) })
 						}
 					})

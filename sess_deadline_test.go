@@ -122,10 +122,13 @@ func TestDeadlineMovesUnderABlockedCall(t *testing.T) {
 		steps []time.Duration // a new deadline every 10 s, so far ahead; 0 takes it away
 		want  time.Duration
 	}{
-		{"put off", []time.Duration{15 * time.Second, 15 * time.Second, 15 * time.Second}, 35 * time.Second},
+		{"put off", []time.Duration{15 * time.Second, 15 * time.Second, 15 * time.Second},
+			35 * time.Second},
 		{"drawn nearer", []time.Duration{time.Hour, time.Minute, 5 * time.Second}, 25 * time.Second},
-		{"taken away and set again", []time.Duration{15 * time.Second, 0, 0, 5 * time.Second}, 35 * time.Second},
-		{"to and fro", []time.Duration{time.Hour, 20 * time.Second, time.Hour, 30 * time.Second}, 60 * time.Second},
+		{"taken away and set again",
+			[]time.Duration{15 * time.Second, 0, 0, 5 * time.Second}, 35 * time.Second},
+		{"to and fro", []time.Duration{time.Hour, 20 * time.Second, time.Hour, 30 * time.Second},
+			60 * time.Second},
 	}
 	dlEach(t, func(t *testing.T, c dlCall) {
 		for _, tt := range tests {

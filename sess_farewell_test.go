@@ -61,7 +61,8 @@ func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
 		raw := endpointOf(client).conn
 		ts := server.core.newestTS // no restarted peer's
 		for _, s := range []segment{
-			{cmd: cmdAck, una: 1}, {cmd: cmdWask, una: 1}, {cmd: cmdWins, una: 1}, {cmd: cmdPush, ts: ts, una: 1},
+			{cmd: cmdAck, una: 1}, {cmd: cmdWask, una: 1}, {cmd: cmdWins, una: 1},
+			{cmd: cmdPush, ts: ts, una: 1},
 			{cmd: cmdPush, ts: ts, sn: 1, una: 1},
 		} {
 			before := resets.Load()

@@ -297,7 +297,8 @@ func TestSetFECUnderTraffic(t *testing.T) {
 	for seed := range uint64(5) {
 		c := fastConfig(0, 0)
 		c.StreamMode = true
-		p := simProfile{Delay: 10 * time.Millisecond, Loss: 0.1, Jitter: 5 * time.Millisecond, JitterReorders: true, Duplicate: 0.05}
+		p := simProfile{Delay: 10 * time.Millisecond, Loss: 0.1, Jitter: 5 * time.Millisecond,
+			JitterReorders: true, Duplicate: 0.05}
 		pairRun(t, seed, p, c, func(t *testing.T, n *connPair) {
 			stop := make(chan struct{})
 			go func() {
@@ -327,7 +328,8 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 			want         string // part of the error; "": none
 		}{
 			{10, 3, ""}, {0, 0, ""}, {-1, -1, ""}, {255, 1, ""}, {1, 255, ""}, {128, 128, ""},
-			{0, 3, "dataShards"}, {3, 0, "parityShards"}, {-1, 3, "dataShards"}, {3, -1, "parityShards"},
+			{0, 3, "dataShards"}, {3, 0, "parityShards"}, {-1, 3, "dataShards"},
+			{3, -1, "parityShards"},
 			{256, 1, "dataShards"}, {200, 57, "parityShards"}, {1 << 30, 1 << 30, "dataShards"},
 		} {
 			switch err := client.SetFEC(tt.data, tt.parity); {

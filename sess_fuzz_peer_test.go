@@ -93,7 +93,8 @@ func fuzzBlindForger(t *testing.T, flags byte, in fuzzBytes) {
 func fuzzForeign(in *fuzzBytes) []byte {
 	datagram := in.take(int(in.u8()))
 	if in.u8()&1 != 0 {
-		s := segment{cmd: cmdPush + in.u8()%4, sn: seqNum(in.u8()), una: seqNum(in.u8()), wnd: in.u16(), data: datagram}
+		s := segment{cmd: cmdPush + in.u8()%4, sn: seqNum(in.u8()), una: seqNum(in.u8()),
+			wnd: in.u16(), data: datagram}
 		datagram = in.frame(appendSegment(nil, &s), 0)
 	}
 	if p := parsePacket(datagram); p.kind != packetParity && p.conv == sessFuzzConv {
@@ -171,11 +172,13 @@ func (l *listenFuzz) segments() (b []byte) {
 	in := &l.in
 	conv := sessFuzzConv + uint32(in.u8()%16)
 	bits := in.u8()
-	push := segment{conv: conv, cmd: cmdPush + bits&3, wnd: uint16(in.u8()), ts: timestamp(in.near(1000)), sn: seqNum(in.near(0)), una: seqNum(in.near(0))}
+	push := segment{conv: conv, cmd: cmdPush + bits&3, wnd: uint16(in.u8()),
+		ts: timestamp(in.near(1000)), sn: seqNum(in.near(0)), una: seqNum(in.near(0))}
 	push.data = in.take(int(in.u8()))
 	b = appendSegment(b, &push)
 	if bits&4 != 0 {
-		m := controlSet{incarnation: 1 + uint64(in.u8()&3), heard: uint64(in.u8() & 1), flags: uint32(in.u8() & 1), final: seqNum(in.near(1))}
+		m := controlSet{incarnation: 1 + uint64(in.u8()&3), heard: uint64(in.u8() & 1),
+			flags: uint32(in.u8() & 1), final: seqNum(in.near(1))}
 		for kind, what := ctlHello, in.u8(); kind <= ctlPong; kind++ {
 			m.has[kind] = what>>kind&1 != 0
 		}

@@ -346,7 +346,8 @@ func (f *sessFuzz) checkInward(data, buf []byte) {
 	if c.ctl.hasPeerFinal() && c.rcvNxt != c.ctl.peerFinal || f.s.readClosed {
 		return // an end that cannot be reached, or no reader
 	}
-	push := segment{conv: sessFuzzConv, cmd: cmdPush, wnd: sessFuzzWnd, ts: f.clock(), sn: c.rcvNxt, una: c.sendNxt, data: data}
+	push := segment{conv: sessFuzzConv, cmd: cmdPush, wnd: sessFuzzWnd, ts: f.clock(), sn: c.rcvNxt,
+		una: c.sendNxt, data: data}
 	f.host.receive("b", appendSegment(nil, &push))
 	f.settle()
 	want, wantErr := data, error(nil)

@@ -189,7 +189,8 @@ func TestLostMessagesOfTheEnd(t *testing.T) {
 			t.Run(fmt.Sprintf("%s lost %d times", name, times), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 					a, b, _ := w.pair(Config{StreamMode: true})
-					lost := map[string]*atomic.Int32{a.LocalAddr().String(): new(atomic.Int32), b.LocalAddr().String(): new(atomic.Int32)}
+					lost := map[string]*atomic.Int32{a.LocalAddr().String(): new(atomic.Int32),
+						b.LocalAddr().String(): new(atomic.Int32)}
 					w.setDrop(func(from, _ string, payload []byte) bool {
 						return connControl(payload).has[kind] && lost[from].Add(1) <= int32(times)
 					})

@@ -183,7 +183,8 @@ func checkEndError(t *testing.T, call string, err error) {
 // order.
 func TestSettingsUnderTrafficLoseNothing(t *testing.T) {
 	for seed := range uint64(6) {
-		p := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, JitterReorders: true, Loss: 0.05, Duplicate: 0.02}
+		p := simProfile{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond,
+			JitterReorders: true, Loss: 0.05, Duplicate: 0.02}
 		pairRun(t, seed, p, Config{StreamMode: true}, func(t *testing.T, n *connPair) {
 			stop := make(chan struct{})
 			var wg sync.WaitGroup

@@ -22,7 +22,8 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 			c.NoCongestionControl, c.NoDelay = true, true
 			connRun(t, simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}, func(t *testing.T, w *connWorld) {
 				l := w.serve(c)
-				conn := &slowConn{PacketConn: w.endpoint("10.0.0.2:0"), takes: 100 * time.Microsecond, most: 1500, sent: make(map[seqNum]bool)}
+				conn := &slowConn{PacketConn: w.endpoint("10.0.0.2:0"),
+					takes: 100 * time.Microsecond, most: 1500, sent: make(map[seqNum]bool)}
 				s := w.dialOn(conn, 1, c)
 				peer := w.join(s, l)
 				s.SetDUP(1)
@@ -143,7 +144,8 @@ func TestFECSwitchedOnKeepsInsideTheMTU(t *testing.T) {
 	for name, block := range map[string]BlockCrypt{"plain": nil, "AEAD": aead} {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
-				c := Config{BlockCrypt: block, NoCongestionControl: true, StreamMode: true, FastResend: 2}
+				c := Config{BlockCrypt: block, NoCongestionControl: true,
+					StreamMode: true, FastResend: 2}
 				s, peer, _ := w.pair(c)
 				s.SetMtu(1200)
 				var mu sync.Mutex

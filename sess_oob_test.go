@@ -54,7 +54,8 @@ func TestOOBBothWays(t *testing.T) {
 	}{{"plain", nil, 0}, {"AEAD", aead, 28}, {"Salsa20", block, 20}} {
 		for _, shards := range []fecShards{{}, {3, 2}} {
 			t.Run(fmt.Sprint(crypt.name, shards), func(t *testing.T) {
-				c := Config{BlockCrypt: crypt.block, DataShards: shards.data, ParityShards: shards.parity, MTU: 1200}
+				c := Config{BlockCrypt: crypt.block, DataShards: shards.data,
+					ParityShards: shards.parity, MTU: 1200}
 				inSession(t, c, func(t *testing.T, client, server *UDPSession) {
 					// the opener is acknowledged, the address validated
 					time.Sleep(2 * proveAfter.duration())

@@ -24,7 +24,8 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]Config{
-		"plain": {}, "FEC": {DataShards: 3, ParityShards: 2}, "AEAD and FEC": {BlockCrypt: aead, DataShards: 3, ParityShards: 2},
+		"plain": {}, "FEC": {DataShards: 3, ParityShards: 2}, "AEAD and FEC": {BlockCrypt: aead,
+			DataShards: 3, ParityShards: 2},
 		"block cipher": {BlockCrypt: block},
 	} {
 		t.Run(name, func(t *testing.T) {

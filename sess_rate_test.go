@@ -61,7 +61,8 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, FastResend: 2, SendWindow: 2048, ReceiveWindow: 2048}
+	plain := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, FastResend: 2,
+		SendWindow: 2048, ReceiveWindow: 2048}
 	fec, secure, small := plain, plain, plain
 	fec.DataShards, fec.ParityShards = 10, 3
 	secure.BlockCrypt = aead
@@ -126,7 +127,8 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 // Acknowledgements are not delayed by the rate limit on data, whatever parity they have.
 func TestRateLimitStarvesNoAcknowledgements(t *testing.T) {
 	for _, parity := range []int{0, 1} {
-		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, DataShards: parity, ParityShards: parity}
+		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true,
+			DataShards: parity, ParityShards: parity}
 		pairRun(t, 1, simProfile{Delay: 10 * time.Millisecond}, c, func(t *testing.T, n *connPair) {
 			data := pattern(1<<20, 1)
 			download := func() time.Duration {
@@ -201,7 +203,8 @@ func TestRateLimitBeginsAnew(t *testing.T) {
 	connRun(t, simProfile{Delay: 10 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true}
 		l := w.serve(c)
-		conn := &slowConn{PacketConn: w.endpoint("10.0.0.2:0"), takes: time.Millisecond, most: 1500, sent: make(map[seqNum]bool)}
+		conn := &slowConn{PacketConn: w.endpoint("10.0.0.2:0"), takes: time.Millisecond, most: 1500,
+			sent: make(map[seqNum]bool)}
 		s := w.dialOn(conn, 1, c)
 		peer := w.join(s, l)
 		s.SetRateLimit(100_000_000)

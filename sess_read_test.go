@@ -112,7 +112,8 @@ func TestConcurrentReadsShareTheMessages(t *testing.T) {
 }
 
 func TestSlowReaderOverAPacketConn(t *testing.T) {
-	c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, FastResend: 2, SendWindow: 256, ReceiveWindow: 128}
+	c := Config{StreamMode: true, NoCongestionControl: true, NoDelay: true, FastResend: 2,
+		SendWindow: 256, ReceiveWindow: 128}
 	inSession(t, c, slowReader)
 }
 

@@ -112,7 +112,8 @@ func (r *recording) replay(w *connWorld, server bool, drop func(i int, packet []
 			}
 		}
 	}
-	c := Config{BlockCrypt: r.block(t), DataShards: r.DataShards, ParityShards: r.ParityShards, StreamMode: r.Stream}
+	c := Config{BlockCrypt: r.block(t), DataShards: r.DataShards,
+		ParityShards: r.ParityShards, StreamMode: r.Stream}
 	var s *UDPSession
 	if server {
 		l := w.serveOver(conn, false, c)

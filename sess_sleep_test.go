@@ -72,7 +72,8 @@ func (c *frozenConn) ReadFrom(p []byte) (int, net.Addr, error) {
 func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 	const timeout, stop = 3 * time.Second, 4500 * time.Millisecond
 	configs := map[string]Config{
-		"DeadTimeout": {DeadTimeout: timeout}, "IdleTimeout": {IdleTimeout: timeout, DeadTimeout: -1},
+		"DeadTimeout": {DeadTimeout: timeout}, "IdleTimeout": {IdleTimeout: timeout,
+			DeadTimeout: -1},
 		"KeepAlive": {DeadTimeout: timeout, KeepAlive: time.Second},
 	}
 	for name, c := range configs {

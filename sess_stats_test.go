@@ -142,7 +142,8 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 func TestStatsAndSnmpAgree(t *testing.T) {
 	connAwaitStillness(t) // what earlier tests left counts as well
 	before := DefaultSnmp.Copy()
-	p := simProfile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05, Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
+	p := simProfile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05,
+		Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
 	pairRun(t, 3, p, Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 64, DataShards: 5, ParityShards: 2}, func(t *testing.T, n *connPair) {
 		if d := snmpSince(before); d.ActiveOpens != 1 || d.PassiveOpens != 1 || d.CurrEstab != 2 {
 			t.Errorf("opened %d and %d, now %d, want 1, 1, 2",
@@ -173,7 +174,8 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 			{"Snmp.FastRetransSegs", d.FastRetransSegs, a.FastRetransmits + b.FastRetransmits},
 			{"Snmp.EarlyRetransSegs", d.EarlyRetransSegs, a.EarlyRetransmits + b.EarlyRetransmits},
 			{"Snmp.LostSegs", d.LostSegs, a.TimeoutRetransmits + b.TimeoutRetransmits},
-			{"Snmp.RetransSegs", d.RetransSegs, d.FastRetransSegs + d.EarlyRetransSegs + d.LostSegs},
+			{"Snmp.RetransSegs", d.RetransSegs,
+				d.FastRetransSegs + d.EarlyRetransSegs + d.LostSegs},
 			{"Snmp.RepeatSegs", d.RepeatSegs, a.DuplicatesReceived + b.DuplicatesReceived},
 			{"Snmp.FECRecovered", d.FECRecovered, a.FECRecovered + b.FECRecovered},
 			{"Snmp.FECParityShards", d.FECParityShards, a.FECParityReceived + b.FECParityReceived},

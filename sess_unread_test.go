@@ -134,7 +134,8 @@ func TestCloseEndsReads(t *testing.T) {
 // belongs to the program.
 func TestUnreadDataIsCharged(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		c := Config{StreamMode: true, NoCongestionControl: true, SendWindow: 256, ReceiveWindow: 256}
+		c := Config{StreamMode: true, NoCongestionControl: true,
+			SendWindow: 256, ReceiveWindow: 256}
 		client, server, _ := w.pair(c)
 		want := pattern(200_000, 1)
 		connWrite(t, client, string(want))

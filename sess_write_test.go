@@ -17,7 +17,8 @@ import (
 // they read would otherwise wait for each other.
 func TestLargeWindowTakesAWriteThatNobodyReads(t *testing.T) {
 	connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
-		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, SendWindow: 8192, ReceiveWindow: 1500}
+		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true,
+			SendWindow: 8192, ReceiveWindow: 1500}
 		a, b, _ := w.pair(c)
 		want := pattern(8<<20, 9)
 		for _, s := range []*UDPSession{a, b} {
@@ -53,19 +54,32 @@ func TestWriteRoom(t *testing.T) {
 		room                          uint32
 		free, share                   uint32
 	}{
-		"small window":              {window: 32, peer: 4000, inFlight: 32, limit: 2000, size: mss, least: 20e6, free: all - 32, share: 8},
-		"something waits":           {window: 32, peer: 32, inFlight: 32, waiting: 10, size: mss, free: all - 42, share: 8},
-		"all is queued":             {window: 512, peer: 32, inFlight: 32, waiting: all - 32, size: mss, free: 0, share: 128},
-		"medium messages":           {window: 512, peer: 32, waiting: 4000, size: 1000, free: (writeMost-4000*1000)/mss + 1, share: 128},
-		"small messages":            {window: 512, peer: 32, inFlight: 32, waiting: writeSegments - 37, size: 9, free: 5, share: 128},
-		"large window":              {window: 65535, peer: 65535, inFlight: 60000, limit: 65535, size: mss, least: 20e6, free: 5535, share: 65535 / 4},
-		"small window, short path":  {window: 512, peer: 4000, inFlight: 100, limit: 2000, size: mss, least: 1e6, free: 412, share: 128},
-		"short path":                {window: 8192, peer: 4000, inFlight: 100, limit: 1200, size: mss, least: 1e6, free: 2300, share: 600},
-		"short path, little flight": {window: 8192, peer: 4000, inFlight: 100, limit: 200, size: mss, least: 1e6, free: writeLeast - 100, share: 256},
-		"peer's window is full":     {window: 8192, peer: 100, inFlight: 100, limit: 200, size: mss, least: 1e6, free: 8092, share: 2048},
-		"path not known yet":        {window: 8192, peer: 4000, inFlight: 100, limit: 200, size: mss, free: 8092, share: 2048},
-		"little memory":             {window: 512, peer: 32, inFlight: 32, waiting: 48, size: mss, room: 20, free: 20, share: 25},
-		"no memory":                 {window: 512, peer: 32, inFlight: 2, waiting: 1, size: mss, room: noRoom, free: roomLeast - 3, share: 2},
+		"small window": {window: 32, peer: 4000, inFlight: 32, limit: 2000, size: mss,
+			least: 20e6, free: all - 32, share: 8},
+		"something waits": {window: 32, peer: 32, inFlight: 32, waiting: 10, size: mss,
+			free: all - 42, share: 8},
+		"all is queued": {window: 512, peer: 32, inFlight: 32, waiting: all - 32,
+			size: mss, free: 0, share: 128},
+		"medium messages": {window: 512, peer: 32, waiting: 4000, size: 1000,
+			free: (writeMost-4000*1000)/mss + 1, share: 128},
+		"small messages": {window: 512, peer: 32, inFlight: 32,
+			waiting: writeSegments - 37, size: 9, free: 5, share: 128},
+		"large window": {window: 65535, peer: 65535, inFlight: 60000, limit: 65535,
+			size: mss, least: 20e6, free: 5535, share: 65535 / 4},
+		"small window, short path": {window: 512, peer: 4000, inFlight: 100, limit: 2000,
+			size: mss, least: 1e6, free: 412, share: 128},
+		"short path": {window: 8192, peer: 4000, inFlight: 100, limit: 1200,
+			size: mss, least: 1e6, free: 2300, share: 600},
+		"short path, little flight": {window: 8192, peer: 4000, inFlight: 100, limit: 200,
+			size: mss, least: 1e6, free: writeLeast - 100, share: 256},
+		"peer's window is full": {window: 8192, peer: 100, inFlight: 100, limit: 200, size: mss,
+			least: 1e6, free: 8092, share: 2048},
+		"path not known yet": {window: 8192, peer: 4000, inFlight: 100, limit: 200,
+			size: mss, free: 8092, share: 2048},
+		"little memory": {window: 512, peer: 32, inFlight: 32, waiting: 48, size: mss,
+			room: 20, free: 20, share: 25},
+		"no memory": {window: 512, peer: 32, inFlight: 2, waiting: 1, size: mss,
+			room: noRoom, free: roomLeast - 3, share: 2},
 	} {
 		c := core{sender: sender{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), mss: mss,
 			flight: flightLimit{limit: tt.limit, least: tt.least}}}
@@ -206,7 +220,8 @@ func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
 		t.Run(fmt.Sprintf("stream %v", stream), func(t *testing.T) {
 			const window = 256
 			const most = writeMost/(1400-segmentHeaderSize) + writeSegmentsMax
-			c := Config{StreamMode: stream, SendWindow: window, ReceiveWindow: 64, NoCongestionControl: true}
+			c := Config{StreamMode: stream, SendWindow: window, ReceiveWindow: 64,
+				NoCongestionControl: true}
 			inSession(t, c, func(t *testing.T, client, server *UDPSession) {
 				before := buffersOutstanding()
 				type outcome struct {
@@ -247,7 +262,8 @@ func TestHugeWriteQueuesNoMoreThanItMay(t *testing.T) {
 
 func TestLargeWriteToASteadyReaderStaysInsideTheWindow(t *testing.T) {
 	const window, size = 512, 16 << 20
-	c := Config{StreamMode: true, SendWindow: window, ReceiveWindow: window, NoCongestionControl: true, NoDelay: true, FastResend: 2}
+	c := Config{StreamMode: true, SendWindow: window, ReceiveWindow: window,
+		NoCongestionControl: true, NoDelay: true, FastResend: 2}
 	inSession(t, c, func(t *testing.T, client, server *UDPSession) {
 		data := pattern(size, 1)
 		go func() {
@@ -280,7 +296,8 @@ func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		t.Run(fmt.Sprintf("silent %v", silent), func(t *testing.T) {
 			connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
-				c := Config{SendWindow: 32, ReceiveWindow: 1024, NoCongestionControl: true, ACKNoDelay: true}
+				c := Config{SendWindow: 32, ReceiveWindow: 1024,
+					NoCongestionControl: true, ACKNoDelay: true}
 				client, server, _ := w.pair(c)
 				go func() { _, _ = io.Copy(io.Discard, server) }()
 				mustWrite(t, client, make([]byte, 100_000))

@@ -92,7 +92,8 @@ func settings(t *testing.T) map[string]Config {
 		t.Fatal(err, err2)
 	}
 	return map[string]Config{
-		"plain": {}, "AEAD": {BlockCrypt: gcm}, "CFB": {BlockCrypt: cfb}, "FEC": {DataShards: 3, ParityShards: 2},
+		"plain": {}, "AEAD": {BlockCrypt: gcm}, "CFB": {BlockCrypt: cfb}, "FEC": {DataShards: 3,
+			ParityShards: 2},
 	}
 }
 
@@ -188,11 +189,14 @@ func TestTransportSessionsDoNotReplaceEachOther(t *testing.T) {
 
 func TestTransportHandsOverWhatIsNotKCP(t *testing.T) {
 	foreign := map[string][]byte{
-		"STUN":              append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42}, make([]byte, 12)...),
-		"QUIC":              append([]byte{0xC3, 0, 0, 0, 1, 8}, pattern(1194, 3)...),
-		"DTLS":              append([]byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100}, pattern(100, 4)...),
-		"one byte":          {7},
-		"false length":      appendSegment(nil, &segment{conv: 1, cmd: cmdPush, data: []byte("x")})[:24],
+		"STUN": append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42},
+			make([]byte, 12)...),
+		"QUIC": append([]byte{0xC3, 0, 0, 0, 1, 8}, pattern(1194, 3)...),
+		"DTLS": append([]byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100},
+			pattern(100, 4)...),
+		"one byte": {7},
+		"false length": appendSegment(nil,
+			&segment{conv: 1, cmd: cmdPush, data: []byte("x")})[:24],
 		"unknown command":   appendSegment(nil, &segment{conv: 1, cmd: 85, data: []byte("x")}),
 		"FEC without size":  {0, 0, 0, 0, fecTypeData, 0, 200, 0, 1, 2, 3, 4},
 		"FEC of no segment": append([]byte{0, 0, 0, 0, fecTypeData, 0, 30, 0}, make([]byte, 28)...),

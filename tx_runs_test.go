@@ -23,14 +23,16 @@ func TestRunsGoOnFromSessionToSession(t *testing.T) {
 		"one peer":             {[]packet{{a, 100, 0}, {a, 100, 0}, {a, 100, 0}}, []int{3}},
 		"the last is shorter":  {[]packet{{a, 100, 0}, {a, 60, 0}, {a, 60, 0}}, []int{2, 1}},
 		"a longer one follows": {[]packet{{a, 60, 0}, {a, 100, 0}}, []int{1, 1}},
-		"two peers":            {[]packet{{a, 100, 0}, {b, 100, 0}, {b, 100, 0}, {a, 100, 0}}, []int{1, 2, 1}},
-		"who sends copies":     {[]packet{{a, 100, 0}, {a, 100, 1}}, []int{1, 1}},
+		"two peers": {[]packet{{a, 100, 0}, {b, 100, 0}, {b, 100, 0}, {a, 100, 0}},
+			[]int{1, 2, 1}},
+		"who sends copies": {[]packet{{a, 100, 0}, {a, 100, 1}}, []int{1, 1}},
 	} {
 		tx := &txScratch{socket: &txSocket{maxRunBytes: 60000, maxRunSegments: 64}}
 		arena := make([]byte, 1000)
 		start := 0
 		for _, p := range tt.packets {
-			r := runBuilder{tx: tx, turn: &turn{destination: destination{to: p.to}, ownRuns: p.dup > 0}}
+			r := runBuilder{tx: tx,
+				turn: &turn{destination: destination{to: p.to}, ownRuns: p.dup > 0}}
 			r.resume()
 			r.add(arena[start : start+p.size])
 			r.end()

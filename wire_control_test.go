@@ -92,11 +92,15 @@ func TestParseControl(t *testing.T) {
 		{"a longer value", "020609000000aabb", fin, true},
 		{"a shorter value is skipped", "020309000000"[:10], controlSet{}, true},
 		{"the last of two counts", "020401000000" + "020409000000", fin, true},
-		{"a HELLO of the first version", "0114" + "0500000000000000" + "0600000000000000" + "03000000", hello, true},
-		{"a HELLO cut within what was added", "0115" + "0500000000000000" + "0600000000000000" + "03000000" + "aa", hello, true},
-		{"a HELLO shorter than the first version", "0113" + "0500000000000000" + "0600000000000000" + "030000", controlSet{}, true},
+		{"a HELLO of the first version",
+			"0114" + "0500000000000000" + "0600000000000000" + "03000000", hello, true},
+		{"a HELLO cut within what was added",
+			"0115" + "0500000000000000" + "0600000000000000" + "03000000" + "aa", hello, true},
+		{"a HELLO shorter than the first version",
+			"0113" + "0500000000000000" + "0600000000000000" + "030000", controlSet{}, true},
 		{"a RESET of the first version", "040a" + "0200" + "0500000000000000", reset, true},
-		{"a RESET cut within what was added", "0411" + "0200" + "0500000000000000" + "aaaaaaaaaaaaaa", reset, true},
+		{"a RESET cut within what was added",
+			"0411" + "0200" + "0500000000000000" + "aaaaaaaaaaaaaa", reset, true},
 		{"a long RESET, then a short one", "0412" + "0100" + "0600000000000000" + "0700000000000000" + "040a" + "0200" + "0500000000000000", reset, true},
 		{"a type without a length", "02", controlSet{}, false},
 		{"a length beyond the end", "020509000000", controlSet{}, false},
@@ -136,7 +140,8 @@ func TestIsControl(t *testing.T) {
 
 func TestFindControl(t *testing.T) {
 	hello := controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 5}
-	control := segment{cmd: cmdWins, sn: controlMagic, ts: controlVersion, data: appendControl(nil, &hello)}
+	control := segment{cmd: cmdWins, sn: controlMagic, ts: controlVersion,
+		data: appendControl(nil, &hello)}
 	push := segment{cmd: cmdPush, data: []byte("data")}
 	join := func(all ...segment) (b []byte) {
 		for i := range all {
@@ -155,7 +160,8 @@ func TestFindControl(t *testing.T) {
 		{"data alone", join(push), controlSet{}},
 		{"behind data", join(push, push, control), hello},
 		{"before data", join(control, push), hello},
-		{"behind a segment that is cut off", join(push, control)[:segmentHeaderSize+3], controlSet{}},
+		{"behind a segment that is cut off",
+			join(push, control)[:segmentHeaderSize+3], controlSet{}},
 		{"with a length that lies", join(push, lie), controlSet{}},
 	}
 	for _, tt := range tests {

@@ -12,7 +12,8 @@ import (
 
 // Each field of the header is where a legacy peer expects it.
 func TestSegmentLayout(t *testing.T) {
-	s := segment{conv: 0x04030201, cmd: cmdPush, frg: 0x06, wnd: 0x0807, ts: 0x0c0b0a09, sn: 0x100f0e0d, una: 0x14131211, data: []byte("data")}
+	s := segment{conv: 0x04030201, cmd: cmdPush, frg: 0x06, wnd: 0x0807, ts: 0x0c0b0a09,
+		sn: 0x100f0e0d, una: 0x14131211, data: []byte("data")}
 	const want = "01020304" + "51" + "06" + "0708" + "090a0b0c" + "0d0e0f10" + "11121314" + "04000000" + "64617461"
 	if got := hex.EncodeToString(appendSegment(nil, &s)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -25,7 +26,8 @@ func TestSegmentLayout(t *testing.T) {
 func TestSegmentRoundTrip(t *testing.T) {
 	segments := []segment{
 		{cmd: cmdPush, data: []byte{}},
-		{conv: 1<<32 - 1, cmd: cmdAck, frg: 255, wnd: 65535, ts: 1<<32 - 1, sn: 1<<32 - 1, una: 1<<32 - 1, data: []byte{}},
+		{conv: 1<<32 - 1, cmd: cmdAck, frg: 255, wnd: 65535, ts: 1<<32 - 1, sn: 1<<32 - 1,
+			una: 1<<32 - 1, data: []byte{}},
 		{conv: 7, cmd: cmdWask, data: []byte{}},
 		{conv: 7, cmd: cmdWins, sn: controlMagic, data: bytes.Repeat([]byte{1}, 1376)},
 	}
