@@ -8,17 +8,20 @@ package kcp
 
 // link puts s into its peer's list. Called with the lock held.
 func (d *demux) link(s *UDPSession) {
-	s.behind = s.sharesAddress.Load()
+	s.link.place = peerFront
+	if s.sharesAddress.Load() {
+		s.link.place = peerBack
+	}
 	first := d.peers.find(&s.peer, 0)
 	switch {
 	case first == nil:
 		d.peers.add(s)
-	case s.behind:
+	case s.link.place == peerBack:
 		last := first
-		for next := last.nextOfPeer.Load(); next != nil && !next.behind; next = last.nextOfPeer.Load() {
+		for next := last.link.next.Load(); next != nil && next.link.place == peerFront; next = last.link.next.Load() {
 			last = next
 		}
-		s.linkBetween(last, last.nextOfPeer.Load())
+		s.linkBetween(last, last.link.next.Load())
 	default:
 		s.linkBetween(nil, first)
 		d.peers.replace(first, s)
@@ -27,27 +30,27 @@ func (d *demux) link(s *UDPSession) {
 
 // unlink takes s out of its peer's list. A reader that looks through it without the lock may miss the rest: it guesses.
 func (d *demux) unlink(s *UDPSession) {
-	next := s.nextOfPeer.Load()
+	next := s.link.next.Load()
 	if next != nil {
-		next.prevOfPeer = s.prevOfPeer
+		next.link.prev = s.link.prev
 	}
 	switch {
-	case s.prevOfPeer != nil:
-		s.prevOfPeer.nextOfPeer.Store(next)
+	case s.link.prev != nil:
+		s.link.prev.link.next.Store(next)
 	case next != nil:
 		d.peers.replace(s, next)
 	default:
 		d.peers.remove(s)
 	}
-	s.prevOfPeer = nil
-	s.nextOfPeer.Store(nil) // who keeps s keeps no other session
+	s.link.prev = nil
+	s.link.next.Store(nil) // whatever keeps s keeps no other session
 }
 
 // older returns the sessions of an address that a new one from it supersedes: all that do not share the address on purpose.
 // Called with the lock held.
 func (d *demux) older(peer *peerAddr) (older []*UDPSession) {
 	var sharing []*UDPSession
-	for s := d.peers.find(peer, 0); s != nil && !s.behind; s = s.nextOfPeer.Load() {
+	for s := d.peers.find(peer, 0); s != nil && s.link.place == peerFront; s = s.link.next.Load() {
 		if s.sharesAddress.Load() {
 			sharing = append(sharing, s)
 		} else {

@@ -117,12 +117,12 @@ func TestListOfAPeersSessions(t *testing.T) {
 		d.mu.Lock()
 		older := d.older(&peer)
 		linked, last := 0, false
-		for s := d.peers.find(&peer, 0); s != nil; s = s.nextOfPeer.Load() {
+		for s := d.peers.find(&peer, 0); s != nil; s = s.link.next.Load() {
 			linked++
-			if last && !s.behind {
+			if last && s.link.place == peerFront {
 				t.Fatalf("step %d: a session that shares its address stands before one that does not", step)
 			}
-			last = s.behind
+			last = s.link.place == peerBack
 		}
 		d.mu.Unlock()
 		replaced := 0

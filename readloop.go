@@ -363,7 +363,7 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	r.unlockSession()
 	seqID := binary.LittleEndian.Uint32(p.all)
 	s := r.ep.demux.peers.find(&peer, 0)
-	only := s != nil && s.nextOfPeer.Load() == nil
+	only := s != nil && s.link.next.Load() == nil
 	if s != nil && !only {
 		s = s.nearestOfPeer(seqID)
 	}

@@ -21,14 +21,12 @@ type UDPSession struct {
 	listener uint32 // the number of the listener that has made it
 	accepted bool   // made by a listener
 	guest    bool   // dialled over a Transport
-	behind   bool   // in the part of its peer's list in which no session is replaced; guarded by the demux's lock
 
-	nextOfPeer    atomic.Pointer[UDPSession] // the next session with the same peer, changed under the demux's lock
-	prevOfPeer    *UDPSession                // guarded by it
-	sharesAddress atomic.Bool                // HELLO says that several sessions share the peer's address on purpose
-	newestSeqID   atomic.Uint32              // of the newest FEC shard received
-	handedOut     atomic.Bool                // Accept has returned it
-	exactSource   atomic.Bool                // datagrams come from the address that was dialled
+	link          peerLink
+	sharesAddress atomic.Bool   // HELLO says that several sessions share the peer's address on purpose
+	newestSeqID   atomic.Uint32 // of the newest FEC shard received
+	handedOut     atomic.Bool   // Accept has returned it
+	exactSource   atomic.Bool   // datagrams come from the address that was dialled
 
 	dup atomic.Int32             // further copies of each datagram
 	log atomic.Pointer[logger]   // nil: none
@@ -335,16 +333,4 @@ func (s *UDPSession) remoteAddr() net.Addr {
 		return *a
 	}
 	return nil
-}
-
-// linkBetween puts s between two neighbours, either of which may be nil.
-func (s *UDPSession) linkBetween(prev, next *UDPSession) {
-	s.prevOfPeer = prev
-	s.nextOfPeer.Store(next)
-	if next != nil {
-		next.prevOfPeer = s
-	}
-	if prev != nil {
-		prev.nextOfPeer.Store(s)
-	}
 }

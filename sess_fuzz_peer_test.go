@@ -240,7 +240,7 @@ func (l *listenFuzz) check() {
 	}
 	linked := 0
 	for s := range d.peers.all {
-		for ; s != nil; s = s.nextOfPeer.Load() {
+		for ; s != nil; s = s.link.next.Load() {
 			linked++
 		}
 	}

@@ -174,15 +174,6 @@ func (s *UDPSession) countInput(result inputResult, n *counters) {
 	}
 }
 
-// shardGap returns how far a shard lies from the newest one of this session.
-func (s *UDPSession) shardGap(seqID uint32) uint32 {
-	gap := int32(seqID - s.newestSeqID.Load())
-	if gap < 0 {
-		gap = -gap
-	}
-	return uint32(gap)
-}
-
 // origin tells whose a datagram is that comes under a session's address and conversation id.
 type origin uint8
 
@@ -319,18 +310,4 @@ func (s *UDPSession) superseded(now millis) {
 		s.arm(now)
 	}
 	s.mu.Unlock()
-}
-
-// parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
-const parityGuesses = 64
-
-// nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
-func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
-	nearest := s
-	for c, left := s.nextOfPeer.Load(), parityGuesses; c != nil && left > 0; c, left = c.nextOfPeer.Load(), left-1 {
-		if c.shardGap(seqID) < nearest.shardGap(seqID) {
-			nearest = c
-		}
-	}
-	return nearest
 }

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "sync/atomic"
+
+// peerLink is a session's place among the sessions of its peer. The demux's lock guards it, but next is read without.
+type peerLink struct {
+	next  atomic.Pointer[UDPSession]
+	prev  *UDPSession
+	place peerPlace
+}
+
+// peerPlace is the part of the list that a session is in.
+type peerPlace uint8
+
+const (
+	peerFront peerPlace = iota // a new session of the peer may supersede it
+	peerBack                   // no session does: it shares the address on purpose
+)
+
+// linkBetween puts s between two neighbours, either of which may be nil.
+func (s *UDPSession) linkBetween(prev, next *UDPSession) {
+	s.link.prev = prev
+	s.link.next.Store(next)
+	if next != nil {
+		next.link.prev = s
+	}
+	if prev != nil {
+		prev.link.next.Store(s)
+	}
+}
+
+// parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
+const parityGuesses = 64
+
+// nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
+func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
+	nearest := s
+	for c, left := s.link.next.Load(), parityGuesses; c != nil && left > 0; c, left = c.link.next.Load(), left-1 {
+		if c.shardGap(seqID) < nearest.shardGap(seqID) {
+			nearest = c
+		}
+	}
+	return nearest
+}
+
+// shardGap returns how far a shard lies from the newest one of this session.
+func (s *UDPSession) shardGap(seqID uint32) uint32 {
+	gap := int32(seqID - s.newestSeqID.Load())
+	if gap < 0 {
+		gap = -gap
+	}
+	return uint32(gap)
+}
