@@ -53,8 +53,7 @@ var parts = []part{
 }
 
 // layerExceptions are the uses against the table that are still there: "file -> file". The list may only shrink.
-var layerExceptions = []string{
-}
+var layerExceptions = []string{}
 
 // partOf returns the part of a file.
 func partOf(file string) *part {
