@@ -94,9 +94,7 @@ func (c *core) nextEvent(now millis) millis {
 	}
 	c.updateProbe(now)
 	at := min(c.ackAt, c.probeAt, c.tellAt)
-	if c.life.connecting {
-		at = min(at, c.life.connectAt)
-	}
+	at = min(at, c.life.opening.at)
 	if c.addr != nil {
 		at = min(at, c.addr.probeAt)
 	}

@@ -395,7 +395,7 @@ func (f *flusher) control() bool {
 		return true
 	}
 	var m controlSet
-	sending := f.w.open || len(f.w.packets) > 0
+	sending := f.w.isOpen() || len(f.w.packets) > 0
 	if fin := c.finReady() && f.now >= ctl.fin.at; fin {
 		m.has[ctlFin], m.final = true, c.sendEnd
 	}
@@ -450,7 +450,7 @@ func (c *core) sayHello(m *controlSet) {
 	s := &c.ctl
 	m.has[ctlHello], m.incarnation, m.heard, m.largest = true, s.incarnation, s.peer, largestDatagram
 	m.flags = uint32(s.flags)
-	if c.life.connecting {
+	if c.life.connecting() {
 		m.flags |= helloOpens
 	}
 	if s.accepted() && c.addr == nil {
@@ -462,7 +462,7 @@ func (c *core) sayHello(m *controlSet) {
 func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
 	if !ctl.known() {
-		if c.life.connecting && !ctl.met {
+		if c.life.connecting() && !ctl.met {
 			return true // it opens the session
 		}
 		return ctl.hello.tries < helloLimit && now >= ctl.hello.at &&

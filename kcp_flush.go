@@ -14,12 +14,12 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	c.proofTick(now)
 	c.tellAgain(now)
 	f := flusher{c: c, w: w, at: at, now: now}
-	before := len(w.packets)
+	before, next := len(w.packets), c.sendNxt
 	f.begin()
 	c.detectTimeouts(now)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
-	left := w.open || len(w.packets) > before
+	left := w.isOpen() || len(w.packets) > before
 	if !more || c.addr.heldBack() {
 		more = !f.control()
 	}
@@ -27,7 +27,7 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 		more = f.prove(more)
 	}
 	w.finish()
-	c.flushed(f.sentNew, left, now)
+	c.flushed(c.sendNxt != next, left, now)
 	c.updateProbe(now)
 	return more
 }
@@ -48,8 +48,6 @@ type flusher struct {
 	at  instant
 	now millis  // of at
 	hdr segment // conv, wnd and una of every segment of this flush
-
-	sentNew bool // new data is among it
 }
 
 func (f *flusher) begin() {
@@ -59,7 +57,7 @@ func (f *flusher) begin() {
 
 func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool {
 	n := segmentHeaderSize + len(data)
-	if f.w.open && f.w.room() < n {
+	if f.w.isOpen() && f.w.room() < n {
 		f.hello()
 	}
 	if f.opens(cmd, sn, n) && !f.put(cmdWins, 0, f.c.ts(f.now), snOpensNothing, nil) {
@@ -91,14 +89,14 @@ const snOpensNothing seqNum = 1<<32 - 1
 // asks an unknown address is not such data.
 func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 	c := f.c
-	return sn == 0 && c.ctl.finWanted() && !c.ctl.known() && (!f.w.open || f.w.room() < n) &&
+	return sn == 0 && c.ctl.finWanted() && !c.ctl.known() && (!f.w.isOpen() || f.w.room() < n) &&
 		(cmd != cmdPush || c.delivered > 0 || c.newestAt >= 0)
 }
 
 // windowSN is the sn of a WASK or WINS, which may come after the peer has closed the session where this side has ended its
 // stream, still asks for the proof of its address, or doubts whether the peer is there.
 func (c *core) windowSN() seqNum {
-	if !c.ctl.known() && !c.life.connecting && (c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
+	if !c.ctl.known() && !c.life.connecting() && (c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
 		return snOpensNothing
 	}
 	return 0
@@ -123,7 +121,7 @@ func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
 	if !f.w.shares || f.c.addr != nil || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
 	}
-	if f.w.open {
+	if f.w.isOpen() {
 		f.hello()
 		f.w.finish()
 	}
@@ -219,14 +217,13 @@ func (f *flusher) data() bool {
 		if !f.transmit(c.sendNxt) {
 			return false
 		}
-		f.sentNew = true
 	}
 	return true
 }
 
 // fitsOpen reports whether the segment sn fits into the packet that has been begun.
 func (f *flusher) fitsOpen(sn seqNum) bool {
-	return f.w.open && segmentHeaderSize+len(f.c.ring.at(sn).data) <= f.w.room()
+	return f.w.isOpen() && segmentHeaderSize+len(f.c.ring.at(sn).data) <= f.w.room()
 }
 
 // transmit sends the segment sn, for the first time or again.
@@ -237,7 +234,7 @@ func (f *flusher) transmit(sn seqNum) bool {
 	if !f.push(sn, seg, ts) {
 		return false
 	}
-	f.w.data = true
+	f.w.carryData()
 	c.transmitted(sn, seg, ts, f.at)
 	return true
 }

@@ -71,9 +71,8 @@ type inputState struct {
 	una      seqNum // the newest cumulative acknowledgement
 	wnd      uint16 // the window that came with it
 	wndTS    timestamp
-	hasWnd   bool
+	wndNews  windowNews
 	alive    bool // the peer's session can have sent it
-	clocked  bool // wndTS is the peer's clock
 	acked    uint32
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
 	longest  millis
@@ -92,10 +91,10 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 		c.stats.badFields++
 	case s.una.before(c.sendUna - wndMax):
 		// More than a window late: it says nothing any more.
-	case !in.hasWnd || !s.una.before(in.una):
-		in.una, in.wnd, in.hasWnd = s.una, s.wnd, true
+	case in.wndNews == windowUnheard || !s.una.before(in.una):
+		in.una, in.wnd, in.wndNews = s.una, s.wnd, max(in.wndNews, windowHeard)
 		if c.bearsClock(s) {
-			in.wndTS, in.clocked = s.ts, true
+			in.wndTS, in.wndNews = s.ts, windowClocked
 		}
 	}
 	switch s.cmd {
@@ -125,7 +124,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 // finishInput applies what a datagram said as a whole.
 func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	now := ctx.now.ms()
-	if in.hasWnd {
+	if in.wndNews != windowUnheard {
 		if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
 			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
 				in.longest = max(in.longest, now-seg.sentAt)

@@ -15,9 +15,7 @@ type liveness struct {
 	graceUntil millis // no deadline counts before: see late
 	asking     bool   // a probe is unanswered
 
-	connecting bool // until the peer answers at all
-	connects   uint8
-	connectAt  millis // when the window is asked for next
+	opening announcement // asks for the window until the peer answers at all; never due otherwise
 }
 
 const (
@@ -44,7 +42,9 @@ func (l *liveness) overdue(at, now millis) bool {
 	return now >= at && !l.late(at, now) && now >= l.graceUntil
 }
 
-func (l *liveness) init(now millis) { l.heardAt, l.expectedAt, l.askedAt = now, now, now }
+func (l *liveness) init(now millis) {
+	l.heardAt, l.expectedAt, l.askedAt, l.opening.at = now, now, now, never
+}
 
 // setTimeouts sets the times of the rules, 0 for those that are off.
 func (l *liveness) setTimeouts(dead, keepAlive, idle millis) {
@@ -106,20 +106,22 @@ func (c *core) spoken() bool { return c.order > 0 || c.stats.segsIn > 0 }
 func (c *core) begun() bool { return c.order > 0 || c.newestAt >= 0 }
 
 // connect begins to ask for the peer's window, which any peer that is there answers.
-func (l *liveness) connect(now millis) { l.connecting, l.connectAt = true, now }
+func (l *liveness) connect(now millis) { l.opening.at = now }
 
 // endConnect ends it.
-func (l *liveness) endConnect() { l.connecting = false }
+func (l *liveness) endConnect() { l.opening.at = never }
+
+// connecting reports whether the peer is still to answer at all.
+func (l *liveness) connecting() bool { return l.opening.at != never }
 
 // connectTick asks once more, with back-off up to a second.
 func (c *core) connectTick(now millis) {
 	l := &c.life
-	if !l.connecting || now < l.connectAt {
+	if now < l.opening.at {
 		return
 	}
 	c.askForWindow()
-	l.connectAt = now + min(backoff(c.rto(), l.connects, c.noDelay), 1000)
-	l.connects = min(l.connects+1, maxLevel)
+	l.opening.left(now+min(backoff(c.rto(), l.opening.tries, c.noDelay()), 1000), maxLevel)
 }
 
 // lifeTick asks a silent peer whether it is there, with a PING where that is understood and with a WASK otherwise.

@@ -42,15 +42,15 @@ func (c *core) backoff(level uint8) millis {
 		return c.shortBackoff(level)
 	case c.ctl.dialled() && c.sendUna == 0 && c.rcvNxt == 0:
 		return c.openJitter(c.openBackoff(level), level)
-	case !c.rtt.valid && c.sendUna == 0:
+	case !c.rtt.valid() && c.sendUna == 0:
 		return c.openBackoff(level)
 	}
-	return backoff(c.rto(), level, c.noDelay)
+	return backoff(c.rto(), level, c.noDelay())
 }
 
 // openBackoff is the wait for the first acknowledgement of a session.
 func (c *sender) openBackoff(level uint8) millis {
-	return backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay)
+	return backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay())
 }
 
 // linearTries returns for how many timeouts the wait does not grow. Without a measured round trip the path may be one on
@@ -59,7 +59,7 @@ func (c *sender) linearTries() uint8 {
 	switch {
 	case c.sendUna.distance(c.sendNxt) > thinFlight:
 		return 0
-	case c.rtt.valid:
+	case c.rtt.valid():
 		return thinTries
 	case c.sendEnd == 1 && c.sendBytes < uint32(c.mss):
 		return thinOpening
@@ -96,7 +96,7 @@ func (c *core) retryHead() millis {
 // unmeasured reports whether segments are in flight, and nothing has been acknowledged yet from which a round-trip time
 // could be taken. The timeout is a guess then, and on a slow line all of a window may outlast it: only the first segment is
 // sent again, as a question (RFC 6298 section 5.4 does so for every timeout).
-func (c *sender) unmeasured() bool { return !c.rtt.valid && c.delivered == 0 && c.inFlight > 0 }
+func (c *sender) unmeasured() bool { return !c.rtt.valid() && c.delivered == 0 && c.inFlight > 0 }
 
 // headTimeout returns when the first outstanding segment times out, never if it is about to be sent again.
 func (c *core) headTimeout() millis {
@@ -200,5 +200,5 @@ const patience millis = 1000
 
 // shortBackoff is the wait after so many tries at the end of a stream.
 func (c *sender) shortBackoff(tries uint8) millis {
-	return min(backoff(c.rto(), tries, c.noDelay), max(c.rto(), patience))
+	return min(backoff(c.rto(), tries, c.noDelay()), max(c.rto(), patience))
 }

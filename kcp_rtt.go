@@ -7,18 +7,22 @@ type rttEstimator struct {
 	srtt8   millis // smoothed round-trip time, times 8
 	rttvar4 millis // its mean deviation, times 4
 	least   millis
-	latest  millis
-	valid   bool
+	latest  millis // negative before the first sample
 }
+
+func (r *rttEstimator) init() { r.latest = -1 }
+
+// valid reports whether there has been a sample.
+func (r *rttEstimator) valid() bool { return r.latest >= 0 }
 
 // sample takes in the round-trip time of the newest transmission that a datagram acknowledged, and the longest among
 // them: the older ones waited for the acknowledgement to be sent, which the timeout has to allow for.
 func (r *rttEstimator) sample(rtt, longest millis) {
 	rtt = max(0, min(rtt, rtoMax))
 	longest = max(rtt, min(longest, rtoMax))
+	first := !r.valid()
 	r.latest = rtt
-	if !r.valid {
-		r.valid = true
+	if first {
 		r.srtt8, r.rttvar4, r.least = rtt*8, max(rtt*2, (longest-rtt)*4), rtt
 		return
 	}
@@ -39,7 +43,7 @@ func (r *rttEstimator) rttvar() millis { return r.rttvar4 / 4 }
 // rto is the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar), within bounds. The variance of a
 // long and steady path goes to nothing; an eighth of srtt keeps a delayed acknowledgement from being taken for a loss.
 func (r *rttEstimator) rto(interval, least millis) millis {
-	if !r.valid {
+	if !r.valid() {
 		return rtoDefault
 	}
 	return min(max(r.srtt()+max(interval, r.rttvar4, r.srtt()/8), least), rtoMax)

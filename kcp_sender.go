@@ -4,12 +4,20 @@ package kcp
 
 import "math"
 
+// windowNews is what is known of the peer's window.
+type windowNews uint8
+
+const (
+	windowUnheard windowNews = iota
+	windowHeard
+	windowClocked // heard, together with the peer's clock
+)
+
 // sender is the sending half of a core. [una, nxt) is in flight and [nxt, end) is queued, all of them with the prefix send.
 type sender struct {
 	mtu        int // most bytes of segments in one packet
 	mss        int // most bytes of data in one segment
 	stream     bool
-	noDelay    bool
 	writeDelay bool
 	rides      uint16 // delayed writes that may leave at once until ridesEnd: see owesRide
 	interval   millis // the most that an ACK or a delayed write waits
@@ -24,11 +32,10 @@ type sender struct {
 	rmtWnd    uint32
 	wndUna    seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with
 	wndTS     timestamp
-	hasWnd    bool
-	hasWndTS  bool
-	lastFrg   uint8  // frg of the newest segment sent for the first time
-	fullRun   uint8  // full segments sent since the latest Write began
-	inFlight  uint32 // sent, neither acknowledged nor found lost
+	wndNews   windowNews // what is known of the peer's window
+	lastFrg   uint8      // frg of the newest segment sent for the first time
+	fullRun   uint8      // full segments sent since the latest Write began
+	inFlight  uint32     // sent, neither acknowledged nor found lost
 	ridesEnd  timestamp
 	askWindow bool   // a WASK is due
 	filling   bool   // a Write copies into fill without the lock
@@ -52,6 +59,7 @@ func (c *sender) init() {
 	c.interval, c.minRTO = intervalDefault, rtoMin
 	c.sndWnd, c.rmtWnd = wndInitial, wndInitial
 	c.flushAt, c.probeAt = never, never
+	c.rtt.init()
 	c.cc.init()
 	c.flight.init(&c.cc)
 }
@@ -116,9 +124,8 @@ func (c *sender) setMTU(mtu int) bool {
 // setNoDelay sets the timing; a negative value leaves one as it is.
 func (c *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if noDelay >= 0 {
-		c.noDelay = noDelay != 0
 		c.minRTO = rtoMin
-		if c.noDelay {
+		if noDelay != 0 {
 			c.minRTO = rtoNoDelay
 		}
 	}
@@ -135,6 +142,9 @@ func (c *sender) setNoDelay(noDelay, interval, resend, nc int) {
 		c.flight.inner = &c.cc
 	}
 }
+
+// noDelay reports whether the no-delay mode is on, which lowers the least RTO and the back-off.
+func (c *sender) noDelay() bool { return c.minRTO == rtoNoDelay }
 
 func (c *sender) rto() millis { return c.rtt.rto(c.interval, c.minRTO) }
 

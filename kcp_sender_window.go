@@ -83,7 +83,7 @@ func (c *sender) updateProbe(now millis) {
 // no session stands behind, a stray WINS above all, begins at 0. sendUna is no measure: it passes the una of a peer whose
 // receive queue is full, as that acknowledges segments which have to wait.
 func (c *sender) canBeLife(una seqNum) bool {
-	return !c.sendNxt.before(una) && (!c.hasWnd || !una.before(c.wndUna))
+	return !c.sendNxt.before(una) && (c.wndNews == windowUnheard || !una.before(c.wndUna))
 }
 
 // bearsClock reports whether a segment's ts is the peer's clock. Legacy peers fill it in for PUSH alone: their WASK and
@@ -104,14 +104,14 @@ const staleWindow = 10000
 
 // updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one.
 func (c *core) updateWindow(in *inputState) {
-	if !in.hasWnd || c.hasWnd && c.overtakenWindow(in) {
+	if in.wndNews == windowUnheard || c.wndNews != windowUnheard && c.overtakenWindow(in) {
 		return
 	}
-	if in.clocked {
-		c.wndTS, c.hasWndTS = in.wndTS, true
+	if in.wndNews == windowClocked {
+		c.wndTS = in.wndTS
 	}
 	opened := c.rmtWnd == 0 && in.wnd > 0
-	c.rmtWnd, c.wndUna, c.hasWnd = uint32(in.wnd), in.una, true
+	c.rmtWnd, c.wndUna, c.wndNews = uint32(in.wnd), in.una, max(c.wndNews, in.wndNews)
 	if opened {
 		c.windowOpened()
 	}
@@ -124,11 +124,11 @@ func (c *core) overtakenWindow(in *inputState) bool {
 	switch {
 	case in.una != c.wndUna:
 		return in.una.before(c.wndUna)
-	case !in.clocked || !c.ctl.known():
+	case in.wndNews != windowClocked || !c.ctl.known():
 		return uint32(in.wnd) < c.rmtWnd
 	}
 	age := c.wndTS.since(in.wndTS)
-	return c.hasWndTS && 0 < age && age < staleWindow
+	return c.wndNews == windowClocked && 0 < age && age < staleWindow
 }
 
 // probeDue makes the next window probe due, and sets the time of the one after it.

@@ -9,7 +9,7 @@ import "math"
 func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts timestamp) (rtt millis) {
 	now := ctx.now.ms()
 	if c.addr.acknowledged(sn, ts) {
-		if c.addr.probes == 1 && !c.rtt.valid {
+		if c.addr.probes == 1 && !c.rtt.valid() {
 			c.rtt.sample(now-c.addr.askedAt, now-c.addr.askedAt)
 		}
 		c.proved()

@@ -100,7 +100,7 @@ func (c *core) heardOfData() {
 
 // proofEvent returns when the peer is asked next. A stream that has come to its end waits for nothing.
 func (c *core) proofEvent() millis {
-	if c.duty == nil || c.life.connecting || c.ctl.closing() || c.peerDone() {
+	if c.duty == nil || c.life.connecting() || c.ctl.closing() || c.peerDone() {
 		return never
 	}
 	return c.duty.at

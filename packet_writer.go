@@ -28,26 +28,44 @@ type packetWriter struct {
 	shares     bool // packets of one segment may stay where it is
 
 	packets []span
-	start   int  // where the open packet's headroom begins
-	pos     int  // where its next segment goes
-	open    bool // a packet has been begun
-	data    bool // and carries data
+	start   int // where the open packet's headroom begins
+	pos     int // where its next segment goes
+	state   packetState
+}
+
+// packetState is how far the packet being written is.
+type packetState uint8
+
+const (
+	packetClosed   packetState = iota
+	packetOpen                 // it has been begun
+	packetWithData             // and carries data
+)
+
+// isOpen reports whether a packet has been begun.
+func (w *packetWriter) isOpen() bool { return w.state != packetClosed }
+
+// carryData notes that what was written last is data. A packet that is shared has been finished already.
+func (w *packetWriter) carryData() {
+	if w.isOpen() {
+		w.state = packetWithData
+	}
 }
 
 // reset empties the writer and sets the frame of the packets to come.
 func (w *packetWriter) reset(headroom, tailroom, limit int) {
 	w.headroom, w.tailroom, w.limit = headroom, tailroom, limit
 	w.packets = w.packets[:0]
-	w.start, w.pos, w.open = 0, 0, false
+	w.start, w.pos, w.state = 0, 0, packetClosed
 }
 
 // next returns the n bytes where the next segment goes, opening a new packet when the current one has no room. It
 // returns nil when the arena is full: what is left to say is said in the next flush.
 func (w *packetWriter) next(n int) []byte {
-	if w.open && w.pos+n-(w.start+w.headroom) > w.limit {
+	if w.isOpen() && w.pos+n-(w.start+w.headroom) > w.limit {
 		w.finish()
 	}
-	if !w.open && !w.begin(n) {
+	if !w.isOpen() && !w.begin(n) {
 		return nil
 	}
 	b := w.arena[w.pos : w.pos+n : w.pos+n]
@@ -60,7 +78,7 @@ func (w *packetWriter) frame() int { return w.headroom + w.tailroom }
 
 // cost returns by how many bytes the packets grow with a segment of n bytes.
 func (w *packetWriter) cost(n int) int {
-	if w.open && n <= w.room() {
+	if w.isOpen() && n <= w.room() {
 		return n
 	}
 	return w.frame() + n
@@ -68,7 +86,7 @@ func (w *packetWriter) cost(n int) int {
 
 // room returns the bytes that are free in the open packet, 0 if none is open.
 func (w *packetWriter) room() int {
-	if !w.open {
+	if !w.isOpen() {
 		return 0
 	}
 	return w.limit - (w.pos - w.start - w.headroom)
@@ -80,22 +98,22 @@ func (w *packetWriter) begin(n int) bool {
 		return false
 	}
 	w.pos = w.start + w.headroom
-	w.open, w.data = true, false
+	w.state = packetOpen
 	return true
 }
 
 // finish closes the open packet, if there is one.
 func (w *packetWriter) finish() {
-	if !w.open {
+	if !w.isOpen() {
 		return
 	}
 	end := w.pos + w.tailroom
 	p := span{start: w.start, end: end}
-	if w.data {
+	if w.state == packetWithData {
 		p.limited = end - w.start
 	}
 	w.packets = append(w.packets, p)
-	w.start, w.open = end, false
+	w.start, w.state = end, packetClosed
 }
 
 // share adds a packet that stays where its segment is. With headroom or tailroom the arena gets the sealed packet; without

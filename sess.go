@@ -146,7 +146,7 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 	case c.ctl.resetSent():
 		s.fail(errProtocol)
 	}
-	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting || s.ended {
+	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting() || s.ended {
 		s.wakeReaders()
 	}
 	if free, share := c.writeRoom(); free >= share || s.ended {

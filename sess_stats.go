@@ -77,7 +77,7 @@ func (s *UDPSession) Stats() Stats {
 		TimeoutRetransmits: c.stats.timeoutRetrans, DuplicatesReceived: c.stats.repeats,
 		OutOfWindow: c.stats.outOfWindow, InvalidFields: c.stats.badFields, InputErrors: c.stats.inputErrors,
 		SRTT: c.rtt.srtt().duration(), RTTVar: c.rtt.rttvar().duration(), MinRTT: c.rtt.least.duration(),
-		LastRTT: c.rtt.latest.duration(), RTO: c.rto().duration(),
+		LastRTT: max(c.rtt.latest, 0).duration(), RTO: c.rto().duration(),
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
