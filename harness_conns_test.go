@@ -54,7 +54,8 @@ type faultConn struct {
 }
 
 func (c *faultConn) fail(read, write func() error) {
-	for to, f := range map[*atomic.Pointer[func() error]]func() error{&c.read: read, &c.write: write} {
+	faults := map[*atomic.Pointer[func() error]]func() error{&c.read: read, &c.write: write}
+	for to, f := range faults {
 		if f == nil {
 			to.Store(nil)
 		} else {

@@ -35,7 +35,8 @@ func inputCore(t testing.TB, base seqNum) *core {
 	c.input(inputAt(1040), testAck(c, base+2), true)
 	var data []byte
 	for _, n := range []seqNum{10, 11, 12, 14} {
-		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: base + n, una: base + 2, data: []byte("in")})
+		data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: base + n,
+			una: base + 2, data: []byte("in")})
 	}
 	c.input(inputAt(1041), data, true)
 	flushAll(c, 1060)
@@ -84,7 +85,8 @@ func testAck(c *core, una seqNum, sns ...seqNum) []byte {
 func ackData(b []byte, c *core, una seqNum, sns ...seqNum) []byte {
 	for _, sn := range sns {
 		b = appendSegment(b, &segment{
-			conv: c.conv, cmd: cmdAck, wnd: uint16(c.sndWnd), ts: c.ts(c.ring.at(sn).sentAt), sn: sn, una: una,
+			conv: c.conv, cmd: cmdAck, wnd: uint16(c.sndWnd),
+			ts: c.ts(c.ring.at(sn).sentAt), sn: sn, una: una,
 		})
 	}
 	return b
@@ -164,7 +166,8 @@ type inputView struct {
 
 func viewOf(c *core) inputView {
 	return inputView{
-		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt, c.rmtWnd, c.inFlight, c.queuedOutstanding(), c.beyond,
+		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt, c.rmtWnd, c.inFlight,
+		c.queuedOutstanding(), c.beyond,
 		len(c.acks), c.askWindow, c.tellWindow, c.delivered, c.rtt, c.cc.size,
 	}
 }

@@ -139,7 +139,8 @@ func (n *fuzzNet) settle() {
 				if n.tap != nil && !n.tap(h, p) {
 					continue
 				}
-				if i := slices.IndexFunc(n.hosts, func(h *fuzzHost) bool { return net.Addr(h.addr) == p.from }); i >= 0 {
+				from := func(h *fuzzHost) bool { return net.Addr(h.addr) == p.from }
+				if i := slices.IndexFunc(n.hosts, from); i >= 0 {
 					n.hosts[i].receive(h.addr, p.data)
 				}
 			}

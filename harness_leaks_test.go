@@ -29,7 +29,8 @@ func connCheckLeaks(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Errorf("%d goroutines and %d buffers at the end, %d and %d before; running:\n%s",
 					len(connGoroutines()),
-					buffersOutstanding(), goroutines, buffers, strings.Join(connGoroutines(), "\n\n"))
+					buffersOutstanding(), goroutines, buffers,
+					strings.Join(connGoroutines(), "\n\n"))
 				return
 			}
 			time.Sleep(time.Millisecond)
@@ -47,7 +48,8 @@ func connAwaitStillness(t *testing.T) {
 	for deadline := time.Now().Add(connLeakPatience); !connRestless &&
 		len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {
 		if connRestless = time.Now().After(deadline); connRestless {
-			t.Errorf("an earlier test has left this behind:\n%s", strings.Join(connGoroutines(), "\n\n"))
+			stacks := strings.Join(connGoroutines(), "\n\n")
+			t.Errorf("an earlier test has left this behind:\n%s", stacks)
 		}
 	}
 }

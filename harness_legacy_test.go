@@ -49,7 +49,8 @@ func (s *legacySender) flush(now millis) {
 			s.repeats++
 		}
 		g.sent, g.overtook, g.sentAt, g.deadline = true, 0, now, now+g.rto
-		s.out(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 128, ts: timestamp(now), sn: g.sn, data: make([]byte, 1300)}), now)
+		s.out(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 128, ts: timestamp(now),
+			sn: g.sn, data: make([]byte, 1300)}), now)
 	}
 }
 

@@ -49,7 +49,8 @@ func findLeaks() error {
 		}
 	}
 	if most := len(SystemTimedSched.workers); workers > most {
-		return fmt.Errorf("%d scheduler workers are left, want at most the system scheduler's %d", workers, most)
+		return fmt.Errorf("%d scheduler workers are left, want at most the system scheduler's %d",
+			workers, most)
 	}
 	if len(leaked) > 0 {
 		return fmt.Errorf("%d goroutines leaked:\n\n%s", len(leaked), strings.Join(leaked, "\n\n"))

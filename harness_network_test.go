@@ -64,7 +64,8 @@ type simEndpoint struct {
 
 func newSimNetwork(seed uint64) *simNetwork {
 	return &simNetwork{
-		rng: rand.New(rand.NewPCG(seed, 5)), ends: make(map[string]*simEndpoint), last: make(map[string]time.Time),
+		rng: rand.New(rand.NewPCG(seed, 5)), ends: make(map[string]*simEndpoint),
+		last: make(map[string]time.Time),
 		free: make(map[string]time.Time), port: 49152,
 	}
 }
@@ -243,7 +244,8 @@ func (y *tally) tap(from, to string, payload []byte) bool {
 		y.sent += len(payload)
 		y.packets++
 		if most := y.limit(y.received); y.sent > most {
-			y.t.Errorf("after %d bytes from it, %d bytes in %d datagrams went to %s, want at most %d", y.received, y.sent, y.packets, to, most)
+			y.t.Errorf("%d bytes in %d datagrams to %s after %d bytes from it, want at most %d",
+				y.sent, y.packets, to, y.received, most)
 		}
 	}
 	return false

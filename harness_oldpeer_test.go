@@ -25,7 +25,7 @@ type connOldPeer struct {
 	cond   sync.Cond
 	core   core
 	conv   uint32   // 0: not known yet
-	peer   net.Addr // nil: who sends first
+	peer   net.Addr // nil: the first sender
 	out    packetWriter
 	got    []byte
 	hellos int

@@ -45,7 +45,8 @@ func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPS
 		func(t *testing.T, n *connPair) { f(t, n.client, n.server) })
 }
 
-// move sends data from the client to the server, which reads it to the end of the stream, and returns how long it took.
+// move sends data from the client to the server, which reads it to the end of the stream. It
+// returns how long that took.
 func (n *connPair) move(t testing.TB, data []byte) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -177,10 +178,12 @@ func closeWantClosed(t *testing.T, s net.Conn) {
 	_, readErr := s.Read(make([]byte, 1))
 	_, writeErr := s.Write([]byte{1})
 	for name, err := range map[string]error{
-		"Read": readErr, "Write": writeErr, "Close": s.Close(), "SetDeadline": s.SetDeadline(time.Now()),
+		"Read": readErr, "Write": writeErr, "Close": s.Close(),
+		"SetDeadline": s.SetDeadline(time.Now()),
 	} {
 		if !errors.Is(err, net.ErrClosed) || !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("%s after Close: %v; want an error that matches net.ErrClosed and io.ErrClosedPipe", name, err)
+			t.Errorf("%s after Close: %v; want one that matches net.ErrClosed and io.ErrClosedPipe",
+				name, err)
 		}
 	}
 }

@@ -57,7 +57,8 @@ func acceptLoopback(t testing.TB, l *Listener, client *UDPSession) (server *UDPS
 	return server
 }
 
-// pairLoopback returns a listener and both ends of a session over sockets of the loopback interface.
+// pairLoopback returns a listener and both ends of a session over sockets of the loopback
+// interface.
 func pairLoopback(t testing.TB) (l *Listener, client, server *UDPSession) {
 	t.Helper()
 	l = listenLoopback(t, nil)

@@ -29,6 +29,7 @@ var tidy = []string{
 	"docs/tuning.md",
 	"docs/anchors_test.go",
 	"docs/tidy_test.go",
+	"harness_*_test.go",
 	"wireshark/README.md",
 }
 
