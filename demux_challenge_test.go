@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// strangerAddr returns one of 2^32 addresses that no honest client has.
-func strangerAddr(i uint32) *net.UDPAddr {
+// forgedAddr returns one of 2^32 addresses that no honest client has.
+func forgedAddr(i uint32) *net.UDPAddr {
 	ip := binary.BigEndian.AppendUint32(nil, i*2654435761+1)
 	ip[0] = 100 + ip[0]%100
 	return &net.UDPAddr{IP: ip, Port: 1024 + int(i%60000)}
@@ -77,7 +77,7 @@ func floodListener(t *testing.T, run *spoofRun, strangers, clients int, c Config
 		for i := range 10 * clients { // a millisecond each
 			for j := range strangers / (10 * clients) {
 				opener.conv = uint32(i<<16 | j)
-				server.put(appendSegment(nil, &opener), strangerAddr(opener.conv))
+				server.put(appendSegment(nil, &opener), forgedAddr(opener.conv))
 			}
 			if i%10 == 0 {
 				s := w.dialFrom(fmt.Sprintf("10.0.1.%d:%d", 1+i%200, 2000+i/200),

@@ -109,7 +109,7 @@ func TestTimeWaitRecordsGo(t *testing.T) {
 func TestOldPeersNewConversationReplaces(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{StreamMode: true})
-		old := w.oldPeer(restartAddr, l.Addr(), 5)
+		old := w.legacyPeer(restartAddr, l.Addr(), 5)
 		old.write([]byte("first"))
 		first := w.accept(l)
 		connWantRead(t, first, "first")

@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// fecOldSender is an encoder as legacy versions before v5.6.16 have it. A group whose last packet
-// comes 500 ms or more after the one before has no parity, and no seqids are used for it.
-type fecOldSender struct {
+// fecLegacySender is an encoder as legacy versions before v5.6.16 have it. A group whose last
+// packet comes 500 ms or more after the one before has no parity, and no seqids are used for it.
+type fecLegacySender struct {
 	*fecEncoder
 	skips bool // or the later versions: the seqids are skipped
 }
 
-func (e *fecOldSender) send(payload []byte, nowMillis int64) [][]byte {
+func (e *fecLegacySender) send(payload []byte, nowMillis int64) [][]byte {
 	packets := fecSend(e.fecEncoder, payload, nowMillis)
 	if e.filled == 0 && len(packets) == 1 && !e.skips {
 		e.next -= uint32(e.shape.parity())
@@ -41,7 +41,7 @@ func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int,
 	seed uint64) (share float64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, uint64(shape.total)<<8|uint64(shape.data)))
-	e := &fecOldSender{fecNewEncoder(t, shape), skips}
+	e := &fecLegacySender{fecNewEncoder(t, shape), skips}
 	d := fecNewDecoder(t, fecShape{})
 	switch r.IntN(3) {
 	case 0:

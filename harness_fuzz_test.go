@@ -34,8 +34,8 @@ type fuzzHost struct {
 	sent  []memPacket // not delivered yet; from is where they go
 }
 
-// fuzzPatience bounds the number of steps at one point of time.
-const fuzzPatience = 2000
+// fuzzStepsMost bounds the number of steps at one point of time.
+const fuzzStepsMost = 2000
 
 func newFuzzNet(t testing.TB) *fuzzNet {
 	n := &fuzzNet{t: t, sched: NewTimedSched(1), buffers: buffersOutstanding()}
@@ -120,7 +120,7 @@ func fuzzNextEvent(s *UDPSession, now millis) millis {
 // settle delivers queued datagrams and runs due timers until nothing is left to do at this time.
 func (n *fuzzNet) settle() {
 	for round := 0; ; round++ {
-		if round > fuzzPatience {
+		if round > fuzzStepsMost {
 			n.t.Fatalf("something is due again and again, and the time stands still")
 		}
 		busy := false

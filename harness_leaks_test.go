@@ -13,9 +13,9 @@ import (
 // where the system has it.
 var connReset = resetErrors[0]
 
-// connLeakPatience bounds how long what a test started takes to end, in real time. A closed session
+// connLeakTimeout bounds how long what a test started takes to end, in real time. A closed session
 // waits up to finWait for its peer.
-const connLeakPatience = 8 * time.Second
+const connLeakTimeout = 8 * time.Second
 
 // connCheckLeaks fails the test if goroutines of this package or pooled buffers are left at its end
 // that were not there before. Tests in real time call it first. In virtual time synctest checks
@@ -24,7 +24,7 @@ func connCheckLeaks(t *testing.T) {
 	t.Helper()
 	goroutines, buffers := len(connGoroutines()), buffersOutstanding()
 	t.Cleanup(func() {
-		deadline := time.Now().Add(connLeakPatience)
+		deadline := time.Now().Add(connLeakTimeout)
 		for len(connGoroutines()) > goroutines || buffersOutstanding() != buffers {
 			if time.Now().After(deadline) {
 				t.Errorf("%d goroutines and %d buffers at the end, %d and %d before; running:\n%s",
@@ -45,7 +45,7 @@ var connRestless bool
 // release would otherwise disturb the accounts of a test in virtual time.
 func connAwaitStillness(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(connLeakPatience); !connRestless &&
+	for deadline := time.Now().Add(connLeakTimeout); !connRestless &&
 		len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {
 		if connRestless = time.Now().After(deadline); connRestless {
 			stacks := strings.Join(connGoroutines(), "\n\n")

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// leakPatience bounds how long what the tests have closed takes to end. It is longer than the
+// leakTimeout bounds how long what the tests have closed takes to end. It is longer than the
 // linger time of a session whose peer ended first.
-const leakPatience = lingerDefault + 5*time.Second
+const leakTimeout = lingerDefault + 5*time.Second
 
 // TestMain fails a run that leaves goroutines of the package behind, and with the tag kcpdebug
 // pooled buffers.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
-		if err := awaitNoLeaks(leakPatience); err != nil {
+		if err := awaitNoLeaks(leakTimeout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 }
 
 // awaitNoLeaks waits until nothing is left, and returns what is left when the time is over.
-func awaitNoLeaks(patience time.Duration) (err error) {
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+func awaitNoLeaks(timeout time.Duration) (err error) {
+	for end := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
 		if err = findLeaks(); err == nil || time.Now().After(end) {
 			return err
 		}

@@ -13,9 +13,9 @@ import (
 	"github.com/pkg/errors"
 )
 
-// connOldPeer is a legacy peer: a bare state machine over a packet connection, without control
+// legacyPeer is a legacy peer: a bare state machine over a packet connection, without control
 // messages. It checks that what it receives is what legacy peers accept.
-type connOldPeer struct {
+type legacyPeer struct {
 	t     *testing.T
 	conn  net.PacketConn
 	start time.Time
@@ -35,12 +35,12 @@ type connOldPeer struct {
 	age    millis // of its process when the test began
 }
 
-// oldPeer starts a peer at addr. It talks to peer with conv, or to the first address that sends to
-// it.
-func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPeer {
+// legacyPeer starts a peer at addr. It talks to peer with conv, or to the first address that sends
+// to it.
+func (w *connWorld) legacyPeer(addr string, peer net.Addr, conv uint32) *legacyPeer {
 	w.t.Helper()
-	p := &connOldPeer{t: w.t, conn: w.endpoint(addr), start: time.Now(), done: make(chan struct{}),
-		peer: peer, conv: conv, age: 5000}
+	p := &legacyPeer{t: w.t, conn: w.endpoint(addr), peer: peer, conv: conv,
+		start: time.Now(), done: make(chan struct{}), age: 5000}
 	p.cond.L = &p.mu
 	p.out.arena = make([]byte, 1<<16)
 	p.out.maxPackets = 16
@@ -51,7 +51,7 @@ func (w *connWorld) oldPeer(addr string, peer net.Addr, conv uint32) *connOldPee
 }
 
 // begin starts a conversation. A legacy peer's clock on the wire counts from its own start.
-func (p *connOldPeer) begin(conv uint32) {
+func (p *legacyPeer) begin(conv uint32) {
 	p.core = core{}
 	p.core.init(conv, p.now())
 	p.core.stream = true
@@ -62,7 +62,7 @@ func (p *connOldPeer) begin(conv uint32) {
 }
 
 // restart is begin for a peer that has run before. p.mu must be held.
-func (p *connOldPeer) restart(conv uint32) {
+func (p *legacyPeer) restart(conv uint32) {
 	p.core.releaseSending()
 	p.core.releaseReceived()
 	p.core.releaseIdle()
@@ -70,9 +70,9 @@ func (p *connOldPeer) restart(conv uint32) {
 	p.begin(conv)
 }
 
-func (p *connOldPeer) now() millis { return millis(time.Since(p.start)/time.Millisecond) + p.age }
+func (p *legacyPeer) now() millis { return millis(time.Since(p.start)/time.Millisecond) + p.age }
 
-func (p *connOldPeer) run() {
+func (p *legacyPeer) run() {
 	defer close(p.done)
 	buf := make([]byte, 2000)
 	for {
@@ -99,7 +99,7 @@ func (p *connOldPeer) run() {
 }
 
 // take checks a datagram and passes it to the state machine.
-func (p *connOldPeer) take(data []byte, from net.Addr) {
+func (p *legacyPeer) take(data []byte, from net.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mute {
@@ -120,7 +120,7 @@ func (p *connOldPeer) take(data []byte, from net.Addr) {
 }
 
 // read reads what has arrived. p.mu must be held.
-func (p *connOldPeer) read() {
+func (p *legacyPeer) read() {
 	for n := p.core.peekSize(); n >= 0; n = p.core.peekSize() {
 		at := len(p.got)
 		p.got = append(p.got, make([]byte, n)...)
@@ -151,7 +151,7 @@ func legacyClocks(data []byte) {
 }
 
 // check returns an error for a datagram that legacy receivers do not expect.
-func (p *connOldPeer) check(data []byte) error {
+func (p *legacyPeer) check(data []byte) error {
 	var s segment
 	for i := 0; len(data) > 0; i++ {
 		rest, status := parseSegment(data, &s)
@@ -188,7 +188,7 @@ func (p *connOldPeer) check(data []byte) error {
 }
 
 // flush sends what is due. p.mu must be held.
-func (p *connOldPeer) flush() {
+func (p *legacyPeer) flush() {
 	if p.peer == nil {
 		return
 	}
@@ -204,7 +204,7 @@ func (p *connOldPeer) flush() {
 }
 
 // write queues data and sends what the window allows.
-func (p *connOldPeer) write(data []byte) {
+func (p *legacyPeer) write(data []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.core.send(data)
@@ -212,14 +212,14 @@ func (p *connOldPeer) write(data []byte) {
 }
 
 // wait waits until n bytes have arrived and returns all that have.
-func (p *connOldPeer) wait(n int, patience time.Duration) []byte {
-	timer := time.AfterFunc(patience, func() {
+func (p *legacyPeer) wait(n int, timeout time.Duration) []byte {
+	timer := time.AfterFunc(timeout, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.cond.Broadcast()
 	})
 	defer timer.Stop()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(timeout)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.got) < n && time.Now().Before(end) {
@@ -229,13 +229,13 @@ func (p *connOldPeer) wait(n int, patience time.Duration) []byte {
 }
 
 // set changes the peer with its lock held.
-func (p *connOldPeer) set(change func()) {
+func (p *legacyPeer) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
 }
 
-func (p *connOldPeer) close() {
+func (p *legacyPeer) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.core.releaseSending()

@@ -23,7 +23,7 @@ type connWorld struct {
 
 	sessions  []*UDPSession
 	listeners []*Listener
-	peers     []*connOldPeer
+	peers     []*legacyPeer
 	conns     []*memConn
 }
 

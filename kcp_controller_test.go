@@ -24,7 +24,8 @@ func (s *scripted) acked(e ackEvent)             { s.acks = append(s.acks, e) }
 func (s *scripted) lost(e lossEvent)             { s.losses = append(s.losses, e) }
 func (s *scripted) undo()                        { s.undone++ }
 
-// A controller hears of every transmission, of a datagram's acknowledgements at once, and of each loss, and its window holds.
+// A controller hears of every transmission, of a datagram's acknowledgements at once, and of each
+// loss, and its window holds.
 func TestControllerIsToldAndObeyed(t *testing.T) {
 	for _, tt := range []struct {
 		name string

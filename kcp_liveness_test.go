@@ -170,7 +170,7 @@ func TestKeepAlive(t *testing.T) {
 	})
 	t.Run("an old peer is asked for its window", func(t *testing.T) {
 		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-			old := w.oldPeer(connServerAddr, nil, 0)
+			old := w.legacyPeer(connServerAddr, nil, 0)
 			client := w.dial(c)
 			connWrite(t, client, "hello")
 			old.wait(5, time.Minute)
@@ -250,7 +250,7 @@ func TestWaitPeer(t *testing.T) {
 	})
 	t.Run("old", func(t *testing.T) {
 		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-			old := w.oldPeer(connServerAddr, nil, 0)
+			old := w.legacyPeer(connServerAddr, nil, 0)
 			began := time.Now()
 			client, err := dial(w, t.Context())
 			if d := time.Since(began); err != nil || d > 41*time.Millisecond {
@@ -276,14 +276,14 @@ func TestWaitPeer(t *testing.T) {
 	})
 	t.Run("absent", func(t *testing.T) {
 		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-			for _, patience := range []time.Duration{0, time.Millisecond, time.Minute} {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+			for _, timeout := range []time.Duration{0, time.Millisecond, time.Minute} {
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				began := time.Now()
 				client, err := dial(w, ctx)
 				if d := time.Since(began); !errors.Is(err, context.DeadlineExceeded) ||
-					d != patience {
+					d != timeout {
 					t.Errorf("%v after %v, want the error of the context after %v",
-						err, d, patience)
+						err, d, timeout)
 				}
 				if !connEnded(client) {
 					t.Error("the session that was not made is still on the network")

@@ -147,7 +147,7 @@ func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
 			}
 			return false
 		})
-		p := w.oldPeer(restartAddr, l.Addr(), 5)
+		p := w.legacyPeer(restartAddr, l.Addr(), 5)
 		want := pattern(100_000, 3)
 		p.write(want)
 		s := w.accept(l)

@@ -127,7 +127,7 @@ func TestLegacyClientThatPausesGetsItsDownload(t *testing.T) {
 					_, _ = s.Read(make([]byte, 100))
 					_, _ = s.Write(answer)
 				}()
-				p := w.oldPeer(restartAddr, l.Addr(), 5)
+				p := w.legacyPeer(restartAddr, l.Addr(), 5)
 				p.set(func() { p.age, p.lazy = age, true; p.core.setWindows(32, 32) })
 				p.write([]byte("GET"))
 				for range 50 {

@@ -122,7 +122,7 @@ func TestDialledSideAsksNothingAfterTheEnd(t *testing.T) {
 // The reserve for questions and a RESET is available although data has used up the rest of the
 // allowance.
 func TestReserveForQuestionsAndAReset(t *testing.T) {
-	for name, c := range strangerConfigs(t) {
+	for name, c := range unvalidatedConfigs(t) {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				c.DeadTimeout = -1
@@ -175,7 +175,7 @@ func TestClosedSessionWaitsForTheProof(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				c := Config{StreamMode: true}
 				l := w.serve(c)
-				old := w.oldPeer(restartAddr, l.Addr(), 5)
+				old := w.legacyPeer(restartAddr, l.Addr(), 5)
 				old.write([]byte("?"))
 				server := w.accept(l)
 				began := time.Now()

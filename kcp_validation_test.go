@@ -24,8 +24,8 @@ func forge(t testing.TB, c Config, segments ...segment) []byte {
 	return b
 }
 
-// strangerConfigs returns settings that make a server send much.
-func strangerConfigs(t *testing.T) map[string]Config {
+// unvalidatedConfigs returns settings that make a server send much.
+func unvalidatedConfigs(t *testing.T) map[string]Config {
 	aead, err := NewAESGCMCrypt(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func strangerConfigs(t *testing.T) map[string]Config {
 // its bytes and one datagram, ten with an AEAD. This holds for everything that the program sends:
 // data, parity, copies, out-of-band packets, FINs and resets.
 func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
-	for name, c := range strangerConfigs(t) {
+	for name, c := range unvalidatedConfigs(t) {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				l := w.serve(c)
@@ -111,7 +111,7 @@ func TestNothingRunsWhileAllWaitsForAProof(t *testing.T) {
 // soon. This holds for a legacy peer too.
 func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 	for lost := range 4 {
-		for name, c := range strangerConfigs(t) {
+		for name, c := range unvalidatedConfigs(t) {
 			t.Run(fmt.Sprint(name, " lost ", lost), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 					l := w.serve(c)
@@ -155,7 +155,7 @@ func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 						left--
 						return true
 					})
-					old := w.oldPeer(restartAddr, l.Addr(), 5)
+					old := w.legacyPeer(restartAddr, l.Addr(), 5)
 					old.write([]byte("?"))
 					server := w.accept(l)
 					time.Sleep(time.Second / 2)
@@ -178,7 +178,7 @@ func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 // that.
 func TestAnswerGoesOnAfterAnOutage(t *testing.T) {
 	for _, outage := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 25 * time.Second} {
-		for name, c := range strangerConfigs(t) {
+		for name, c := range unvalidatedConfigs(t) {
 			t.Run(fmt.Sprint(name, " ", outage), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 					l := w.serve(c)
@@ -207,7 +207,7 @@ func TestQuietPeerProvesItself(t *testing.T) {
 		l := w.serve(Config{StreamMode: true})
 		client := w.dial(Config{StreamMode: true})
 		connWrite(t, client, "one-way")
-		old := w.oldPeer(restartAddr, l.Addr(), 5)
+		old := w.legacyPeer(restartAddr, l.Addr(), 5)
 		old.write([]byte("one-way"))
 		a, b := w.accept(l), w.accept(l)
 		if a.Stats().AddressProved || b.Stats().AddressProved {
@@ -275,7 +275,7 @@ func TestProofCostsAnHonestExchangeOneRoundTrip(t *testing.T) {
 
 // An unroutable datagram is answered with less than twice its size.
 func TestAnswersWithoutASessionAreSmall(t *testing.T) {
-	for name, c := range strangerConfigs(t) {
+	for name, c := range unvalidatedConfigs(t) {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				l := w.serve(c)

@@ -55,7 +55,8 @@ func exampleBytes(n int) []byte {
 	return b
 }
 
-// exampleFEC encodes the example's segment and a shorter one as a group of two with one parity packet.
+// exampleFEC encodes the example's segment and a shorter one as a group of two with one parity
+// packet.
 func exampleFEC(t *testing.T) (packets [][]byte) {
 	t.Helper()
 	e, err := newFECEncoder(2, 1)

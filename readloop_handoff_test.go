@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// rolePatience bounds the wait for events on real sockets.
-const rolePatience = 10 * time.Second
+// roleTimeout bounds the wait for events on real sockets.
+const roleTimeout = 10 * time.Second
 
 // rolePair returns two ends of a session over loopback whose calls read the sockets themselves.
 func rolePair(t *testing.T) (client, server *UDPSession) {
@@ -27,9 +27,9 @@ func rolePair(t *testing.T) (client, server *UDPSession) {
 // roleWait waits until f holds.
 func roleWait(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(rolePatience); !f(); runtime.Gosched() {
+	for end := time.Now().Add(roleTimeout); !f(); runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatalf("not %s after %v", what, rolePatience)
+			t.Fatalf("not %s after %v", what, roleTimeout)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestBlockedReadReadsTheSocket(t *testing.T) {
 					if !errors.Is(err, end.want) {
 						t.Errorf("%s: Read gave %v, want %v", side, err, end.want)
 					}
-				case <-time.After(rolePatience):
+				case <-time.After(roleTimeout):
 					t.Fatalf("%s: Read is still blocked", side)
 				}
 			}
@@ -192,7 +192,7 @@ func TestCallsOfBothKindsShareTheSocket(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(rolePatience):
+		case <-time.After(roleTimeout):
 			t.Fatal("stuck")
 		}
 	}

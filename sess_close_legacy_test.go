@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// opensAtOldListener reports whether a legacy listener opens a session for a datagram that is
+// opensAtLegacyListener reports whether a legacy listener opens a session for a datagram that is
 // unroutable. It looks only at the sn of the first segment.
-func opensAtOldListener(payload []byte) bool {
+func opensAtLegacyListener(payload []byte) bool {
 	p := parsePacket(payload)
 	var first segment
 	_, status := parseSegment(p.segments, &first)
@@ -33,7 +33,7 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 						for seed := range uint64(3) {
 							link := simProfile{Delay: 20 * time.Millisecond,
 								Loss: 0.2 * float64(seed)}
-							connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) { oldServerCloses(t, w, c, answer, end, wait) })
+							connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) { legacyServerCloses(t, w, c, answer, end, wait) })
 						}
 					})
 				}
@@ -42,12 +42,12 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 	}
 }
 
-// oldServerCloses runs a legacy server that takes a request, answers it and disappears. The client
-// ends the session some time later.
-func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string,
+// legacyServerCloses runs a legacy server that takes a request, answers it and disappears. The
+// client ends the session some time later.
+func legacyServerCloses(t *testing.T, w *connWorld, c Config, answer int, end string,
 	wait time.Duration) {
 	t.Log("# the server answers a request")
-	old := w.oldPeer(connServerAddr, nil, 0)
+	old := w.legacyPeer(connServerAddr, nil, 0)
 	client := w.dial(c)
 	connWrite(t, client, "request")
 	if got := old.wait(7, time.Minute); string(got) != "request" {
@@ -67,7 +67,7 @@ func oldServerCloses(t *testing.T, w *connWorld, c Config, answer int, end strin
 		client.mu.Lock()
 		heard := client.core.stats.segsIn > 0
 		client.mu.Unlock()
-		if heard && opensAtOldListener(payload) {
+		if heard && opensAtLegacyListener(payload) {
 			ghosts.Add(1)
 		}
 		return true

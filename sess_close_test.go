@@ -33,15 +33,15 @@ func TestCloseDeliversAllThatWasWritten(t *testing.T) {
 // control takes longer than the default linger time.
 func closeDelivers(w *connWorld, c Config, n int, old bool) {
 	want := pattern(n, 7)
-	var peer *connOldPeer
+	var peer *legacyPeer
 	var l *Listener
 	if old {
-		peer = w.oldPeer(connServerAddr, nil, 0)
+		peer = w.legacyPeer(connServerAddr, nil, 0)
 	} else {
 		l = w.serve(c)
 	}
 	client := w.dial(c)
-	client.SetLinger(closePatience)
+	client.SetLinger(closeLinger)
 	if m, err := client.Write(want); m != n || err != nil {
 		w.t.Fatalf("Write: %d, %v; want %d", m, err, n)
 	}
@@ -55,10 +55,10 @@ func closeDelivers(w *connWorld, c Config, n int, old bool) {
 	closeWantClosed(w.t, client)
 	var got []byte
 	if old {
-		got = peer.wait(n, closePatience)
+		got = peer.wait(n, closeLinger)
 	} else {
 		s := w.accept(l)
-		_ = s.SetReadDeadline(time.Now().Add(closePatience))
+		_ = s.SetReadDeadline(time.Now().Add(closeLinger))
 		var err error
 		if got, err = io.ReadAll(s); err != nil {
 			w.t.Fatalf("after %d of %d bytes: %v", len(got), n, err)
@@ -69,7 +69,7 @@ func closeDelivers(w *connWorld, c Config, n int, old bool) {
 	if !bytes.Equal(got, want) {
 		w.t.Fatalf("%d bytes arrived that differ, or fewer than the %d written", len(got), n)
 	}
-	time.Sleep(closePatience)
+	time.Sleep(closeLinger)
 	if !connEnded(client) {
 		w.t.Error("the closed session is still on the network after the linger time")
 	}
@@ -98,20 +98,20 @@ func TestServerCloseDeliversToAnOldClient(t *testing.T) {
 				for seed := range uint64(4) {
 					connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: loss}, func(t *testing.T, w *connWorld) {
 						l := w.serve(Config{StreamMode: true})
-						old := w.oldPeer(restartAddr, l.Addr(), 9)
+						old := w.legacyPeer(restartAddr, l.Addr(), 9)
 						old.write([]byte("send me all"))
 						s := w.accept(l)
 						connWantRead(t, s, "send me all")
-						s.SetLinger(closePatience)
+						s.SetLinger(closeLinger)
 						want := pattern(n, 8)
 						if _, err := s.Write(want); err != nil {
 							t.Fatal(err)
 						}
 						s.Close()
-						if got := old.wait(n, closePatience); !bytes.Equal(got, want) {
+						if got := old.wait(n, closeLinger); !bytes.Equal(got, want) {
 							t.Errorf("%d of %d bytes arrived, or others", len(got), n)
 						}
-						time.Sleep(closePatience)
+						time.Sleep(closeLinger)
 						if !connEnded(s) {
 							t.Error("the closed session is still on the network")
 						}
@@ -122,8 +122,8 @@ func TestServerCloseDeliversToAnOldClient(t *testing.T) {
 	}
 }
 
-// closePatience is a linger time that is long enough for everything.
-const closePatience = 10 * time.Minute
+// closeLinger is a linger time that is long enough for everything.
+const closeLinger = 10 * time.Minute
 
 // With the default linger time and a loss of 30 % too, what was written arrives, and the end of the
 // stream.

@@ -103,8 +103,8 @@ func fuzzForeign(in *fuzzBytes) []byte {
 	return datagram
 }
 
-// fuzzStrangers are the source addresses of a listener's fuzzer.
-var fuzzStrangers = [...]memAddr{"w", "x", "y", "z"}
+// fuzzPeers are the source addresses of a listener's fuzzer.
+var fuzzPeers = [...]memAddr{"w", "x", "y", "z"}
 
 // FuzzListener feeds a listener datagrams of any content from several addresses. The number of
 // their sessions is bounded by Accept and the backlog, their memory is bounded, and an honest
@@ -144,7 +144,7 @@ func (l *listenFuzz) talk() {
 			break
 		}
 		op := in.u8()
-		from := fuzzStrangers[op>>6]
+		from := fuzzPeers[op>>6]
 		switch op % 8 {
 		case 0:
 			l.host.receive(from, in.take(int(in.u16()%1600)))
@@ -233,7 +233,7 @@ func (l *listenFuzz) check() {
 		}
 		s.mu.Unlock()
 	}
-	if waiting := d.backlog.waiting.Len(); waiting > l.backlog+len(fuzzStrangers) ||
+	if waiting := d.backlog.waiting.Len(); waiting > l.backlog+len(fuzzPeers) ||
 		d.sessions.live > len(l.accepted)+waiting+headless {
 		l.t.Fatalf("%d sessions, %d accepted, %d wait of at most %d", d.sessions.live,
 			len(l.accepted), waiting, l.backlog)
@@ -244,7 +244,7 @@ func (l *listenFuzz) check() {
 			linked++
 		}
 	}
-	if linked != d.sessions.live || len(d.waits.records) > len(fuzzStrangers)*64 {
+	if linked != d.sessions.live || len(d.waits.records) > len(fuzzPeers)*64 {
 		l.t.Fatalf("%d sessions, %d of them linked; %d time-wait records", d.sessions.live, linked,
 			len(d.waits.records))
 	}

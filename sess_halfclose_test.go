@@ -133,7 +133,7 @@ func TestCloseReadWakesARead(t *testing.T) {
 
 // closeEnds checks the regular end of a session: both sides read everything that the other wrote,
 // and then the end of the stream.
-func closeEnds(t *testing.T, a, b *UDPSession, patience time.Duration) {
+func closeEnds(t *testing.T, a, b *UDPSession, timeout time.Duration) {
 	t.Helper()
 	connWantRead(t, b, "from a")
 	closeWantEOF(t, b)
@@ -141,7 +141,7 @@ func closeEnds(t *testing.T, a, b *UDPSession, patience time.Duration) {
 	closeWantEOF(t, a)
 	a.Close()
 	b.Close()
-	time.Sleep(patience)
+	time.Sleep(timeout)
 	if !connEnded(a) || !connEnded(b) {
 		t.Errorf("still on the network: a %v, b %v", !connEnded(a), !connEnded(b))
 	}

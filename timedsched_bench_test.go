@@ -106,8 +106,9 @@ type tickTask struct {
 
 func (t *tickTask) runTimed(instant, *timedBatch) { t.done.Done() }
 
-// BenchmarkTimedSchedTick makes 10,000 of 100,000 entries due at once and waits until the workers have run them all.
-// TestTenThousandDueSessionsLeaveInFewBatches counts the system calls of such a tick.
+// BenchmarkTimedSchedTick makes 10,000 of 100,000 entries due at once and waits until the workers
+// have run them all. TestTenThousandDueSessionsLeaveInFewBatches counts the system calls of such a
+// tick.
 func BenchmarkTimedSchedTick(b *testing.B) {
 	const due = 10_000
 	s, _ := benchSched(b, 2)

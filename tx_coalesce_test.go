@@ -24,8 +24,8 @@ func (c *countingIO) writeBatch(p []outgoing) (sent, lost int, err error) {
 	return c.batchConn.writeBatch(p)
 }
 
-// crowdOf opens n sessions over one Transport and one listener. Each has sent something.
-func crowdOf(t *testing.T, w *connWorld, n int,
+// coalescingSessions opens n sessions over one Transport and one listener. Each has sent something.
+func coalescingSessions(t *testing.T, w *connWorld, n int,
 	c Config) (clients, servers []*UDPSession, out *countingIO) {
 	t.Helper()
 	c.AcceptBacklog = n
@@ -58,7 +58,7 @@ func crowdOf(t *testing.T, w *connWorld, n int,
 func TestWritesOfACrowdLeaveTogether(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		const n, rounds = 200, 5
-		clients, servers, out := crowdOf(t, w, n, Config{})
+		clients, servers, out := coalescingSessions(t, w, n, Config{})
 		e := endpointOf(servers[0])
 		for range rounds {
 			for i, s := range clients {
@@ -116,7 +116,7 @@ func TestACrowdBeginsAndEnds(t *testing.T) {
 // A session that waits for its flush is flushed even if it is closed, aborted or ended meanwhile.
 func TestSessionsOfACrowdMayEnd(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		clients, servers, _ := crowdOf(t, w, 3, Config{})
+		clients, servers, _ := coalescingSessions(t, w, 3, Config{})
 		endpointOf(servers[0]).coalescer.busy.Store(true)
 		for _, s := range servers {
 			connWrite(t, s, "last words")
@@ -144,7 +144,7 @@ func TestTenThousandDueSessionsLeaveInFewBatches(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		w.sched.Close()
 		w.sched = NewTimedSched(2)
-		clients, _, _ := crowdOf(t, w, n, Config{WriteDelay: true})
+		clients, _, _ := coalescingSessions(t, w, n, Config{WriteDelay: true})
 		e := endpointOf(clients[0])
 		out := &countingIO{batchConn: e.io}
 		e.io = out
@@ -185,7 +185,7 @@ func intervalOf(s *UDPSession) time.Duration {
 // memory of ended ones would not be released.
 func TestScratchKeepsNoSession(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		_, servers, _ := crowdOf(t, w, 20, Config{})
+		_, servers, _ := coalescingSessions(t, w, 20, Config{})
 		e := endpointOf(servers[0])
 		e.coalescer.busy.Store(true) // a Write leaves its session to the worker
 		held := make(chan struct{})
