@@ -164,7 +164,7 @@ func (d *demux) remove(s *UDPSession, e *endedSession, bye *farewell, sending bo
 		}
 		d.unlink(s)
 		d.setSole()
-		if s.accepted {
+		if s.opener == byListener {
 			d.admission.sessionEnded(&s.peer)
 		}
 	}
@@ -240,7 +240,7 @@ func (d *demux) leave(gone func()) {
 		d.stop()
 	}
 	for s := range d.sessions.all {
-		if inUse = inUse || !s.accepted || s.handedOut.Load(); inUse {
+		if inUse = inUse || s.opener != byListener || s.handedOut.Load(); inUse {
 			break
 		}
 	}

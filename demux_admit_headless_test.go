@@ -85,9 +85,9 @@ func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 				time.Sleep(time.Second)
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				if !s.finished || s.charged != 0 {
+				if !s.life.removed() || s.charged != 0 {
 					t.Errorf("the session holds %d bytes, and that it has ended is %v",
-						s.charged, s.finished)
+						s.charged, s.life.removed())
 				}
 			})
 		})

@@ -157,7 +157,7 @@ func (b *backlog) setDeadline(t time.Time) error {
 
 // sessions yields the sessions that the listener has opened and that have not ended.
 func (b *backlog) sessions(yield func(*UDPSession) bool) {
-	b.demux.sessions.all(func(s *UDPSession) bool { return !s.accepted || s.listener != b.number || yield(s) })
+	b.demux.sessions.all(func(s *UDPSession) bool { return s.opener != byListener || s.listener != b.number || yield(s) })
 }
 
 // open makes the session of a new peer and puts it into the table. It returns nil if the sockets are going away. A

@@ -111,10 +111,10 @@ func (h *fuzzHost) sessions() []*UDPSession {
 func fuzzNextEvent(s *UDPSession, now millis) millis {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.life.ended() {
 		return never
 	}
-	return min(s.core.nextEvent(now), s.lingerAt, s.finWaitAt)
+	return min(s.core.nextEvent(now), s.life.lingerAt, s.life.finWaitAt)
 }
 
 // settle delivers queued datagrams and runs due timers until nothing is left to do at this time.
@@ -222,7 +222,7 @@ func fuzzReadable(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.core.cutShort() ||
-		s.readErr != nil || s.closed || s.readClosed
+		s.life.readErr != nil || s.life.closed() || s.life.readShut()
 }
 
 // fuzzWrite writes p, at most one segment, if the write does not block.

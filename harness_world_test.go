@@ -229,7 +229,7 @@ func (w *connWorld) join(client *UDPSession, l *Listener) (server *UDPSession) {
 func connEnded(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended
+	return s.life.ended()
 }
 
 func connWrite(t *testing.T, s net.Conn, text string) {

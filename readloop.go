@@ -337,7 +337,7 @@ func (r *reader) find(p *packet, peer *peerAddr) *UDPSession {
 
 // holds reports whether the session whose lock is held is the one of that name. The peer is compared once a message.
 func (r *reader) holds(conv uint32, peer *peerAddr) bool {
-	if r.session == nil || r.key.conv != conv || r.session.ended {
+	if r.session == nil || r.key.conv != conv || r.session.life.ended() {
 		return false
 	}
 	r.same = r.same || r.key.peer == *peer
@@ -357,7 +357,7 @@ func (r *reader) lookup(key sessionKey) bool {
 // findParity finds the session of a parity packet, which names none: the peer's only one, or among several the one
 // whose newest shard is nearest. A wrong guess costs that session one group at the most.
 func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
-	if r.session != nil && r.key.peer == peer && r.only && !r.session.ended {
+	if r.session != nil && r.key.peer == peer && r.only && !r.session.life.ended() {
 		return r.session
 	}
 	r.unlockSession()

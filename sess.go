@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the same thing. All its
@@ -19,8 +18,7 @@ type UDPSession struct {
 	conv     uint32
 	peerHash uint32
 	listener uint32 // the number of the listener that has made it
-	accepted bool   // made by a listener
-	guest    bool   // dialled over a Transport
+	opener   sessionOpener
 
 	link          peerLink
 	sharesAddress atomic.Bool   // HELLO says that several sessions share the peer's address on purpose
@@ -39,38 +37,27 @@ type UDPSession struct {
 	mtu   int           // of the UDP payload
 	calls *blockedCalls // nil until a call has waited or a deadline was set
 
+	life  sessionLife
+	turns turns
+
 	partial    recvSegment // the last segment read
 	partialOff int         // what of it has been read
 	msgLeft    uint32      // segments of the message being read that are still queued
 	unread     *unreadData // what Read gives after Close; nil for nothing
-	readErr    error       // what Read reports behind the data, once the session has failed
-	writeErr   error
 
-	reading    bool          // a Read copies out, others wait
-	writing    bool          // a Write is under way, others wait
-	closed     bool          // Close was called
-	readClosed bool          // CloseRead was called, or Close
-	ended      bool          // off the network; the failure is in readErr
-	pending    bool          // accepted, and the peer has not proved itself
-	headless   bool          // accepted, its first segment has not come, and Accept does not return it
-	finished   bool          // taken out of the endpoint
-	touched    bool          // waits for the end of the reader's batch
-	linger     time.Duration // lingerByProgress unless SetLinger has set it
-	lingerAt   millis        // when a closed session is given up
-	finWaitAt  millis        // when it no longer waits for the peer's FIN
+	busy    sides // calls that copy, or write, while others wait
+	pending bool  // accepted, and the peer has not proved itself
+	touched bool  // waits for the end of the reader's batch
 
 	local   netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
 	charged int64      // bytes that the account knows of
-	turns   turns
 
 	decoder *fecDecoder
 	fecDone *fecStats // of a decoder that has been released
 
-	counted     countedStats // what of core.stats has been added to the totals
-	packetsSent uint64
-	bytesOnWire uint64
-	packetsIn   uint64
-	bytesIn     uint64
+	counted  countedStats // what of core.stats has been added to the totals
+	sent     traffic
+	received traffic
 }
 
 // newSession makes a session over the socket of env, which does not know it yet. addr is the peer's address as it was named; nil
@@ -90,8 +77,7 @@ func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *o
 	s.core.setNoDelay(o.noDelay, o.interval, o.resend, o.nc)
 	s.core.setWindows(o.sndWnd, o.rcvWnd)
 	s.core.life.setTimeouts(toMillis(o.deadTimeout), toMillis(o.keepAlive), toMillis(o.idleTimeout))
-	s.linger = lingerByProgress
-	s.lingerAt, s.finWaitAt = never, never
+	s.life.init()
 	s.mtu = o.mtu
 	s.turns.wanted, s.turns.active = o.fec, o.fec
 	if o.fec.data > 0 {
@@ -118,43 +104,45 @@ func (s *UDPSession) overhead() int {
 	return s.env.sealer.headroom() + s.env.sealer.tailroom() + s.turns.fecHeader()
 }
 
-// update is called with the lock held whenever the state machine may have changed: it wakes who waits, decides whether
-// the session has come to its end, gives memory back, and sets the timer. It reports ended if the session has come to it
-// just now; the caller then calls finish without the lock. due says that something is to be sent now; a caller that flushes
-// then needs no timer for it, whose worker would only be in its way.
+// update is called whenever the state machine may have changed: it moves the session on in its life, wakes calls that wait,
+// gives memory back, and sets the timer. It reports ended if the session has just ended; the caller then calls finish
+// without the lock. due says that something is to be sent now. A caller that flushes then needs no timer for it, whose
+// worker would only be in its way. s.mu must be held.
 func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
-	if s.ended {
+	if s.life.ended() {
 		return false, false
 	}
-	c := &s.core
-	if s.readClosed {
+	if s.life.readShut() {
 		s.discardReceived()
 	}
-	s.noteProgress(now)
-	s.giveUpClosing(now)
-	switch {
-	case c.ctl.wasReset(), c.gone():
-		s.fail(errReset)
-	case c.life.overdue(c.deadAt(), now):
-		s.fail(errPeerDead)
-	case c.life.overdue(c.idleAt(), now):
-		s.fail(errIdle)
-	case s.headless && now >= s.lingerAt:
-		s.fail(errReset)
-	case s.closed && (s.doneClosing(now) || now >= s.lingerAt && !c.ctl.resetDue() || c.ctl.resetSent()):
-		s.fail(errClosed)
-	case c.ctl.resetSent():
-		s.fail(errProtocol)
-	}
-	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting() || s.ended {
-		s.wakeReaders()
-	}
-	if free, share := c.writeRoom(); free >= share || s.ended {
-		s.wakeWriters()
-	}
-	if s.ended {
+	s.advance(now)
+	s.wake()
+	if s.life.ended() {
 		return true, false
 	}
+	s.settle(now)
+	at := s.core.nextEvent(now)
+	if due = at <= now; !due || !flushes {
+		s.armAt(at)
+	}
+	return false, due
+}
+
+// wake wakes the calls for which something has changed. s.mu must be held.
+func (s *UDPSession) wake() {
+	c := &s.core
+	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting() || s.life.ended() {
+		s.wakeReaders()
+	}
+	if free, share := c.writeRoom(); free >= share || s.life.ended() {
+		s.wakeWriters()
+	}
+}
+
+// settle brings what others know of the session up to date, and gives back memory that it no longer needs. s.mu must be
+// held.
+func (s *UDPSession) settle(now millis) {
+	c := &s.core
 	if c.ctl.addressShared() {
 		s.sharesAddress.Store(true)
 	}
@@ -164,70 +152,23 @@ func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
 	}
 	s.charge()
 	s.setPending(s.pending && c.addr != nil)
-	at := c.nextEvent(now)
-	if due = at <= now; !due || !flushes {
-		s.armAt(at)
-	}
-	return false, due
 }
 
 // arm sets the timer to the next event. Called with the lock held.
 func (s *UDPSession) arm(now millis) {
-	if !s.ended {
+	if !s.life.ended() {
 		s.armAt(s.core.nextEvent(now))
 	}
 }
 
 // armAt is arm with the state machine's next event.
 func (s *UDPSession) armAt(at millis) {
-	if s.ended || s.turns.queued {
+	if s.life.ended() || s.turns.queued {
 		return // a flush is to come, which does it
 	}
-	if at = min(at, s.lingerAt, s.finWaitAt, s.decoder.nextIdle()); at != never {
+	if at = min(at, s.life.nextEvent(), s.decoder.nextIdle()); at != never {
 		s.timer.schedule(at.instant())
 	}
-}
-
-// fail takes the session off the network. What was received stays readable; what was to be sent is given up.
-func (s *UDPSession) fail(err error) {
-	s.ended = true
-	if s.readErr == nil {
-		s.readErr = err
-	}
-	if s.writeErr == nil {
-		s.writeErr = err
-	}
-}
-
-// finish takes an ended session out of its endpoint. It is called without a lock, once.
-func (s *UDPSession) finish() {
-	s.mu.Lock()
-	if s.finished {
-		s.mu.Unlock()
-		return
-	}
-	s.finished = true
-	s.setPending(false)
-	sending := s.turns.busy()
-	record, bye := s.endedRecord(), s.farewell()
-	s.releaseSending()
-	if s.closed || s.headless {
-		s.releaseReading() // nobody has it, or will have it, to read
-	}
-	s.charge()
-	var done chan struct{}
-	if s.calls != nil {
-		done = s.calls.done
-	}
-	s.mu.Unlock()
-	s.timer.stop()
-	s.oob.Load().close()
-	s.env.host.remove(s, &record, bye, sending)
-	if done != nil {
-		go s.announceEnd(done)
-	}
-	unheard.remove(s)
-	DefaultSnmp.connClosed()
 }
 
 // GetConv returns the conversation id: the same number at both ends, drawn by the side that dialled.
@@ -258,10 +199,10 @@ func (s *UDPSession) charge() {
 	if s.decoder != nil {
 		held += s.decoder.memory()
 	}
-	if e := s.turns.encoder; e != nil && !s.finished { // the end of the turn that is out then gives it back
+	if e := s.turns.encoder; e != nil && !s.life.removed() { // the end of the turn that is out then gives it back
 		held += max(e.memory()-memoryUncounted, 0) // the parity of common groups is within it
 	}
-	if !s.finished {
+	if !s.life.removed() {
 		held += s.unread.memory()
 	}
 	m := s.env.memory
@@ -294,25 +235,10 @@ func (s *UDPSession) setPending(pending bool) {
 
 // sealer returns what seals the session's packets. The lock is held.
 func (s *UDPSession) sealer() *sealer {
-	if s.accepted || s.core.ctl.marking == markUpper {
+	if s.opener == byListener || s.core.ctl.marking == markUpper {
 		return s.env.acceptSealer
 	}
 	return s.env.sealer
-}
-
-// endedRecord returns what late packets are to be compared with. s.mu must be held.
-func (s *UDPSession) endedRecord() endedSession {
-	c := &s.core
-	return endedSession{
-		aborted:     s.aborted(),
-		keep:        c.stats.segsIn > 0,
-		peer:        c.ctl.peer,
-		incarnation: c.ctl.incarnation,
-		rcvNxt:      c.rcvNxt,
-		newestTS:    c.newestTS,
-		newestAt:    c.newestAt,
-		born:        s.now(),
-	}
 }
 
 // RemoteAddr returns the peer's address, the same value on every call: what the program has dialled, or what the

@@ -4,13 +4,6 @@ package kcp
 
 import "time"
 
-const (
-	// lingerDefault is how long a closed session goes on without progress.
-	lingerDefault = 10 * time.Second
-	// lingerUnheard is the same for a session that has never received anything: its peer is most likely not there.
-	lingerUnheard = time.Second
-)
-
 // Close closes the session and returns at once. What has been written is still delivered in the background, for as long
 // as the peer goes on acknowledging it: the session is given up, and the peer reset, after 10 s without progress, or
 // after 1 s if nothing was ever received from the peer, or sooner if such sessions hold half of the files that the process
@@ -20,36 +13,35 @@ const (
 // second time gives an error that matches net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
-	if s.closed {
+	if s.life.closed() {
 		s.mu.Unlock()
 		return errClosed
 	}
 	now := s.now()
-	if !s.readClosed {
-		s.unread = new(unreadData)
+	if !s.life.readShut() {
+		s.beginUnread()
 	}
-	s.closed, s.readClosed = true, true
-	s.readErr, s.writeErr = errClosed, errClosed
+	s.life.close()
 	s.calls.disarm()
 	s.oob.Load().close()
 	s.wakeWriters()
 	leaving, unheardOf := s, false
 	switch {
-	case s.ended:
-	case s.linger != 0:
+	case s.life.ended():
+	case s.life.linger != 0:
 		s.core.closeWrite(now)
 		s.core.ctl.close(s.core.stats.segsIn == 0)
-		s.lingerAt = now + toMillis(s.lingerTime())
+		s.life.lingerUntil(now + toMillis(s.lingerTime()))
 		leaving = nil
-		unheardOf = s.core.ctl.unheard() && s.linger == lingerByProgress && s.ownsSocket()
+		unheardOf = s.core.ctl.unheard() && s.life.linger == lingerByProgress && s.ownsSocket()
 	default:
 		s.core.ctl.sendReset(resetAborted)
-		s.lingerAt = now
+		s.life.lingerUntil(now)
 	}
 	s.keepUnread()
 	s.releaseReading()
 	s.wakeReaders()
-	ended := s.ended
+	ended := s.life.ended()
 	s.mu.Unlock()
 	if ended {
 		s.finish()
@@ -68,8 +60,8 @@ func (s *UDPSession) Close() error {
 // closed session.
 func (s *UDPSession) CloseWrite() error {
 	s.mu.Lock()
-	if s.closed || s.writeErr != nil || s.core.ctl.finWanted() {
-		err := s.writeErr
+	if s.life.closed() || s.life.writeErr != nil || s.core.ctl.finWanted() {
+		err := s.life.writeErr
 		s.mu.Unlock()
 		if err == nil {
 			err = errClosed
@@ -87,17 +79,17 @@ func (s *UDPSession) CloseWrite() error {
 // away, as it is on a *net.TCPConn. Writing goes on. After Close the error matches net.ErrClosed.
 func (s *UDPSession) CloseRead() error {
 	s.mu.Lock()
-	if s.closed {
+	if s.life.closed() {
 		s.mu.Unlock()
 		return errClosed
 	}
-	s.readClosed = true
+	s.life.shutRead()
 	s.discardReceived()
-	if !s.reading {
+	if !s.busy.has(sideRead) {
 		s.releasePartial()
 	}
 	s.wakeReaders()
-	due := s.core.tellWindow && !s.ended
+	due := s.core.tellWindow && !s.life.ended()
 	s.mu.Unlock()
 	if due {
 		s.flushNow()
@@ -112,48 +104,8 @@ func (s *UDPSession) CloseRead() error {
 // count as 100 years.
 func (s *UDPSession) SetLinger(d time.Duration) {
 	s.mu.Lock()
-	s.linger = max(d, lingerByProgress)
+	s.life.setLinger(max(d, lingerByProgress))
 	s.mu.Unlock()
-}
-
-// lingerByProgress is the linger time of a session for which SetLinger has set none.
-const lingerByProgress time.Duration = -1
-
-// lingerTime is how long a closed session lives on from now without progress, or from Close on if SetLinger has said so.
-func (s *UDPSession) lingerTime() time.Duration {
-	switch {
-	case s.linger != lingerByProgress:
-		return s.linger
-	case s.core.stats.segsIn == 0:
-		return lingerUnheard
-	}
-	return lingerDefault
-}
-
-// noteProgress prolongs the linger time of a closed session whose peer has acknowledged something.
-func (s *UDPSession) noteProgress(now millis) {
-	if !s.core.ctl.takeProgress() {
-		return
-	}
-	if s.closed && s.linger == lingerByProgress {
-		s.lingerAt = now + toMillis(s.lingerTime())
-	}
-}
-
-// finWait is how long a closed session that has delivered everything waits for the peer's FIN, to acknowledge it and to
-// answer data with a RESET, where no listener's time-wait record would do it: about what a program takes to see the end
-// of the stream and close its side.
-const finWait millis = 3000
-
-// finWaitLent is finWait where the socket is the caller's and read for this session alone, which has other uses for it.
-const finWaitLent millis = 150
-
-// waitsForFIN returns how long the session waits for the peer's FIN.
-func (s *UDPSession) waitsForFIN() millis {
-	if s.env.owned || s.accepted || s.guest {
-		return finWait
-	}
-	return finWaitLent
 }
 
 // Done returns a channel that is closed when the session has ended and sends and receives no more: after Close once all is
@@ -165,7 +117,7 @@ func (s *UDPSession) Done() <-chan struct{} {
 	c := s.blocked()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if s.finished {
+		if s.life.removed() {
 			go s.announceEnd(c.done)
 		}
 	}
@@ -176,58 +128,4 @@ func (s *UDPSession) Done() <-chan struct{} {
 func (s *UDPSession) announceEnd(done chan struct{}) {
 	s.env.host.waitStopped(s)
 	close(done)
-}
-
-// doneClosing reports whether nothing is left to do for a closed session.
-func (s *UDPSession) doneClosing(now millis) bool {
-	c := &s.core
-	if !c.writeDone() || !c.peerSettled(now) {
-		s.finWaitAt = never
-		return false
-	}
-	if !c.ctl.known() || c.peerDone() && !c.ctl.due.has(ctlFinAck) {
-		return true
-	}
-	if s.finWaitAt == never {
-		s.finWaitAt = now + s.waitsForFIN()
-	}
-	return false
-}
-
-// giveUpClosing makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
-// that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on. A peer
-// that goes on sending is told as soon as it has all.
-func (s *UDPSession) giveUpClosing(now millis) {
-	ctl, life := &s.core.ctl, &s.core.life
-	if s.closed && s.linger != 0 && life.late(s.lingerAt, now) {
-		s.lingerAt = life.graceUntil
-	}
-	if life.late(s.finWaitAt, now) {
-		s.finWaitAt = life.graceUntil
-	}
-	if s.closed && now >= s.lingerAt && ctl.closing() && !ctl.resetSent() && s.linger == lingerByProgress && s.core.asksForProof() {
-		// What is left may need the proof alone, and the questions for it come to an end.
-		s.lingerAt = now + toMillis(s.lingerTime())
-	}
-	switch {
-	case !s.closed || ctl.resetDue() || ctl.resetSent() || !ctl.known():
-	case now >= s.lingerAt && !s.core.writeDone():
-		ctl.sendReset(resetAborted)
-	case (ctl.unread && s.core.writeDone() || now >= min(s.finWaitAt, s.lingerAt)) && !s.core.peerDone():
-		ctl.sendReset(resetClosed)
-	}
-}
-
-// releaseSending gives back what can no longer be sent.
-func (s *UDPSession) releaseSending() {
-	s.core.releaseSending()
-	if s.decoder != nil {
-		done := s.decoder.stats()
-		s.fecDone = &done
-		s.decoder.release()
-		s.decoder = nil
-	}
-	if !s.turns.busy() {
-		s.turns.releaseEncoder()
-	}
 }

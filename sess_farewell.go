@@ -40,7 +40,7 @@ func (s *UDPSession) farewell() *farewell {
 	switch {
 	case !c.ctl.resetSent() || c.addr != nil || !s.aborted():
 		return nil
-	case s.linger == 0 && s.closed && s.env.given && !s.accepted && !s.guest:
+	case s.life.linger == 0 && s.life.closed() && s.env.given && s.opener == byDial:
 		return nil // the program wants its connection closed at once
 	}
 	now := s.now()
@@ -48,7 +48,7 @@ func (s *UDPSession) farewell() *farewell {
 		env: s.env, sealer: s.sealer(), conv: s.conv, to: s.destination(),
 		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
 	}
-	if s.closed && s.linger == 0 {
+	if s.life.closed() && s.life.linger == 0 {
 		f.until = now + min(max(5*f.rto, abortAtOnce), abortPeriod)
 	}
 	f.reset.has[ctlReset], f.reset.resetCode, f.reset.resetFor = true, c.ctl.resetCode, c.ctl.peer

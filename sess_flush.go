@@ -25,7 +25,7 @@ func (s *UDPSession) lock() { s.mu.Lock() }
 // unlockAndBeginTurn implements turnOwner. A flush while a turn is out makes another one follow it.
 func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, n *counters) (need int) {
 	s.turns.queued = false
-	if s.turns.busy() || s.ended {
+	if s.turns.busy() || s.life.ended() {
 		s.turns.repeat()
 		s.mu.Unlock()
 		return 0
@@ -93,9 +93,8 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 	s.core.rate.reconcile(t.receipt, t.limited)
 	s.core.releaseHeld()
 	s.core.addr.refund(t.reserved)
-	s.packetsSent += uint64(t.packets)
-	s.bytesOnWire += uint64(t.bytes)
-	gone := s.finished
+	s.sent.add(t.packets, t.bytes)
+	gone := s.life.removed()
 	if gone {
 		s.turns.releaseEncoder()
 	}

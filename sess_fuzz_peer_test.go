@@ -84,8 +84,8 @@ func fuzzBlindForger(t *testing.T, flags byte, in fuzzBytes) {
 		}
 	}
 	n.settle()
-	if client.ended || fuzzReadable(client) {
-		t.Fatalf("the session has ended (%v), or there is more to read", client.ended)
+	if client.life.ended() || fuzzReadable(client) {
+		t.Fatalf("the session has ended (%v), or there is more to read", client.life.ended())
 	}
 }
 
@@ -228,7 +228,7 @@ func (l *listenFuzz) check() {
 	headless := 0
 	for s := range d.sessions.all {
 		s.mu.Lock()
-		if s.headless {
+		if s.life.headless() {
 			headless++
 		}
 		s.mu.Unlock()

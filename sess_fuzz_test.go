@@ -304,9 +304,9 @@ func (f *sessFuzz) recover() {
 	)
 	f.host.demux.memory.most = memoryDefault // others have given back what there was too little of
 	for ; f.now() < end; f.run(50 * time.Millisecond) {
-		if s.ended {
-			if (!c.ctl.wasReset() || !f.reset) && !c.gone() || !errors.Is(s.readErr, errReset) {
-				f.t.Fatalf("ended without a reset: %v", s.readErr)
+		if s.life.ended() {
+			if (!c.ctl.wasReset() || !f.reset) && !c.gone() || !errors.Is(s.life.readErr, errReset) {
+				f.t.Fatalf("ended without a reset: %v", s.life.readErr)
 			}
 			return
 		}
@@ -317,7 +317,7 @@ func (f *sessFuzz) recover() {
 		}
 		f.answer()
 		if c.beyond == 0 && (c.readable() == 0 || c.cutShort()) && c.queued() == 0 && c.rmtWnd > 0 {
-			if written || s.writeErr != nil || c.ctl.finWanted() {
+			if written || s.life.writeErr != nil || c.ctl.finWanted() {
 				break
 			}
 			written, from = true, c.sendEnd
@@ -343,7 +343,7 @@ func (f *sessFuzz) recover() {
 // checkInward checks that data from the peer is delivered, or the end of its stream.
 func (f *sessFuzz) checkInward(data, buf []byte) {
 	c := &f.s.core
-	if c.ctl.hasPeerFinal() && c.rcvNxt != c.ctl.peerFinal || f.s.readClosed {
+	if c.ctl.hasPeerFinal() && c.rcvNxt != c.ctl.peerFinal || f.s.life.readShut() {
 		return // an end that cannot be reached, or no reader
 	}
 	push := segment{conv: sessFuzzConv, cmd: cmdPush, wnd: sessFuzzWnd, ts: f.clock(), sn: c.rcvNxt,

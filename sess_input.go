@@ -29,7 +29,7 @@ const (
 // beginInput takes the lock for a run of packets. It does not hold the lock if it returns inputNone.
 func (s *UDPSession) beginInput() inputTurn {
 	s.mu.Lock()
-	if s.ended {
+	if s.life.ended() {
 		s.mu.Unlock()
 		return inputNone
 	}
@@ -55,12 +55,11 @@ func (s *UDPSession) receive(ctx *inputContext, p *packet, a *arrival, n *counte
 
 // feed feeds one packet of the peer. The lock is held.
 func (s *UDPSession) feed(ctx *inputContext, p *packet, a *arrival, n *counters) {
-	if s.accepted {
+	if s.opener == byListener {
 		s.local = a.local
 	}
 	s.core.addr.heard(a.size, ctx.now.ms())
-	s.packetsIn++
-	s.bytesIn += uint64(a.size)
+	s.received.add(1, a.size)
 	s.core.note(logInput, nil, a.size)
 	s.input(ctx, p, n)
 	if ctl := &s.core.ctl; ctl.bothMark() && ctl.marking == markNone {
@@ -167,6 +166,16 @@ func (s *UDPSession) makeDecoder() {
 	}
 }
 
+// releaseDecoder gives back the decoder, and keeps its figures.
+func (s *UDPSession) releaseDecoder() {
+	if s.decoder != nil {
+		done := s.decoder.stats()
+		s.fecDone = &done
+		s.decoder.release()
+		s.decoder = nil
+	}
+}
+
 func (s *UDPSession) countInput(result inputResult, n *counters) {
 	if result != inputOK {
 		n.inErrs++
@@ -231,7 +240,7 @@ func (s *UDPSession) reflected(p *packet, nonce []byte) bool {
 	marked := nonce[0]&nonceAccepted != 0
 	switch ctl.marking {
 	case markRole:
-		return marked == s.accepted
+		return marked == (s.opener == byListener)
 	case markUpper:
 		if marked {
 			return true
@@ -246,68 +255,4 @@ func (s *UDPSession) reflected(p *packet, nonce []byte) bool {
 		return !marked && !ctl.strangerIn(p)
 	}
 	return s.sealer().sent.has(nonce)
-}
-
-// replaced ends a session whose peer has begun another one.
-func (s *UDPSession) replaced() {
-	s.mu.Lock()
-	if !s.ended {
-		s.fail(errReset)
-		s.wakeReaders()
-		s.wakeWriters()
-	}
-	s.mu.Unlock()
-	s.finish()
-}
-
-// replacedIfClosed ends a session that is closed and lingers, to make room for another of the same name.
-func (s *UDPSession) replacedIfClosed() {
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		s.replaced()
-	}
-}
-
-// lostSocket ends a session whose socket is gone.
-func (s *UDPSession) lostSocket(err error) {
-	s.mu.Lock()
-	s.fail(err)
-	s.wakeReaders()
-	s.wakeWriters()
-	s.mu.Unlock()
-	s.finish()
-}
-
-// abandon ends a session whose socket is to be closed, and resets its peer.
-func (s *UDPSession) abandon() {
-	s.mu.Lock()
-	if s.readErr == nil {
-		s.readErr = errSocketClosed
-	}
-	if s.writeErr == nil {
-		s.writeErr = errSocketClosed
-	}
-	s.core.ctl.sendReset(resetAborted)
-	s.mu.Unlock()
-	s.flushNow()
-	s.replaced() // where nothing could be said
-}
-
-// superseded is called when another session has opened from the peer's address. A peer that was restarted has left this one
-// behind. But where a key vouches for packets, and nothing else has proved the address, an observer may have sent one again
-// that another listener has seen, or the one before a restart: the peer is asked, and without an answer the session ends.
-func (s *UDPSession) superseded(now millis) {
-	if !s.core.ctl.keyed {
-		s.replaced()
-		return
-	}
-	s.mu.Lock()
-	if !s.ended {
-		s.core.suspect(0, now)
-		s.core.suspect(0, now) // the newcomer is there
-		s.arm(now)
-	}
-	s.mu.Unlock()
 }

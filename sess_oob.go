@@ -103,14 +103,14 @@ func (q *oobQueue) droppedCount() uint64 {
 func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.life.closed() {
 		return errClosed
 	}
 	q := s.oob.Load()
 	switch {
 	case handler != nil && q == nil:
 		q = &oobQueue{memory: s.env.memory}
-		q.closed = s.ended
+		q.closed = s.life.ended()
 		s.oob.Store(q)
 		fallthrough
 	case handler != nil:
@@ -151,7 +151,7 @@ func (s *UDPSession) overOOB() int {
 // (Config.AmplificationLimit).
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
-	err := s.writeErr
+	err := s.life.writeErr
 	if most := s.oobMax(); err == nil && len(data) > most {
 		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
@@ -219,7 +219,6 @@ func (o *oobTurn) endTurn(t *turn) (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turns.leave(o.group)
-	s.packetsSent += uint64(t.packets)
-	s.bytesOnWire += uint64(t.bytes)
+	s.sent.add(t.packets, t.bytes)
 	return false
 }

@@ -4,11 +4,22 @@ package kcp
 
 import "net"
 
+// sessionOpener is what has opened a session.
+type sessionOpener uint8
+
+const (
+	byDial      sessionOpener = iota // over a socket of its own, or a connection
+	byTransport                      // dialled too
+	byListener
+)
+
 // newDialled makes the session of a program that dials. guest says that it does so over a Transport.
 func newDialled(env *sessionEnv, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
 	s := newSession(env, conv, newPeerAddr(raddr), raddr, o)
 	s.core.ctl.dial()
-	s.guest = guest
+	if guest {
+		s.opener = byTransport
+	}
 	return s
 }
 
@@ -21,7 +32,7 @@ func (s *UDPSession) shareAddress() {
 // newAccepted makes the session of a new peer of the listener with that number.
 func newAccepted(env *sessionEnv, key *sessionKey, custom net.Addr, o *options, listener uint32) *UDPSession {
 	s := newSession(env, key.conv, key.peer, custom, o)
-	s.accepted, s.listener = true, listener
+	s.opener, s.listener = byListener, listener
 	s.core.ctl.accept()
 	return s
 }
@@ -35,8 +46,7 @@ const headlessPatience millis = 30_000
 func (s *UDPSession) opened(begins bool, now millis) bool {
 	s.setPending(s.core.addr != nil)
 	if !begins {
-		s.headless = true
-		s.lingerAt = now + max(headlessPatience, s.core.life.deadTimeout)
+		s.life.awaitHead(now + max(headlessPatience, s.core.life.deadTimeout))
 	}
 	return begins
 }
@@ -45,15 +55,15 @@ func (s *UDPSession) opened(begins bool, now millis) bool {
 func (s *UDPSession) isHeadless() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.headless
+	return s.life.headless()
 }
 
 // begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
 func (s *UDPSession) begin() bool {
-	if !s.headless || s.ended || s.core.rcvNxt == 0 {
+	if !s.life.headless() || s.life.ended() || s.core.rcvNxt == 0 {
 		return false
 	}
-	s.headless, s.lingerAt = false, never
+	s.life.head()
 	return true
 }
 
@@ -68,7 +78,8 @@ func (s *UDPSession) turnAway() {
 // closeUnaccepted closes a session that Accept will never return.
 func (s *UDPSession) closeUnaccepted() {
 	s.mu.Lock()
-	s.linger, s.readClosed = 0, true // nobody has it to read
+	s.life.setLinger(0)
+	s.life.shutRead() // no program has it to read
 	s.mu.Unlock()
 	_ = s.Close()
 }

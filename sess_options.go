@@ -113,7 +113,7 @@ func (s *UDPSession) configure(set func()) {
 	now := s.now()
 	s.wakeWriters()
 	s.arm(now)
-	due := !s.ended && s.core.nextEvent(now) <= now
+	due := !s.life.ended() && s.core.nextEvent(now) <= now
 	s.mu.Unlock()
 	if due {
 		s.flushNow()
@@ -167,11 +167,11 @@ func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
 }
 
 func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {
-	if s.accepted || s.guest {
+	if s.opener != byDial {
 		return errNotOwner
 	}
 	s.mu.Lock()
-	gone := s.closed && s.ended
+	gone := s.life.closed() && s.life.ended()
 	s.mu.Unlock()
 	if gone {
 		return errClosed // also while the RESET of an aborted session is repeated

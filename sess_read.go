@@ -19,7 +19,7 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 		s.mu.Unlock()
 		return 0, err
 	}
-	if s.closed {
+	if s.life.closed() {
 		n := s.readUnread(p)
 		s.mu.Unlock()
 		return n, nil
@@ -61,7 +61,7 @@ func (s *UDPSession) readOne(p []byte) (n int, ok bool) {
 //
 //go:noinline
 func (s *UDPSession) readQueued(p []byte) (n int) {
-	s.reading = true
+	s.busy |= sideRead
 	if s.partial.data == nil && s.msgLeft == 0 {
 		s.msgLeft = s.core.peekSegments()
 	}
@@ -73,7 +73,7 @@ func (s *UDPSession) readQueued(p []byte) (n int) {
 		s.mu.Lock()
 		batch.release(&s.core)
 	}
-	s.reading = false
+	s.busy &^= sideRead
 	return n
 }
 
@@ -81,24 +81,24 @@ func (s *UDPSession) readQueued(p []byte) (n int) {
 func (s *UDPSession) beginRead(want int) error {
 	for {
 		switch {
-		case s.closed && s.unread == nil:
+		case s.life.closed() && s.unread == nil:
 			return errClosed
-		case want == 0, s.closed && !s.reading:
+		case want == 0, s.life.closed() && !s.busy.has(sideRead):
 			return nil
-		case s.closed:
+		case s.life.closed():
 			s.blocked().readers.Wait() // until what is left has been copied
 			continue
 		case s.calls.readPassed():
 			return errTimeout
-		case s.reading:
+		case s.busy.has(sideRead):
 		case s.partial.data != nil || s.hasData():
 			return nil
-		case s.core.endOfStream() || s.readClosed:
+		case s.core.endOfStream() || s.life.readShut():
 			return io.EOF
 		case s.core.cutShort():
 			return io.ErrUnexpectedEOF
-		case s.readErr != nil:
-			return s.readErr
+		case s.life.readErr != nil:
+			return s.life.readErr
 		}
 		c := s.blocked()
 		c.readDeadline.arm(&c.readers)
@@ -202,11 +202,11 @@ func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
 
 // endRead lets the next Read in and reports whether the peer is to be told of a window that has opened.
 func (s *UDPSession) endRead() (flush bool) {
-	if s.closed {
+	if s.life.closed() {
 		s.keepUnread()
 		s.releaseReading()
 	}
-	if s.partial.data != nil || s.core.readable() > 0 || s.closed {
+	if s.partial.data != nil || s.core.readable() > 0 || s.life.closed() {
 		s.wakeReaders()
 	}
 	if s.core.sparse() {
@@ -217,12 +217,12 @@ func (s *UDPSession) endRead() (flush bool) {
 	s.core.releaseIdle()
 	s.charge()
 	s.core.afterRead()
-	return s.core.tellWindow && !s.ended
+	return s.core.tellWindow && !s.life.ended()
 }
 
 // releaseReading gives back what will not be read any more. A Read that is still copying does it when it is done.
 func (s *UDPSession) releaseReading() {
-	if s.reading {
+	if s.busy.has(sideRead) {
 		return
 	}
 	s.releasePartial()
@@ -234,7 +234,7 @@ func (s *UDPSession) releaseReading() {
 
 // discardReceived throws away what has arrived in order, for a session that nobody reads.
 func (s *UDPSession) discardReceived() {
-	if s.reading {
+	if s.busy.has(sideRead) {
 		return
 	}
 	for s.core.readable() > 0 {

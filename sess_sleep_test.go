@@ -121,7 +121,7 @@ func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 					if connEnded(client) {
-						t.Fatal("the session has ended: ", client.readErr)
+						t.Fatal("the session has ended: ", client.life.readErr)
 					}
 					connWrite(t, client, "after")
 					connWantRead(t, server, "beforeafter")

@@ -70,8 +70,8 @@ func (s *UDPSession) Stats() Stats {
 	st := Stats{
 		Socket:    socket,
 		BytesSent: c.stats.bytesSent, BytesReceived: c.stats.bytesReceived,
-		PacketsSent: s.packetsSent, PacketsReceived: s.packetsIn,
-		WireBytesSent: s.bytesOnWire, WireBytesReceived: s.bytesIn,
+		PacketsSent: s.sent.packets, PacketsReceived: s.received.packets,
+		WireBytesSent: s.sent.bytes, WireBytesReceived: s.received.bytes,
 		SegmentsSent: c.stats.segsOut, SegmentsReceived: c.stats.segsIn,
 		FastRetransmits: c.stats.fastRetrans, EarlyRetransmits: c.stats.earlyRetrans,
 		TimeoutRetransmits: c.stats.timeoutRetrans, DuplicatesReceived: c.stats.repeats,
@@ -96,6 +96,14 @@ func (s *UDPSession) count(n *counters) {
 	c := &s.core
 	c.stats.addTo(&s.counted, n)
 	DefaultSnmp.queues(c.sendNxt.distance(c.sendEnd), c.queuedOutstanding(), c.readable())
+}
+
+// traffic counts datagrams and the bytes of their UDP payload.
+type traffic struct{ packets, bytes uint64 }
+
+func (t *traffic) add(packets, bytes int) {
+	t.packets += uint64(packets)
+	t.bytes += uint64(bytes)
 }
 
 // countedStats is what of coreStats the totals have, in the low 32 bits: much less comes in between two times.

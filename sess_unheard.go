@@ -22,7 +22,7 @@ var unheard = unheardSessions{most: sync.OnceValue(func() int { return openFiles
 
 // ownsSocket reports whether the socket is open for this session alone.
 func (s *UDPSession) ownsSocket() bool {
-	return s.env.owned && !s.env.given && !s.accepted && !s.guest
+	return s.env.owned && !s.env.given && s.opener == byDial
 }
 
 // add takes up a session that is closed now.
@@ -40,7 +40,7 @@ func (u *unheardSessions) add(s *UDPSession) {
 		oldest.giveUpUnheard()
 	}
 	s.mu.Lock()
-	gone := s.finished // it was not found in the list then
+	gone := s.life.removed() // it was not found in the list then
 	s.mu.Unlock()
 	if gone {
 		u.remove(s)
@@ -64,7 +64,7 @@ func (u *unheardSessions) remove(s *UDPSession) {
 func (s *UDPSession) giveUpUnheard() {
 	s.mu.Lock()
 	if s.core.stats.segsIn == 0 {
-		s.lingerAt = s.now()
+		s.life.lingerUntil(s.now())
 	}
 	s.mu.Unlock()
 	s.flushNow()

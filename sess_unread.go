@@ -34,10 +34,13 @@ func (u *unreadData) read(p []byte, stream bool) (n int) {
 	return n
 }
 
+// beginUnread makes keepUnread keep something.
+func (s *UDPSession) beginUnread() { s.unread = new(unreadData) }
+
 // keepUnread copies what Read is still to give after Close. Called with the lock held, which it lets go of while it copies, as
 // a Read does. If a Read is copying at that moment, it calls this when it is done.
 func (s *UDPSession) keepUnread() {
-	if s.unread == nil || s.reading {
+	if s.unread == nil || s.busy.has(sideRead) {
 		return
 	}
 	u, end := s.unread, s.core.rcvNxt // what comes from here on is not kept

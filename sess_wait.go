@@ -100,10 +100,10 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	s.mu.Unlock()
 	s.flushNow()
 	s.mu.Lock()
-	for !s.core.ctl.met && s.readErr == nil && ctx.Err() == nil {
+	for !s.core.ctl.met && s.life.readErr == nil && ctx.Err() == nil {
 		s.wait(&s.blocked().readers)
 	}
-	err := s.readErr
+	err := s.life.readErr
 	if err == nil && !s.core.ctl.met {
 		err = ctx.Err()
 	}
@@ -131,7 +131,7 @@ func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines
 func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.life.closed() {
 		return errClosed
 	}
 	if s.calls == nil && t.IsZero() {

@@ -29,7 +29,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		s.mu.Unlock()
 		return 0, err
 	}
-	s.writing = true
+	s.busy |= sideWrite
 	s.core.beginWrite()
 	for {
 		for len(p) == 0 && len(rest) > 0 {
@@ -49,7 +49,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 			s.sendUnlocked()
 		}
 	}
-	s.writing = false
+	s.busy &^= sideWrite
 	s.core.note(logSend, nil, n)
 	s.wakeWriters()
 	logs := s.takeLogs(nil)
@@ -61,7 +61,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 // beginWrite waits, with the lock held, for its turn among concurrent Writes.
 func (s *UDPSession) beginWrite() error {
 	for {
-		if err := s.writeFailure(); err != nil || !s.writing {
+		if err := s.writeFailure(); err != nil || !s.busy.has(sideWrite) {
 			return err
 		}
 		c := s.blocked()
@@ -89,10 +89,10 @@ func (s *UDPSession) waitWritable() error {
 
 func (s *UDPSession) writeFailure() error {
 	switch {
-	case s.closed || s.core.ctl.finWanted():
+	case s.life.closed() || s.core.ctl.finWanted():
 		return errClosed
-	case s.writeErr != nil:
-		return s.writeErr
+	case s.life.writeErr != nil:
+		return s.life.writeErr
 	case s.calls.writePassed():
 		return errTimeout
 	}
@@ -153,7 +153,7 @@ func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
 	}
 	s.mu.Lock()
 	c.endFilling()
-	if s.writeErr != nil || s.closed || c.ctl.finWanted() {
+	if s.life.writeErr != nil || s.life.closed() || c.ctl.finWanted() {
 		c.releaseIdle()
 		return 0
 	}

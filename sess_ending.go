@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import "time"
+
+// advance moves the session on in its life, as far as that has become due at now. s.mu must be held.
+func (s *UDPSession) advance(now millis) {
+	s.noteProgress(now)
+	s.giveUpClosing(now)
+	c := &s.core
+	switch {
+	case c.ctl.wasReset(), c.gone():
+		s.fail(errReset)
+	case c.life.overdue(c.deadAt(), now):
+		s.fail(errPeerDead)
+	case c.life.overdue(c.idleAt(), now):
+		s.fail(errIdle)
+	case s.life.headless() && now >= s.life.lingerAt:
+		s.fail(errReset)
+	case s.life.closed() && s.doneClosing(now):
+		s.fail(errClosed)
+	case s.life.closed() && (now >= s.life.lingerAt && !c.ctl.resetDue() || c.ctl.resetSent()):
+		s.fail(errClosed)
+	case c.ctl.resetSent():
+		s.fail(errProtocol)
+	}
+}
+
+// fail takes the session off the network. What was received stays readable; what was to be sent is given up. s.mu must be
+// held.
+func (s *UDPSession) fail(err error) { s.life.fail(err) }
+
+// lingerTime is how long a closed session lives on from now without progress, or from Close on if SetLinger has said so.
+func (s *UDPSession) lingerTime() time.Duration {
+	switch {
+	case s.life.linger != lingerByProgress:
+		return s.life.linger
+	case s.core.stats.segsIn == 0:
+		return lingerUnheard
+	}
+	return lingerDefault
+}
+
+// noteProgress prolongs the linger time of a closed session whose peer has acknowledged something.
+func (s *UDPSession) noteProgress(now millis) {
+	if !s.core.ctl.takeProgress() {
+		return
+	}
+	if s.life.closed() && s.life.linger == lingerByProgress {
+		s.life.lingerUntil(now + toMillis(s.lingerTime()))
+	}
+}
+
+const (
+	// lingerDefault is how long a closed session goes on without progress.
+	lingerDefault = 10 * time.Second
+	// lingerUnheard is the same for a session that has never received anything: its peer is most likely not there.
+	lingerUnheard = time.Second
+)
+
+// lingerByProgress is the linger time of a session for which SetLinger has set none.
+const lingerByProgress time.Duration = -1
+
+// finWait is how long a closed session that has delivered everything waits for the peer's FIN, to acknowledge it and to
+// answer data with a RESET, where no listener's time-wait record would do it: about what a program takes to see the end
+// of the stream and close its side.
+const finWait millis = 3000
+
+// finWaitLent is finWait where the socket is the caller's and read for this session alone, which has other uses for it.
+const finWaitLent millis = 150
+
+// waitsForFIN returns how long the session waits for the peer's FIN.
+func (s *UDPSession) waitsForFIN() millis {
+	if s.env.owned || s.opener != byDial {
+		return finWait
+	}
+	return finWaitLent
+}
+
+// doneClosing reports whether nothing is left to do for a closed session.
+func (s *UDPSession) doneClosing(now millis) bool {
+	c := &s.core
+	if !c.writeDone() || !c.peerSettled(now) {
+		s.life.delivering()
+		return false
+	}
+	if !c.ctl.known() || c.peerDone() && !c.ctl.due.has(ctlFinAck) {
+		return true
+	}
+	s.life.awaitFIN(now + s.waitsForFIN())
+	return false
+}
+
+// giveUpClosing makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
+// that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on. A peer
+// that goes on sending is told as soon as it has all.
+func (s *UDPSession) giveUpClosing(now millis) {
+	ctl := &s.core.ctl
+	s.life.grace(&s.core.life, now)
+	if s.life.closed() && now >= s.life.lingerAt && ctl.closing() && !ctl.resetSent() && s.life.linger == lingerByProgress && s.core.asksForProof() {
+		// What is left may need the proof alone, and the questions for it come to an end.
+		s.life.lingerUntil(now + toMillis(s.lingerTime()))
+	}
+	switch {
+	case !s.life.closed() || ctl.resetDue() || ctl.resetSent() || !ctl.known():
+	case now >= s.life.lingerAt && !s.core.writeDone():
+		ctl.sendReset(resetAborted)
+	case (ctl.unread && s.core.writeDone() || now >= min(s.life.finWaitAt, s.life.lingerAt)) && !s.core.peerDone():
+		ctl.sendReset(resetClosed)
+	}
+}
+
+// finish takes an ended session out of its endpoint. It is called without a lock, once.
+func (s *UDPSession) finish() {
+	s.mu.Lock()
+	if !s.life.setState(sessionRemoved) {
+		s.mu.Unlock()
+		return
+	}
+	s.setPending(false)
+	sending := s.turns.busy()
+	record, bye := s.endedRecord(), s.farewell()
+	s.releaseSending()
+	if s.life.closed() {
+		s.releaseReading() // no program has it to read
+	}
+	s.charge()
+	var done chan struct{}
+	if s.calls != nil {
+		done = s.calls.done
+	}
+	s.mu.Unlock()
+	s.timer.stop()
+	s.oob.Load().close()
+	s.env.host.remove(s, &record, bye, sending)
+	if done != nil {
+		go s.announceEnd(done)
+	}
+	unheard.remove(s)
+	DefaultSnmp.connClosed()
+}
+
+// endedRecord returns what late packets are to be compared with. s.mu must be held.
+func (s *UDPSession) endedRecord() endedSession {
+	c := &s.core
+	return endedSession{
+		aborted:     s.aborted(),
+		keep:        c.stats.segsIn > 0,
+		peer:        c.ctl.peer,
+		incarnation: c.ctl.incarnation,
+		rcvNxt:      c.rcvNxt,
+		newestTS:    c.newestTS,
+		newestAt:    c.newestAt,
+		born:        s.now(),
+	}
+}
+
+// releaseSending gives back what can no longer be sent.
+func (s *UDPSession) releaseSending() {
+	s.core.releaseSending()
+	s.releaseDecoder()
+	if !s.turns.busy() {
+		s.turns.releaseEncoder()
+	}
+}
+
+// replaced ends a session whose peer has begun another one.
+func (s *UDPSession) replaced() {
+	s.mu.Lock()
+	if !s.life.ended() {
+		s.fail(errReset)
+		s.wakeReaders()
+		s.wakeWriters()
+	}
+	s.mu.Unlock()
+	s.finish()
+}
+
+// replacedIfClosed ends a session that is closed and lingers, to make room for another of the same name.
+func (s *UDPSession) replacedIfClosed() {
+	s.mu.Lock()
+	closed := s.life.closed()
+	s.mu.Unlock()
+	if closed {
+		s.replaced()
+	}
+}
+
+// lostSocket ends a session whose socket is gone.
+func (s *UDPSession) lostSocket(err error) {
+	s.mu.Lock()
+	s.fail(err)
+	s.wakeReaders()
+	s.wakeWriters()
+	s.mu.Unlock()
+	s.finish()
+}
+
+// abandon ends a session whose socket is to be closed, and resets its peer.
+func (s *UDPSession) abandon() {
+	s.mu.Lock()
+	s.life.setErrors(errSocketClosed)
+	s.core.ctl.sendReset(resetAborted)
+	s.mu.Unlock()
+	s.flushNow()
+	s.replaced() // where nothing could be said
+}
+
+// superseded is called when another session has opened from the peer's address. A peer that was restarted has left this one
+// behind. But where a key vouches for packets, and nothing else has proved the address, an observer may have sent one again
+// that another listener has seen, or the one before a restart: the peer is asked, and without an answer the session ends.
+func (s *UDPSession) superseded(now millis) {
+	if !s.core.ctl.keyed {
+		s.replaced()
+		return
+	}
+	s.mu.Lock()
+	if !s.life.ended() {
+		s.core.suspect(0, now)
+		s.core.suspect(0, now) // the newcomer is there
+		s.arm(now)
+	}
+	s.mu.Unlock()
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"errors"
+	"testing"
+)
+
+var sessionStateNames = [...]string{"open", "headless", "lingering", "finWait", "failed", "removed"}
+
+// Each transition of the table above sessionNext is possible and no other, and what is shut does not depend on the state.
+func TestSessionStates(t *testing.T) {
+	want := map[[2]sessionState]bool{
+		{sessionHeadless, sessionOpen}:     true,
+		{sessionOpen, sessionHeadless}:     true,
+		{sessionOpen, sessionLingering}:    true,
+		{sessionLingering, sessionFinWait}: true,
+		{sessionFinWait, sessionLingering}: true,
+		{sessionOpen, sessionFailed}:       true,
+		{sessionHeadless, sessionFailed}:   true,
+		{sessionLingering, sessionFailed}:  true,
+		{sessionFinWait, sessionFailed}:    true,
+		{sessionFailed, sessionRemoved}:    true,
+	}
+	for from := range sessionRemoved + 1 {
+		for to := range sessionRemoved + 1 {
+			l := sessionLife{state: from}
+			ok, wanted := l.setState(to), want[[2]sessionState{from, to}]
+			if ok != wanted {
+				t.Errorf("%s to %s: %v, want %v", sessionStateNames[from], sessionStateNames[to], ok, wanted)
+			}
+			if after := from; ok && l.state != to || !ok && l.state != after {
+				t.Errorf("%s to %s: it is %s then", sessionStateNames[from], sessionStateNames[to], sessionStateNames[l.state])
+			}
+		}
+	}
+}
+
+// The steps of a life lead to the state, and leave what is shut and the errors as the calls of a session need them.
+func TestSessionLifeSteps(t *testing.T) {
+	failure := errors.New("failure")
+	fail := func(l *sessionLife) { l.fail(failure) }
+	for _, tt := range []struct {
+		name     string
+		steps    []func(l *sessionLife)
+		state    sessionState
+		shut     sides
+		readErr  error
+		finLimit millis
+	}{
+		{"CloseRead", []func(*sessionLife){(*sessionLife).shutRead}, sessionOpen, sideRead, nil, never},
+		{"Close", []func(*sessionLife){(*sessionLife).close}, sessionLingering, sidesBoth, errClosed, never},
+		{"the first limit of a FIN counts", []func(*sessionLife){(*sessionLife).close,
+			func(l *sessionLife) { l.awaitFIN(5) }, func(l *sessionLife) { l.awaitFIN(9) }}, sessionFinWait, sidesBoth, errClosed, 5},
+		{"more to deliver", []func(*sessionLife){(*sessionLife).close,
+			func(l *sessionLife) { l.awaitFIN(5) }, (*sessionLife).delivering}, sessionLingering, sidesBoth, errClosed, never},
+		{"failure", []func(*sessionLife){fail}, sessionFailed, 0, failure, never},
+		{"Close after a failure", []func(*sessionLife){fail, (*sessionLife).close}, sessionFailed, sidesBoth, errClosed, never},
+		{"a failure after Close", []func(*sessionLife){(*sessionLife).close, fail}, sessionFailed, sidesBoth, errClosed, never},
+		{"the first segment comes", []func(*sessionLife){func(l *sessionLife) { l.awaitHead(7) }, (*sessionLife).head},
+			sessionOpen, 0, nil, never},
+		{"the first segment does not come", []func(*sessionLife){func(l *sessionLife) { l.awaitHead(7) }, fail},
+			sessionFailed, sidesBoth, failure, never},
+		{"Close of a headless one", []func(*sessionLife){func(l *sessionLife) { l.awaitHead(7) }, (*sessionLife).close},
+			sessionHeadless, sidesBoth, errClosed, never},
+	} {
+		var l sessionLife
+		l.init()
+		for _, step := range tt.steps {
+			step(&l)
+		}
+		if l.state != tt.state || l.shut != tt.shut || l.readErr != tt.readErr || l.finWaitAt != tt.finLimit {
+			t.Errorf("%s: %s, shut %02b, %v, FIN until %d; want %s, %02b, %v, %d", tt.name, sessionStateNames[l.state], l.shut,
+				l.readErr, l.finWaitAt, sessionStateNames[tt.state], tt.shut, tt.readErr, tt.finLimit)
+		}
+	}
+}
