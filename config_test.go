@@ -156,7 +156,7 @@ func TestLongestDurations(t *testing.T) {
 			"all":         {DeadTimeout: d, KeepAlive: d, IdleTimeout: d},
 		} {
 			t.Run(fmt.Sprint(name, " ", d), func(t *testing.T) {
-				connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+				connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 					client, server, _ := w.pair(c)
 					before := client.Stats().PacketsSent
 					time.Sleep(24 * time.Hour)

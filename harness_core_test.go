@@ -62,6 +62,11 @@ func releaseCore(c *core) {
 	c.releaseIdle()
 }
 
+// inputSegment inputs a datagram of one segment.
+func inputSegment(c *core, now millis, s segment) inputResult {
+	return c.input(inputAt(now), appendSegment(nil, &s), true)
+}
+
 // pushData returns a datagram with one PUSH for each of the given numbers. ts is the sender's
 // clock.
 func pushData(ts timestamp, sns ...seqNum) (data []byte) {

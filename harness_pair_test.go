@@ -41,7 +41,7 @@ func unlikePairRun(t *testing.T, seed uint64, p simProfile, client, server Confi
 // inSession runs f in virtual time with a dialled and an accepted session over a link without loss.
 func inSession(t *testing.T, c Config, f func(t *testing.T, client, server *UDPSession)) {
 	t.Helper()
-	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c,
+	pairRun(t, 1, shortLink, c,
 		func(t *testing.T, n *connPair) { f(t, n.client, n.server) })
 }
 
@@ -157,6 +157,9 @@ func mustReadNothing(t testing.TB, s net.Conn) {
 	_ = s.SetReadDeadline(time.Time{})
 }
 
+// shortLink is a link with a round trip of 10 ms.
+var shortLink = simProfile{Delay: 5 * time.Millisecond}
+
 // closeLink is the link of most tests: a round trip takes 40 ms.
 var closeLink = simProfile{Delay: 20 * time.Millisecond}
 
@@ -255,4 +258,9 @@ func marksOff(s *UDPSession) {
 	s.mu.Lock()
 	s.core.ctl.flags &^= helloMarks
 	s.mu.Unlock()
+}
+
+// retransmits returns how many segments a session has sent again.
+func retransmits(st Stats) uint64 {
+	return st.TimeoutRetransmits + st.FastRetransmits + st.EarlyRetransmits
 }

@@ -16,8 +16,8 @@ func challengeCore(t *testing.T, base seqNum) *core {
 
 // challengeSay inputs one control segment.
 func challengeSay(c *core, una seqNum, m controlSet, now millis) {
-	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion, sn: controlMagic, una: una,
-		data: appendControl(nil, &m)}), true)
+	inputSegment(c, now, segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion, sn: controlMagic, una: una,
+		data: appendControl(nil, &m)})
 }
 
 func challengeMessage(m controlSet, kinds ...int) controlSet {

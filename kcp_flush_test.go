@@ -168,10 +168,10 @@ func TestWindowProbesBackOff(t *testing.T) {
 			c.send([]byte("y"))
 			flushAll(c, 990)
 			c.send([]byte("z"))
-			c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 5, una: 2}), true)
+			inputSegment(c, 1000, segment{conv: 7, cmd: cmdWins, ts: 5, una: 2})
 		}},
 		{"closed before there was anything to send", func(c *core) {
-			c.input(inputAt(900), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 5}), true)
+			inputSegment(c, 900, segment{conv: 7, cmd: cmdWins, ts: 5})
 			c.send([]byte("z"))
 		}},
 	}
@@ -188,10 +188,10 @@ func TestWindowProbesBackOff(t *testing.T) {
 				now, wait = at, min(wait+wait/2, probeLimit)
 				if c.stats.probes%3 == 0 {
 					// An answer with a closed window changes nothing.
-					c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: c.sendUna}), true)
+					inputSegment(c, now, segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: c.sendUna})
 				}
 			}
-			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now + 1), una: c.sendUna, wnd: 9}), true)
+			inputSegment(c, now+1, segment{conv: 7, cmd: cmdWins, ts: timestamp(now + 1), una: c.sendUna, wnd: 9})
 			if at, sent := nextSent(c, now+1); at != now+1 || count(sent, cmdPush) != 1 {
 				t.Fatalf("window open: at %d left %+v, want the data at %d", at, sent, now+1)
 			}

@@ -239,7 +239,7 @@ func TestEmptyPushIsAMessageOfNoBytes(t *testing.T) {
 	c := new(core)
 	c.init(7, 1000)
 	for sn := range seqNum(2) {
-		c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: sn, wnd: 32}), true)
+		inputSegment(c, 1000, segment{conv: 7, cmd: cmdPush, sn: sn, wnd: 32})
 	}
 	if n := c.peekSize(); n != 0 {
 		t.Errorf("peekSize = %d, want 0", n)
@@ -288,7 +288,7 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 	t.Run("larger than a packet", func(t *testing.T) {
 		c := receiver()
 		data := pattern(2000, 1)
-		c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: data}), true)
+		inputSegment(c, 1000, segment{conv: 7, cmd: cmdPush, data: data})
 		if got := cap(c.in.at(0).data); got > 3000 {
 			t.Errorf("2000 bytes take %d", got)
 		}

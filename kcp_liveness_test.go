@@ -328,19 +328,19 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 	}
 	flushAll(c, 1000)
 	now := millis(1010)
-	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1, una: 5}), true)
+	inputSegment(c, now, segment{conv: 7, cmd: cmdWins, ts: 1, una: 5})
 	for now < 200_000 {
 		at, sent := nextSent(c, now)
 		if c.deadAt() <= at {
 			t.Fatalf("dead at %d, although the peer answers", c.deadAt())
 		}
 		if now = at; count(sent, cmdWask) > 0 {
-			c.input(inputAt(now+1), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5}), true)
+			inputSegment(c, now+1, segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5})
 		}
 	}
 	t.Log("# the window opens again, and the peer disappears")
 	now++
-	c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5, wnd: 32}), true)
+	inputSegment(c, now, segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: 5, wnd: 32})
 	gone := now
 	for c.nextEvent(now) < c.deadAt() {
 		now = c.nextEvent(now)
@@ -354,7 +354,7 @@ func TestPeerThatDoesNotReadIsNotDead(t *testing.T) {
 func TestClosedWindowAndSilenceIsDeath(t *testing.T) {
 	c := timedCore(t, 0, 40, 0)
 	c.life.deadTimeout = 30_000
-	c.input(inputAt(1000), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 1}), true)
+	inputSegment(c, 1000, segment{conv: 7, cmd: cmdWins, ts: 1})
 	now := millis(500_000)
 	c.send([]byte("x"))
 	for c.nextEvent(now) < c.deadAt() {

@@ -84,7 +84,7 @@ func TestReopenedWindowThatClosesIsNotTold(t *testing.T) {
 func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		for _, waits := range []bool{false, true} {
-			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+			connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 				l := w.serve(Config{ReceiveWindow: 32, StreamMode: stream, AmplificationLimit: -1})
 				peer := w.endpoint(restartAddr)
 				push := func(first, last seqNum) {
@@ -133,7 +133,7 @@ func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 // A legacy sender is notified of a window that has opened, even if the first update is lost and its
 // own probes are slow.
 func TestLegacySenderLearnsThatTheWindowOpened(t *testing.T) {
-	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+	connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{ReceiveWindow: 16, StreamMode: true})
 		var lost atomic.Int32
 		w.setDrop(func(from, to string, payload []byte) bool {
@@ -237,7 +237,7 @@ func TestMessageLargerThanTheWindowArrives(t *testing.T) {
 func TestReceiveWindowOfOneTakesTheFirstMessage(t *testing.T) {
 	for _, n := range []int{1, 1330, 1331, 1376, 5000} {
 		t.Run(fmt.Sprintf("%d bytes", n), func(t *testing.T) {
-			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+			connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 				l := w.serve(Config{ReceiveWindow: 1})
 				s := w.dial(Config{ReceiveWindow: 1})
 				want := string(pattern(n, 6))

@@ -85,13 +85,13 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 	for _, clock := range []timestamp{1, 200, 9_999, 20_000} {
 		c := legacyWindow(t, clock)
-		c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")}), true)
+		inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")})
 		now, asked := millis(1010), 0
 		for asked == 0 && now < 10_000 {
 			now = max(c.nextEvent(now), now+1)
 			asked = count(flushAll(c, now), cmdWask)
 		}
-		c.input(inputAt(now), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, una: 32, wnd: 32}), true)
+		inputSegment(c, now, segment{conv: 7, cmd: cmdWins, una: 32, wnd: 32})
 		if asked == 0 || c.rmtWnd != 32 {
 			t.Errorf("clock %d: asked %d times, window %d, want 32", clock, asked, c.rmtWnd)
 		}
@@ -102,9 +102,9 @@ func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
 	c := legacyWindow(t, 200)
 	c.ctl.incarnation, c.ctl.peer = 1, 2
-	c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32, data: []byte("y")}), true)
-	c.input(inputAt(1010), appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: 5_000, sn: belowAll(0, 5), una: 32}), true)
-	c.input(inputAt(1020), appendSegment(nil, &segment{conv: 7, cmd: cmdWins, ts: 220, una: 32, wnd: 20}), true)
+	inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32, data: []byte("y")})
+	inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: 5_000, sn: belowAll(0, 5), una: 32})
+	inputSegment(c, 1020, segment{conv: 7, cmd: cmdWins, ts: 220, una: 32, wnd: 20})
 	if c.rmtWnd != 20 {
 		t.Errorf("window %d, want 20", c.rmtWnd)
 	}
@@ -115,7 +115,7 @@ func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
 func TestLegacyClientThatPausesGetsItsDownload(t *testing.T) {
 	for _, age := range []millis{200, 9_999, 20_000} {
 		t.Run(fmt.Sprintf("%d ms old", age), func(t *testing.T) {
-			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+			connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 				l := w.serve(Config{})
 				answer := bytes.Repeat([]byte("answer"), 50_000)
 				go func() {

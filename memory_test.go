@@ -254,7 +254,7 @@ func TestMemoryIsSharedAmongBusySessions(t *testing.T) {
 // A session is read all the time, and its window has shrunk because others hold the memory. When
 // they are read, its window grows again.
 func TestMemoryGivenBackOpensTheWindowsOfOthers(t *testing.T) {
-	connRun(t, simProfile{Delay: 20 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		const hoarders, size = 8, 400_000
 		c := Config{StreamMode: true, NoDelay: true, NoCongestionControl: true,
 			SendWindow: 256, ReceiveWindow: 256}

@@ -22,7 +22,7 @@ func TestLentConnectionIsFreeSoonAfterClose(t *testing.T) {
 				for conv := range uint32(20) {
 					s := w.dialOver(conn, false, l.Addr(), conv, Config{})
 					w.join(s, l)
-					if st := s.Stats(); st.TimeoutRetransmits+st.FastRetransmits+st.EarlyRetransmits > 0 {
+					if st := s.Stats(); retransmits(st) > 0 {
 						t.Errorf("session %d has sent segments again: %+v", conv, st)
 					}
 					connWrite(t, s, "goodbye")

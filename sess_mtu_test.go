@@ -93,7 +93,7 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 
 // The sender may call back: a logger, or a packet connection that has found the path's MTU.
 func TestSetMtuFromWithinASend(t *testing.T) {
-	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{NoCongestionControl: true}, func(t *testing.T, n *connPair) {
+	pairRun(t, 1, shortLink, Config{NoCongestionControl: true}, func(t *testing.T, n *connPair) {
 		calls := 0
 		n.client.SetLogger(IKCP_LOG_OUTPUT, func(string, ...any) {
 			start := time.Now()
@@ -113,7 +113,7 @@ func TestSetMtuFromWithinASend(t *testing.T) {
 			t.Errorf("the logger was called %d times, want once for each datagram", calls)
 		}
 	})
-	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+	connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{})
 		conn := &faultConn{PacketConn: w.endpoint("10.0.0.2:0")}
 		s := w.dialOn(conn, 1, Config{})
@@ -143,7 +143,7 @@ func TestFECSwitchedOnKeepsInsideTheMTU(t *testing.T) {
 	}
 	for name, block := range map[string]BlockCrypt{"plain": nil, "AEAD": aead} {
 		t.Run(name, func(t *testing.T) {
-			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+			connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 				c := Config{BlockCrypt: block, NoCongestionControl: true,
 					StreamMode: true, FastResend: 2}
 				s, peer, _ := w.pair(c)

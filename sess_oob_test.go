@@ -110,7 +110,7 @@ func TestOOBBothWays(t *testing.T) {
 }
 
 func TestOOBLargestPacketFillsTheMTU(t *testing.T) {
-	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 3, ParityShards: 1}, func(t *testing.T, n *connPair) {
+	pairRun(t, 1, shortLink, Config{DataShards: 3, ParityShards: 1}, func(t *testing.T, n *connPair) {
 		time.Sleep(2 * proveAfter.duration())
 		var w wire
 		n.net.SetTap(w.tap(n.client))
@@ -298,7 +298,7 @@ func TestOOBConversationIsChecked(t *testing.T) {
 }
 
 func TestOOBIsNeverSentAgain(t *testing.T) {
-	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{}, func(t *testing.T, n *connPair) {
+	pairRun(t, 1, shortLink, Config{}, func(t *testing.T, n *connPair) {
 		var inbox oobInbox
 		n.server.SetOOBHandler(inbox.handle)
 		var drop atomic.Bool

@@ -30,7 +30,7 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.StreamMode, c.NoCongestionControl, c.SendWindow, c.ReceiveWindow = true, true, 64, 64
-			pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, c, func(t *testing.T, n *connPair) {
+			pairRun(t, 1, shortLink, c, func(t *testing.T, n *connPair) {
 				var w wire
 				n.net.SetTap(w.tap(n.client))
 				for _, mtu := range []int{1400, 1500, 200, 90, 1473, 9000} {
@@ -160,7 +160,7 @@ func TestSetNoDelayTakesWhatIsInRange(t *testing.T) {
 }
 
 func TestSetDUPSendsEachDatagramAgain(t *testing.T) {
-	pairRun(t, 1, simProfile{Delay: 5 * time.Millisecond}, Config{DataShards: 2, ParityShards: 1}, func(t *testing.T, n *connPair) {
+	pairRun(t, 1, shortLink, Config{DataShards: 2, ParityShards: 1}, func(t *testing.T, n *connPair) {
 		seen := make(map[string]int)
 		local := n.client.LocalAddr().String()
 		var mu sync.Mutex

@@ -111,7 +111,7 @@ func TestSlowStreamsSendFewDatagrams(t *testing.T) {
 		{"no delay, both ways", noDelay, true, false, 4 * rate},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			pairRun(t, 1, simProfile{Delay: 20 * time.Millisecond}, tt.c, func(t *testing.T, n *connPair) {
+			pairRun(t, 1, closeLink, tt.c, func(t *testing.T, n *connPair) {
 				time.Sleep(time.Second)
 				var datagrams atomic.Int64
 				n.net.SetTap(func(time.Time, net.Addr, net.Addr, []byte) simAction {

@@ -240,7 +240,7 @@ func TestCloseEndsAWriteDelay(t *testing.T) {
 		"CloseWrite": (*UDPSession).CloseWrite,
 	} {
 		t.Run(name, func(t *testing.T) {
-			connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+			connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 				client, server, _ := w.pair(Config{StreamMode: true, WriteDelay: true, Interval: 5 * time.Second})
 				time.Sleep(10 * time.Second)
 				client.SetLinger(2 * time.Second)

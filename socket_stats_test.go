@@ -39,7 +39,7 @@ func (h *socketHook) take() []string {
 func faultWorld(t *testing.T, c Config,
 	f func(t *testing.T, w *connWorld, client, server *faultConn)) {
 	t.Helper()
-	connRun(t, simProfile{Delay: 5 * time.Millisecond}, func(t *testing.T, w *connWorld) {
+	connRun(t, shortLink, func(t *testing.T, w *connWorld) {
 		server := &faultConn{PacketConn: w.endpoint(connServerAddr)}
 		client := &faultConn{PacketConn: w.endpoint("10.0.0.2:0")}
 		f(t, w, client, server)
