@@ -22,6 +22,7 @@ import (
 var tidy = []string{
 	"*.md",
 	"cmd/*/README.md",
+	"docs/internals.md",
 	"docs/migrating.md",
 	"docs/performance.md",
 	"docs/protocol.md",
