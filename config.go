@@ -127,7 +127,7 @@ func (c *Config) options() (*options, error) {
 	o := &options{
 		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards}, mtu: c.MTU,
 		sndWnd: c.SendWindow, rcvWnd: c.ReceiveWindow, resend: c.FastResend,
-		stream: c.StreamMode, writeDelay: c.WriteDelay, ackNoDelay: c.ACKNoDelay, waitPeer: c.WaitPeer,
+		modes: sessionModes(c.StreamMode, c.WriteDelay, c.ACKNoDelay), waitPeer: c.WaitPeer,
 		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout,
 		backlog: c.AcceptBacklog, amplification: c.AmplificationLimit,
 		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix, maxMemory: c.MaxMemory,

@@ -54,7 +54,7 @@ func (w *connWorld) legacyPeer(addr string, peer net.Addr, conv uint32) *legacyP
 func (p *legacyPeer) begin(conv uint32) {
 	p.core = core{}
 	p.core.init(conv, p.now())
-	p.core.stream = true
+	p.core.setMode(modeStream, true)
 	p.core.setWindows(128, 128)
 	p.core.setNoDelay(1, 20, 2, 1)
 	p.core.life.deadTimeout = 0

@@ -6,9 +6,6 @@ package kcp
 // the window, it can only be duplicates that came.
 const acksLeast = 1024
 
-// setACKNoDelay acknowledges what has come in at once, or lets acknowledgements wait for the interval.
-func (c *receiver) setACKNoDelay(noDelay bool) { c.ackNoDelay = noDelay }
-
 // addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
 // sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
 // from a stream, which is told of every second one (RFC 9293 section 3.8.6.3), or as rarely as ackThinning says.
@@ -25,7 +22,7 @@ func (c *core) addAck(s *segment, now millis) {
 		}
 	}
 	switch wait := c.thin.wait(now); {
-	case c.ackNoDelay, c.unacked >= share && (wait == 0 || len(c.acks) >= acksHeld):
+	case c.modes.has(modeACKNoDelay), c.unacked >= share && (wait == 0 || len(c.acks) >= acksHeld):
 		c.ackAt = now
 	case c.unacked >= share && before < share:
 		c.ackAt = now + wait
@@ -113,8 +110,8 @@ func (c *core) ackRepeat(due, now millis) {
 }
 
 // ackWithin acknowledges a PUSH after hold at the latest, and once a datagram is full.
-func (c *receiver) ackWithin(due, now, hold millis) {
-	if hold == 0 || c.ackNoDelay || len(c.acks) >= acksHeld {
+func (c *core) ackWithin(due, now, hold millis) {
+	if hold == 0 || c.modes.has(modeACKNoDelay) || len(c.acks) >= acksHeld {
 		c.ackNow(now)
 		return
 	}

@@ -11,7 +11,7 @@ func thinLink(delay millis, interval, window, queue int, back line) (*coreLink, 
 	for _, c := range l.ends {
 		c.setNoDelay(1, interval, 2, 1)
 		c.setWindows(window, window)
-		c.stream = true
+		c.setMode(modeStream, true)
 	}
 	return l, lines
 }

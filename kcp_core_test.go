@@ -29,7 +29,7 @@ func TestCoreDeliversOverBadLinks(t *testing.T) {
 					for _, c := range l.ends {
 						c.setWindows(window, window)
 						c.setNoDelay(mode.noDelay, 10, 2, mode.nc)
-						c.stream = mode.stream
+						c.setMode(modeStream, mode.stream)
 					}
 					took := transfer(t, l, pattern(min(size, 2<<20)+3000, 9))
 					s := l.ends[0].stats

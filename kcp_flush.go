@@ -73,9 +73,7 @@ func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 	if !f.lay(cmd, frg, ts, sn, data) {
 		return false
 	}
-	if a != nil {
-		a.left -= int32(cost)
-	}
+	a.take(cost)
 	return true
 }
 

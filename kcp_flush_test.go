@@ -37,7 +37,7 @@ func newTimedScript(seed uint64) *timedScript {
 		s.setup[i] = func(c *core) {
 			c.setWindows(snd, rcv)
 			c.setNoDelay(noDelay, interval, resend, nc)
-			c.writeDelay, c.ackNoDelay, c.stream = delay, ackNow, stream
+			c.setModes(sessionModes(stream, delay, ackNow))
 			c.rate = tokenBucket{rate: rate, last: 1000}
 			c.life.keepAlive = keepAlive
 			c.ctl.incarnation = uint64(i) + 1
@@ -130,7 +130,7 @@ func TestNothingToDoIsNoEvent(t *testing.T) {
 
 func TestDelayedWriteLeavesWithTheInterval(t *testing.T) {
 	c := timedCore(t, 0, 40, 2)
-	c.writeDelay = true
+	c.setMode(modeWriteDelay, true)
 	write := func(now millis) {
 		c.send([]byte("x"))
 		c.delayWrite(now)

@@ -64,7 +64,7 @@ func newKCPModel(t *testing.T, flags byte, in *fuzzBytes) *kcpModel {
 	for i, c := range m.link.ends {
 		base, peer := bases[i], bases[1-i]
 		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt = base, base, base, peer, peer
-		c.stream = m.stream
+		c.setMode(modeStream, m.stream)
 		if flags&8 != 0 {
 			c.ctl.incarnation = uint64(i) + 1
 		}

@@ -29,7 +29,7 @@ func TestSlowLineIsNotFilledWithRepetitions(t *testing.T) {
 			for _, c := range l.ends {
 				c.setNoDelay(1, 10, 2, 1)
 				c.setWindows(128, 128)
-				c.stream = tt.stream
+				c.setMode(modeStream, tt.stream)
 			}
 			took, read := l.bulk(t, size, tt.chunk, 60_000)
 			if read < size || took > 14_000 {

@@ -47,7 +47,8 @@ func TestLossIsFoundByWhatArrives(t *testing.T) {
 			}
 			flushAll(c, 1000)
 			if tt.more {
-				c.writeDelay, c.flushAt = true, 6000
+				c.setMode(modeWriteDelay, true)
+				c.flushAt = 6000
 				c.send([]byte("new"))
 			}
 			now := millis(1000)

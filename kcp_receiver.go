@@ -18,7 +18,6 @@ type receiver struct {
 	rcvMost  uint16    // the largest receive window so far: the peer may have cut messages for it
 	awaited  uint16    // segments that a waiting Read takes as soon as they come
 
-	ackNoDelay bool
 	tellWindow bool   // a WINS is due
 	wasFull    bool   // the peer has been told a window of 0
 	tells      uint8  // how often a window that has opened again is still to be told

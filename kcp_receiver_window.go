@@ -24,7 +24,7 @@ func (c *core) taking() uint32 {
 	switch {
 	case c.awaited == 0:
 		return 0
-	case c.stream:
+	case c.modes.has(modeStream):
 		return min(uint32(c.awaited), c.readable())
 	}
 	return c.peekSegments()

@@ -4,6 +4,25 @@ package kcp
 
 import "math"
 
+// modes are the ways of a session that are on.
+type modes uint8
+
+const (
+	modeStream     modes = 1 << iota // a stream of bytes, not messages
+	modeWriteDelay                   // new data waits for more, or for the interval
+	modeACKNoDelay                   // what comes in is acknowledged at once
+)
+
+func (m modes) has(mode modes) bool { return m&mode != 0 }
+
+// set switches a mode on or off.
+func (m *modes) set(mode modes, on bool) {
+	*m &^= mode
+	if on {
+		*m |= mode
+	}
+}
+
 // windowNews is what is known of the peer's window.
 type windowNews uint8
 
@@ -15,13 +34,12 @@ const (
 
 // sender is the sending half of a core. [una, nxt) is in flight and [nxt, end) is queued, all of them with the prefix send.
 type sender struct {
-	mtu        int // most bytes of segments in one packet
-	mss        int // most bytes of data in one segment
-	stream     bool
-	writeDelay bool
-	rides      uint16 // delayed writes that may leave at once until ridesEnd: see owesRide
-	interval   millis // the most that an ACK or a delayed write waits
-	minRTO     millis
+	mtu      int // most bytes of segments in one packet
+	mss      int // most bytes of data in one segment
+	modes    modes
+	rides    uint16 // delayed writes that may leave at once until ridesEnd: see owesRide
+	interval millis // the most that an ACK or a delayed write waits
+	minRTO   millis
 
 	ring      *sendRing
 	sendUna   seqNum

@@ -61,19 +61,19 @@ func (c *core) send(p []byte) int {
 	if len(p) == 0 {
 		return -1
 	}
-	if c.stream {
+	if c.modes.has(modeStream) {
 		if p = c.fillLast(p); len(p) == 0 {
 			return 0
 		}
 	}
 	count := (len(p) + c.mss - 1) / c.mss
-	if !c.stream && count > 255 {
+	if !c.modes.has(modeStream) && count > 255 {
 		return -2
 	}
 	for i := range count {
 		n := min(len(p), c.mss)
 		frg := uint8(0)
-		if !c.stream {
+		if !c.modes.has(modeStream) {
 			frg = uint8(count - 1 - i)
 		}
 		c.enqueue(append(getBuffer(n)[:0], p[:n]...), frg)
@@ -135,7 +135,7 @@ func (c *sender) enqueue(data []byte, frg uint8) {
 
 // delayWrite lets queued data wait for the interval, if writes are delayed.
 func (c *sender) delayWrite(now millis) {
-	if c.writeDelay && c.flushAt == never {
+	if c.modes.has(modeWriteDelay) && c.flushAt == never {
 		c.flushAt = now + c.interval
 	}
 }
@@ -153,7 +153,7 @@ func (c *core) released(now millis) bool {
 // fillsPacket reports whether the new data fills a packet, so that waiting adds nothing to that.
 func (c *core) fillsPacket() bool {
 	full := c.mtu
-	if !c.stream {
+	if !c.modes.has(modeStream) {
 		full -= segmentHeaderSize // no other message fits behind it
 	}
 	size := 0
@@ -174,7 +174,7 @@ func (c *sender) owesRide(now millis) bool { return c.rides > 0 && timestamp(now
 // giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
 // there would have been acknowledgements if the data had not come in large batches.
 func (c *core) giveRides(n uint32) {
-	if !c.writeDelay || c.newestAt < 0 {
+	if !c.modes.has(modeWriteDelay) || c.newestAt < 0 {
 		return
 	}
 	c.rides = max(c.rides, uint16(min(n, math.MaxUint16)))
@@ -228,7 +228,7 @@ func (c *sender) requeue(message []byte) {
 		for i := range count {
 			m := min(len(message), c.mss)
 			frg := uint8(0)
-			if !c.stream {
+			if !c.modes.has(modeStream) {
 				frg = uint8(count - 1 - i)
 			}
 			c.enqueue(append(getBuffer(m)[:0], message[:m]...), frg)
@@ -237,15 +237,15 @@ func (c *sender) requeue(message []byte) {
 	}
 }
 
-// setStream switches between a stream of bytes and messages.
-func (c *sender) setStream(stream bool) { c.stream = stream }
-
-// setWriteDelay lets new data wait for more, or for the interval.
-func (c *sender) setWriteDelay(delay bool) {
-	if c.writeDelay = delay; !delay {
+// setMode switches a mode on or off. Without modeWriteDelay nothing waits any more.
+func (c *sender) setMode(mode modes, on bool) {
+	if c.modes.set(mode, on); mode == modeWriteDelay && !on {
 		c.endDelay()
 	}
 }
+
+// setModes sets all modes at the beginning of a session.
+func (c *sender) setModes(m modes) { c.modes = m }
 
 // endDelay ends the wait of what is queued.
 func (c *sender) endDelay() { c.flushAt = never }

@@ -131,7 +131,7 @@ func TestKCPWaitsForTheWholeMessage(t *testing.T) {
 
 func TestKCPStreamModeMergesMessages(t *testing.T) {
 	l, a, b := newShellLink(t)
-	a.core.stream = true
+	a.core.setMode(modeStream, true)
 	for range 100 {
 		a.Send(bytes.Repeat([]byte("x"), 100))
 	}
@@ -166,7 +166,7 @@ func TestKCPSetMtuCutsAnewWhatIsQueued(t *testing.T) {
 		for _, started := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, started %v", tt.name, started), func(t *testing.T) {
 				l, a, b := newShellLink(t)
-				a.core.stream = tt.stream
+				a.core.setMode(modeStream, tt.stream)
 				a.WndSize(1024, 1024)
 				b.WndSize(1024, 1024)
 				if started {

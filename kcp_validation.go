@@ -108,6 +108,24 @@ func (a *addressCheck) allows(bytes int, now millis) bool {
 	return true
 }
 
+// take uses up allowance. A nil check needs none.
+func (a *addressCheck) take(bytes int) {
+	if a != nil {
+		a.left -= int32(bytes)
+	}
+}
+
+// takeBeside uses up allowance for something that is no segment, and reports whether there is as much. If not, the segments do
+// not wait: they may be smaller.
+func (a *addressCheck) takeBeside(bytes int, now millis) bool {
+	if a != nil && !a.allows(bytes, now) {
+		a.blocked = false
+		return false
+	}
+	a.take(bytes)
+	return true
+}
+
 // copies returns how many of n copies of the packets laid out the allowance covers, and takes it.
 func (a *addressCheck) copies(packets []span, n int) int {
 	if a == nil || n == 0 {

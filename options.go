@@ -27,9 +27,7 @@ type options struct {
 	mtu                           int
 	sndWnd, rcvWnd                int
 	noDelay, interval, resend, nc int
-	stream                        bool
-	writeDelay                    bool
-	ackNoDelay                    bool
+	modes                         modes
 	deadTimeout                   time.Duration
 	keepAlive                     time.Duration
 	idleTimeout                   time.Duration
@@ -125,4 +123,13 @@ func (o *options) completeRest(interval time.Duration) error {
 		o.sched = SystemTimedSched
 	}
 	return nil
+}
+
+// sessionModes returns the modes of a session that are asked for.
+func sessionModes(stream, writeDelay, ackNoDelay bool) modes {
+	var m modes
+	m.set(modeStream, stream)
+	m.set(modeWriteDelay, writeDelay)
+	m.set(modeACKNoDelay, ackNoDelay)
+	return m
 }

@@ -108,7 +108,8 @@ func exampleSession(t *testing.T) (packets [][]byte) {
 		return true
 	}
 	for i, c := range link.ends {
-		c.conv, c.stream = 0x11223344, true
+		c.conv = 0x11223344
+		c.setMode(modeStream, true)
 		c.setNoDelay(1, 10, 2, 1)
 		c.setWindows(128, 128)
 		c.tsOrigin = []timestamp{0, 0x10000}[i]

@@ -155,17 +155,13 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if most := s.oobMax(); err == nil && len(data) > most {
 		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
-	if a := s.core.addr; err == nil && a != nil && !a.allows(s.overOOB()+len(data), s.now()) {
-		a.blocked = false // what the session itself has to say may be smaller
+	if err == nil && !s.core.addr.takeBeside(s.overOOB()+len(data), s.now()) {
 		s.arm(s.now())
 		err = errUnproved
 	}
 	if err != nil {
 		s.mu.Unlock()
 		return err
-	}
-	if s.core.addr != nil {
-		s.core.addr.left -= int32(s.overOOB() + len(data))
 	}
 	t := oobTurnPool.Get().(*oobTurn)
 	t.s, t.data = s, data

@@ -10,19 +10,19 @@ import (
 // SetStreamMode switches between a stream of bytes (true) and messages (false, the default). Both ends should agree:
 // the wire is the same.
 func (s *UDPSession) SetStreamMode(enable bool) {
-	s.configure(func() { s.core.setStream(enable) })
+	s.configure(func() { s.core.setMode(modeStream, enable) })
 }
 
 // SetWriteDelay lets small writes leave together (true): what does not fill a datagram waits for more, or for any packet
 // that leaves anyway, an acknowledgement for instance, and for the interval of SetNoDelay at most. What fills one leaves at
 // once, and so does all with false, the default. Close and CloseWrite end the wait.
 func (s *UDPSession) SetWriteDelay(delay bool) {
-	s.configure(func() { s.core.setWriteDelay(delay) })
+	s.configure(func() { s.core.setMode(modeWriteDelay, delay) })
 }
 
 // SetACKNoDelay acknowledges after each received batch (true) instead of waiting for the interval (false, the default).
 func (s *UDPSession) SetACKNoDelay(nodelay bool) {
-	s.configure(func() { s.core.setACKNoDelay(nodelay) })
+	s.configure(func() { s.core.setMode(modeACKNoDelay, nodelay) })
 }
 
 // SetWindowSize sets the send and receive windows in segments, clamped to 65535, which is what the wire can say; 0 and

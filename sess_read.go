@@ -44,7 +44,7 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 func (s *UDPSession) readOne(p []byte) (n int, ok bool) {
 	c := &s.core
 	switch {
-	case s.partial.data != nil || s.msgLeft > 1 || c.stream && c.readable() > 1:
+	case s.partial.data != nil || s.msgLeft > 1 || c.modes.has(modeStream) && c.readable() > 1:
 		return 0, false
 	case s.msgLeft == 0 && c.peekSegments() != 1 || len(c.in.at(c.readNxt).data) > len(p):
 		return 0, false
@@ -174,7 +174,7 @@ func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
 	for b.count < readSegmentsMax && room > 0 {
 		seg, from := s.partial, s.partialOff
 		if seg.data == nil {
-			if s.msgLeft == 0 && s.core.stream {
+			if s.msgLeft == 0 && s.core.modes.has(modeStream) {
 				s.msgLeft = s.core.peekSegments()
 			}
 			if s.msgLeft == 0 {

@@ -64,7 +64,7 @@ func (s *UDPSession) nextBytes(end seqNum) (n int) {
 	}
 	segs := s.msgLeft
 	switch {
-	case c.stream:
+	case c.modes.has(modeStream):
 		segs = c.readNxt.distance(end)
 	case s.partial.data == nil && segs == 0:
 		segs = c.peekSegments()
@@ -77,7 +77,7 @@ func (s *UDPSession) nextBytes(end seqNum) (n int) {
 
 // readUnread is Read after Close, where something is left.
 func (s *UDPSession) readUnread(p []byte) (n int) {
-	n = s.unread.read(p, s.core.stream)
+	n = s.unread.read(p, s.core.modes.has(modeStream))
 	if len(s.unread.messages) == 0 {
 		s.unread = nil
 		s.charge()

@@ -102,7 +102,7 @@ func (s *UDPSession) writeFailure() error {
 // queueSegments queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
 func (s *UDPSession) queueSegments(p []byte) (n int) {
 	c := &s.core
-	if c.stream {
+	if c.modes.has(modeStream) {
 		n = len(p) - len(c.fillLast(p))
 		p = p[n:]
 	}
@@ -172,7 +172,7 @@ func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
 func (s *UDPSession) admitFirst(p []byte, cut int) int {
 	c := &s.core
 	frg := uint8(1)
-	if c.stream {
+	if c.modes.has(modeStream) {
 		frg = 0
 	}
 	c.enqueue(append(getBuffer(cut)[:0], p[:cut]...), frg)
@@ -183,7 +183,7 @@ func (s *UDPSession) admitFirst(p []byte, cut int) int {
 
 // delayWrite starts the wait of what is queued, if it shall wait.
 func (s *UDPSession) delayWrite() {
-	if s.core.writeDelay {
+	if s.core.modes.has(modeWriteDelay) {
 		s.core.delayWrite(s.now())
 	}
 }
