@@ -78,8 +78,12 @@ func namingEcho(w *connWorld, client, server *namingConn, raddr net.Addr,
 // A dialled session accepts what arrives over a connection of its own, whatever address the
 // connection reports.
 func TestDialledSessionTakesAnyNameOfItsPeer(t *testing.T) {
-	udp := func(text string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
-	tcp := func(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
+	udp := func(text string) net.Addr {
+		return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(text))
+	}
+	tcp := func(text string) net.Addr {
+		return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))
+	}
 	for _, tt := range []struct {
 		name          string
 		raddr, source net.Addr
@@ -117,7 +121,8 @@ func TestListenerTellsAPeerByText(t *testing.T) {
 	names := []net.Addr{
 		textAddr{text: "192.0.2.1:9"},
 		net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
-		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")),
+		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")),
+		net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")),
 	}
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		client, server := namingPair(w, named(memAddr("server")),

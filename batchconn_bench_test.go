@@ -40,7 +40,8 @@ func BenchmarkBatchOneWay(b *testing.B) {
 			from, to := mode.make(b, sc), mode.make(b, rc)
 			var got, sent atomic.Int64
 			go batchBenchCount(to, &got)
-			p := []outgoing{{buf: make([]byte, segment*segments), segment: segment, to: batchAddr(rc)}}
+			run := make([]byte, segment*segments)
+			p := []outgoing{{buf: run, segment: segment, to: batchAddr(rc)}}
 			window := batchBenchWindow(b, rc)
 			var lost int64
 			b.SetBytes(segment * segments)

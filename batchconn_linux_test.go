@@ -87,7 +87,9 @@ func TestRefusedRunIsResentDatagramByDatagram(t *testing.T) {
 }
 
 func TestErrorThatIsNotTheRunsDoingKeepsGSO(t *testing.T) {
-	for _, errno := range []syscall.Errno{unix.EIO, unix.EINVAL, unix.ENETUNREACH, unix.EPERM, unix.ENOBUFS} {
+	for _, errno := range []syscall.Errno{
+		unix.EIO, unix.EINVAL, unix.ENETUNREACH, unix.EPERM, unix.ENOBUFS,
+	} {
 		k := &batchKernel{refuse: func(m batchMessage) syscall.Errno {
 			if m.port == 2000 {
 				return errno
@@ -235,8 +237,10 @@ func TestFullSocketBufferIsWaitedForButNotForEver(t *testing.T) {
 }
 
 func TestAnyMixOfErrorsKeepsOrderAndCount(t *testing.T) {
-	errnos := []syscall.Errno{unix.ENOBUFS, unix.EPERM, unix.EMSGSIZE, unix.EINVAL, unix.EIO, unix.ENETUNREACH,
-		unix.ECONNREFUSED, unix.EINTR, unix.EAGAIN}
+	errnos := []syscall.Errno{
+		unix.ENOBUFS, unix.EPERM, unix.EMSGSIZE, unix.EINVAL, unix.EIO, unix.ENETUNREACH,
+		unix.ECONNREFUSED, unix.EINTR, unix.EAGAIN,
+	}
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
@@ -252,7 +256,8 @@ func TestAnyMixOfErrorsKeepsOrderAndCount(t *testing.T) {
 			for range 5 {
 				var p []outgoing
 				for n := 0; len(p) < 1+random.IntN(100); n += 40 {
-					to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(random.IntN(3))}), 9)
+					addr := netip.AddrFrom4([4]byte{127, 0, 0, byte(random.IntN(3))})
+					to := netip.AddrPortFrom(addr, 9)
 					if random.IntN(50) == 0 {
 						to = netip.MustParseAddrPort("[2001:db8::1]:9") // never on an IPv4 socket
 					}

@@ -25,8 +25,11 @@ type handConn struct {
 }
 
 func newHandPair() (a, b *handConn) {
-	one, two, gone, over := make(chan []byte), make(chan []byte), make(chan struct{}), new(sync.Once)
-	return &handConn{newMemConn(memAddr("a"), nil), one, two, gone, over}, &handConn{newMemConn(memAddr("b"), nil), two, one, gone, over}
+	one, two := make(chan []byte), make(chan []byte)
+	gone, over := make(chan struct{}), new(sync.Once)
+	a = &handConn{newMemConn(memAddr("a"), nil), one, two, gone, over}
+	b = &handConn{newMemConn(memAddr("b"), nil), two, one, gone, over}
+	return a, b
 }
 
 func (c *handConn) ReadFrom(p []byte) (int, net.Addr, error) {
@@ -124,7 +127,8 @@ func TestHangingWriteToHoldsUpNobody(t *testing.T) {
 				start := time.Now()
 				t.Log("# Write respects its deadline")
 				_ = s.SetWriteDeadline(start.Add(300 * time.Millisecond))
-				if _, err := s.Write(make([]byte, 20<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				_, err := s.Write(make([]byte, 20<<20))
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("Write: %v, want a timeout", err)
 				}
 				if d := time.Since(start); d > 310*time.Millisecond {
@@ -236,8 +240,10 @@ func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
 	connRun(t, simProfile{}, func(t *testing.T, w *connWorld) {
 		near, far := w.pipe()
 		const pause = 10 * time.Millisecond
-		c := Config{NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
-			SendWindow: 1024, ReceiveWindow: 1024, StreamMode: true}
+		c := Config{
+			NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
+			SendWindow: 1024, ReceiveWindow: 1024, StreamMode: true,
+		}
 		l := w.serveOver(far, false, c)
 		s := w.dialOver(&pacedConn{memConn: near, pause: pause}, false, memAddr("b"),
 			randomConv(), c)

@@ -166,7 +166,8 @@ func TestLinkLocalPeersKeepTheirZone(t *testing.T) {
 	if in[0].from != batchAddr(cc) {
 		t.Fatalf("source %v, want %v", in[0].from, batchAddr(cc))
 	}
-	if sent, _, err := server.writeBatch([]outgoing{{buf: []byte("bye"), to: in[0].from, local: in[0].local}}); sent != 1 {
+	bye := []outgoing{{buf: []byte("bye"), to: in[0].from, local: in[0].local}}
+	if sent, _, err := server.writeBatch(bye); sent != 1 {
 		t.Fatal(err)
 	}
 	_, from := batchTestRead(t, client, 1)

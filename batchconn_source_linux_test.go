@@ -141,7 +141,11 @@ func TestSourceCodecs(t *testing.T) {
 				received = appendAncillary(nil, unix.IPPROTO_IP, c.receive, c.size,
 					c.destination, source.AsSlice())
 			}
-			for _, b := range [][]byte{received, append(append([]byte(nil), other...), received...), append(received[:len(received):len(received)], other...)} {
+			for _, b := range [][]byte{
+				received,
+				append(append([]byte(nil), other...), received...),
+				append(received[:len(received):len(received)], other...),
+			} {
 				if got := c.parse(b); got != source {
 					t.Errorf("%s: % x was sent to %v, want %v", name, b, got, source)
 				}
@@ -174,7 +178,8 @@ func TestRefusedSourceIsLeftToTheKernel(t *testing.T) {
 	send := func(source string, count int) {
 		t.Helper()
 		for range count {
-			p := []outgoing{{buf: []byte("x"), to: batchAddr(rc), local: netip.MustParseAddr(source)}}
+			local := netip.MustParseAddr(source)
+			p := []outgoing{{buf: []byte("x"), to: batchAddr(rc), local: local}}
 			if sent, lost, err := writer.writeBatch(p); sent != 1 || lost != 0 || err != nil {
 				t.Fatalf("writeBatch from %s = %d, %d, %v, want 1, 0, nil", source, sent, lost, err)
 			}
@@ -242,7 +247,9 @@ func TestWildcardListenerServesEachOfItsAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		echoListener(t, l)
-		s, err := DialWithOptions(netip.AddrPortFrom(netip.MustParseAddr(tt.dial), uint16(l.Addr().(*net.UDPAddr).Port)).String(), nil, 0, 0)
+		port := uint16(l.Addr().(*net.UDPAddr).Port)
+		to := netip.AddrPortFrom(netip.MustParseAddr(tt.dial), port)
+		s, err := DialWithOptions(to.String(), nil, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

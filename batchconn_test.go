@@ -104,15 +104,24 @@ func TestBatchConnCarriesEveryShapeOfBatchInOrder(t *testing.T) {
 		name  string
 		batch func(to netip.AddrPort) []outgoing
 	}{
-		{"one datagram", func(to netip.AddrPort) []outgoing { return []outgoing{{buf: batchTestDatagram(1, 100), to: to}} }},
+		{"one datagram", func(to netip.AddrPort) []outgoing {
+			return []outgoing{{buf: batchTestDatagram(1, 100), to: to}}
+		}},
 		{"segment above the length", func(to netip.AddrPort) []outgoing {
 			return []outgoing{{buf: batchTestDatagram(1, 100), segment: 1400, to: to}}
 		}},
 		{"empty datagram between others", func(to netip.AddrPort) []outgoing {
-			return []outgoing{{buf: batchTestDatagram(1, 10), to: to}, {to: to}, {buf: batchTestDatagram(3, 10), to: to}}
+			return []outgoing{
+				{buf: batchTestDatagram(1, 10), to: to}, {to: to},
+				{buf: batchTestDatagram(3, 10), to: to},
+			}
 		}},
-		{"run with a short last one", func(to netip.AddrPort) []outgoing { return []outgoing{batchTestRun(0, 40, 1400, 7, to)} }},
-		{"run of equal ones", func(to netip.AddrPort) []outgoing { return []outgoing{batchTestRun(0, 46, 1400, 1400, to)} }},
+		{"run with a short last one", func(to netip.AddrPort) []outgoing {
+			return []outgoing{batchTestRun(0, 40, 1400, 7, to)}
+		}},
+		{"run of equal ones", func(to netip.AddrPort) []outgoing {
+			return []outgoing{batchTestRun(0, 46, 1400, 1400, to)}
+		}},
 		{"run of more segments than a message takes", func(to netip.AddrPort) []outgoing {
 			return []outgoing{batchTestRun(0, 150, 16, 16, to)}
 		}},
@@ -126,8 +135,10 @@ func TestBatchConnCarriesEveryShapeOfBatchInOrder(t *testing.T) {
 			return p
 		}},
 		{"runs and single ones", func(to netip.AddrPort) []outgoing {
-			return []outgoing{batchTestRun(0, 5, 500, 20, to), {buf: batchTestDatagram(5, 500), to: to},
-				batchTestRun(6, 2, 500, 500, to)}
+			return []outgoing{
+				batchTestRun(0, 5, 500, 20, to), {buf: batchTestDatagram(5, 500), to: to},
+				batchTestRun(6, 2, 500, 500, to),
+			}
 		}},
 	}
 	for _, mode := range batchBenchModes {
@@ -206,7 +217,8 @@ func TestBatchConnOnAConnectedSocket(t *testing.T) {
 			}
 			// The system decides whether another peer can be reached. The connected peer must not
 			// receive the datagram.
-			sent, lost, _ := writer.writeBatch([]outgoing{{buf: []byte("else"), to: batchAddr(other)}})
+			elsewhere := outgoing{buf: []byte("else"), to: batchAddr(other)}
+			sent, lost, _ := writer.writeBatch([]outgoing{elsewhere})
 			if sent+lost != 1 {
 				t.Fatalf("sent %d, lost %d, want 1 in all", sent, lost)
 			}
@@ -270,7 +282,8 @@ func TestBatchConnEndsOnlyWithItsSocket(t *testing.T) {
 			if err := <-failed; !errors.Is(err, net.ErrClosed) {
 				t.Fatalf("readBatch on a closed socket: %v, want net.ErrClosed", err)
 			}
-			sent, lost, err := c.writeBatch([]outgoing{batchTestRun(0, 3, 20, 5, batchAddr(conn)), {to: batchAddr(conn)}})
+			run := batchTestRun(0, 3, 20, 5, batchAddr(conn))
+			sent, lost, err := c.writeBatch([]outgoing{run, {to: batchAddr(conn)}})
 			if sent != 0 || lost != 4 || !errors.Is(err, net.ErrClosed) {
 				t.Fatalf("writeBatch on a closed socket = %d, %d, %v, want 0, 4, net.ErrClosed",
 					sent, lost, err)
@@ -415,7 +428,9 @@ func TestPortableConnTellsWhoSentADatagram(t *testing.T) {
 		{"typed nil", (*net.UnixAddr)(nil), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newBatchConn(&batchTestConn{read: func(b []byte) (int, net.Addr, error) { return copy(b, "abc"), tt.source, nil }})
+			c := newBatchConn(&batchTestConn{read: func(b []byte) (int, net.Addr, error) {
+				return copy(b, "abc"), tt.source, nil
+			}})
 			p := batchBuffers(c)
 			p[0].from, p[0].fromAddr = netip.MustParseAddrPort("1.2.3.4:5"), batchTestAddr("before")
 			n, err := c.readBatch(p)
@@ -442,14 +457,17 @@ func TestPortableConnTakesOnlyClosedAsTheEnd(t *testing.T) {
 		{"closed inside", 0, &net.OpError{Op: "read", Err: net.ErrClosed}, true},
 		{"end of stream", 0, io.EOF, true},
 		{"closed pipe", 0, fmt.Errorf("tunnel: %w", io.ErrClosedPipe), true},
-		{"refused", 0, &net.OpError{Op: "read", Err: os.NewSyscallError("recvfrom", syscall.EINVAL)}, false},
+		{"refused", 0,
+			&net.OpError{Op: "read", Err: os.NewSyscallError("recvfrom", syscall.EINVAL)}, false},
 		{"timeout", 0, os.ErrDeadlineExceeded, false},
 		{"cut short", 3, errors.New("message too long"), false},
 		{"negative length", -1, nil, false},
 		{"length beyond the buffer", maxDatagram + 1, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conn := &batchTestConn{read: func([]byte) (int, net.Addr, error) { return tt.n, batchTestAddr("bob"), tt.err }}
+			conn := &batchTestConn{read: func([]byte) (int, net.Addr, error) {
+				return tt.n, batchTestAddr("bob"), tt.err
+			}}
 			c := newBatchConn(conn)
 			n, err := c.readBatch(batchBuffers(c))
 			if n != 0 || err == nil || errors.Is(err, net.ErrClosed) != tt.closed ||
@@ -461,7 +479,9 @@ func TestPortableConnTakesOnlyClosedAsTheEnd(t *testing.T) {
 			}
 			conn.fail = map[string]error{"b": tt.err}
 			to := batchTestAddr("bob")
-			sent, lost, err := c.writeBatch([]outgoing{{buf: []byte("abc"), segment: 1, toAddr: to}, {buf: []byte("d"), toAddr: to}})
+			sent, lost, err := c.writeBatch([]outgoing{
+				{buf: []byte("abc"), segment: 1, toAddr: to}, {buf: []byte("d"), toAddr: to},
+			})
 			wantSent, wantLost := 3, 1
 			if tt.closed {
 				wantSent, wantLost = 1, 3
@@ -511,7 +531,8 @@ func TestBatchConnRespectsTheMethodsOfAWrapper(t *testing.T) {
 	if gso, gro := c.features(); gso || gro {
 		t.Errorf("features = %v, %v, want none for a wrapper", gso, gro)
 	}
-	if sent, _, err := c.writeBatch([]outgoing{{buf: []byte("x"), to: netip.MustParseAddrPort("192.0.2.1:9")}}); sent != 1 {
+	to := netip.MustParseAddrPort("192.0.2.1:9")
+	if sent, _, err := c.writeBatch([]outgoing{{buf: []byte("x"), to: to}}); sent != 1 {
 		t.Fatal(err)
 	}
 	got, _ := batchTestRead(t, newPortableConn(server), 1)
@@ -539,7 +560,8 @@ func TestBatchConnSteadyStateAllocatesNothing(t *testing.T) {
 				rc := batchSocket(t, address)
 				reader, writer := mode.make(t, rc), mode.make(t, batchSocket(t, address))
 				to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), batchAddr(rc).Port())
-				p, in := []outgoing{batchTestRun(0, 20, 1400, 9, to), {buf: make([]byte, 50), to: to}}, batchBuffers(reader)
+				p := []outgoing{batchTestRun(0, 20, 1400, 9, to), {buf: make([]byte, 50), to: to}}
+				in := batchBuffers(reader)
 				allocs := testing.AllocsPerRun(200, func() {
 					if sent, _, err := writer.writeBatch(p); sent != 21 {
 						t.Fatal(err)

@@ -163,7 +163,8 @@ func bufferTestMove(t *testing.T) bool {
 	if got, want := from.n, bufferBatch+1; got != want {
 		t.Fatalf("after one put more than fits: got %d buffers in the cache, want %d", got, want)
 	}
-	if slices.ContainsFunc(from.bufs[from.n:], func(p *[bufferPacket]byte) bool { return p != nil }) {
+	kept := func(p *[bufferPacket]byte) bool { return p != nil }
+	if slices.ContainsFunc(from.bufs[from.n:], kept) {
 		t.Fatal("the cache keeps what it spilled")
 	}
 	from.drain()
@@ -187,7 +188,9 @@ func bufferTestMove(t *testing.T) bool {
 func TestBufferCacheTakesAnySize(t *testing.T) {
 	var c bufferCache
 	before := buffersOutstanding()
-	for _, b := range [][]byte{nil, make([]byte, 7), getBuffer(1), getBuffer(bufferLarge), c.get()[:3]} {
+	for _, b := range [][]byte{
+		nil, make([]byte, 7), getBuffer(1), getBuffer(bufferLarge), c.get()[:3],
+	} {
 		c.put(b)
 	}
 	if b := c.get(); len(b) != bufferPacket {

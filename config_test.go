@@ -94,7 +94,8 @@ func TestConstructorsTakeHalfAConfigurationForNoFEC(t *testing.T) {
 		conn.Close()
 	}
 	for _, k := range [][2]int{{256, 1}, {128, 129}, {1, 256}} {
-		if _, err := DialWithOptions("127.0.0.1:9", nil, k[0], k[1]); !errors.Is(err, os.ErrInvalid) {
+		_, err := DialWithOptions("127.0.0.1:9", nil, k[0], k[1])
+		if !errors.Is(err, os.ErrInvalid) {
 			t.Errorf("%v: got %v, want an error that matches os.ErrInvalid", k, err)
 		}
 	}
@@ -106,7 +107,8 @@ func TestLargestGroupsOfFEC(t *testing.T) {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
 			c := Config{DataShards: k[0], ParityShards: k[1], StreamMode: true, NoDelay: true,
 				NoCongestionControl: true}
-			connRun(t, simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}, func(t *testing.T, w *connWorld) {
+			link := simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}
+			connRun(t, link, func(t *testing.T, w *connWorld) {
 				client, server, _ := w.pair(c)
 				want := pattern(k[2]*1376, 4)
 				go func() { _, _ = client.Write(want) }()
@@ -148,7 +150,9 @@ func TestSalsa20KeysOfAnyLength(t *testing.T) {
 
 // Durations meant as "for ever" do not overflow.
 func TestLongestDurations(t *testing.T) {
-	for _, d := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2, 101 * 365 * 24 * time.Hour} {
+	for _, d := range []time.Duration{
+		math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2, 101 * 365 * 24 * time.Hour,
+	} {
 		for name, c := range map[string]Config{
 			"DeadTimeout": {DeadTimeout: d},
 			"KeepAlive":   {KeepAlive: d},

@@ -81,7 +81,9 @@ func TestPairsAreEncryptedAsEachByItself(t *testing.T) {
 			continue
 		}
 		pairs++
-		for _, n := range [][2]int{{16, 16}, {16, 1500}, {1500, 20}, {31, 33}, {47, 48}, {1400, 1400}, {1399, 1385}} {
+		for _, n := range [][2]int{
+			{16, 16}, {16, 1500}, {1500, 20}, {31, 33}, {47, 48}, {1400, 1400}, {1399, 1385},
+		} {
 			in := [2][]byte{pattern(n[0], 1), pattern(n[1], 2)}
 			var want [2][]byte
 			for i := range in {

@@ -40,7 +40,8 @@ func cryptKinds() []cryptKind {
 		{"chacha20-poly1305", cryptFromAEAD(chacha20poly1305.New), []int{32}, nil, ""},
 		{"xchacha20-poly1305", cryptFromAEAD(chacha20poly1305.NewX), []int{32}, nil, ""},
 		{"aes-gcm-own-nonce", cryptFromAEAD(newOwnNonceGCM), []int{16}, nil, ""},
-		{"user's own", func([]byte) (BlockCrypt, error) { return userCrypt{}, nil }, []int{1}, nil, ""},
+		{"user's own", func([]byte) (BlockCrypt, error) { return userCrypt{}, nil },
+			[]int{1}, nil, ""},
 		{"user's AEAD elsewhere", cryptFromAEAD(newElsewhereAEAD), []int{16}, nil, ""},
 	}
 }
@@ -122,7 +123,9 @@ func cryptSeal(t testing.TB, s *sealer, payload []byte) []byte {
 // Packets under a key are counted on all sockets together. When half of the key's limit is used up,
 // the hook of each socket is called, once. Long nonces have no such limit.
 func TestPacketsUnderAKeyAreCounted(t *testing.T) {
-	for name, warned := range map[string]bool{"AES-GCM": true, "AES-GCM FEC": true, "XChaCha20 streams": false} {
+	for name, warned := range map[string]bool{
+		"AES-GCM": true, "AES-GCM FEC": true, "XChaCha20 streams": false,
+	} {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				c := replayConfigs(t)[name]
@@ -131,7 +134,9 @@ func TestPacketsUnderAKeyAreCounted(t *testing.T) {
 				client, server, l := w.pair(c)
 				sendAcross(t, client, server, pattern(10_000, 1))
 				time.Sleep(time.Second)
-				if n, least := client.Stats().Socket.KeyPackets, client.Stats().PacketsSent+server.Stats().PacketsSent; n < 2*least || n > 2*least+2 {
+				n := client.Stats().Socket.KeyPackets
+				least := client.Stats().PacketsSent + server.Stats().PacketsSent
+				if n < 2*least || n > 2*least+2 {
 					t.Errorf("%d packets under the key, want twice the %d that were sent", n, least)
 				}
 				c.BlockCrypt.(*aeadCrypt).packets.Store(keyWarning - 4)

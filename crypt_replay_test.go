@@ -124,7 +124,8 @@ func TestReflectedPacketsDeliverNothing(t *testing.T) {
 						server.put(p, client.LocalAddr())
 					}
 					time.Sleep(time.Minute)
-					if a, b := client.Stats().BytesReceived, accepted.Stats().BytesReceived; a != uint64(len(down)) || b != uint64(len(up)) {
+					a, b := client.Stats().BytesReceived, accepted.Stats().BytesReceived
+					if a != uint64(len(down)) || b != uint64(len(up)) {
 						t.Errorf("%d and %d bytes were received, want %d and %d",
 							a, b, len(down), len(up))
 					}
@@ -141,7 +142,9 @@ func TestReflectedPacketsDeliverNothing(t *testing.T) {
 
 func TestNonceSetRemembersTheNewest(t *testing.T) {
 	var s nonceSet
-	nonce := func(i int) []byte { return binary.LittleEndian.AppendUint64(make([]byte, 4, 12), uint64(i)) }
+	nonce := func(i int) []byte {
+		return binary.LittleEndian.AppendUint64(make([]byte, 4, 12), uint64(i))
+	}
 	const n = 3 * nonceSlots
 	for i := range n {
 		if s.has(nonce(i)) || s.add(nonce(i)) {

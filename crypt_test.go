@@ -73,7 +73,8 @@ func TestSealerMatchesRecordedPackets(t *testing.T) {
 }
 
 func TestSealerRoundTripStaysInThePacket(t *testing.T) {
-	for _, kind := range append(cryptKinds(), cryptKind{name: "nil", make: func([]byte) (BlockCrypt, error) { return nil, nil }, good: []int{0}}) {
+	none := func([]byte) (BlockCrypt, error) { return nil, nil }
+	for _, kind := range append(cryptKinds(), cryptKind{name: "nil", make: none, good: []int{0}}) {
 		s := newSealer(cryptMust(t, kind))
 		for _, n := range []int{0, 1, 7, 8, 9, 24, 100, 507, 1379, 1380, 1516, 3000, 9000} {
 			size := s.headroom() + n + s.tailroom()
@@ -215,7 +216,8 @@ func TestWrongKeyOpensNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := newSealer(other).open(cryptSeal(t, newSealer(cryptMust(t, kind)), cryptRandom(7, 100))); ok {
+		sealed := cryptSeal(t, newSealer(cryptMust(t, kind)), cryptRandom(7, 100))
+		if _, ok := newSealer(other).open(sealed); ok {
 			t.Errorf("%s: opened with another key", kind.name)
 		}
 	}

@@ -48,13 +48,14 @@ func TestAcceptWaitsForTheFirstSegment(t *testing.T) {
 // Memory of a session that Accept never returns is released when it ends, however it ends.
 func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 1300)
-	for name, end := range map[string]func(w *connWorld, l *Listener, push func(incarnation uint64, sn seqNum)){
+	type pusher = func(incarnation uint64, sn seqNum)
+	for name, end := range map[string]func(w *connWorld, l *Listener, push pusher){
 		"time": func(*connWorld, *Listener, func(uint64, seqNum)) { time.Sleep(time.Minute) },
 		"a restart of the peer": func(_ *connWorld, _ *Listener, push func(uint64, seqNum)) {
 			push(2, 0)
 		},
 		"the listener": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.Close() },
-		"the first segment when the listener is closed": func(_ *connWorld, l *Listener, push func(uint64, seqNum)) {
+		"the first segment when the listener is closed": func(_ *connWorld, l *Listener, push pusher) {
 			l.backlog.mu.Lock()
 			l.backlog.state = backlogClosed
 			l.backlog.mu.Unlock()
@@ -63,7 +64,7 @@ func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 			l.backlog.state = backlogOpen
 			l.backlog.mu.Unlock()
 		},
-		"the socket": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.demux.eps[0].conn.Close() },
+		"the socket": func(_ *connWorld, l *Listener, _ pusher) { l.demux.eps[0].conn.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {

@@ -148,7 +148,9 @@ func TestForgedOpenerEndsNoSession(t *testing.T) {
 // retransmitted so long after it answered the challenge, opens the session. That session supersedes
 // the one of the earlier process.
 func TestAnswerToAChallengeOutlastsAnyRTO(t *testing.T) {
-	for _, wait := range []time.Duration{0, 17 * time.Second, 30 * time.Second, time.Duration(rtoMax) * time.Millisecond} {
+	for _, wait := range []time.Duration{
+		0, 17 * time.Second, 30 * time.Second, rtoMax.duration(),
+	} {
 		t.Run(wait.String(), func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 				l := w.serve(Config{})
@@ -247,7 +249,10 @@ func TestSessionsAreLimitedInAllAndForEachPrefix(t *testing.T) {
 			knock("192.0.2.1", 1000+port)
 		}
 		want(3, 0, 2)
-		for i, ip := range []string{"2001:db8:0:1::1", "2001:db8:0:2::7", "2001:db8:0:ff::1", "2001:db8:0:3::1", "2001:db8:0:100::1"} {
+		for i, ip := range []string{
+			"2001:db8:0:1::1", "2001:db8:0:2::7", "2001:db8:0:ff::1", "2001:db8:0:3::1",
+			"2001:db8:0:100::1",
+		} {
 			knock(ip, 1000+i)
 		}
 		want(7, 0, 3)

@@ -151,7 +151,8 @@ func TestSessionsAreFoundFromEverySocket(t *testing.T) {
 		toClient := func([]byte) {}
 		var doors []*memConn
 		for range 3 {
-			doors = append(doors, newMemConn(memAddr("server"), func(data []byte, _ net.Addr) { toClient(data) }))
+			send := func(data []byte, _ net.Addr) { toClient(data) }
+			doors = append(doors, newMemConn(memAddr("server"), send))
 		}
 		next := 0
 		client := newMemConn(memAddr("client"), func(data []byte, _ net.Addr) {

@@ -182,7 +182,8 @@ func TestTransportAndListenerTakeOver(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	if _, _, err := tr.ReadNonKCP(ctx, make([]byte, 10)); !errors.Is(err, context.DeadlineExceeded) {
+	_, _, err = tr.ReadNonKCP(ctx, make([]byte, 10))
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("ReadNonKCP gave %v", err)
 	}
 	tr.Close()

@@ -159,7 +159,8 @@ func TestSessionsThatShareAnAddress(t *testing.T) {
 		var conns [n]*memConn
 		var clients, servers [n]*UDPSession
 		for i := range clients {
-			conns[i] = newMemConn(shared.LocalAddr(), func(data []byte, to net.Addr) { _, _ = shared.WriteTo(data, to) })
+			send := func(data []byte, to net.Addr) { _, _ = shared.WriteTo(data, to) }
+			conns[i] = newMemConn(shared.LocalAddr(), send)
 			clients[i] = w.dialOn(conns[i], uint32(i), Config{})
 			clients[i].mu.Lock()
 			clients[i].core.ctl.shareAddress()

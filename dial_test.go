@@ -92,7 +92,8 @@ func TestAcceptedSessionKnowsItsAddresses(t *testing.T) {
 	if got, want := accepted.LocalAddr().String(), l.Addr().String(); got != want {
 		t.Errorf("LocalAddr is %s, want the listener's %s", got, want)
 	}
-	if got, want := accepted.RemoteAddr().(*net.UDPAddr).Port, s.LocalAddr().(*net.UDPAddr).Port; got != want {
+	port := func(a net.Addr) int { return a.(*net.UDPAddr).Port }
+	if got, want := port(accepted.RemoteAddr()), port(s.LocalAddr()); got != want {
 		t.Errorf("RemoteAddr has port %d, want the dialler's %d", got, want)
 	}
 	if accepted.GetConv() != s.GetConv() {
@@ -303,7 +304,8 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	if err := listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0)); !errors.As(err, new(*net.OpError)) || !errors.As(err, new(*os.SyscallError)) {
+	err = listener(ListenWithOptions(taken.LocalAddr().String(), nil, 0, 0))
+	if !errors.As(err, new(*net.OpError)) || !errors.As(err, new(*os.SyscallError)) {
 		t.Errorf("a port in use: %#v, want a *net.OpError of the system's error", err)
 	}
 }

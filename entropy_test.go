@@ -63,7 +63,9 @@ func TestNoncesNeverRepeatAcrossGoroutines(t *testing.T) {
 
 func TestEntropyFillsEveryLength(t *testing.T) {
 	for name, source := range entropySources() {
-		for _, n := range []int{0, 1, 7, 12, 16, 24, 511, 512, 513, entropyRefills*entropyBufferSize + 1} {
+		for _, n := range []int{
+			0, 1, 7, 12, 16, 24, 511, 512, 513, entropyRefills*entropyBufferSize + 1,
+		} {
 			p := make([]byte, n+8)
 			if got, err := source.Read(p[:n]); got != n || err != nil {
 				t.Errorf("%s: Read of %d bytes: got %d, %v", name, n, got, err)
@@ -179,7 +181,10 @@ func TestSetEntropyAtAnyTime(t *testing.T) {
 	}
 	s := newSealer(block)
 	calls := 0
-	plain := readerFunc(func(p []byte) (int, error) { calls++; return copy(p, cryptRandom(byte(calls), len(p))), nil })
+	plain := readerFunc(func(p []byte) (int, error) {
+		calls++
+		return copy(p, cryptRandom(byte(calls), len(p))), nil
+	})
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {

@@ -47,7 +47,9 @@ func TestErrorsMatchTheStandardOnes(t *testing.T) {
 			want[name] = true
 		}
 		for name, target := range standard {
-			for how, err := range map[string]error{"plain": tt.err, "wrapped": fmt.Errorf("read: %w", tt.err)} {
+			for how, err := range map[string]error{
+				"plain": tt.err, "wrapped": fmt.Errorf("read: %w", tt.err),
+			} {
 				if got := errors.Is(err, target); got != want[name] {
 					t.Errorf("%s, %s: matches %s: got %v, want %v",
 						tt.name, how, name, got, want[name])

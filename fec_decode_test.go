@@ -112,7 +112,8 @@ func (l *fecLink) lose(packets [][]byte, lost ...int) bool {
 func TestFECDecoderKeepsRecoveringWhateverElseArrives(t *testing.T) {
 	shape := fecShape{3, 5}
 	forged := func(l *fecLink, seqid uint32, kind uint16, payload int) []byte {
-		return append(fecHeader{seqid: seqid, kind: kind, size: uint16(2 + payload)}.append(nil), fecRandom(l.random, payload)...)
+		h := fecHeader{seqid: seqid, kind: kind, size: uint16(2 + payload)}
+		return append(h.append(nil), fecRandom(l.random, payload)...)
 	}
 	for _, c := range []struct {
 		name  string
@@ -285,7 +286,9 @@ func TestFECDecoderFollowsAJumpOfTheStream(t *testing.T) {
 
 func TestFECDecoderMemoryIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
-	for _, shape := range []fecShape{{1, 2}, {3, 4}, {5, 6}, {10, 13}, {60, 63}, {127, 255}, {200, 255}, {254, 255}} {
+	for _, shape := range []fecShape{
+		{1, 2}, {3, 4}, {5, 6}, {10, 13}, {60, 63}, {127, 255}, {200, 255}, {254, 255},
+	} {
 		d := fecNewDecoder(t, shape)
 		most := 0
 		for s := uint32(0); s < 1500; s++ {
@@ -334,7 +337,8 @@ func TestFECDecoderReleasedIsNotLedAway(t *testing.T) {
 		l.lose(l.group())
 		l.decoder.release()
 		packets := l.group()
-		forged := fecHeader{seqid: fecSeqid(packets[0]) + 1<<30, kind: fecTypeData, size: 90}.append(nil)
+		far := fecSeqid(packets[0]) + 1<<30
+		forged := fecHeader{seqid: far, kind: fecTypeData, size: 90}.append(nil)
 		l.decoder.input(append(forged, fecRandom(l.random, 88)...))
 		if !l.lose(packets, 0) || !l.lose(l.group(), 1, 2) {
 			t.Fatalf("round %d: not recovered beside a forged packet", g)
@@ -503,7 +507,8 @@ func TestFECCodecIsSharedByGoroutines(t *testing.T) {
 
 // fecForgery returns a packet of an attacker who sees the peer's next seqid but not the
 // conversation id.
-type fecForgery func(r *rand.Rand, next uint32, shape fecShape) (seqid uint32, kind uint16, size int)
+type fecForgery func(r *rand.Rand, next uint32, shape fecShape) (seqid uint32, kind uint16,
+	size int)
 
 func TestFECSurvivesOneForgedPacketEach100ms(t *testing.T) {
 	right := func(seqid uint32, shape fecShape) uint16 {

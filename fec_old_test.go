@@ -122,7 +122,8 @@ func TestFECGroupsOfDeployedSendersAreCertain(t *testing.T) {
 				t.Logf("%d+%d, seqids skipped %v, bursts %v: %.2f %% of what an oracle recovers",
 					shape.data, shape.parity(), skips, bursts, 100*share)
 				if share < 0.95 {
-					t.Errorf("%d+%d, skips %v, bursts %v: %.3f of what an oracle recovers, want 0.95", shape.data, shape.parity(), skips, bursts, share)
+					t.Errorf("%d+%d, skips %v, bursts %v: %.3f of what an oracle recovers, want 0.95",
+						shape.data, shape.parity(), skips, bursts, share)
 				}
 			}
 		}

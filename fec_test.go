@@ -92,7 +92,9 @@ func fecRandom(r *rand.Rand, n int) []byte {
 
 func fecSeqid(packet []byte) uint32 { return binary.LittleEndian.Uint32(packet) }
 
-func fecIsParity(packet []byte) bool { return binary.LittleEndian.Uint16(packet[4:]) == fecTypeParity }
+func fecIsParity(packet []byte) bool {
+	return binary.LittleEndian.Uint16(packet[4:]) == fecTypeParity
+}
 
 func TestFECHeaderRoundTrip(t *testing.T) {
 	for _, want := range []fecHeader{
@@ -118,7 +120,8 @@ func TestFECHeaderRoundTrip(t *testing.T) {
 
 func TestFECDataPayloadHasExactlyTheSizeItSays(t *testing.T) {
 	packet := func(size uint16, payload int) []byte {
-		return append(fecHeader{kind: fecTypeData, size: size}.append(nil), make([]byte, payload)...)
+		h := fecHeader{kind: fecTypeData, size: size}
+		return append(h.append(nil), make([]byte, payload)...)
 	}
 	for _, c := range []struct {
 		name   string
