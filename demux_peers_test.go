@@ -120,7 +120,8 @@ func TestListOfAPeersSessions(t *testing.T) {
 		for s := d.peers.find(&peer, 0); s != nil; s = s.link.next.Load() {
 			linked++
 			if last && s.link.place == peerFront {
-				t.Fatalf("step %d: a session that shares its address stands before one that does not", step)
+				t.Fatalf("step %d: a session that shares its address stands before one that does not",
+					step)
 			}
 			last = s.link.place == peerBack
 		}

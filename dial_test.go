@@ -116,7 +116,8 @@ func TestOneConvFromManyAddresses(t *testing.T) {
 		defer func() {
 			echoOnce(t, s)
 			if _, err := conn.WriteTo([]byte("x"), l.Addr()); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("a write to the socket of a closed session that owned it: %v, want net.ErrClosed", err)
+				t.Errorf("a write to the socket of a closed session that owned it: %v, want net.ErrClosed",
+					err)
 			}
 		}()
 	}

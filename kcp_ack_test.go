@@ -179,7 +179,8 @@ func TestLegacySenderDoesNotRepeatMore(t *testing.T) {
 		jitter millis
 	}{{false, 0, 0}, {false, 0, 5}, {true, 0.02, 0}, {true, 0.05, 0}, {true, 0.02, 5}, {false, 0.05, 0}}
 	for _, tt := range tests {
-		t.Run(fmt.Sprintf("parity %v loss %v jitter %d", tt.parity, tt.loss, tt.jitter), func(t *testing.T) {
+		title := fmt.Sprintf("parity %v loss %v jitter %d", tt.parity, tt.loss, tt.jitter)
+		t.Run(title, func(t *testing.T) {
 			var ours, theirs int
 			for seed := range uint64(2) {
 				ours += legacyTransfer(t, seed, true, tt.parity, tt.loss, tt.jitter)

@@ -188,7 +188,9 @@ func TestRestartedServerIsNoticed(t *testing.T) {
 	}
 	ciphers := map[string]BlockCrypt{"none": nil, "aes": aes, "aes-gcm": challengeGCM(t).BlockCrypt}
 	for name, block := range ciphers {
-		for _, how := range []string{"keepalive", "CloseWrite", "closed window", "closed window and keepalive"} {
+		for _, how := range []string{
+			"keepalive", "CloseWrite", "closed window", "closed window and keepalive",
+		} {
 			for _, back := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s %s back %v", name, how, back), func(t *testing.T) {
 					connRun(t, closeLink, func(t *testing.T, w *connWorld) {

@@ -16,7 +16,8 @@ func TestCoreDeliversOverBadLinks(t *testing.T) {
 				noDelay, nc     int
 				stream, recover bool
 			}{{"normal", 0, 0, false, false}, {"fast", 1, 1, true, false}} {
-				t.Run(fmt.Sprintf("window %d loss %v %s", window, loss, mode.name), func(t *testing.T) {
+				title := fmt.Sprintf("window %d loss %v %s", window, loss, mode.name)
+				t.Run(title, func(t *testing.T) {
 					p := linkProfile{loss: loss, delay: 20}
 					if loss > 0 {
 						p.duplicate, p.jitter = 0.05, 15

@@ -97,7 +97,8 @@ func TestNextEventIsNeitherLateNorEarly(t *testing.T) {
 		every, n := s.run(seed, true)
 		events, m := s.run(seed, false)
 		if every != events {
-			t.Errorf("seed %d: %d packets with a flush each millisecond, %d with a flush at each event, or at other times", seed, n, m)
+			t.Errorf("seed %d: %d packets with a flush each millisecond, %d with a flush at each event, or at other times",
+				seed, n, m)
 		}
 	}
 }

@@ -49,7 +49,8 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 		now = at
 	}
 	if first == 0 || first > 1100+300 || now < 1100+7000 || told > 20 {
-		t.Errorf("advertised %d times, again at %d, last at %d; want again within 300 ms, and for 7 s", told, first, now)
+		t.Errorf("advertised %d times, again at %d, last at %d; want again within 300 ms, and for 7 s",
+			told, first, now)
 	}
 
 	t.Log("# a duplicate from before the closing proves nothing, new data does")

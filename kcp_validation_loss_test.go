@@ -21,7 +21,8 @@ const answerSize = 10 << 10
 func lossyAnswer(t *testing.T, seed uint64, c Config,
 	closes bool) (took time.Duration, missing int) {
 	t.Helper()
-	connRunSeed(t, seed, simProfile{Delay: 5 * time.Millisecond, Loss: 0.2}, func(t *testing.T, w *connWorld) {
+	link := simProfile{Delay: 5 * time.Millisecond, Loss: 0.2}
+	connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) {
 		l := w.serve(c)
 		client := w.dial(c)
 		began := time.Now()

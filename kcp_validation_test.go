@@ -177,7 +177,9 @@ func TestAnswerGoesOnWhenItsFirstDatagramIsLost(t *testing.T) {
 // DeadTimeout. It is asked again while the session lasts. The allowance from its opener pays for
 // that.
 func TestAnswerGoesOnAfterAnOutage(t *testing.T) {
-	for _, outage := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 25 * time.Second} {
+	for _, outage := range []time.Duration{
+		time.Second, 5 * time.Second, 12 * time.Second, 25 * time.Second,
+	} {
 		for name, c := range unvalidatedConfigs(t) {
 			t.Run(fmt.Sprint(name, " ", outage), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {

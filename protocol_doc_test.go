@@ -175,7 +175,8 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 	got := documentedBytes(t)
 	for name, packet := range want {
 		if !bytes.Equal(got[name], packet) {
-			t.Errorf("%s: the document has\n%s, this code makes\n%s", name, hex.Dump(got[name]), hex.Dump(packet))
+			t.Errorf("%s: the document has\n%s, this code makes\n%s",
+				name, hex.Dump(got[name]), hex.Dump(packet))
 		}
 		delete(got, name)
 	}

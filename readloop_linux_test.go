@@ -93,7 +93,9 @@ func TestReadBatchLeavesOutWhatItCannotUse(t *testing.T) {
 }
 
 func TestReadBatchReportsTransientErrors(t *testing.T) {
-	for _, errno := range []syscall.Errno{unix.ECONNREFUSED, unix.ENETUNREACH, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM} {
+	for _, errno := range []syscall.Errno{
+		unix.ECONNREFUSED, unix.ENETUNREACH, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM,
+	} {
 		interrupted := false
 		k := &batchKernel{receive: func([]mmsghdr) (int, syscall.Errno) {
 			if interrupted = !interrupted; interrupted {
@@ -117,7 +119,9 @@ func TestDecodeControlTakesNothingBeyondItsBytes(t *testing.T) {
 	aligned := make([]uint64, 64)
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&aligned[0])), 512)
 	for length := range len(whole) + 1 {
-		for _, claim := range []int{0, 1, controlDataOffset - 1, controlDataOffset, len(whole), 1 << 20, -1} {
+		for _, claim := range []int{
+			0, 1, controlDataOffset - 1, controlDataOffset, len(whole), 1 << 20, -1,
+		} {
 			copy(b, whole)
 			(*unix.Cmsghdr)(unsafe.Pointer(&b[0])).SetLen(claim)
 			decodeControl(b[:length:length])

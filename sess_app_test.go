@@ -428,7 +428,8 @@ func TestWriteAllThenReadTheEcho(t *testing.T) {
 			NoCongestionControl: true, WriteDelay: true},
 	} {
 		for _, piece := range []int{4 << 20, 1000} {
-			t.Run(fmt.Sprintf("window %d stream %v pieces of %d", c.SendWindow, c.StreamMode, piece), func(t *testing.T) {
+			title := fmt.Sprintf("window %d stream %v pieces of %d", c.SendWindow, c.StreamMode, piece)
+			t.Run(title, func(t *testing.T) {
 				connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
 					client, server, _ := w.pair(c)
 					go func() { _, _ = io.Copy(server, server) }()

@@ -38,7 +38,8 @@ func TestBothSidesMayDialWithOneKey(t *testing.T) {
 		for order, begin := range bothDialOrders {
 			for _, loss := range []float64{0, 0.3} {
 				t.Run(fmt.Sprint(name, " ", order, " loss ", loss), func(t *testing.T) {
-					connRunSeed(t, 3, simProfile{Delay: 20 * time.Millisecond, Loss: loss}, func(t *testing.T, w *connWorld) {
+					link := simProfile{Delay: 20 * time.Millisecond, Loss: loss}
+					connRunSeed(t, 3, link, func(t *testing.T, w *connWorld) {
 						c.NoDelay, c.Interval = true, 10*time.Millisecond
 						var rec recorder
 						w.setDrop(rec.tap)

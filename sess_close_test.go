@@ -81,7 +81,8 @@ func TestCloseDeliversWhateverTheSettings(t *testing.T) {
 		for _, n := range []int{1, 1376, 50_000} {
 			t.Run(fmt.Sprintf("%s %d bytes", name, n), func(t *testing.T) {
 				for seed := range uint64(4) {
-					connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: 0.3}, func(_ *testing.T, w *connWorld) {
+					link := simProfile{Delay: 20 * time.Millisecond, Loss: 0.3}
+					connRunSeed(t, seed, link, func(_ *testing.T, w *connWorld) {
 						closeDelivers(w, c, n, false)
 					})
 				}
@@ -96,7 +97,8 @@ func TestServerCloseDeliversToAnOldClient(t *testing.T) {
 		for _, n := range []int{1, 1376, 100_000} {
 			t.Run(fmt.Sprintf("loss %v %d bytes", loss, n), func(t *testing.T) {
 				for seed := range uint64(4) {
-					connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: loss}, func(t *testing.T, w *connWorld) {
+					link := simProfile{Delay: 20 * time.Millisecond, Loss: loss}
+					connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) {
 						l := w.serve(Config{StreamMode: true})
 						old := w.legacyPeer(restartAddr, l.Addr(), 9)
 						old.write([]byte("send me all"))
@@ -131,7 +133,8 @@ func TestDefaultLingerTimeOutlastsLoss(t *testing.T) {
 	const runs = 200
 	data, ends := 0, 0
 	for seed := range uint64(runs) {
-		connRunSeed(t, seed, simProfile{Delay: 20 * time.Millisecond, Loss: 0.3}, func(t *testing.T, w *connWorld) {
+		link := simProfile{Delay: 20 * time.Millisecond, Loss: 0.3}
+		connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) {
 			l := w.serve(Config{})
 			client := w.dial(Config{})
 			connWrite(t, client, "last words")
@@ -171,7 +174,9 @@ func closeWantReset(t *testing.T, s *UDPSession) {
 }
 
 func TestWritingToAGonePeerIsReset(t *testing.T) {
-	for _, later := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 10 * time.Minute} {
+	for _, later := range []time.Duration{
+		time.Second, 5 * time.Second, 15 * time.Second, 10 * time.Minute,
+	} {
 		for _, gone := range []string{"client", "server"} {
 			t.Run(fmt.Sprintf("%s gone for %v", gone, later), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {

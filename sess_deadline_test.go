@@ -82,7 +82,9 @@ func dlWantTimeout(t *testing.T, err error) {
 
 func TestDeadlineEndsACall(t *testing.T) {
 	dlEach(t, func(t *testing.T, c dlCall) {
-		for _, d := range []time.Duration{-time.Hour, -1, 0, 1, time.Millisecond, time.Second, time.Hour, 24 * time.Hour} {
+		for _, d := range []time.Duration{
+			-time.Hour, -1, 0, 1, time.Millisecond, time.Second, time.Hour, 24 * time.Hour,
+		} {
 			if err := c.set(time.Now().Add(d)); err != nil {
 				t.Fatal(err)
 			}

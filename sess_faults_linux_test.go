@@ -57,7 +57,9 @@ func loseNothing(t *testing.T) {
 }
 
 func TestRunsRefusedAtRunTimeCostASessionNothing(t *testing.T) {
-	for _, errno := range []syscall.Errno{unix.EIO, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOPROTOOPT, unix.EMSGSIZE} {
+	for _, errno := range []syscall.Errno{
+		unix.EIO, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOPROTOOPT, unix.EMSGSIZE,
+	} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			var mu sync.Mutex
 			refuse, refused := false, 0
@@ -90,7 +92,8 @@ func TestRunsRefusedAtRunTimeCostASessionNothing(t *testing.T) {
 						t.Errorf("%d runs were taken and %d refused before any shall be",
 							runs, refused)
 					case round == 1 && (runs > 0 || refused == 0 || refused > gsoRefusals):
-						t.Errorf("%d runs were taken and %d refused, want that it is not tried again and again", runs, refused)
+						t.Errorf("%d runs were taken and %d refused, want that it is not tried again and again",
+							runs, refused)
 					}
 					refuse = true
 					mu.Unlock()

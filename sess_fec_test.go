@@ -264,7 +264,9 @@ func TestSetFECAtRunTime(t *testing.T) {
 			}
 			return simAction{}
 		})
-		for _, step := range []fecShards{{10, 3}, {3, 1}, {0, 0}, {5, 2}, {1, 1}, {0, 0}, {0, 0}, {10, 3}, {30, 10}} {
+		for _, step := range []fecShards{
+			{10, 3}, {3, 1}, {0, 0}, {5, 2}, {1, 1}, {0, 0}, {0, 0}, {10, 3}, {30, 10},
+		} {
 			if err := n.client.SetFEC(step.data, step.parity); err != nil {
 				t.Fatalf("SetFEC(%d, %d): %v", step.data, step.parity, err)
 			}
@@ -348,7 +350,8 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 		}
 		if err := client.SetFEC(10, 3); err == nil || !strings.Contains(err.Error(), "MTU 32") ||
 			client.core.mtu != 32 {
-			t.Errorf("SetFEC without room: %v, and an MTU of %d inside, want an error that names it and 32", err, client.core.mtu)
+			t.Errorf("SetFEC without room: %v, and an MTU of %d inside, want an error that names it and 32",
+				err, client.core.mtu)
 		}
 		client.SetMtu(1400)
 		if err := client.SetFEC(10, 3); err != nil || client.core.mtu != 1392 {
@@ -485,7 +488,8 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 
 // Memory of the decoder is in the account, and an idle session releases it.
 func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
-	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 3), func(t *testing.T, n *connPair) {
+	link := simProfile{Delay: 10 * time.Millisecond}
+	pairRun(t, 3, link, fastConfig(10, 3), func(t *testing.T, n *connPair) {
 		chatter(t, n, 4)
 		for _, s := range []*UDPSession{n.client, n.server} {
 			s.mu.Lock()
@@ -511,7 +515,8 @@ func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 
 // Large groups have so much parity under construction that it is charged as well.
 func TestFECMemoryOfLargeGroupsIsCharged(t *testing.T) {
-	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(10, 100), func(t *testing.T, n *connPair) {
+	link := simProfile{Delay: 10 * time.Millisecond}
+	pairRun(t, 3, link, fastConfig(10, 100), func(t *testing.T, n *connPair) {
 		if _, err := n.client.Write(pattern(4000, 1)); err != nil {
 			t.Fatal(err)
 		}

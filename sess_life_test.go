@@ -28,10 +28,12 @@ func TestSessionStates(t *testing.T) {
 			l := sessionLife{state: from}
 			ok, wanted := l.setState(to), want[[2]sessionState{from, to}]
 			if ok != wanted {
-				t.Errorf("%s to %s: %v, want %v", sessionStateNames[from], sessionStateNames[to], ok, wanted)
+				t.Errorf("%s to %s: %v, want %v",
+					sessionStateNames[from], sessionStateNames[to], ok, wanted)
 			}
 			if after := from; ok && l.state != to || !ok && l.state != after {
-				t.Errorf("%s to %s: it is %s then", sessionStateNames[from], sessionStateNames[to], sessionStateNames[l.state])
+				t.Errorf("%s to %s: it is %s then",
+					sessionStateNames[from], sessionStateNames[to], sessionStateNames[l.state])
 			}
 		}
 	}

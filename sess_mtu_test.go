@@ -20,7 +20,8 @@ func TestNoLargerDatagramLeavesOnceSetMtuHasReturned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.StreamMode = name != "messages"
 			c.NoCongestionControl, c.NoDelay = true, true
-			connRun(t, simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}, func(t *testing.T, w *connWorld) {
+			link := simProfile{Delay: 5 * time.Millisecond, Loss: 0.02}
+			connRun(t, link, func(t *testing.T, w *connWorld) {
 				l := w.serve(c)
 				conn := &slowConn{PacketConn: w.endpoint("10.0.0.2:0"),
 					takes: 100 * time.Microsecond, most: 1500, sent: make(map[seqNum]bool)}
@@ -130,7 +131,8 @@ func TestSetMtuFromWithinASend(t *testing.T) {
 		connWrite(t, s, "x")
 		connWantRead(t, peer, "x")
 		if took != sendPatience {
-			t.Errorf("SetMtu from within WriteTo took %v, want it to stop waiting for itself after %v", took, sendPatience)
+			t.Errorf("SetMtu from within WriteTo took %v, want it to stop waiting for itself after %v",
+				took, sendPatience)
 		}
 	})
 }

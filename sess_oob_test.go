@@ -110,7 +110,8 @@ func TestOOBBothWays(t *testing.T) {
 }
 
 func TestOOBLargestPacketFillsTheMTU(t *testing.T) {
-	pairRun(t, 1, shortLink, Config{DataShards: 3, ParityShards: 1}, func(t *testing.T, n *connPair) {
+	config := Config{DataShards: 3, ParityShards: 1}
+	pairRun(t, 1, shortLink, config, func(t *testing.T, n *connPair) {
 		time.Sleep(2 * proveAfter.duration())
 		var w wire
 		n.net.SetTap(w.tap(n.client))

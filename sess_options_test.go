@@ -73,7 +73,8 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 func TestSetMtuUnderTraffic(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		p := simProfile{Delay: 5 * time.Millisecond, Loss: 0.05}
-		pairRun(t, 1, p, Config{StreamMode: stream, NoDelay: true, FastResend: 2, NoCongestionControl: true}, func(t *testing.T, n *connPair) {
+		config := Config{StreamMode: stream, NoDelay: true, FastResend: 2, NoCongestionControl: true}
+		pairRun(t, 1, p, config, func(t *testing.T, n *connPair) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -90,7 +91,8 @@ func TestSetMtuUnderTraffic(t *testing.T) {
 }
 
 func TestSetWindowSizeLetsABlockedWriteGoOn(t *testing.T) {
-	inSession(t, Config{SendWindow: 4, ReceiveWindow: 1024, NoCongestionControl: true}, func(t *testing.T, client, server *UDPSession) {
+	config := Config{SendWindow: 4, ReceiveWindow: 1024, NoCongestionControl: true}
+	inSession(t, config, func(t *testing.T, client, server *UDPSession) {
 		time.Sleep(time.Second)
 		start := time.Now()
 		go func() {
@@ -117,7 +119,8 @@ func TestSetWindowSizeLetsABlockedWriteGoOn(t *testing.T) {
 }
 
 func TestLargerReceiveWindowIsToldAtOnce(t *testing.T) {
-	inSession(t, Config{SendWindow: 512, ReceiveWindow: 8, NoCongestionControl: true}, func(t *testing.T, client, server *UDPSession) {
+	config := Config{SendWindow: 512, ReceiveWindow: 8, NoCongestionControl: true}
+	inSession(t, config, func(t *testing.T, client, server *UDPSession) {
 		go func() {
 			_, _ = client.Write(make([]byte, 500*1376))
 		}()
@@ -160,7 +163,8 @@ func TestSetNoDelayTakesWhatIsInRange(t *testing.T) {
 }
 
 func TestSetDUPSendsEachDatagramAgain(t *testing.T) {
-	pairRun(t, 1, shortLink, Config{DataShards: 2, ParityShards: 1}, func(t *testing.T, n *connPair) {
+	config := Config{DataShards: 2, ParityShards: 1}
+	pairRun(t, 1, shortLink, config, func(t *testing.T, n *connPair) {
 		seen := make(map[string]int)
 		local := n.client.LocalAddr().String()
 		var mu sync.Mutex
@@ -234,7 +238,8 @@ func TestSetRateLimitSlowsAWriter(t *testing.T) {
 }
 
 func TestDelaysOfASession(t *testing.T) {
-	inSession(t, Config{Interval: 50 * time.Millisecond}, func(t *testing.T, client, server *UDPSession) {
+	config := Config{Interval: 50 * time.Millisecond}
+	inSession(t, config, func(t *testing.T, client, server *UDPSession) {
 		roundTrip := func() time.Duration {
 			time.Sleep(time.Second)
 			start := time.Now()
@@ -258,7 +263,8 @@ func TestDelaysOfASession(t *testing.T) {
 		}
 		client.SetWriteDelay(true)
 		if d := roundTrip(); d != 60*time.Millisecond {
-			t.Errorf("with SetWriteDelay acknowledged after %v, want the interval of 50ms and a round trip of 10ms", d)
+			t.Errorf("with SetWriteDelay acknowledged after %v, want the interval of 50ms and a round trip of 10ms",
+				d)
 		}
 		client.SetWriteDelay(false)
 		if d := roundTrip(); d != 10*time.Millisecond {

@@ -89,7 +89,8 @@ func TestRateLimitHoldsOnTheWireInAnySecond(t *testing.T) {
 		{"bursts", fec, 1_000_000, 0, 0, 150_000, 300 * time.Millisecond},
 	} {
 		t.Run(fmt.Sprintf("%s at %d", tt.name, tt.rate), func(t *testing.T) {
-			pairRun(t, 1, simProfile{Delay: 10 * time.Millisecond, Loss: tt.loss}, tt.c, func(t *testing.T, n *connPair) {
+			link := simProfile{Delay: 10 * time.Millisecond, Loss: tt.loss}
+			pairRun(t, 1, link, tt.c, func(t *testing.T, n *connPair) {
 				n.client.SetDUP(tt.dup)
 				n.client.SetRateLimit(uint32(tt.rate))
 				go func() { _, _ = io.Copy(io.Discard, n.server) }()

@@ -135,7 +135,8 @@ func slowReader(t *testing.T, writer, reader *UDPSession) {
 	}
 	// It probes the window after half a second, then at growing intervals.
 	if n := after.PacketsSent - before.PacketsSent; n > 20 {
-		t.Errorf("%d datagrams in a minute in which nothing was read, want a few questions for the window", n)
+		t.Errorf("%d datagrams in a minute in which nothing was read, want a few questions for the window",
+			n)
 	}
 	got := make([]byte, 0, len(data))
 	for len(got) < len(data) {

@@ -20,7 +20,8 @@ func TestRestartedClient(t *testing.T) {
 		for _, sameConv := range []bool{true, false} {
 			for _, before := range []int{1, 40_000} {
 				for _, first := range []int{5, 1300, 1376, 60_000} {
-					t.Run(fmt.Sprintf("%s same conv %v after %d bytes with %d", name, sameConv, before, first), func(t *testing.T) {
+					title := fmt.Sprintf("%s same conv %v after %d bytes with %d", name, sameConv, before, first)
+					t.Run(title, func(t *testing.T) {
 						connRun(t, closeLink, func(t *testing.T, w *connWorld) { restartClient(t, w, c, sameConv, before, first) })
 					})
 				}
@@ -56,7 +57,8 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 		most = 250 * time.Millisecond
 	}
 	if d := time.Since(began); d > most {
-		t.Errorf("accepted after %v, want half a round trip and the delay of a write, or at most %v", d, most)
+		t.Errorf("accepted after %v, want half a round trip and the delay of a write, or at most %v",
+			d, most)
 	}
 	t.Log("# the new session works, and the old one has ended")
 	connWantRead(t, second, fresh)
@@ -244,7 +246,8 @@ func TestRebindEndsTheSession(t *testing.T) {
 	for name, c := range restartConfigs(t) {
 		for _, before := range []int{1, 100_000} {
 			for _, answered := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s after %d bytes answered %v", name, before, answered), func(t *testing.T) {
+				title := fmt.Sprintf("%s after %d bytes answered %v", name, before, answered)
+				t.Run(title, func(t *testing.T) {
 					connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 						c.KeepAlive = time.Minute
 						t.Log("# a session exchanges data")

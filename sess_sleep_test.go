@@ -20,10 +20,13 @@ func sleepFor(s *UDPSession, d time.Duration) {
 // A session survives the sleep of one of the machines. The clock of that machine stood still, and
 // the other's did not.
 func TestSessionSurvivesSleep(t *testing.T) {
-	for _, slept := range []time.Duration{50 * time.Second, 2 * time.Minute, time.Hour, 10 * time.Hour, 20 * 24 * time.Hour} {
+	for _, slept := range []time.Duration{
+		50 * time.Second, 2 * time.Minute, time.Hour, 10 * time.Hour, 20 * 24 * time.Hour,
+	} {
 		for _, who := range []string{"client", "server", "client, unseen", "server, unseen"} {
 			t.Run(fmt.Sprintf("%s for %v", who, slept), func(t *testing.T) {
-				connRun(t, simProfile{Delay: 20 * time.Millisecond, Loss: 0.1}, func(t *testing.T, w *connWorld) {
+				link := simProfile{Delay: 20 * time.Millisecond, Loss: 0.1}
+				connRun(t, link, func(t *testing.T, w *connWorld) {
 					client, server, l := w.pair(Config{})
 					switch who {
 					case "client":

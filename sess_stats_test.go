@@ -144,7 +144,8 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 	before := DefaultSnmp.Copy()
 	p := simProfile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05,
 		Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
-	pairRun(t, 3, p, Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 64, DataShards: 5, ParityShards: 2}, func(t *testing.T, n *connPair) {
+	config := Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 64, DataShards: 5, ParityShards: 2}
+	pairRun(t, 3, p, config, func(t *testing.T, n *connPair) {
 		if d := snmpSince(before); d.ActiveOpens != 1 || d.PassiveOpens != 1 || d.CurrEstab != 2 {
 			t.Errorf("opened %d and %d, now %d, want 1, 1, 2",
 				d.ActiveOpens, d.PassiveOpens, d.CurrEstab)
@@ -226,7 +227,9 @@ func TestSessionLogsOutsideItsLocks(t *testing.T) {
 		mustRead(t, client, 10)
 		time.Sleep(time.Second)
 		mu.Lock()
-		for _, want := range []string{"send", "recv", "output", "input", "output push", "output ack", "input push", "input ack"} {
+		for _, want := range []string{
+			"send", "recv", "output", "input", "output push", "output ack", "input push", "input ack",
+		} {
 			if seen[want] == 0 {
 				t.Errorf("no %q was reported: %v", want, seen)
 			}

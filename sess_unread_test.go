@@ -42,7 +42,8 @@ func TestReadAfterClose(t *testing.T) {
 					time.Sleep(time.Second)
 				},
 			} {
-				t.Run(fmt.Sprintf("stream %v linger %v %s", stream, linger, name), func(t *testing.T) {
+				title := fmt.Sprintf("stream %v linger %v %s", stream, linger, name)
+				t.Run(title, func(t *testing.T) {
 					connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 						client, server, _ := w.pair(Config{StreamMode: stream})
 						want := []string{"first", string(pattern(1376, 1)), "third"}

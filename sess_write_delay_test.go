@@ -275,7 +275,8 @@ func TestDelayedWritesKeepASmallWindowFull(t *testing.T) {
 		}
 		const perWindow = 128 * (1350 - segmentHeaderSize)
 		if took, most := time.Since(start), (size/perWindow+8)*10*time.Millisecond; took > most {
-			t.Errorf("%d bytes took %v, want a window in a round trip of 10ms, once it has grown, and so at most %v", size, took, most)
+			t.Errorf("%d bytes took %v, want a window in a round trip of 10ms, once it has grown, and so at most %v",
+				size, took, most)
 		}
 	})
 }

@@ -99,7 +99,8 @@ func TestWriteRoom(t *testing.T) {
 }
 
 func TestStreamWritesAreMerged(t *testing.T) {
-	inSession(t, Config{StreamMode: true, WriteDelay: true}, func(t *testing.T, client, server *UDPSession) {
+	config := Config{StreamMode: true, WriteDelay: true}
+	inSession(t, config, func(t *testing.T, client, server *UDPSession) {
 		before := client.Stats()
 		var want []byte
 		for i := range 1000 {
@@ -160,7 +161,8 @@ func TestWriteBuffersWritesOneBehindTheOther(t *testing.T) {
 }
 
 func TestWriteReturnsOnceAllIsQueued(t *testing.T) {
-	inSession(t, Config{SendWindow: 16, NoCongestionControl: true, ACKNoDelay: true}, func(t *testing.T, client, server *UDPSession) {
+	config := Config{SendWindow: 16, NoCongestionControl: true, ACKNoDelay: true}
+	inSession(t, config, func(t *testing.T, client, server *UDPSession) {
 		const mss = 1400 - segmentHeaderSize
 		time.Sleep(time.Second)
 		start := time.Now()
@@ -173,7 +175,8 @@ func TestWriteReturnsOnceAllIsQueued(t *testing.T) {
 			t.Errorf("one segment more took %v, want a round trip of 10ms", d)
 		}
 		if q := client.Stats(); q.InFlight > 16 || q.InFlight+q.SendQueue > writeMost/mss+1 {
-			t.Errorf("%d segments in flight, want at most 16, and %d queued, want at most 4 MiB in all", q.InFlight, q.SendQueue)
+			t.Errorf("%d segments in flight, want at most 16, and %d queued, want at most 4 MiB in all",
+				q.InFlight, q.SendQueue)
 		}
 		go func() { _, _ = io.Copy(io.Discard, server) }()
 		time.Sleep(5 * time.Second)
@@ -182,7 +185,8 @@ func TestWriteReturnsOnceAllIsQueued(t *testing.T) {
 
 // Concurrent Writes do not mix their bytes, whatever their length.
 func TestConcurrentWritesKeepTheirBytesTogether(t *testing.T) {
-	inSession(t, Config{StreamMode: true, SendWindow: 32}, func(t *testing.T, client, server *UDPSession) {
+	config := Config{StreamMode: true, SendWindow: 32}
+	inSession(t, config, func(t *testing.T, client, server *UDPSession) {
 		const writers, size = 8, 100_000
 		for i := range writers {
 			go func() {
