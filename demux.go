@@ -152,14 +152,13 @@ func (d *demux) remove(s *UDPSession, e *endedSession, bye *farewell, sending bo
 	if sending {
 		d.leaving++
 	}
-	keep := e.keep
 	if bye != nil && !d.stopping.Load() {
-		keep = true
+		e.outcome = endedAborted // late packets are answered beside it
 		d.farewells++
 		bye.begin(e.born)
 	}
 	if d.sessions.remove(s) {
-		if keep {
+		if e.outcome != endedUnheard {
 			d.waits.add(sessionKey{s.peer, s.conv}, e)
 		}
 		d.unlink(s)
@@ -211,7 +210,7 @@ func (d *demux) unused() bool {
 	if d.stopping.Load() || d.backlog != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
 		return false
 	}
-	if d.farewells > 0 && d.eps[0].owned && !d.abandoned {
+	if d.farewells > 0 && d.eps[0].owned() && !d.abandoned {
 		return false // a socket that is the caller's is not read for that
 	}
 	d.stopping.Store(true)

@@ -55,7 +55,7 @@ func doorEnded(change func(w *timeWait)) func(v *doorView) {
 
 func doorLegacy(w *timeWait) { w.peer = 0 }
 
-func doorAborted(w *timeWait) { w.aborted = true }
+func doorAborted(w *timeWait) { w.outcome = endedAborted }
 
 // doorCases has a row for each rule, in the order of the rules.
 func doorCases() []doorCase {
@@ -113,7 +113,7 @@ func doorCases() []doorCase {
 			doorSays(renewed, 100, doorReset(resetAborted, doorPeer, 0))},
 		{"S1.43", "a PING", doorEnded(doorAborted), wins, ping, nonceNone,
 			doorSays(renewed, 100, doorReset(resetAborted, doorPeer, 9))},
-		{"S1.43", "the first HELLO", doorEnded(func(w *timeWait) { w.aborted, w.peer = true, 0 }), data(200), doorHello(doorPeer, 0),
+		{"S1.43", "the first HELLO", doorEnded(func(w *timeWait) { w.outcome, w.peer = endedAborted, 0 }), data(200), doorHello(doorPeer, 0),
 			nonceNone, doorSays(renewed, 200, doorReset(resetAborted, doorPeer, 0))},
 		{"S1.44", "new data", doorEnded(nil), data(100), controlSet{}, nonceNone,
 			doorSays(renewed, 100, doorReset(resetClosed, doorPeer, 0))},

@@ -23,7 +23,7 @@ func init() { orphanage.gone.L = &orphanage }
 
 // orphaned notes that only sessions use the sockets of d. Called with its lock held.
 func (d *demux) orphaned() {
-	if d.eps[0].owned && !d.eps[0].given && !d.stopping.Load() && d.backlog == nil && !d.transport {
+	if d.eps[0].owner == connOwn && !d.stopping.Load() && d.backlog == nil && !d.transport {
 		orphanage.Lock()
 		orphanage.demuxes[d] = struct{}{}
 		orphanage.Unlock()

@@ -123,7 +123,7 @@ func decideEnded(v *doorView, u *unknown) decision {
 		return answerWindow() // S1.41
 	}
 	peer := w.peer
-	if w.aborted && peer == 0 && u.control.has[ctlHello] {
+	if w.outcome == endedAborted && peer == 0 && u.control.has[ctlHello] {
 		peer = u.control.incarnation // S1.43
 	}
 	d := decision{record: recordRenewed}
@@ -153,7 +153,7 @@ func (d *decision) answerEnded(w *timeWait, u *unknown, peer uint64) {
 		answer.has[ctlReset], answer.resetCode, answer.resetFor, answer.echo = true, code, peer, echo
 	}
 	switch {
-	case w.aborted: // S1.43
+	case w.outcome == endedAborted: // S1.43
 		reset(resetAborted, m.echoed())
 	case newData: // S1.44
 		reset(resetClosed, 0)

@@ -123,7 +123,7 @@ func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) 
 func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 	if owned {
 		d := newDemux([]net.PacketConn{conn}, true, o, newIngress)
-		d.eps[0].given = true
+		d.eps[0].owner = connGiven
 		return serveOn(d, o)
 	}
 	var l *Listener
@@ -153,7 +153,7 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 	byConv := !udp || !newPeerAddr(raddr).udp.IsValid()
 	if owned {
 		d := newDemux([]net.PacketConn{conn}, true, o, newIngress)
-		d.eps[0].byConv, d.eps[0].given = byConv, true
+		d.eps[0].byConv, d.eps[0].owner = byConv, connGiven
 		d.shareNonces(&dialledNonces)
 		return d.dialFirst(raddr, conv, o)
 	}

@@ -39,13 +39,16 @@ func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options, read new
 	e := &endpoint{
 		demux: d,
 		sessionEnv: sessionEnv{
-			conn: conn, owned: owned, clock: d.sched, sealer: d.sealer, acceptSealer: d.acceptSealer,
+			conn: conn, clock: d.sched, sealer: d.sealer, acceptSealer: d.acceptSealer,
 			memory: &d.memory, pending: &d.pending,
 		},
 		woken: make(chan struct{}),
 		done:  make(chan struct{}),
 	}
 	e.host = e
+	if owned {
+		e.owner = connOwn
+	}
 	if owned {
 		setDefaultBuffers(conn)
 	}
@@ -73,7 +76,7 @@ func (e *endpoint) stop() {
 }
 
 func (e *endpoint) halt() {
-	if e.owned {
+	if e.owned() {
 		if e.out != nil {
 			e.out.await(stopPatience)
 		}
@@ -101,7 +104,7 @@ const (
 // out, and until one that is the library's is closed. It does so for a bounded time.
 func (e *endpoint) awaitStopped() {
 	switch {
-	case e.out == nil && e.owned:
+	case e.out == nil && e.owned():
 		return
 	case e.out != nil && !e.out.await(writePatience):
 		return
@@ -113,7 +116,7 @@ func (e *endpoint) awaitStopped() {
 	case <-patience.C:
 		return
 	}
-	if e.owned || e.deaf.Load() {
+	if e.owned() || e.deaf.Load() {
 		return
 	}
 	select {

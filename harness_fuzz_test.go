@@ -214,7 +214,7 @@ func fuzzHandsOut(s *UDPSession) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.running
+	return q.state == oobRunning
 }
 
 // fuzzReadable reports whether a Read returns at once.

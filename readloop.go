@@ -124,7 +124,7 @@ func (q *handoff) run() {
 	for !e.isStopping() {
 		n, err := e.io.readBatch(r.msgs)
 		switch {
-		case n > 0 && e.isStopping() && !e.owned:
+		case n > 0 && e.isStopping() && !e.owned():
 			e.handOn(r.msgs[:n])
 		case n > 0:
 			r.batch(r.msgs[:n])
@@ -150,7 +150,7 @@ func (q *handoff) run() {
 			}
 		}
 	}
-	if !e.owned {
+	if !e.owned() {
 		e.io.release()
 		<-e.woken
 		_ = e.conn.SetReadDeadline(time.Time{})

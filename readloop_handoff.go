@@ -59,7 +59,7 @@ const (
 // deadlines.
 func newIngress(e *endpoint) ingress {
 	_, udp := e.conn.(*net.UDPConn)
-	return &handoff{ep: e, able: udp && e.owned, wake: make(chan struct{}, 1)}
+	return &handoff{ep: e, able: udp && e.owned(), wake: make(chan struct{}, 1)}
 }
 
 // acquire makes the calling Read or Write of s the reader, if nobody is.

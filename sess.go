@@ -45,9 +45,8 @@ type UDPSession struct {
 	msgLeft    uint32      // segments of the message being read that are still queued
 	unread     *unreadData // what Read gives after Close; nil for nothing
 
-	busy    sides // calls that copy, or write, while others wait
+	busy    sides // a Read copies, a Write is under way, a batch of the reader is not over
 	pending bool  // accepted, and the peer has not proved itself
-	touched bool  // waits for the end of the reader's batch
 
 	local   netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
 	charged int64      // bytes that the account knows of

@@ -129,3 +129,25 @@ func (s *UDPSession) announceEnd(done chan struct{}) {
 	s.env.host.waitStopped(s)
 	close(done)
 }
+
+// ownsSocket reports whether the socket is open for this session alone.
+func (s *UDPSession) ownsSocket() bool {
+	return s.env.owner == connOwn && s.opener == byDial
+}
+
+// giveUpUnheard implements unheardSession.
+func (s *UDPSession) giveUpUnheard() {
+	s.mu.Lock()
+	if s.core.stats.segsIn == 0 {
+		s.life.lingerUntil(s.now())
+	}
+	s.mu.Unlock()
+	s.flushNow()
+}
+
+// isRemoved implements unheardSession.
+func (s *UDPSession) isRemoved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life.removed()
+}

@@ -59,9 +59,6 @@ const (
 	lingerUnheard = time.Second
 )
 
-// lingerByProgress is the linger time of a session for which SetLinger has set none.
-const lingerByProgress time.Duration = -1
-
 // finWait is how long a closed session that has delivered everything waits for the peer's FIN, to acknowledge it and to
 // answer data with a RESET, where no listener's time-wait record would do it: about what a program takes to see the end
 // of the stream and close its side.
@@ -72,7 +69,7 @@ const finWaitLent millis = 150
 
 // waitsForFIN returns how long the session waits for the peer's FIN.
 func (s *UDPSession) waitsForFIN() millis {
-	if s.env.owned || s.opener != byDial {
+	if s.env.owned() || s.opener != byDial {
 		return finWait
 	}
 	return finWaitLent
@@ -144,9 +141,15 @@ func (s *UDPSession) finish() {
 // endedRecord returns what late packets are to be compared with. s.mu must be held.
 func (s *UDPSession) endedRecord() endedSession {
 	c := &s.core
+	outcome := endedRegular
+	switch {
+	case c.stats.segsIn == 0:
+		outcome = endedUnheard
+	case s.aborted():
+		outcome = endedAborted
+	}
 	return endedSession{
-		aborted:     s.aborted(),
-		keep:        c.stats.segsIn > 0,
+		outcome:     outcome,
 		peer:        c.ctl.peer,
 		incarnation: c.ctl.incarnation,
 		rcvNxt:      c.rcvNxt,

@@ -40,7 +40,7 @@ func (s *UDPSession) farewell() *farewell {
 	switch {
 	case !c.ctl.resetSent() || c.addr != nil || !s.aborted():
 		return nil
-	case s.life.linger == 0 && s.life.closed() && s.env.given && s.opener == byDial:
+	case s.life.linger == 0 && s.life.closed() && s.env.owner == connGiven && s.opener == byDial:
 		return nil // the program wants its connection closed at once
 	}
 	now := s.now()
@@ -69,7 +69,7 @@ func (f *farewell) schedule(at millis) {
 
 func (f *farewell) runTimed(now instant, b *timedBatch) {
 	at := now.ms()
-	if at >= f.until || f.env.owned && f.env.host.isStopping() {
+	if at >= f.until || f.env.owned() && f.env.host.isStopping() {
 		f.env.host.farewellOver()
 		return
 	}

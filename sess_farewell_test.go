@@ -17,7 +17,7 @@ func TestAbortIsRepeated(t *testing.T) {
 			t.Run(fmt.Sprintf("%s aborts, %d lost", side, lose), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 					leaves, stays, _ := w.pair(Config{})
-					endpointOf(leaves).given = false // as Dial opens it
+					endpointOf(leaves).owner = connOwn // as Dial opens it
 					if side == "server" {
 						leaves, stays = stays, leaves
 					}

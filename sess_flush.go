@@ -45,14 +45,14 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 	more := s.core.flush(at, w)
 	laid := len(w.packets) > 0
 	if laid {
-		s.turns.begin()
+		s.turns.begin(more)
 	}
 	ended, _ := s.update(now, more && laid)
 	s.count(n)
 	receipt := s.core.rate.receipt()
 	if laid {
 		s.describeTurn(t, w, copies)
-		t.now, t.more, t.receipt = now, more, receipt
+		t.now, t.receipt = now, receipt
 	}
 	logs := s.takeLogs(w.packets)
 	s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 func (s *UDPSession) describeTurn(t *turn, w *packetWriter, copies int) {
 	t.owner, t.destination = s, s.destination()
 	t.sealer, t.remember = s.sealer(), s.core.ctl.marking.remembers()
-	t.copies, t.ownRuns = s.core.addr.copies(w.packets, copies), copies > 0
+	t.dup, t.copies = copies, s.core.addr.copies(w.packets, copies)
 	t.log = &s.log
 	if s.turns.encoder != nil {
 		t.encoder, t.parity = s.turns.encoder, &s.turns.parity
@@ -89,7 +89,7 @@ func (s *UDPSession) destination() destination {
 // endTurn implements turnOwner.
 func (s *UDPSession) endTurn(t *turn) (again bool) {
 	s.mu.Lock()
-	again = s.turns.end() || t.more
+	again = s.turns.end()
 	s.core.rate.reconcile(t.receipt, t.limited)
 	s.core.releaseHeld()
 	s.core.addr.refund(t.reserved)

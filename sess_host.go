@@ -11,8 +11,7 @@ import (
 type sessionEnv struct {
 	host  sessionHost
 	conn  net.PacketConn
-	owned bool // the library closes conn
-	given bool // owned, and opened by the program
+	owner connOwner
 
 	clock        *TimedSched
 	sealer       *sealer // of dialled sessions; opens everything
@@ -20,6 +19,18 @@ type sessionEnv struct {
 	memory       *memoryAccount
 	pending      *atomic.Int64 // accepted sessions whose peers' addresses are not validated
 }
+
+// connOwner is whose the connection of a socket is.
+type connOwner uint8
+
+const (
+	connLent  connOwner = iota // the caller's
+	connGiven                  // opened by the program and handed over: the library closes it
+	connOwn                    // opened by the library
+)
+
+// owned reports whether the library closes the connection.
+func (e *sessionEnv) owned() bool { return e.owner != connLent }
 
 // sessionHost is the socket that carries a session. Its methods are called without the session's lock unless they say
 // otherwise.

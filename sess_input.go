@@ -34,10 +34,10 @@ func (s *UDPSession) beginInput() inputTurn {
 		return inputNone
 	}
 	s.grantMemory()
-	if s.touched {
+	if s.busy.has(sideInput) {
 		return inputAgain
 	}
-	s.touched = true
+	s.busy |= sideInput
 	return inputFirst
 }
 
@@ -97,7 +97,7 @@ const (
 // finishInput ends the session's part in a batch: calls that wait are woken, and what was counted is added to n.
 func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	s.mu.Lock()
-	s.touched = false
+	s.busy &^= sideInput
 	s.calls.resetWoken()
 	ended, due := s.update(now, true)
 	if s.calls.wereWoken() {

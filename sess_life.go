@@ -37,12 +37,13 @@ var sessionNext = [...]uint8{
 	sessionRemoved:   0,
 }
 
-// sides is a set of the two directions of a session.
+// sides is a set of the two directions of a session, and of what works on them.
 type sides uint8
 
 const (
 	sideRead sides = 1 << iota
 	sideWrite
+	sideInput // the reader's batch
 	sidesBoth = sideRead | sideWrite
 )
 
@@ -59,6 +60,9 @@ type sessionLife struct {
 	readErr   error         // what Read reports behind the data, once the session has failed
 	writeErr  error
 }
+
+// lingerByProgress is the linger time of a session for which SetLinger has set none.
+const lingerByProgress time.Duration = -1
 
 func (l *sessionLife) init() {
 	l.linger, l.lingerAt, l.finWaitAt = lingerByProgress, never, never

@@ -25,9 +25,17 @@ type oobQueue struct {
 
 	mu      sync.Mutex // guards what follows; taken with the session's lock held
 	waiting [][]byte   // pooled
-	running bool
-	closed  bool
+	state   oobState
 }
+
+// oobState is what an oobQueue does.
+type oobState uint8
+
+const (
+	oobIdle    oobState = iota
+	oobRunning          // a goroutine calls the handler
+	oobClosed           // nothing more is taken
+)
 
 // push takes a copy of payload for the handler, in a buffer of the cache. A nil queue, of a session that has had none, takes
 // nothing.
@@ -37,15 +45,15 @@ func (q *oobQueue) push(payload []byte, cache *bufferCache) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if room, _ := q.memory.room(0); q.closed || len(q.waiting) >= oobQueueMax || room < memoryWeight(len(payload)) {
+	if room, _ := q.memory.room(0); q.state == oobClosed || len(q.waiting) >= oobQueueMax || room < memoryWeight(len(payload)) {
 		q.dropped.Add(1)
 		return
 	}
 	kept := cache.clone(payload)
 	q.memory.held.Add(oobMemory(kept))
 	q.waiting = append(q.waiting, kept)
-	if !q.running {
-		q.running = true
+	if q.state == oobIdle {
+		q.state = oobRunning
 		go q.run()
 	}
 }
@@ -57,7 +65,9 @@ func (q *oobQueue) run() {
 	for {
 		q.mu.Lock()
 		if len(q.waiting) == 0 {
-			q.running = false
+			if q.state == oobRunning {
+				q.state = oobIdle
+			}
 			q.waiting = nil
 			q.mu.Unlock()
 			return
@@ -82,7 +92,7 @@ func (q *oobQueue) close() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = true
+	q.state = oobClosed
 	for _, b := range q.waiting {
 		q.memory.held.Add(-oobMemory(b))
 		putBuffer(b)
@@ -110,7 +120,9 @@ func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	switch {
 	case handler != nil && q == nil:
 		q = &oobQueue{memory: s.env.memory}
-		q.closed = s.life.ended()
+		if s.life.ended() {
+			q.state = oobClosed
+		}
 		s.oob.Store(q)
 		fallthrough
 	case handler != nil:

@@ -98,7 +98,6 @@ func (s *UDPSession) SetFEC(data, parity int) error {
 			s.turns.wanted = old
 			return
 		}
-		s.turns.wantFEC(want)
 		if !s.turns.busy() {
 			s.applyFEC()
 		}
@@ -160,7 +159,7 @@ func (s *UDPSession) SetWriteBuffer(bytes int) error {
 // Control calls f with the socket of a session that owns it, to set options on it; otherwise it is an error. f must not
 // read, write or close it.
 func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
-	if !s.env.owned {
+	if !s.env.owned() {
 		return errNotOwner
 	}
 	return s.ownSocket(f)

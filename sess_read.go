@@ -134,8 +134,8 @@ func (s *UDPSession) hasData() bool {
 type readTake struct {
 	segs  [readSegmentsMax]recvSegment
 	count int
-	first int  // where the first begins
-	keep  bool // the last is not read to its end and stays the session's
+	first int // where the first begins
+	whole int // segments read to their end; the last of the others stays the session's
 }
 
 func (b *readTake) copyTo(p []byte) (n int) {
@@ -148,7 +148,7 @@ func (b *readTake) copyTo(p []byte) (n int) {
 		} else {
 			n += copy(p[n:], seg.data)
 		}
-		if seg.slab == nil && (i < b.count-1 || !b.keep) {
+		if seg.slab == nil && i < b.whole {
 			cache.put(seg.data)
 		}
 	}
@@ -157,11 +157,7 @@ func (b *readTake) copyTo(p []byte) (n int) {
 
 // release gives back what copyTo has not. The lock is held.
 func (b *readTake) release(c *core) {
-	n := b.count
-	if b.keep {
-		n--
-	}
-	for i := range n {
+	for i := range b.whole {
 		if b.segs[i].slab != nil {
 			c.freeReceived(&b.segs[i], nil)
 		}
@@ -191,10 +187,10 @@ func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
 		b.count++
 		if left := len(seg.data) - from; left > room {
 			s.partial, s.partialOff = seg, from+room
-			b.keep = true
 			return false
 		} else {
 			room -= left
+			b.whole++
 		}
 	}
 	return room > 0

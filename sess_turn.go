@@ -15,10 +15,9 @@ type turn struct {
 	encoder  *fecEncoder // nil without FEC
 	parity   *parityShare
 	remember bool // the nonces of the packets are to be remembered
+	dup      int  // further copies that were asked for: the packets join no run of another turn then
 	copies   int  // further copies of each packet
 	reserved int  // bytes of parity that may be sent
-	ownRuns  bool // the packets join no run of another turn
-	more     bool // the owner has more to send than there was room for
 
 	packets int // sent, copies included
 	bytes   int
@@ -74,7 +73,6 @@ const (
 type turns struct {
 	phase   turnPhase
 	queued  bool          // waits in the socket's coalescer
-	change  bool          // wanted has not been applied
 	group   turnGroup     // of the turn that is out
 	current turnGroup     // of the packets to come
 	under   [2]int32      // packets' batches of each group that are not out yet
@@ -97,9 +95,12 @@ func (t *turns) repeat() {
 	}
 }
 
-// begin notes that a turn is out.
-func (t *turns) begin() {
+// begin notes that a turn is out. more says that there was no room for all: another one is to follow.
+func (t *turns) begin(more bool) {
 	t.phase = turnOut
+	if more {
+		t.phase = turnAgain
+	}
 	t.group = t.join()
 }
 
@@ -135,9 +136,6 @@ func (t *turns) frame(w *packetWriter, sealer *sealer, limit int) (need int) {
 	return 0
 }
 
-// wantFEC asks for other shards. They are used from the next call of applyFEC on.
-func (t *turns) wantFEC(want fecShards) { t.wanted, t.change = want, true }
-
 // fecHeader returns how many bytes FEC adds to a datagram.
 func (t *turns) fecHeader() int {
 	if t.encoder != nil || t.wanted.data > 0 {
@@ -146,14 +144,13 @@ func (t *turns) fecHeader() int {
 	return 0
 }
 
-// applyFEC makes the encoder what wantFEC asked for. It reports whether anything has changed. No turn may be out: the
+// applyFEC makes the encoder what is wanted. It reports whether anything has changed. No turn may be out: the
 // encoder is in use outside the lock while one is.
 func (t *turns) applyFEC() (changed bool) {
-	if !t.change {
+	want := t.wanted
+	if t.active == want {
 		return false
 	}
-	t.change = false
-	want := t.wanted
 	t.active = want
 	if t.encoder == nil {
 		t.encoder, t.spare = t.spare, nil

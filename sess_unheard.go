@@ -15,20 +15,21 @@ type unheardSessions struct {
 	count    atomic.Int64
 	most     func() int
 	mu       sync.Mutex // guards sessions; taken with no session's lock held
-	sessions []*UDPSession
+	sessions []unheardSession
+}
+
+// unheardSession is one of them.
+type unheardSession interface {
+	giveUpUnheard() // ends it now, unless its peer has been heard of meanwhile
+	isRemoved() bool
 }
 
 var unheard = unheardSessions{most: sync.OnceValue(func() int { return openFiles() / 2 })}
 
-// ownsSocket reports whether the socket is open for this session alone.
-func (s *UDPSession) ownsSocket() bool {
-	return s.env.owned && !s.env.given && s.opener == byDial
-}
-
 // add takes up a session that is closed now.
-func (u *unheardSessions) add(s *UDPSession) {
+func (u *unheardSessions) add(s unheardSession) {
 	most := u.most()
-	var oldest *UDPSession
+	var oldest unheardSession
 	u.mu.Lock()
 	if u.sessions = append(u.sessions, s); len(u.sessions) > most {
 		oldest = u.sessions[0]
@@ -39,16 +40,13 @@ func (u *unheardSessions) add(s *UDPSession) {
 	if oldest != nil {
 		oldest.giveUpUnheard()
 	}
-	s.mu.Lock()
-	gone := s.life.removed() // it was not found in the list then
-	s.mu.Unlock()
-	if gone {
+	if s.isRemoved() { // it was not found in the list then
 		u.remove(s)
 	}
 }
 
 // remove forgets a session that has ended.
-func (u *unheardSessions) remove(s *UDPSession) {
+func (u *unheardSessions) remove(s unheardSession) {
 	if u.count.Load() == 0 {
 		return
 	}
@@ -58,14 +56,4 @@ func (u *unheardSessions) remove(s *UDPSession) {
 	}
 	u.count.Store(int64(len(u.sessions)))
 	u.mu.Unlock()
-}
-
-// giveUpUnheard ends the session now, unless its peer has been heard of meanwhile.
-func (s *UDPSession) giveUpUnheard() {
-	s.mu.Lock()
-	if s.core.stats.segsIn == 0 {
-		s.life.lingerUntil(s.now())
-	}
-	s.mu.Unlock()
-	s.flushNow()
 }

@@ -45,7 +45,7 @@ func TestUnheardSessionsAreBounded(t *testing.T) {
 		w.setDrop(func(_, _ string, _ []byte) bool { return true })
 		for i := range 100 {
 			s := w.dial(Config{})
-			endpointOf(s).given = false // as Dial opens it
+			endpointOf(s).owner = connOwn // as Dial opens it
 			if i < 5 {
 				s.SetLinger(time.Second)
 			}

@@ -16,7 +16,7 @@ type runBuilder struct {
 // or a tunnel has, then leave in one piece too. A turn with copies needs runs of its own.
 func (r *runBuilder) resume() {
 	n := len(r.tx.batch)
-	if n == 0 || r.tx.socket.maxRunSegments < 2 || r.turn.ownRuns {
+	if n == 0 || r.tx.socket.maxRunSegments < 2 || r.turn.dup > 0 {
 		return
 	}
 	last := &r.tx.batch[n-1]

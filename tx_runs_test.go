@@ -32,7 +32,7 @@ func TestRunsGoOnFromSessionToSession(t *testing.T) {
 		start := 0
 		for _, p := range tt.packets {
 			r := runBuilder{tx: tx,
-				turn: &turn{destination: destination{to: p.to}, ownRuns: p.dup > 0}}
+				turn: &turn{destination: destination{to: p.to}, dup: int(p.dup)}}
 			r.resume()
 			r.add(arena[start : start+p.size])
 			r.end()

@@ -2,10 +2,18 @@
 
 package kcp
 
+// endedOutcome is how a session has ended.
+type endedOutcome uint8
+
+const (
+	endedUnheard endedOutcome = iota // nothing was received, so no late segments are to be expected
+	endedRegular
+	endedAborted // the peer was not told of a regular end: whatever arrives is answered by a RESET
+)
+
 // endedSession is what is known of a session that has ended: late packets for it are compared with that.
 type endedSession struct {
-	keep        bool   // anything was received: late segments may still arrive
-	aborted     bool   // the peer was not told of a regular end: whatever arrives is answered by a RESET
+	outcome     endedOutcome
 	peer        uint64 // the peer's incarnation, 0 if it is not known
 	incarnation uint64 // the session's own
 	rcvNxt      seqNum
