@@ -160,6 +160,12 @@ func TestForgedWordsWithoutAKey(t *testing.T) {
 			hello := controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: uint64(i) + 1,
 				largest: largestDatagram}
 			reset := controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown}
+			opens := hello
+			opens.flags |= helloOpens
+			s := segment{conv: client.GetConv(), cmd: cmdWins, wnd: 32, ts: controlVersion,
+				sn: controlMagic, una: 1, data: appendControl(nil, &opens)}
+			wask := segment{conv: client.GetConv(), cmd: cmdWask, wnd: 32}
+			victim.put(appendSegment(appendSegment(nil, &wask), &s), l.Addr())
 			for _, m := range []controlSet{hello, reset} {
 				s := segment{conv: client.GetConv(), cmd: cmdWins, wnd: 32, ts: controlVersion,
 					sn: controlMagic, una: 1, data: appendControl(nil, &m)}

@@ -210,7 +210,7 @@ func (s *UDPSession) origin(p *packet, a *arrival, now millis) origin {
 	var first segment
 	if _, status := parseSegment(p.segments, &first); status == parseOK && first.cmd == cmdWask {
 		if m := findControl(p.segments); knocks(&first, &m) && m.incarnation != c.ctl.peer {
-			return originRestarted
+			return s.restarted(now)
 		}
 		return originPeer
 	} else if status != parseOK || first.cmd != cmdPush ||
@@ -219,15 +219,21 @@ func (s *UDPSession) origin(p *packet, a *arrival, now millis) origin {
 	}
 	switch m := findControl(p.segments); {
 	case m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer:
-		if c.ctl.dialled() {
-			c.suspect(0, now)
-			return originStranger
-		}
-		return originRestarted
+		return s.restarted(now)
 	case c.newestAt >= 0 && !clockFits(first.ts, c.newestTS, now-c.newestAt):
 		return originStray
 	}
 	return originPeer
+}
+
+// restarted says what an opening datagram with another incarnation is. A dialled session has
+// called its peer itself, so that for it the datagram is a suspicion and no more (S1.36, S1.37).
+func (s *UDPSession) restarted(now millis) origin {
+	if s.core.ctl.dialled() {
+		s.core.suspect(0, now)
+		return originStranger
+	}
+	return originRestarted
 }
 
 // reflected reports whether a packet is one that this side has sent. nonce is its nonce, if a key authenticates it. The lock
