@@ -18,7 +18,9 @@ func challengeGCM(t *testing.T) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{StreamMode: true, BlockCrypt: gcm, KeepAlive: time.Second, DeadTimeout: 2 * time.Second}
+	return Config{
+		StreamMode: true, BlockCrypt: gcm, KeepAlive: time.Second, DeadTimeout: 2 * time.Second,
+	}
 }
 
 // observe simulates an attacker without the key, at an address of its own. It sends a copy of each

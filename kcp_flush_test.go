@@ -22,7 +22,10 @@ type timedScript struct {
 func newTimedScript(seed uint64) *timedScript {
 	rng := rand.New(rand.NewPCG(seed, 77))
 	s := &timedScript{end: 1000 + 20_000}
-	s.profile = linkProfile{loss: 0.2 * rng.Float64(), delay: 1 + millis(rng.IntN(80)), jitter: millis(rng.IntN(30)), duplicate: 0.02}
+	s.profile = linkProfile{
+		loss: 0.2 * rng.Float64(), delay: 1 + millis(rng.IntN(80)),
+		jitter: millis(rng.IntN(30)), duplicate: 0.02,
+	}
 	for i := range s.setup {
 		snd, rcv, noDelay := 1+rng.IntN(40), 32+rng.IntN(40), rng.IntN(2)
 		interval, resend, nc := 10+rng.IntN(100), rng.IntN(4), rng.IntN(2)
@@ -97,7 +100,7 @@ func TestNextEventIsNeitherLateNorEarly(t *testing.T) {
 		every, n := s.run(seed, true)
 		events, m := s.run(seed, false)
 		if every != events {
-			t.Errorf("seed %d: %d packets with a flush each millisecond, %d with a flush at each event, or at other times",
+			t.Errorf("seed %d: %d packets with a flush each millisecond, %d with one at each event",
 				seed, n, m)
 		}
 	}
@@ -205,7 +208,9 @@ func TestWindowProbesBackOff(t *testing.T) {
 }
 
 func TestFirstWindowProbeComesAfterAnRTO(t *testing.T) {
-	for _, tt := range []struct{ rtt, from, to millis }{{1, 30, 60}, {20, 30, 100}, {100, 100, 350}, {2000, 500, 500}} {
+	for _, tt := range []struct{ rtt, from, to millis }{
+		{1, 30, 60}, {20, 30, 100}, {100, 100, 350}, {2000, 500, 500},
+	} {
 		c := timedCore(t, 1, 10, 2)
 		c.send([]byte("x"))
 		flushAll(c, 1000)

@@ -106,7 +106,8 @@ func (m *kcpModel) carry(from int, data []byte) bool {
 	}
 	for i := range copies {
 		m.link.sent++
-		heap.Push(&m.link.queue, linkPacket{at: m.link.now + millis(fate%32)*millis(1+i*5), seq: m.link.sent, to: 1 - from, data: data})
+		at := m.link.now + millis(fate%32)*millis(1+i*5)
+		heap.Push(&m.link.queue, linkPacket{at: at, seq: m.link.sent, to: 1 - from, data: data})
 	}
 	return false
 }

@@ -17,7 +17,9 @@ func TestInputDropsWhatIsNoSegment(t *testing.T) {
 		copy(d[at:], b)
 		return d
 	}
-	length := func(n uint32) []byte { return change(20, binary.LittleEndian.AppendUint32(nil, n)...) }
+	length := func(n uint32) []byte {
+		return change(20, binary.LittleEndian.AppendUint32(nil, n)...)
+	}
 	tests := []struct {
 		name string
 		data []byte
@@ -57,7 +59,8 @@ func TestInputDropsWhatIsNoSegment(t *testing.T) {
 
 func TestInputTakesSegmentsBeforeTheBadOne(t *testing.T) {
 	push := func(sn seqNum) []byte {
-		return appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: sn, data: []byte("x")})
+		s := segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: sn, data: []byte("x")}
+		return appendSegment(nil, &s)
 	}
 	for _, tt := range []struct {
 		name   string
@@ -67,7 +70,9 @@ func TestInputTakesSegmentsBeforeTheBadOne(t *testing.T) {
 	}{
 		{"another conversation", append(append([]byte{9}, push(1)[1:]...), push(1)...),
 			inputConv, 1},
-		{"unknown command", append(append(push(1)[:4:4], append([]byte{99}, push(1)[5:]...)...), push(1)...), inputUnknown, 1},
+		{"unknown command",
+			append(append(push(1)[:4:4], append([]byte{99}, push(1)[5:]...)...), push(1)...),
+			inputUnknown, 1},
 		{"truncated", push(1)[:24], inputTruncated, 1},
 		{"a few bytes", push(1)[:10], inputOK, 0},
 	} {
@@ -104,23 +109,31 @@ func TestInputIgnoresNumbersThatNoHonestPeerSends(t *testing.T) {
 		// the counter that must be 1; nil: an honest peer may send it late
 		counted func(s *coreStats) uint64
 	}{
-		{"una one beyond what was sent", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+7, 0 }, badFields},
-		{"una far beyond", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+1<<30, 0 }, badFields},
-		{"una from the past with another window", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+1, 5 }, nil},
-		{"una half the circle away", func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+2+1<<31, 5 }, nil},
+		{"una one beyond what was sent",
+			func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+7, 0 }, badFields},
+		{"una far beyond",
+			func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+1<<30, 0 }, badFields},
+		{"una from the past with another window",
+			func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+1, 5 }, nil},
+		{"una half the circle away",
+			func(s *segment, base seqNum, _ *core) { s.una, s.wnd = base+2+1<<31, 5 }, nil},
 		{"ACK for what was never sent", ack(6, sent), nil},
 		{"ACK far ahead", ack(1<<30, sent), nil},
 		{"ACK for what has been acknowledged", ack(1, sent), nil},
 		{"ACK again above una", ack(4, sent), nil},
 		{"ACK with the ts of nobody", ack(3, func(*core) timestamp { return 77 }), badFields},
-		{"ACK with a ts from before the first transmission", ack(3, func(c *core) timestamp { return c.ts(999) }), badFields},
-		{"ACK with a ts from the future", ack(3, func(c *core) timestamp { return c.ts(1061) }), badFields},
-		{"ACK with a ts half the circle away", ack(3, func(c *core) timestamp { return c.ts(1000) + 1<<31 }), badFields},
+		{"ACK with a ts from before the first transmission",
+			ack(3, func(c *core) timestamp { return c.ts(999) }), badFields},
+		{"ACK with a ts from the future",
+			ack(3, func(c *core) timestamp { return c.ts(1061) }), badFields},
+		{"ACK with a ts half the circle away",
+			ack(3, func(c *core) timestamp { return c.ts(1000) + 1<<31 }), badFields},
 		{"PUSH at the end of the window", push(13+32, 0), outOfWindow},
 		{"PUSH far ahead", push(1<<30, 0), outOfWindow},
 		{"PUSH of as many fragments as the window", push(13, 32), badFields},
 		{"PUSH of the most fragments", push(13, 255), badFields},
-		{"window update older than the newest", func(s *segment, _ seqNum, _ *core) { s.ts, s.wnd = 499, 3 }, nil},
+		{"window update older than the newest",
+			func(s *segment, _ seqNum, _ *core) { s.ts, s.wnd = 499, 3 }, nil},
 	}
 	for _, tt := range tests {
 		for _, base := range inputBases {
@@ -148,7 +161,8 @@ func TestInputAcknowledgesDuplicatesAndKeepsTheFirst(t *testing.T) {
 		before := viewOf(c)
 		var data []byte
 		for _, n := range []seqNum{2, 10, 12, 14} {
-			data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 501, sn: base + n, una: base + 2, data: []byte("other")})
+			data = appendSegment(data, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 501,
+				sn: base + n, una: base + 2, data: []byte("other")})
 		}
 		c.input(inputAt(1100), data, true)
 		if c.stats.repeats != 4 || len(c.acks) != 4 || c.rcvNxt != before.rcvNxt ||
@@ -195,8 +209,10 @@ func TestInputTakesWindowFromTheNewestPacket(t *testing.T) {
 		{"closed at what is acknowledged", wins(160, 3, 0), 0},
 		{"an ACK that the closing overtook", ackData(nil, c, 2, 3), 0},
 		{"opened again", wins(170, 4, 9), 9},
-		{"an ACK from before it opened", appendSegment(nil, &segment{conv: 7, cmd: cmdAck, sn: 3, ts: c.ts(1000), una: 4, wnd: 0}), 9},
-		{"an ACK of what the full queue could not take", appendSegment(nil, &segment{conv: 7, cmd: cmdAck, sn: 4, ts: c.ts(1000), una: 4, wnd: 9}), 9},
+		{"an ACK from before it opened", appendSegment(nil,
+			&segment{conv: 7, cmd: cmdAck, sn: 3, ts: c.ts(1000), una: 4, wnd: 0}), 9},
+		{"an ACK of what the full queue could not take", appendSegment(nil,
+			&segment{conv: 7, cmd: cmdAck, sn: 4, ts: c.ts(1000), una: 4, wnd: 9}), 9},
 		{"and then the closing", wins(180, 4, 0), 0},
 		{"a clock that begins anew", wins(math.MaxUint32-staleWindow, 4, 11), 11},
 	}

@@ -139,7 +139,7 @@ func TestKeepAlive(t *testing.T) {
 			time.Sleep(time.Hour)
 			if p, q, o := pings.Load(), pongs.Load(), others.Load(); p < 350 ||
 				p > 361 || p-q > 1 || o > 0 {
-				t.Errorf("in an hour %d PINGs, %d PONGs and %d other datagrams; want 360, 360 and none",
+				t.Errorf("an hour: %d PINGs, %d PONGs and %d other datagrams; want 360, 360 and none",
 					p, q, o)
 			}
 			connWrite(t, server, "still there")
@@ -191,7 +191,7 @@ func TestKeepAlive(t *testing.T) {
 			time.Sleep(time.Hour)
 			if a, b, o := asked.Load(), told.Load(), others.Load(); a < 350 || a > 361 ||
 				a-b > 1 || o > 0 {
-				t.Errorf("in an hour %d questions, %d answers and %d other datagrams; want 360, 360 and none",
+				t.Errorf("an hour: %d questions, %d answers and %d others; want 360, 360 and none",
 					a, b, o)
 			}
 			old.write([]byte("still there"))

@@ -49,7 +49,7 @@ func TestReopenedWindowIsToldAgainUntilDataComes(t *testing.T) {
 		now = at
 	}
 	if first == 0 || first > 1100+300 || now < 1100+7000 || told > 20 {
-		t.Errorf("advertised %d times, again at %d, last at %d; want again within 300 ms, and for 7 s",
+		t.Errorf("advertised %d times, again at %d, last at %d; want within 300 ms, and for 7 s",
 			told, first, now)
 	}
 
@@ -90,7 +90,8 @@ func TestFilledGapDoesNotCloseTheWindowOfAReader(t *testing.T) {
 				peer := w.endpoint(restartAddr)
 				push := func(first, last seqNum) {
 					for sn := first; sn <= last; sn++ {
-						data := appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500, sn: sn, data: pattern(1000, 1)})
+						data := appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 500,
+							sn: sn, data: pattern(1000, 1)})
 						if _, err := peer.WriteTo(data, l.Addr()); err != nil {
 							t.Error(err)
 						}

@@ -61,9 +61,11 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 				}
 				said := [][]byte{
 					appendSegment(nil, &segment{conv: 7, cmd: cmdAck, ts: echo, sn: 31, una: 32}),
-					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 20, sn: 1, una: 32, data: []byte("more")}),
+					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 20, sn: 1, una: 32,
+						data: []byte("more")}),
 					appendSegment(nil, &wins),
-					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 10, sn: 2, una: 16, wnd: 16, data: []byte("data")}),
+					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 10, sn: 2, una: 16,
+						wnd: 16, data: []byte("data")}),
 				}
 				for _, i := range order {
 					c.input(inputAt(1100), said[i], true)

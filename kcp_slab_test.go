@@ -42,7 +42,8 @@ func (h *slabHost) deliver(convs []uint32, sns []seqNum) {
 	buf := getBuffer(bufferLarge)
 	b := buf[:0]
 	for i, sn := range sns {
-		b = appendSegment(b, &segment{conv: convs[i], cmd: cmdPush, wnd: 32, sn: sn, data: slabData(sn)})
+		s := segment{conv: convs[i], cmd: cmdPush, wnd: 32, sn: sn, data: slabData(sn)}
+		b = appendSegment(b, &s)
 	}
 	msgs := []received{{buf: buf, n: len(b), segment: slabSize, from: h.peer}}
 	h.r.batch(msgs)
@@ -170,7 +171,9 @@ func TestRunOfSeveralSessions(t *testing.T) {
 // others are.
 func TestLargeWriteThroughLossAndNewSizes(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		client, server, _ := w.pair(Config{StreamMode: true, NoDelay: true, NoCongestionControl: true, FastResend: 2})
+		client, server, _ := w.pair(Config{
+			StreamMode: true, NoDelay: true, NoCongestionControl: true, FastResend: 2,
+		})
 		n := 0
 		w.setDrop(func(_, _ string, payload []byte) bool {
 			n++

@@ -280,12 +280,14 @@ func TestKCPCheckTellsWhenUpdateHasSomethingToDo(t *testing.T) {
 		if len(sent) != 2 {
 			t.Errorf("at its time: %d datagrams out, want 2", len(sent))
 		}
-		if ts := func(i int) uint32 { return binary.LittleEndian.Uint32(sent[i][8:]) }; ts(1)-ts(0) != uint32(IKCP_RTO_DEF) {
+		ts := func(i int) uint32 { return binary.LittleEndian.Uint32(sent[i][8:]) }
+		if ts(1)-ts(0) != uint32(IKCP_RTO_DEF) {
 			t.Errorf("ts moved by %d, want %d", ts(1)-ts(0), IKCP_RTO_DEF)
 		}
 		// A PUSH is acknowledged within the interval, at once if asked for.
 		push := func(sn seqNum) []byte {
-			return appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: sn, una: 1, wnd: 32, data: []byte("y")})
+			s := segment{conv: 7, cmd: cmdPush, sn: sn, una: 1, wnd: 32, data: []byte("y")}
+			return appendSegment(nil, &s)
 		}
 		k.Input(push(0), IKCP_PACKET_REGULAR, false)
 		if w := wait(); len(sent) != 2 || w != 40 {

@@ -15,15 +15,20 @@ import (
 func helloFrom(conv uint32, incarnation, heard uint64, flags uint32) segment {
 	m := controlSet{incarnation: incarnation, heard: heard, flags: flags, largest: largestDatagram}
 	m.has[ctlHello] = true
-	return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1, ts: controlVersion, sn: controlMagic, data: appendControl(nil, &m)}
+	return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1, ts: controlVersion,
+		sn: controlMagic, data: appendControl(nil, &m)}
 }
 
 // A dialled session that has nothing to send continues to ask. Each question has the proof of its
 // address, until the peer confirms it. The accepting side may have used up its allowance.
 func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 	for name, answer := range map[string]func(conv uint32, heard uint64) segment{
-		"HELLO": func(conv uint32, heard uint64) segment { return helloFrom(conv, 99, heard, helloProved) },
-		"WINS":  func(conv uint32, _ uint64) segment { return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1} },
+		"HELLO": func(conv uint32, heard uint64) segment {
+			return helloFrom(conv, 99, heard, helloProved)
+		},
+		"WINS": func(conv uint32, _ uint64) segment {
+			return segment{conv: conv, cmd: cmdWins, wnd: 128, una: 1}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
@@ -33,8 +38,10 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 				connWrite(t, client, "request")
 				opener, from := hear(t, raw, 50*time.Millisecond)
 				mine, conv := opener[0].control.incarnation, opener[0].segments[0].conv
-				_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
-					segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 3, ts: 7777, data: []byte("part")}, helloFrom(conv, 99, 0, 0)), from)
+				_, _ = raw.WriteTo(forge(t, Config{},
+					segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+					segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 3, ts: 7777,
+						data: []byte("part")}, helloFrom(conv, 99, 0, 0)), from)
 				t.Log("# the client asks at growing intervals")
 				asked, _ := hear(t, raw, 30*time.Second)
 				var wait []time.Duration
@@ -70,8 +77,10 @@ func dialLegacy(w *connWorld) (client *UDPSession, raw *simEndpoint, from net.Ad
 	connWrite(w.t, client, "request")
 	opener, from := hear(w.t, raw, 50*time.Millisecond)
 	conv := opener[0].segments[0].conv
-	_, _ = raw.WriteTo(forge(w.t, Config{}, segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
-		segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777, data: []byte("part")}), from)
+	_, _ = raw.WriteTo(forge(w.t, Config{},
+		segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+		segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777,
+			data: []byte("part")}), from)
 	return client, raw, from
 }
 
@@ -149,7 +158,8 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 					}
 					return false
 				})
-				_, _ = raw.WriteTo(forge(t, c, segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")}, helloFrom(7, 99, 0, 0)), l.Addr())
+				_, _ = raw.WriteTo(forge(t, c, segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")},
+					helloFrom(7, 99, 0, 0)), l.Addr())
 				server := w.accept(l)
 				mustWrite(t, server, pattern(60_000, 1))
 				time.Sleep(time.Minute)
@@ -179,7 +189,9 @@ func TestClosedSessionWaitsForTheProof(t *testing.T) {
 				old.write([]byte("?"))
 				server := w.accept(l)
 				began := time.Now()
-				w.setDrop(func(from, _ string, _ []byte) bool { return from != connServerAddr && time.Since(began) < outage })
+				w.setDrop(func(from, _ string, _ []byte) bool {
+					return from != connServerAddr && time.Since(began) < outage
+				})
 				answer := pattern(20_000, 3)
 				mustWrite(t, server, answer)
 				server.Close()
@@ -217,7 +229,8 @@ func TestDialledSideAsksOnWithoutTheHello(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, raw, from := dialLegacy(w)
 		_, _ = hear(t, raw, 500*time.Millisecond) // the first questions
-		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: client.GetConv(), cmd: cmdWins, wnd: 128, una: 1, ts: 7778}), from)
+		update := segment{conv: client.GetConv(), cmd: cmdWins, wnd: 128, una: 1, ts: 7778}
+		_, _ = raw.WriteTo(forge(t, Config{}, update), from)
 		if asked, _ := hear(t, raw, time.Minute); len(asked) < proofBlind {
 			t.Errorf("%d questions in the minute after a window update, want %d",
 				len(asked), proofBlind)

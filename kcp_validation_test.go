@@ -68,8 +68,10 @@ func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
 					time.Sleep(500 * time.Millisecond)
 					// Guesses: cumulative and single acknowledgements, a window, a repeated opener,
 					// a HELLO.
-					_, _ = raw.WriteTo(forge(t, c, opener, segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 12345, sn: 0, una: 1},
-						segment{conv: 7, cmd: cmdWask, wnd: 1}, segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 0, sn: 1 << 31}), l.Addr())
+					_, _ = raw.WriteTo(forge(t, c, opener,
+						segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 12345, sn: 0, una: 1},
+						segment{conv: 7, cmd: cmdWask, wnd: 1},
+						segment{conv: 7, cmd: cmdAck, wnd: 128, ts: 0, sn: 1 << 31}), l.Addr())
 				}
 				if server.Stats().AddressProved {
 					t.Error("the address counts as validated")
@@ -93,7 +95,8 @@ func TestNothingRunsWhileAllWaitsForAProof(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{DeadTimeout: -1})
 		raw := w.endpoint(restartAddr)
-		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")}), l.Addr())
+		opener := segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")}
+		_, _ = raw.WriteTo(forge(t, Config{}, opener), l.Addr())
 		server := w.accept(l)
 		mustWrite(t, server, pattern(20_000, 1))
 		time.Sleep(time.Minute)
@@ -232,7 +235,9 @@ func exchangeTime(t *testing.T, c Config, size int) (took time.Duration) {
 	connRun(t, simProfile{Delay: 50 * time.Millisecond}, func(t *testing.T, w *connWorld) {
 		c.NoDelay, c.StreamMode, c.NoCongestionControl = true, true, true
 		l := w.serve(c)
-		client := w.dial(Config{BlockCrypt: c.BlockCrypt, NoDelay: true, StreamMode: true, NoCongestionControl: true})
+		client := w.dial(Config{
+			BlockCrypt: c.BlockCrypt, NoDelay: true, StreamMode: true, NoCongestionControl: true,
+		})
 		began := time.Now()
 		mustWrite(t, client, pattern(100, 1))
 		server := w.accept(l)
@@ -302,7 +307,8 @@ func TestAnswersWithoutASessionAreSmall(t *testing.T) {
 					for kind := ctlHello; kind <= ctlPong; kind++ {
 						m := controlSet{incarnation: 5}
 						m.has[kind] = true
-						_, _ = from.WriteTo(forge(t, c, segment{conv: conv, cmd: cmdWins, sn: controlMagic, ts: controlVersion, data: appendControl(nil, &m)}), l.Addr())
+						_, _ = from.WriteTo(forge(t, c, segment{conv: conv, cmd: cmdWins, sn: controlMagic,
+							ts: controlVersion, data: appendControl(nil, &m)}), l.Addr())
 					}
 				}
 				time.Sleep(time.Second)

@@ -36,7 +36,8 @@ func TestListenerStats(t *testing.T) {
 // A listener has no writes that could block.
 func TestListenerHasNoWriteDeadline(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-		if err := w.serve(Config{}).SetWriteDeadline(time.Now()); !errors.Is(err, errors.ErrUnsupported) {
+		err := w.serve(Config{}).SetWriteDeadline(time.Now())
+		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("got %v, want errors.ErrUnsupported", err)
 		}
 	})

@@ -69,8 +69,10 @@ func memoryPushes(h *fuzzHost, from memAddr, conv uint32, first, end seqNum, frg
 	for sn := first; sn < end; {
 		var batch [][]byte
 		for ; sn < end && len(batch) < 50; sn++ {
-			batch = append(batch, appendSegment(nil, &segment{conv: conv, cmd: cmdPush, frg: frg, wnd: 128, ts: 1, sn: sn,
-				data: make([]byte, size)}))
+			batch = append(batch, appendSegment(nil, &segment{
+				conv: conv, cmd: cmdPush, frg: frg, wnd: 128, ts: 1, sn: sn,
+				data: make([]byte, size),
+			}))
 		}
 		h.receive(from, batch...)
 	}
@@ -81,7 +83,8 @@ func mustPeer(addr memAddr) peerAddr {
 }
 
 func memoryPush(conv uint32, sn seqNum, frg uint8) []byte {
-	return appendSegment(nil, &segment{conv: conv, cmd: cmdPush, frg: frg, wnd: 128, ts: 1, sn: sn, data: make([]byte, 1000)})
+	return appendSegment(nil, &segment{conv: conv, cmd: cmdPush, frg: frg, wnd: 128, ts: 1,
+		sn: sn, data: make([]byte, 1000)})
 }
 
 const memoryPeers = 200

@@ -21,11 +21,16 @@ type costRig struct {
 func newCostRig(t *testing.T, window int) *costRig {
 	t.Helper()
 	conn := discardConn{newMemConn(memAddr("server"), nil)}
-	l, err := (&Config{ReceiveWindow: window, SendWindow: window, AmplificationLimit: -1, NoCongestionControl: true}).Serve(conn)
+	c := Config{
+		ReceiveWindow: window, SendWindow: window, AmplificationLimit: -1,
+		NoCongestionControl: true,
+	}
+	l, err := c.Serve(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.put(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 5, data: []byte("x")}), memAddr("peer"))
+	opener := segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 5, data: []byte("x")}
+	conn.put(appendSegment(nil, &opener), memAddr("peer"))
 	s, err := l.AcceptKCP()
 	if err != nil {
 		t.Fatal(err)
@@ -100,35 +105,45 @@ func packetKinds(window int) []struct {
 		{"ordinary data", func(g *costRig, n int) [][]byte {
 			first := g.next()
 			return all(n, func(i int) []byte {
-				return stuffed(1400, func(int) segment { return segment{cmd: cmdPush, ts: 9, sn: first + seqNum(i), data: payload} })
+				return stuffed(1400, func(int) segment {
+					return segment{cmd: cmdPush, ts: 9, sn: first + seqNum(i), data: payload}
+				})
 			})
 		}},
 		{"ACKs for nothing", func(_ *costRig, n int) [][]byte {
 			return all(n, func(i int) []byte {
-				return stuffed(1400, func(j int) segment { return segment{cmd: cmdAck, ts: 1, sn: seqNum(58*i + j)} })
+				return stuffed(1400, func(j int) segment {
+					return segment{cmd: cmdAck, ts: 1, sn: seqNum(58*i + j)}
+				})
 			})
 		}},
 		{"holes", func(g *costRig, n int) [][]byte {
 			first := g.next()
 			return all(n, func(i int) []byte {
 				return stuffed(1400, func(j int) segment {
-					return segment{cmd: cmdPush, ts: 9, sn: first + 1 + seqNum(2*(56*i+j))%seqNum(window-2), data: []byte("x")}
+					hole := seqNum(2*(56*i+j)) % seqNum(window-2)
+					return segment{cmd: cmdPush, ts: 9, sn: first + 1 + hole, data: []byte("x")}
 				})
 			})
 		}},
 		{"repeated data", func(g *costRig, n int) [][]byte {
 			first := g.next()
 			return all(n, func(int) []byte {
-				return stuffed(1400, func(int) segment { return segment{cmd: cmdPush, ts: 9, sn: first - 1} })
+				return stuffed(1400, func(int) segment {
+					return segment{cmd: cmdPush, ts: 9, sn: first - 1}
+				})
 			})
 		}},
 		{"window questions", func(_ *costRig, n int) [][]byte {
-			return all(n, func(int) []byte { return stuffed(1400, func(int) segment { return segment{cmd: cmdWask} }) })
+			return all(n, func(int) []byte {
+				return stuffed(1400, func(int) segment { return segment{cmd: cmdWask} })
+			})
 		}},
 		{"TLVs", func(_ *costRig, n int) [][]byte {
 			return all(n, func(int) []byte {
 				return stuffed(1400, func(int) segment {
-					return segment{cmd: cmdWins, ts: controlVersion, sn: controlMagic, data: slices.Repeat([]byte{200, 0}, 688)}
+					return segment{cmd: cmdWins, ts: controlVersion, sn: controlMagic,
+						data: slices.Repeat([]byte{200, 0}, 688)}
 				})
 			})
 		}},
@@ -138,7 +153,9 @@ func packetKinds(window int) []struct {
 			first := g.next()
 			for group := 0; len(d) < n; group++ {
 				for i := range 10 {
-					b := appendSegment(make([]byte, fecHeaderSize, 1500), &segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 9 + timestamp(i*i), sn: first - 1, data: payload[:1368]})
+					s := segment{conv: 7, cmd: cmdPush, wnd: wndMax, ts: 9 + timestamp(i*i),
+						sn: first - 1, data: payload[:1368]}
+					b := appendSegment(make([]byte, fecHeaderSize, 1500), &s)
 					ready := e.encode(b, 1)
 					// the first groups show their size, of the others three are missing
 					if group < 2 || i%3 != 1 {
@@ -176,7 +193,8 @@ func TestDearestPacketCostsLittleMore(t *testing.T) {
 		}
 		line := fmt.Sprintf("window %d:", window)
 		for i, k := range kinds {
-			line += fmt.Sprintf(" %s %v (%.1f),", k.name, least[i], float64(least[i])/float64(least[0]))
+			ratio := float64(least[i]) / float64(least[0])
+			line += fmt.Sprintf(" %s %v (%.1f),", k.name, least[i], ratio)
 			if least[i] > costMost*least[0] && !raceDetector {
 				t.Errorf("window %d: a datagram of %s takes %v, an ordinary one %v",
 					window, k.name, least[i], least[0])

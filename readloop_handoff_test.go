@@ -71,8 +71,10 @@ func TestBlockedReadReadsTheSocket(t *testing.T) {
 		do   func(s *UDPSession)
 		want error
 	}{
-		"deadline moved":     {func(s *UDPSession) { s.SetReadDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
-		"deadline in future": {func(s *UDPSession) { s.SetReadDeadline(time.Now().Add(time.Millisecond)) }, os.ErrDeadlineExceeded},
+		"deadline moved": {func(s *UDPSession) { s.SetReadDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+		"deadline in future": {func(s *UDPSession) {
+			s.SetReadDeadline(time.Now().Add(time.Millisecond))
+		}, os.ErrDeadlineExceeded},
 		"closed":             {func(s *UDPSession) { s.Close() }, net.ErrClosed},
 		"closed for reading": {func(s *UDPSession) { s.CloseRead() }, io.EOF},
 		"replaced":           {func(s *UDPSession) { s.replaced() }, resetErrors[0]},

@@ -60,11 +60,14 @@ func TestReadBatchLeavesOutWhatItCannotUse(t *testing.T) {
 			batchTestReceived{data: "abcdef", segment: -4, from: "127.0.0.1:7"}, "6 by 6"},
 		{"empty", batchTestReceived{from: "127.0.0.1:7"}, "0 by 0"},
 		{"no source", batchTestReceived{data: "abcdef"}, ""},
-		{"cut short", batchTestReceived{data: "abcdef", flags: unix.MSG_TRUNC, from: "127.0.0.1:7"}, ""},
-		{"run cut short", batchTestReceived{data: "abcdef", segment: 4, flags: unix.MSG_TRUNC, from: "127.0.0.1:7"}, "4 by 4"},
+		{"cut short",
+			batchTestReceived{data: "abcdef", flags: unix.MSG_TRUNC, from: "127.0.0.1:7"}, ""},
+		{"run cut short", batchTestReceived{data: "abcdef", segment: 4, flags: unix.MSG_TRUNC,
+			from: "127.0.0.1:7"}, "4 by 4"},
 		{"control cut short",
 			batchTestReceived{data: "abcdef", flags: unix.MSG_CTRUNC, from: "127.0.0.1:7"}, ""},
-		{"control cut short behind the segment", batchTestReceived{data: "abcdef", segment: 2, flags: unix.MSG_CTRUNC, from: "127.0.0.1:7"}, "6 by 2"},
+		{"control cut short behind the segment", batchTestReceived{data: "abcdef", segment: 2,
+			flags: unix.MSG_CTRUNC, from: "127.0.0.1:7"}, "6 by 2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := &batchKernel{receive: func(msgs []mmsghdr) (int, syscall.Errno) {
@@ -156,7 +159,8 @@ func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 		asked = append(asked, len(msgs))
 		if errno == unix.EAGAIN {
 			for ; burst > 0; burst-- {
-				if _, err := sc.WriteTo(fmt.Append(nil, "datagram ", number), rc.LocalAddr()); err != nil {
+				_, err := sc.WriteTo(fmt.Append(nil, "datagram ", number), rc.LocalAddr())
+				if err != nil {
 					t.Error(err)
 				}
 				number++

@@ -138,7 +138,8 @@ func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 			counted := &countedReads{batchConn: d.eps[0].io}
 			d.eps[0].io = counted
 			l := echoListener(t, serveOn(d, o))
-			if err := l.Control(func(conn net.PacketConn) error { return conn.SetReadDeadline(past) }); err != nil {
+			expire := func(conn net.PacketConn) error { return conn.SetReadDeadline(past) }
+			if err := l.Control(expire); err != nil {
 				t.Fatal(err)
 			}
 			s := dialLoopback(t, l, nil)
