@@ -36,29 +36,29 @@ func (c *core) addAck(s *segment, now millis) {
 const quickAcks = 16
 
 // ackShare is how many segments are acknowledged without waiting for the interval.
-func (c *receiver) ackShare() uint32 { return max(1, min(c.rcvWnd, wndInitial)/4) }
+func (rcv *receiver) ackShare() uint32 { return max(1, min(rcv.rcvWnd, wndInitial)/4) }
 
-func (c *receiver) ackNow(now millis) { c.ackAt = min(c.ackAt, now) }
+func (rcv *receiver) ackNow(now millis) { rcv.ackAt = min(rcv.ackAt, now) }
 
 // ackAtMost shortens the wait of pending ACKs.
-func (c *receiver) ackAtMost(until millis) {
-	if c.ackAt != never {
-		c.ackAt = min(c.ackAt, until)
+func (rcv *receiver) ackAtMost(until millis) {
+	if rcv.ackAt != never {
+		rcv.ackAt = min(rcv.ackAt, until)
 	}
 }
 
 // ackAgain acknowledges a PUSH once more, unless others are to be acknowledged anyway.
-func (c *receiver) ackAgain(sn seqNum, ts timestamp) {
-	if len(c.acks) == 0 {
-		c.acks = append(c.acks, ackItem{sn, ts})
+func (rcv *receiver) ackAgain(sn seqNum, ts timestamp) {
+	if len(rcv.acks) == 0 {
+		rcv.acks = append(rcv.acks, ackItem{sn, ts})
 	}
 }
 
 // ackedBefore drops the first n pending ACKs, which have left or need not.
-func (c *receiver) ackedBefore(n int) { c.acks = c.acks[:copy(c.acks, c.acks[n:])] }
+func (rcv *receiver) ackedBefore(n int) { rcv.acks = rcv.acks[:copy(rcv.acks, rcv.acks[n:])] }
 
 // forgetAcks gives up the pending ACKs.
-func (c *receiver) forgetAcks() { c.acks = nil }
+func (rcv *receiver) forgetAcks() { rcv.acks = nil }
 
 // acksSent ends the wait of the acknowledgements, which have left.
 func (c *core) acksSent(now millis) {

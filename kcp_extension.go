@@ -34,7 +34,6 @@ type extension struct {
 	met          bool // the peer has answered: with its window, a HELLO or data
 	peerSure     bool // the peer needs no proof of this side's address
 	progressed   bool // the peer has acknowledged something since the owner last looked
-	unread       bool // data has come since Close was called
 	clockDoubted bool // a PUSH has borne a clock that does not fit the peer's
 }
 
@@ -71,6 +70,7 @@ const (
 	stageOpen    closingStage = iota
 	stageUnheard              // Close was called before anything had come, and nothing has since
 	stageClosing              // Close was called: all that is left to do is to deliver
+	stageUnread               // and data has come since, which nobody will read
 )
 
 // helloLimit bounds what a peer that does not know the extension sees of it.
@@ -126,6 +126,15 @@ func (s *extension) heard() {
 		s.stage, s.progressed = stageClosing, true
 	}
 }
+
+// noteUnread notes that data has come since Close was called.
+func (s *extension) noteUnread() {
+	s.heard()
+	s.stage = stageUnread
+}
+
+// unread reports whether data has come since Close was called.
+func (s *extension) unread() bool { return s.stage == stageUnread }
 
 // takeProgress reports whether the peer has acknowledged something since it was last called.
 func (s *extension) takeProgress() (progressed bool) {
@@ -253,7 +262,7 @@ func (c *core) refuse(s *segment) bool {
 	if !c.ctl.closing() || !c.ctl.known() || s.sn.before(c.rcvNxt) {
 		return false
 	}
-	c.ctl.unread = true
+	c.ctl.noteUnread()
 	return c.writeDone()
 }
 

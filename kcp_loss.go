@@ -6,14 +6,14 @@ import "math/bits"
 
 // detectOvertaken finds the segments lost by the count of ACKs. Each list is in the order of transmission, so only
 // segments that are lost are visited, and one more of each list.
-func (c *sender) detectOvertaken() {
-	if c.ring == nil || len(c.topOrders) == 0 {
+func (snd *sender) detectOvertaken() {
+	if snd.ring == nil || len(snd.topOrders) == 0 {
 		return
 	}
-	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
+	for used := snd.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
 		level := bits.TrailingZeros32(used)
-		for l := &c.ring.lists[level]; l.n > 0 && c.ring.at(l.head).order < c.topOrders[0]; {
-			c.markLost(l.head, lossFast)
+		for l := &snd.ring.lists[level]; l.n > 0 && snd.ring.at(l.head).order < snd.topOrders[0]; {
+			snd.markLost(l.head, lossFast)
 		}
 	}
 }
@@ -49,19 +49,19 @@ func (c *core) backoff(level uint8) millis {
 }
 
 // openBackoff is the wait for the first acknowledgement of a session.
-func (c *sender) openBackoff(level uint8) millis {
-	return backoff(c.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, c.noDelay())
+func (snd *sender) openBackoff(level uint8) millis {
+	return backoff(snd.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, snd.noDelay())
 }
 
 // linearTries returns for how many timeouts the wait does not grow. Without a measured round trip the path may be one on
 // which a datagram takes longer than the first timeout: then it stays so for little data alone.
-func (c *sender) linearTries() uint8 {
+func (snd *sender) linearTries() uint8 {
 	switch {
-	case c.sendUna.distance(c.sendNxt) > thinFlight:
+	case snd.sendUna.distance(snd.sendNxt) > thinFlight:
 		return 0
-	case c.rtt.valid():
+	case snd.rtt.valid():
 		return thinTries
-	case c.sendEnd == 1 && c.sendBytes < uint32(c.mss):
+	case snd.sendEnd == 1 && snd.sendBytes < uint32(snd.mss):
 		return thinOpening
 	}
 	return 0
@@ -96,7 +96,9 @@ func (c *core) retryHead() millis {
 // unmeasured reports whether segments are in flight, and nothing has been acknowledged yet from which a round-trip time
 // could be taken. The timeout is a guess then, and on a slow line all of a window may outlast it: only the first segment is
 // sent again, as a question (RFC 6298 section 5.4 does so for every timeout).
-func (c *sender) unmeasured() bool { return !c.rtt.valid() && c.delivered == 0 && c.inFlight > 0 }
+func (snd *sender) unmeasured() bool {
+	return !snd.rtt.valid() && snd.delivered == 0 && snd.inFlight > 0
+}
 
 // headTimeout returns when the first outstanding segment times out, never if it is about to be sent again.
 func (c *core) headTimeout() millis {
@@ -108,10 +110,10 @@ func (c *core) headTimeout() millis {
 }
 
 // timedOut marks sn lost, for which it waits longer the next time.
-func (c *sender) timedOut(sn seqNum) {
-	seg := c.ring.at(sn)
+func (snd *sender) timedOut(sn seqNum) {
+	seg := snd.ring.at(sn)
 	seg.level = min(seg.level+1, maxLevel)
-	c.markLost(sn, lossTimeout)
+	snd.markLost(sn, lossTimeout)
 }
 
 // detectTimeouts finds the segments lost by time.
@@ -167,29 +169,29 @@ func (c *core) lossEvent() millis {
 }
 
 // markLost moves sn to the list of what is to be sent again.
-func (c *sender) markLost(sn seqNum, cause lossCause) {
-	seg := c.ring.at(sn)
-	c.flight.lost(lossEvent{order: seg.order, newest: c.order, inFlight: c.inFlight, cause: cause})
+func (snd *sender) markLost(sn seqNum, cause lossCause) {
+	seg := snd.ring.at(sn)
+	snd.flight.lost(lossEvent{order: seg.order, newest: snd.order, inFlight: snd.inFlight, cause: cause})
 	seg.cause = cause
-	c.inFlight--
-	c.ring.unlink(sn)
-	c.ring.push(lostList, sn)
+	snd.inFlight--
+	snd.ring.unlink(sn)
+	snd.ring.push(lostList, sn)
 }
 
 // windowOpened sends again, without the back-off gathered meanwhile, what has timed out while the peer's window was
 // closed: the peer had no room for it.
-func (c *sender) windowOpened() {
-	if c.ring == nil {
+func (snd *sender) windowOpened() {
+	if snd.ring == nil {
 		return
 	}
-	for used := c.ring.used &^ (1<<lostList | 1); used != 0; used &= used - 1 {
-		for l := &c.ring.lists[bits.TrailingZeros32(used)]; l.n > 0; {
-			c.markLost(l.head, lossTimeout)
+	for used := snd.ring.used &^ (1<<lostList | 1); used != 0; used &= used - 1 {
+		for l := &snd.ring.lists[bits.TrailingZeros32(used)]; l.n > 0; {
+			snd.markLost(l.head, lossTimeout)
 		}
 	}
-	lost := &c.ring.lists[lostList]
+	lost := &snd.ring.lists[lostList]
 	for sn, n := lost.head, lost.n; n > 0; n-- {
-		seg := c.ring.at(sn)
+		seg := snd.ring.at(sn)
 		seg.level = 0
 		sn = seg.next
 	}
@@ -199,6 +201,6 @@ func (c *sender) windowOpened() {
 const patience millis = 1000
 
 // shortBackoff is the wait after so many tries at the end of a stream.
-func (c *sender) shortBackoff(tries uint8) millis {
-	return min(backoff(c.rto(), tries, c.noDelay()), max(c.rto(), patience))
+func (snd *sender) shortBackoff(tries uint8) millis {
+	return min(backoff(snd.rto(), tries, snd.noDelay()), max(snd.rto(), patience))
 }

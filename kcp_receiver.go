@@ -31,111 +31,111 @@ type receiver struct {
 	thin      ackThinning
 }
 
-func (c *receiver) init() {
-	c.rcvWnd, c.rcvMost = wndInitial, wndInitial
-	c.ackAt, c.tellAt = never, never
-	c.newestAt = -1
+func (rcv *receiver) init() {
+	rcv.rcvWnd, rcv.rcvMost = wndInitial, wndInitial
+	rcv.ackAt, rcv.tellAt = never, never
+	rcv.newestAt = -1
 }
 
 // setWindow sets the receive window in segments.
-func (c *receiver) setWindow(segments uint32) {
-	c.rcvWnd = segments
-	c.rcvMost = max(c.rcvMost, uint16(segments))
+func (rcv *receiver) setWindow(segments uint32) {
+	rcv.rcvWnd = segments
+	rcv.rcvMost = max(rcv.rcvMost, uint16(segments))
 }
 
 // await sets how many segments a waiting Read takes as soon as they come.
-func (c *receiver) await(segments uint16) { c.awaited = segments }
+func (rcv *receiver) await(segments uint16) { rcv.awaited = segments }
 
 // forgetClock forgets the peer's clock: the next PUSH shows it.
-func (c *receiver) forgetClock() { c.newestAt = -1 }
+func (rcv *receiver) forgetClock() { rcv.newestAt = -1 }
 
 // releaseIdle gives the ring back once it is empty, and the room for ACKs if nothing is being sent either.
-func (c *receiver) releaseIdle(sendsNothing bool) {
-	if len(c.acks) == 0 && cap(c.acks) > idleAcks && sendsNothing && c.in == nil {
-		c.acks = nil
+func (rcv *receiver) releaseIdle(sendsNothing bool) {
+	if len(rcv.acks) == 0 && cap(rcv.acks) > idleAcks && sendsNothing && rcv.in == nil {
+		rcv.acks = nil
 	}
-	if c.in != nil && c.readNxt == c.rcvNxt && c.beyond == 0 {
-		putRecvRing(c.in)
-		c.in = nil
+	if rcv.in != nil && rcv.readNxt == rcv.rcvNxt && rcv.beyond == 0 {
+		putRecvRing(rcv.in)
+		rcv.in = nil
 	}
 }
 
 // advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. The first segment to enter
 // an empty queue may bring a message that needs more room than the window.
-func (c *receiver) advance() {
-	for c.beyond > 0 {
-		n, most := c.readable(), c.capacity()
+func (rcv *receiver) advance() {
+	for rcv.beyond > 0 {
+		n, most := rcv.readable(), rcv.capacity()
 		if n >= most {
 			break
 		}
-		run := c.in.present.run(c.in.slot(c.rcvNxt), min(most-n, c.beyond), c.in.size(), true)
+		run := rcv.in.present.run(rcv.in.slot(rcv.rcvNxt), min(most-n, rcv.beyond), rcv.in.size(), true)
 		if run == 0 {
 			break
 		}
-		c.rcvNxt += seqNum(run)
-		c.beyond -= run
+		rcv.rcvNxt += seqNum(run)
+		rcv.beyond -= run
 	}
-	if c.readable() >= c.capacity() && c.awaited == 0 {
-		c.wasFull = true
+	if rcv.readable() >= rcv.capacity() && rcv.awaited == 0 {
+		rcv.wasFull = true
 	}
 }
 
 // peekSize returns the bytes of the next whole message, -1 if there is none.
-func (c *receiver) peekSize() int {
-	n := c.peekSegments()
+func (rcv *receiver) peekSize() int {
+	n := rcv.peekSegments()
 	if n == 0 {
 		return -1
 	}
 	size := 0
 	for i := range n {
-		size += len(c.in.at(c.readNxt + seqNum(i)).data)
+		size += len(rcv.in.at(rcv.readNxt + seqNum(i)).data)
 	}
 	return size
 }
 
 // peekSegments returns how many segments the next whole message has, 0 if there is none. The first fragment's count
 // decides; the counts of those behind it are the peer's to keep right.
-func (c *receiver) peekSegments() uint32 {
-	if c.readNxt == c.rcvNxt {
+func (rcv *receiver) peekSegments() uint32 {
+	if rcv.readNxt == rcv.rcvNxt {
 		return 0
 	}
-	n := uint32(c.in.at(c.readNxt).frg) + 1
-	if n > c.readable() {
+	n := uint32(rcv.in.at(rcv.readNxt).frg) + 1
+	if n > rcv.readable() {
 		return 0
 	}
 	return n
 }
 
 // take removes the next readable segment and hands it to the caller, who frees it.
-func (c *receiver) take() recvSegment {
-	at := c.in.at(c.readNxt)
+func (rcv *receiver) take() recvSegment {
+	at := rcv.in.at(rcv.readNxt)
 	seg := *at
 	*at = recvSegment{}
-	c.in.present.clear(c.in.slot(c.readNxt))
-	c.readNxt++
+	rcv.in.present.clear(rcv.in.slot(rcv.readNxt))
+	rcv.readNxt++
 	return seg
 }
 
 // releaseReceived gives back all that has been received and not read.
-func (c *receiver) releaseReceived() {
-	if c.in == nil {
+func (rcv *receiver) releaseReceived() {
+	if rcv.in == nil {
 		return
 	}
-	for slot := range c.in.size() {
-		if c.in.present.has(slot) {
-			c.in.present.clear(slot)
-			c.freeReceived(&c.in.slots[slot], nil)
+	for slot := range rcv.in.size() {
+		if rcv.in.present.has(slot) {
+			rcv.in.present.clear(slot)
+			rcv.freeReceived(&rcv.in.slots[slot], nil)
 		}
 	}
-	c.beyond, c.readNxt = 0, c.rcvNxt
+	rcv.beyond, rcv.readNxt = 0, rcv.rcvNxt
 }
 
 // readable returns the segments that are in order and not yet read.
-func (c *receiver) readable() uint32 { return c.readNxt.distance(c.rcvNxt) }
+func (rcv *receiver) readable() uint32 { return rcv.readNxt.distance(rcv.rcvNxt) }
 
 // isProbe reports whether a segment asks for nothing but its acknowledgement. Its ts is nobody's clock.
-func (c *receiver) isProbe(s *segment) bool {
-	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(c.rcvNxt-probeDistance/2)
+func (rcv *receiver) isProbe(s *segment) bool {
+	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(rcv.rcvNxt-probeDistance/2)
 }
 
 // ackItem is one PUSH to acknowledge.
@@ -149,9 +149,9 @@ const idleAcks = 16
 
 // capacity is how many segments the receive queue holds: the receive window, or all of the message at its head, which
 // could otherwise never become complete.
-func (c *receiver) capacity() uint32 {
-	if c.readNxt == c.rcvNxt {
-		return c.rcvWnd
+func (rcv *receiver) capacity() uint32 {
+	if rcv.readNxt == rcv.rcvNxt {
+		return rcv.rcvWnd
 	}
-	return max(c.rcvWnd, uint32(c.in.at(c.readNxt).frg)+1)
+	return max(rcv.rcvWnd, uint32(rcv.in.at(rcv.readNxt).frg)+1)
 }

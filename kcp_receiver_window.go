@@ -78,10 +78,10 @@ func (c *core) windowTold(now millis) {
 }
 
 // advertise makes a WINS due.
-func (c *receiver) advertise() { c.tellWindow = true }
+func (rcv *receiver) advertise() { rcv.tellWindow = true }
 
 // advertised notes the window in a segment that was written.
-func (c *receiver) advertised(wnd uint16) {
-	c.toldWnd = uint32(wnd)
-	c.wasFull = c.wasFull || wnd == 0
+func (rcv *receiver) advertised(wnd uint16) {
+	rcv.toldWnd = uint32(wnd)
+	rcv.wasFull = rcv.wasFull || wnd == 0
 }

@@ -72,41 +72,41 @@ type sender struct {
 	held []*slab // hold datagrams that are being sent
 }
 
-func (c *sender) init() {
-	c.mtu, c.mss = mtuDefault, mtuDefault-segmentHeaderSize
-	c.interval, c.minRTO = intervalDefault, rtoMin
-	c.sndWnd, c.rmtWnd = wndInitial, wndInitial
-	c.flushAt, c.probeAt = never, never
-	c.rtt.init()
-	c.cc.init()
-	c.flight.init(&c.cc)
+func (snd *sender) init() {
+	snd.mtu, snd.mss = mtuDefault, mtuDefault-segmentHeaderSize
+	snd.interval, snd.minRTO = intervalDefault, rtoMin
+	snd.sndWnd, snd.rmtWnd = wndInitial, wndInitial
+	snd.flushAt, snd.probeAt = never, never
+	snd.rtt.init()
+	snd.cc.init()
+	snd.flight.init(&snd.cc)
 }
 
 // drop releases the buffer of sn, to the cache if there is one, and takes it out of its list.
-func (c *sender) drop(sn seqNum, cache *bufferCache) {
-	seg := c.ring.at(sn)
-	c.sendBytes -= uint32(len(seg.data))
+func (snd *sender) drop(sn seqNum, cache *bufferCache) {
+	seg := snd.ring.at(sn)
+	snd.sendBytes -= uint32(len(seg.data))
 	seg.free(cache)
-	if slot := c.ring.slot(sn); c.ring.outstanding.has(slot) {
+	if slot := snd.ring.slot(sn); snd.ring.outstanding.has(slot) {
 		if seg.list != lostList {
-			c.inFlight--
+			snd.inFlight--
 		}
-		c.ring.unlink(sn)
-		c.ring.outstanding.clear(slot)
+		snd.ring.unlink(sn)
+		snd.ring.outstanding.clear(slot)
 	}
 }
 
 // advanceUna moves sendUna to the first segment that is still outstanding.
-func (c *sender) advanceUna() {
-	n := c.sendUna.distance(c.sendNxt)
-	c.sendUna += seqNum(c.ring.outstanding.run(c.ring.slot(c.sendUna), n, c.ring.size(), false))
+func (snd *sender) advanceUna() {
+	n := snd.sendUna.distance(snd.sendNxt)
+	snd.sendUna += seqNum(snd.ring.outstanding.run(snd.ring.slot(snd.sendUna), n, snd.ring.size(), false))
 }
 
 // noteDelivered remembers the highest transmission numbers acknowledged, as many as fast retransmission counts: a
 // segment whose number is below the least of them has been overtaken by that many.
-func (c *sender) noteDelivered(order uint64) {
-	c.delivered = max(c.delivered, order)
-	t := c.topOrders
+func (snd *sender) noteDelivered(order uint64) {
+	snd.delivered = max(snd.delivered, order)
+	t := snd.topOrders
 	if len(t) == 0 || order <= t[0] {
 		return
 	}
@@ -118,90 +118,90 @@ func (c *sender) noteDelivered(order uint64) {
 }
 
 // queuedOutstanding returns the segments sent and not acknowledged, lost ones included.
-func (c *sender) queuedOutstanding() uint32 {
-	if c.ring == nil {
+func (snd *sender) queuedOutstanding() uint32 {
+	if snd.ring == nil {
 		return 0
 	}
-	return c.inFlight + c.ring.lost()
+	return snd.inFlight + snd.ring.lost()
 }
 
 // setMTU changes the packet size and re-cuts what is queued but not yet sent; what is in flight stays as it is, for
 // its sequence numbers are taken. It reports false, and changes nothing, if no data would fit.
-func (c *sender) setMTU(mtu int) bool {
+func (snd *sender) setMTU(mtu int) bool {
 	if mtu <= segmentHeaderSize {
 		return false
 	}
-	smaller := mtu-segmentHeaderSize < c.mss
-	c.mtu, c.mss = mtu, mtu-segmentHeaderSize
+	smaller := mtu-segmentHeaderSize < snd.mss
+	snd.mtu, snd.mss = mtu, mtu-segmentHeaderSize
 	if smaller {
-		c.recut()
+		snd.recut()
 	}
 	return true
 }
 
 // setNoDelay sets the timing; a negative value leaves one as it is.
-func (c *sender) setNoDelay(noDelay, interval, resend, nc int) {
+func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if noDelay >= 0 {
-		c.minRTO = rtoMin
+		snd.minRTO = rtoMin
 		if noDelay != 0 {
-			c.minRTO = rtoNoDelay
+			snd.minRTO = rtoNoDelay
 		}
 	}
 	if interval >= 0 {
-		c.interval = min(max(millis(interval), intervalMin), intervalMax)
+		snd.interval = min(max(millis(interval), intervalMin), intervalMax)
 	}
-	if resend >= 0 && min(resend, resendMax) != len(c.topOrders) {
-		c.topOrders = make([]uint64, min(resend, resendMax))
+	if resend >= 0 && min(resend, resendMax) != len(snd.topOrders) {
+		snd.topOrders = make([]uint64, min(resend, resendMax))
 	}
 	switch {
 	case nc == 1:
-		c.flight.inner = (*uncontrolled)(&c.cc)
+		snd.flight.inner = (*uncontrolled)(&snd.cc)
 	case nc >= 0:
-		c.flight.inner = &c.cc
+		snd.flight.inner = &snd.cc
 	}
 }
 
 // noDelay reports whether the no-delay mode is on, which lowers the least RTO and the back-off.
-func (c *sender) noDelay() bool { return c.minRTO == rtoNoDelay }
+func (snd *sender) noDelay() bool { return snd.minRTO == rtoNoDelay }
 
-func (c *sender) rto() millis { return c.rtt.rto(c.interval, c.minRTO) }
+func (snd *sender) rto() millis { return snd.rtt.rto(snd.interval, snd.minRTO) }
 
 // queued returns the segments that wait to be acknowledged or sent.
-func (c *sender) queued() uint32 { return c.sendUna.distance(c.sendEnd) }
+func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
 
 // congestionWindow returns how many segments the congestion window allows in flight, 0 if there is none.
-func (c *sender) congestionWindow() uint32 {
-	if n := c.flight.inner.window(); n != math.MaxUint32 {
+func (snd *sender) congestionWindow() uint32 {
+	if n := snd.flight.inner.window(); n != math.MaxUint32 {
 		return n
 	}
 	return 0
 }
 
 // setWindow sets the send window in segments.
-func (c *sender) setWindow(segments uint32) { c.sndWnd = segments }
+func (snd *sender) setWindow(segments uint32) { snd.sndWnd = segments }
 
 // releaseIdle gives the ring and the slabs back once they are empty.
-func (c *sender) releaseIdle() {
-	if c.ring != nil && c.sendUna == c.sendEnd {
-		putSendRing(c.ring)
-		c.ring = nil
+func (snd *sender) releaseIdle() {
+	if snd.ring != nil && snd.sendUna == snd.sendEnd {
+		putSendRing(snd.ring)
+		snd.ring = nil
 	}
-	if c.ring == nil && len(c.held) == 0 {
-		c.held = nil
+	if snd.ring == nil && len(snd.held) == 0 {
+		snd.held = nil
 	}
-	if c.fill != nil && c.ring == nil && !c.filling {
-		c.fill.release()
-		c.fill = nil
+	if snd.fill != nil && snd.ring == nil && !snd.filling {
+		snd.fill.release()
+		snd.fill = nil
 	}
 }
 
 // giveUp drops what is queued or in flight.
-func (c *sender) giveUp() {
-	if c.ring == nil {
+func (snd *sender) giveUp() {
+	if snd.ring == nil {
 		return
 	}
-	for sn := c.sendUna; sn != c.sendEnd; sn++ {
-		c.drop(sn, nil)
+	for sn := snd.sendUna; sn != snd.sendEnd; sn++ {
+		snd.drop(sn, nil)
 	}
-	c.sendUna, c.sendNxt = c.sendEnd, c.sendEnd
+	snd.sendUna, snd.sendNxt = snd.sendEnd, snd.sendEnd
 }

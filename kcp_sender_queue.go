@@ -8,22 +8,22 @@ import "math"
 const slabLeast = 4
 
 // fillSlab returns the slab for the next segments of a Write, each with room for stride bytes, and how many it takes.
-func (c *sender) fillSlab(stride int) (s *slab, room int) {
-	if c.fill != nil && len(c.fill.buf)-c.fill.used < stride {
-		c.fill.release()
-		c.fill = nil
+func (snd *sender) fillSlab(stride int) (s *slab, room int) {
+	if snd.fill != nil && len(snd.fill.buf)-snd.fill.used < stride {
+		snd.fill.release()
+		snd.fill = nil
 	}
-	if c.fill == nil {
-		c.fill = newSlab(getBuffer(bufferLarge))
+	if snd.fill == nil {
+		snd.fill = newSlab(getBuffer(bufferLarge))
 	}
-	return c.fill, (len(c.fill.buf) - c.fill.used) / stride
+	return snd.fill, (len(snd.fill.buf) - snd.fill.used) / stride
 }
 
 // enqueueSlab queues the segment whose header is at byte `at` of the slab.
-func (c *sender) enqueueSlab(s *slab, at, size, stride int) {
+func (snd *sender) enqueueSlab(s *slab, at, size, stride int) {
 	s.refs++
-	c.enqueue(s.buf[at+segmentHeaderSize:at+segmentHeaderSize+size:at+stride], 0)
-	seg := c.ring.at(c.sendEnd - 1)
+	snd.enqueue(s.buf[at+segmentHeaderSize:at+segmentHeaderSize+size:at+stride], 0)
+	seg := snd.ring.at(snd.sendEnd - 1)
 	seg.slab, seg.at = s, uint16(at)
 }
 
@@ -39,20 +39,20 @@ func (seg *sendSegment) free(cache *bufferCache) {
 }
 
 // hold keeps a slab while datagrams that lie in it are on their way to the socket.
-func (c *sender) hold(s *slab) {
-	if n := len(c.held); n == 0 || c.held[n-1] != s {
+func (snd *sender) hold(s *slab) {
+	if n := len(snd.held); n == 0 || snd.held[n-1] != s {
 		s.refs++
-		c.held = append(c.held, s)
+		snd.held = append(snd.held, s)
 	}
 }
 
 // releaseHeld is called when they are out.
-func (c *sender) releaseHeld() {
-	for i, s := range c.held {
+func (snd *sender) releaseHeld() {
+	for i, s := range snd.held {
 		s.release()
-		c.held[i] = nil
+		snd.held[i] = nil
 	}
-	c.held = c.held[:0]
+	snd.held = snd.held[:0]
 }
 
 // send queues p: in stream mode as part of the stream, in message mode as one message of up to 255 fragments. It
@@ -120,23 +120,23 @@ func (c *core) cut(sn seqNum) int {
 }
 
 // enqueue takes over a pooled buffer as the next segment's data.
-func (c *sender) enqueue(data []byte, frg uint8) {
-	n := c.queued() + 1
+func (snd *sender) enqueue(data []byte, frg uint8) {
+	n := snd.queued() + 1
 	switch {
-	case c.ring == nil:
-		c.ring = getSendRing(n)
-	case n > c.ring.size():
-		c.ring = c.ring.grow(n, c.sendUna, c.sendEnd)
+	case snd.ring == nil:
+		snd.ring = getSendRing(n)
+	case n > snd.ring.size():
+		snd.ring = snd.ring.grow(n, snd.sendUna, snd.sendEnd)
 	}
-	*c.ring.at(c.sendEnd) = sendSegment{data: data, frg: frg}
-	c.sendEnd++
-	c.sendBytes += uint32(len(data))
+	*snd.ring.at(snd.sendEnd) = sendSegment{data: data, frg: frg}
+	snd.sendEnd++
+	snd.sendBytes += uint32(len(data))
 }
 
 // delayWrite lets queued data wait for the interval, if writes are delayed.
-func (c *sender) delayWrite(now millis) {
-	if c.modes.has(modeWriteDelay) && c.flushAt == never {
-		c.flushAt = now + c.interval
+func (snd *sender) delayWrite(now millis) {
+	if snd.modes.has(modeWriteDelay) && snd.flushAt == never {
+		snd.flushAt = now + snd.interval
 	}
 }
 
@@ -169,7 +169,9 @@ func (c *core) fillsPacket() bool {
 // owesRide reports whether a delayed write makes up for a packet that it has missed. The acknowledgement of bulk data
 // leaves as soon as it is received, before the program can have written its answer, a multiplexer's window update for
 // instance. So the answer leaves at once as well, up to an interval after the data: as if the acknowledgement had waited.
-func (c *sender) owesRide(now millis) bool { return c.rides > 0 && timestamp(now).before(c.ridesEnd) }
+func (snd *sender) owesRide(now millis) bool {
+	return snd.rides > 0 && timestamp(now).before(snd.ridesEnd)
+}
 
 // giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
 // there would have been acknowledgements if the data had not come in large batches.
@@ -182,27 +184,27 @@ func (c *core) giveRides(n uint32) {
 }
 
 // recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.
-func (c *sender) recut() {
+func (snd *sender) recut() {
 	// The rest of a message whose first fragments are on their way keeps its cut: they have told the count.
-	first := c.sendNxt
-	for partial := c.lastFrg > 0; partial && first != c.sendEnd; first++ {
-		partial = c.ring.at(first).frg > 0
+	first := snd.sendNxt
+	for partial := snd.lastFrg > 0; partial && first != snd.sendEnd; first++ {
+		partial = snd.ring.at(first).frg > 0
 	}
 	fits := true
-	for sn := first; sn != c.sendEnd && fits; sn++ {
-		fits = len(c.ring.at(sn).data) <= c.mss
+	for sn := first; sn != snd.sendEnd && fits; sn++ {
+		fits = len(snd.ring.at(sn).data) <= snd.mss
 	}
 	if fits {
 		return
 	}
 	var old []sendSegment
-	for sn := first; sn != c.sendEnd; sn++ {
-		seg := c.ring.at(sn)
+	for sn := first; sn != snd.sendEnd; sn++ {
+		seg := snd.ring.at(sn)
 		old = append(old, *seg)
-		c.sendBytes -= uint32(len(seg.data))
+		snd.sendBytes -= uint32(len(seg.data))
 		seg.data, seg.slab = nil, nil
 	}
-	c.sendEnd = first
+	snd.sendEnd = first
 	var message []byte
 	for i := range old {
 		p := &old[i]
@@ -211,59 +213,59 @@ func (c *sender) recut() {
 		if p.frg > 0 {
 			continue
 		}
-		c.requeue(message)
+		snd.requeue(message)
 		message = message[:0]
 	}
 	if len(message) > 0 {
-		c.requeue(message)
+		snd.requeue(message)
 	}
 }
 
 // requeue queues a message again whose bounds are to be kept. A message that no longer fits 255 fragments becomes
 // several.
-func (c *sender) requeue(message []byte) {
+func (snd *sender) requeue(message []byte) {
 	for len(message) > 0 {
-		n := min(len(message), 255*c.mss)
-		count := (n + c.mss - 1) / c.mss
+		n := min(len(message), 255*snd.mss)
+		count := (n + snd.mss - 1) / snd.mss
 		for i := range count {
-			m := min(len(message), c.mss)
+			m := min(len(message), snd.mss)
 			frg := uint8(0)
-			if !c.modes.has(modeStream) {
+			if !snd.modes.has(modeStream) {
 				frg = uint8(count - 1 - i)
 			}
-			c.enqueue(append(getBuffer(m)[:0], message[:m]...), frg)
+			snd.enqueue(append(getBuffer(m)[:0], message[:m]...), frg)
 			message = message[m:]
 		}
 	}
 }
 
 // setMode switches a mode on or off. Without modeWriteDelay nothing waits any more.
-func (c *sender) setMode(mode modes, on bool) {
-	if c.modes.set(mode, on); mode == modeWriteDelay && !on {
-		c.endDelay()
+func (snd *sender) setMode(mode modes, on bool) {
+	if snd.modes.set(mode, on); mode == modeWriteDelay && !on {
+		snd.endDelay()
 	}
 }
 
 // setModes sets all modes at the beginning of a session.
-func (c *sender) setModes(m modes) { c.modes = m }
+func (snd *sender) setModes(m modes) { snd.modes = m }
 
 // endDelay ends the wait of what is queued.
-func (c *sender) endDelay() { c.flushAt = never }
+func (snd *sender) endDelay() { snd.flushAt = never }
 
 // delayAtMost shortens a wait that has begun.
-func (c *sender) delayAtMost(until millis) {
-	if c.flushAt != never {
-		c.flushAt = min(c.flushAt, until)
+func (snd *sender) delayAtMost(until millis) {
+	if snd.flushAt != never {
+		snd.flushAt = min(snd.flushAt, until)
 	}
 }
 
 // beginWrite notes that a Write begins.
-func (c *sender) beginWrite() { c.fullRun = 0 }
+func (snd *sender) beginWrite() { snd.fullRun = 0 }
 
 // beginFilling keeps the slab that a Write copies into without the lock, until endFilling.
-func (c *sender) beginFilling() { c.filling = true }
+func (snd *sender) beginFilling() { snd.filling = true }
 
-func (c *sender) endFilling() { c.filling = false }
+func (snd *sender) endFilling() { snd.filling = false }
 
 // flushed ends or renews the wait of a delayed write after a flush. sentNew says that new data was among it, left that
 // packets have left, but for control messages alone.

@@ -4,11 +4,13 @@ package kcp
 
 // flightRoom reports whether another segment may be in flight, as far as the path and the congestion window, if it is
 // on, are concerned.
-func (c *sender) flightRoom() bool { return c.flight.allows(c.inFlight) }
+func (snd *sender) flightRoom() bool { return snd.flight.allows(snd.inFlight) }
 
 // resends reports whether the first of the lost segments may be sent again now. While nothing is measured it is the only
 // one, and takes the place of its transmission before.
-func (c *sender) resends() bool { return c.ring.lost() > 0 && (c.unmeasured() || c.flightRoom()) }
+func (snd *sender) resends() bool {
+	return snd.ring.lost() > 0 && (snd.unmeasured() || snd.flightRoom())
+}
 
 // writeMost is how many bytes a session takes from Write before they are acknowledged, however small the windows. A program
 // that writes a request and then reads an answer that the peer writes meanwhile needs no second goroutine up to there.
@@ -50,40 +52,40 @@ func (c *core) writeRoom() (free, share uint32) {
 
 // pathSetsPace reports whether a short path alone limits what leaves: not the peer's window, a rate limit, or a peer that
 // has stopped to acknowledge.
-func (c *sender) pathSetsPace() bool {
-	if !c.flight.short() || c.rate.rate != 0 || c.rmtWnd <= c.sendUna.distance(c.sendNxt) {
+func (snd *sender) pathSetsPace() bool {
+	if !snd.flight.short() || snd.rate.rate != 0 || snd.rmtWnd <= snd.sendUna.distance(snd.sendNxt) {
 		return false
 	}
-	return c.ring == nil || c.ring.used&^(1<<lostList|1) == 0 // nothing that was sent has timed out
+	return snd.ring == nil || snd.ring.used&^(1<<lostList|1) == 0 // nothing that was sent has timed out
 }
 
 // atMost returns how far used is from limit, 0 if it is there or beyond.
 func atMost(used, limit uint32) uint32 { return limit - min(used, limit) }
 
 // canSendNew reports whether a queued segment may go out.
-func (c *sender) canSendNew() bool {
-	return c.sendNxt != c.sendEnd && c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.flightRoom()
+func (snd *sender) canSendNew() bool {
+	return snd.sendNxt != snd.sendEnd && snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd) && snd.flightRoom()
 }
 
 // updateProbe starts asking for the window when the peer has closed it: its own word that it has opened again may be
 // lost, and what is in flight may lie beyond what it takes. A window is mostly closed for a moment only, so the first
 // question comes after an RTO.
-func (c *sender) updateProbe(now millis) {
-	if c.rmtWnd > 0 || c.sendUna == c.sendEnd {
-		c.probeAt, c.probeWait = never, 0
+func (snd *sender) updateProbe(now millis) {
+	if snd.rmtWnd > 0 || snd.sendUna == snd.sendEnd {
+		snd.probeAt, snd.probeWait = never, 0
 		return
 	}
-	if c.probeAt == never {
-		c.probeWait = min(c.rto(), probeFirst)
-		c.probeAt = now + c.probeWait
+	if snd.probeAt == never {
+		snd.probeWait = min(snd.rto(), probeFirst)
+		snd.probeAt = now + snd.probeWait
 	}
 }
 
 // canBeLife reports whether a segment with that una can be of the peer's session, whose una never goes back. An answer that
 // no session stands behind, a stray WINS above all, begins at 0. sendUna is no measure: it passes the una of a peer whose
 // receive queue is full, as that acknowledges segments which have to wait.
-func (c *sender) canBeLife(una seqNum) bool {
-	return !c.sendNxt.before(una) && (c.wndNews == windowUnheard || !una.before(c.wndUna))
+func (snd *sender) canBeLife(una seqNum) bool {
+	return !snd.sendNxt.before(una) && (snd.wndNews == windowUnheard || !una.before(snd.wndUna))
 }
 
 // bearsClock reports whether a segment's ts is the peer's clock. Legacy peers fill it in for PUSH alone: their WASK and
@@ -143,7 +145,7 @@ func (c *core) probeDue(now millis) {
 }
 
 // askForWindow makes a WASK due.
-func (c *sender) askForWindow() { c.askWindow = true }
+func (snd *sender) askForWindow() { snd.askWindow = true }
 
 // windowAsked notes that it has left.
-func (c *sender) windowAsked() { c.askWindow = false }
+func (snd *sender) windowAsked() { snd.askWindow = false }

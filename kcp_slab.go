@@ -3,10 +3,10 @@
 package kcp
 
 // keepInSlab makes data, received in s, a segment that stays in it.
-func (c *receiver) keepInSlab(s *slab, data []byte) recvSegment {
+func (rcv *receiver) keepInSlab(s *slab, data []byte) recvSegment {
 	s.refs++
-	c.lentBytes += int32(len(data))
-	c.lentSegs++
+	rcv.lentBytes += int32(len(data))
+	rcv.lentSegs++
 	return recvSegment{data: data, slab: s}
 }
 
@@ -14,63 +14,63 @@ func (c *receiver) keepInSlab(s *slab, data []byte) recvSegment {
 const lendLeast = bufferSmall
 
 // freeReceived gives back the buffer of a segment that has been received, to the cache if there is one.
-func (c *receiver) freeReceived(seg *recvSegment, cache *bufferCache) {
+func (rcv *receiver) freeReceived(seg *recvSegment, cache *bufferCache) {
 	if seg.slab != nil {
-		c.endLend(seg)
+		rcv.endLend(seg)
 	} else {
-		c.heavy -= memoryWeight(cap(seg.data)) - 1
+		rcv.heavy -= memoryWeight(cap(seg.data)) - 1
 		cache.put(seg.data)
 	}
 	seg.data = nil
 }
 
-func (c *receiver) endLend(seg *recvSegment) {
-	c.lentBytes -= int32(len(seg.data))
-	c.lentSegs--
+func (rcv *receiver) endLend(seg *recvSegment) {
+	rcv.lentBytes -= int32(len(seg.data))
+	rcv.lentSegs--
 	if seg.slab.refs == 1 {
-		c.pinned--
+		rcv.pinned--
 	}
 	seg.slab.release()
 	seg.slab = nil
 }
 
 // own moves a segment into a buffer of its own.
-func (c *receiver) own(seg *recvSegment, cache *bufferCache) {
+func (rcv *receiver) own(seg *recvSegment, cache *bufferCache) {
 	if seg.slab == nil {
 		return
 	}
 	data := cache.clone(seg.data)
-	c.heavy += memoryWeight(cap(data)) - 1
-	c.endLend(seg)
+	rcv.heavy += memoryWeight(cap(data)) - 1
+	rcv.endLend(seg)
 	seg.data = data
 }
 
 // sparse reports whether the slabs of received data hold less than a third of what they take, as when a few segments wait
 // behind a hole. A peer must not make a small window cost many times its memory.
-func (c *receiver) sparse() bool { return int64(c.pinned)*bufferLarge > 3*int64(c.lentBytes) }
+func (rcv *receiver) sparse() bool { return int64(rcv.pinned)*bufferLarge > 3*int64(rcv.lentBytes) }
 
 // compact takes what is left out of slabs that are mostly empty.
-func (c *receiver) compact(cache *bufferCache) {
-	if c.sparse() {
-		c.ownAll(nil, cache)
+func (rcv *receiver) compact(cache *bufferCache) {
+	if rcv.sparse() {
+		rcv.ownAll(nil, cache)
 	}
 }
 
 // ownAll moves what has been received and not read out of a slab, or out of all for nil.
-func (c *receiver) ownAll(from *slab, cache *bufferCache) {
-	if c.in == nil {
+func (rcv *receiver) ownAll(from *slab, cache *bufferCache) {
+	if rcv.in == nil {
 		return
 	}
-	for i := uint32(0); c.lentSegs > 0 && i < c.in.size(); i++ {
-		slot := c.in.slot(c.readNxt + seqNum(i))
-		if seg := &c.in.slots[slot]; c.in.present.has(slot) && (from == nil || seg.slab == from) {
-			c.own(seg, cache)
+	for i := uint32(0); rcv.lentSegs > 0 && i < rcv.in.size(); i++ {
+		slot := rcv.in.slot(rcv.readNxt + seqNum(i))
+		if seg := &rcv.in.slots[slot]; rcv.in.present.has(slot) && (from == nil || seg.slab == from) {
+			rcv.own(seg, cache)
 		}
 	}
 }
 
 // pin notes that a slab of received data stays with the segments in it.
-func (c *receiver) pin(cache *bufferCache) {
-	c.pinned++
-	c.compact(cache)
+func (rcv *receiver) pin(cache *bufferCache) {
+	rcv.pinned++
+	rcv.compact(cache)
 }

@@ -103,7 +103,7 @@ func (s *UDPSession) giveUpClosing(now millis) {
 	case !s.life.closed() || ctl.resetDue() || ctl.resetSent() || !ctl.known():
 	case now >= s.life.lingerAt && !s.core.writeDone():
 		ctl.sendReset(resetAborted)
-	case (ctl.unread && s.core.writeDone() || now >= min(s.life.finWaitAt, s.life.lingerAt)) && !s.core.peerDone():
+	case (ctl.unread() && s.core.writeDone() || now >= min(s.life.finWaitAt, s.life.lingerAt)) && !s.core.peerDone():
 		ctl.sendReset(resetClosed)
 	}
 }

@@ -30,7 +30,7 @@ const (
 // the stream and has said nothing since. Called with its lock held.
 func (s *UDPSession) aborted() bool {
 	ctl := &s.core.ctl
-	return ctl.resetCode != 0 && !ctl.wasReset() && (ctl.resetCode != resetClosed || ctl.unread)
+	return ctl.resetCode != 0 && !ctl.wasReset() && (ctl.resetCode != resetClosed || ctl.unread())
 }
 
 // farewell returns what repeats the RESET of s, nil if there is none to be repeated. Called with its lock held, once it
