@@ -33,7 +33,7 @@ var (
 )
 
 // encode points h at the control messages asked for. segment 0 means a single datagram, an invalid source the kernel's choice.
-func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, inet6 bool) {
+func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, family int) {
 	h.Control = nil
 	space := 0
 	if segment > 0 {
@@ -48,15 +48,15 @@ func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, in
 		if h.Control == nil {
 			h.Control = (*byte)(unsafe.Pointer(&w.source))
 		}
-		space += w.encodeSource(source, inet6)
+		space += w.encodeSource(source, family)
 	}
 	h.SetControllen(space)
 }
 
 // encodeSource writes the address, and leaves the interface 0: the route, or the destination's zone, chooses that.
-func (w *writeControl) encodeSource(source netip.Addr, inet6 bool) (space int) {
+func (w *writeControl) encodeSource(source netip.Addr, family int) (space int) {
 	size := unix.SizeofInet6Pktinfo
-	if inet6 {
+	if family == unix.AF_INET6 {
 		w.source.hdr.Level, w.source.hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
 		(*unix.Inet6Pktinfo)(unsafe.Pointer(&w.source.info)).Addr = source.As16()
 	} else {

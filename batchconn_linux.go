@@ -96,7 +96,7 @@ func mmsgCall(call, fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 type linuxConn struct {
 	raw     syscall.RawConn
 	calls   mmsgCalls
-	inet6   bool           // an AF_INET6 socket, dual-stack or not
+	family  int            // unix.AF_INET, or unix.AF_INET6 for a dual-stack socket too
 	peer    netip.AddrPort // where the socket is connected to, else invalid
 	gso     gsoState
 	gro     atomic.Bool
@@ -138,7 +138,7 @@ func (c *linuxConn) probe(fd int) bool {
 	if err != nil || (domain != unix.AF_INET && domain != unix.AF_INET6) {
 		return false
 	}
-	c.inet6 = domain == unix.AF_INET6
+	c.family = domain
 	// A call for no message does nothing, but a sandbox that forbids it says so.
 	if _, errno := c.calls.send(uintptr(fd), nil); errno != 0 {
 		return false

@@ -38,8 +38,7 @@ type queuedConn struct {
 	waiting RingBuffer[queuedDatagram]
 	held    int       // bytes of buffers, also of those being written
 	more    sync.Cond // tells the goroutine of datagrams, or of the end
-	running bool
-	closed  bool
+	state   queueState
 	queued  uint64      // datagrams so far
 	done    uint64      // of them, those written or dropped
 	waits   []queueWait // in the order of their targets
@@ -59,6 +58,14 @@ type queueWait struct {
 	over   chan struct{}
 }
 
+type queueState uint8
+
+const (
+	queueIdle queueState = iota // nothing has been written yet: there is no goroutine
+	queueRunning
+	queueClosed
+)
+
 func newQueuedConn(c batchConn, report func(sent, lost int, err error)) *queuedConn {
 	q := &queuedConn{batchConn: c, report: report}
 	q.more.L = &q.mu
@@ -70,7 +77,7 @@ func (c *queuedConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.state == queueClosed {
 		return 0, datagramsFrom(p, 0, 0), net.ErrClosed
 	}
 	for i := range p {
@@ -90,8 +97,8 @@ func (c *queuedConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 			}
 		}
 	}
-	if sent > 0 && !c.running {
-		c.running = true
+	if sent > 0 && c.state == queueIdle {
+		c.state = queueRunning
 		go c.run()
 	}
 	c.more.Signal()
@@ -126,7 +133,7 @@ func (c *queuedConn) take() (late int, more bool) {
 	defer c.mu.Unlock()
 	c.held -= bytes
 	c.finished(written)
-	for c.waiting.Len() == 0 && !c.closed {
+	for c.waiting.Len() == 0 && c.state != queueClosed {
 		if c.waiting.MaxLen() > queueKeeps {
 			c.waiting = RingBuffer[queuedDatagram]{}
 		}
@@ -147,7 +154,7 @@ func (c *queuedConn) take() (late int, more bool) {
 		c.batch = append(c.batch, outgoing{buf: d.buf, to: d.to, toAddr: d.toAddr})
 	}
 	c.finished(late)
-	return late, len(c.batch) > 0 || !c.closed
+	return late, len(c.batch) > 0 || c.state != queueClosed
 }
 
 // finished notes that n datagrams more are done. The lock is held.
@@ -185,7 +192,7 @@ func (c *queuedConn) await(patience time.Duration) bool {
 func (c *queuedConn) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
+	c.state = queueClosed
 	dropped := 0
 	for d, ok := c.waiting.Pop(); ok; d, ok = c.waiting.Pop() {
 		c.held -= cap(d.buf)

@@ -61,9 +61,8 @@ type sealer struct {
 	pair  *cfbCrypt  // block, if it encrypts two packets faster than one after the other
 	head  int        // bytes before the payload
 	tail  int        // bytes behind the payload
-	marks bool       // the first bit of a nonce tells who seals
-	mark  byte       // that bit
-	sent  *nonceSet  // of packets that may come back; shared by the sealers of one demux
+	side  nonceSide
+	sent  *nonceSet // of packets that may come back; shared by the sealers of one demux
 }
 
 // newSealer chooses the layout that block asks for. A nil block gives the
@@ -184,11 +183,26 @@ const nonceAccepted = 0x80
 // nonceMarked is the least length of a nonce that gives a bit away for that: of AES-GCM's 96 bits 95 are left.
 const nonceMarked = 12
 
+// nonceSide is the side that the first bit of a nonce names.
+type nonceSide uint8
+
+const (
+	sideNone nonceSide = iota // the bit is random
+	sideDialled
+	sideAccepted
+)
+
+// marks reports whether the first bit of a nonce tells which side has sealed.
+func (s *sealer) marks() bool { return s.side != sideNone }
+
 // nonce draws one.
 func (s *sealer) nonce(p []byte) error {
 	err := readNonce(p)
-	if s.marks {
-		p[0] = p[0]&^nonceAccepted | s.mark
+	switch s.side {
+	case sideDialled:
+		p[0] &^= nonceAccepted
+	case sideAccepted:
+		p[0] |= nonceAccepted
 	}
 	return err
 }
@@ -200,10 +214,8 @@ func (s *sealer) remember(packet []byte) { s.sent.add(packet[:s.head]) }
 func (s *sealer) forBothSides(sent *nonceSet) (dials, accepts *sealer) {
 	a, b := *s, *s
 	a.sent, b.sent = sent, sent
-	a.marks = s.aead != nil && s.head >= nonceMarked
-	b.marks = a.marks
-	if b.marks {
-		b.mark = nonceAccepted
+	if s.aead != nil && s.head >= nonceMarked {
+		a.side, b.side = sideDialled, sideAccepted
 	}
 	return &a, &b
 }

@@ -32,24 +32,32 @@ type demux struct {
 	mu        sync.Mutex // guards what follows; taken with no session's lock held
 	backlog   *backlog   // of the listener; nil once closed, or none
 	listeners uint32     // how many there have been
-	transport bool       // a Transport may open sessions yet
+	user      demuxUser
 	waits     timeWaits
 	admission admission
-	leaving   int  // sessions out of the table whose last packets are still to be sent
-	farewells int  // aborted sessions whose RESET is repeated
-	abandoned bool // the sockets close as soon as the last packets are out
+	leaving   int // sessions out of the table whose last packets are still to be sent
+	farewells int // aborted sessions whose RESET is repeated
 }
+
+// demuxUser is who uses the sockets besides a listener and sessions.
+type demuxUser uint8
+
+const (
+	userNone      demuxUser = iota
+	userTransport           // may open sessions
+	userAbandoned           // nobody will: the sockets close as soon as the last packets are out
+)
 
 var errNameTaken = errors.New("kcp: conversation id in use with this peer")
 
 // newDemux makes sockets of conns, which read reads. Nothing is read before start.
-func newDemux(conns []net.PacketConn, owned bool, o *options, read newReadLoop) *demux {
-	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{byPeer: true}}
+func newDemux(conns []net.PacketConn, owner connOwner, o *options, read newReadLoop) *demux {
+	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{key: keyPeer}}
 	d.sealer, d.acceptSealer = d.sealer.forBothSides(&d.replay.sent)
 	d.sched.bind(&d.waits.timer, d)
 	d.memory.most = o.maxMemory
 	for _, c := range conns {
-		d.eps = append(d.eps, newEndpoint(d, c, owned, o, read))
+		d.eps = append(d.eps, newEndpoint(d, c, owner, o, read))
 	}
 	return d
 }
@@ -100,13 +108,13 @@ func (d *demux) newBacklog(o *options) *backlog {
 }
 
 // openTransport lets a Transport open sessions. Called with the lock held, or before the readers have started.
-func (d *demux) openTransport() { d.transport = true }
+func (d *demux) openTransport() { d.user = userTransport }
 
 // hasTransport reports whether a Transport may open sessions.
 func (d *demux) hasTransport() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.transport
+	return d.user == userTransport
 }
 
 // closeTransport ends what a Transport does with the sockets, and its listener. It reports false if it was closed before.
@@ -118,7 +126,11 @@ func (d *demux) closeTransport() bool {
 		_ = b.close() // the error would say that it is closed already
 	}
 	open := false
-	d.leave(func() { open, d.transport = d.transport, false })
+	d.leave(func() {
+		if open = d.user == userTransport; open {
+			d.user = userNone
+		}
+	})
 	if q := d.strays.Load(); open && q != nil {
 		q.close(errClosed)
 	}
@@ -207,10 +219,10 @@ func (d *demux) runTimed(now instant, _ *timedBatch) {
 // unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop
 // without the lock.
 func (d *demux) unused() bool {
-	if d.stopping.Load() || d.backlog != nil || d.transport || d.sessions.live > 0 || d.leaving != 0 {
+	if d.stopping.Load() || d.backlog != nil || d.user == userTransport || d.sessions.live > 0 || d.leaving != 0 {
 		return false
 	}
-	if d.farewells > 0 && d.eps[0].owned() && !d.abandoned {
+	if d.farewells > 0 && d.eps[0].owned() && d.user != userAbandoned {
 		return false // a socket that is the caller's is not read for that
 	}
 	d.stopping.Store(true)
@@ -232,7 +244,7 @@ func (d *demux) stop() {
 func (d *demux) leave(gone func()) {
 	d.mu.Lock()
 	gone()
-	stop, inUse := d.unused(), d.backlog != nil || d.transport
+	stop, inUse := d.unused(), d.backlog != nil || d.user == userTransport
 	d.orphaned()
 	d.mu.Unlock()
 	if stop {
@@ -255,7 +267,7 @@ func (d *demux) leave(gone func()) {
 func (d *demux) waitStopped(leaving *UDPSession) {
 	d.mu.Lock()
 	stopping := d.stopping.Load()
-	if !stopping && d.backlog == nil && !d.transport && d.sessions.live < 2 {
+	if !stopping && d.backlog == nil && d.user != userTransport && d.sessions.live < 2 {
 		stopping = true
 		for s := range d.sessions.all {
 			stopping = s == leaving
@@ -278,7 +290,7 @@ func (d *demux) failed(err error) {
 	d.mu.Lock()
 	first := !d.stopping.Swap(true)
 	b := d.backlog
-	d.backlog, d.transport = nil, false
+	d.backlog, d.user = nil, userNone
 	d.waits.clear()
 	d.mu.Unlock()
 	d.replay.release()
@@ -332,7 +344,7 @@ func (d *demux) offer(s *UDPSession) bool {
 // answerSealer returns what seals an answer that no session stands behind to a packet with that nonce: it bears the mark
 // that the packet does not, or its receiver would take it for its own.
 func (d *demux) answerSealer(nonce []byte) *sealer {
-	if d.acceptSealer.marks && len(nonce) > 0 && nonce[0]&nonceAccepted != 0 {
+	if d.acceptSealer.marks() && len(nonce) > 0 && nonce[0]&nonceAccepted != 0 {
 		return d.sealer
 	}
 	return d.acceptSealer

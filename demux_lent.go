@@ -65,12 +65,12 @@ func (d *demux) leaveLent() {
 // overLent calls use with what reads conn, a connection that is its caller's: with a present user that has the same cipher,
 // scheduler and way to name peers, or with a new one. use reports false if it cannot join that one, and sees another
 // then. nonces is what a new user shares memory with; nil: it has its own.
-func overLent(conn net.PacketConn, byConv bool, nonces *nonceBudget, o *options, read newReadLoop, use func(d *demux) bool) {
+func overLent(conn net.PacketConn, sources sourceNames, nonces *nonceBudget, o *options, read newReadLoop, use func(d *demux) bool) {
 	sealer := newSealer(o.block)
 	for {
 		users := usersOf(conn)
 		for _, d := range users {
-			if !d.stopping.Load() && d.sched == o.sched && d.eps[0].byConv == byConv && d.sealer.same(sealer) && use(d) {
+			if !d.stopping.Load() && d.sched == o.sched && d.eps[0].sources == sources && d.sealer.same(sealer) && use(d) {
 				return
 			}
 		}
@@ -78,8 +78,8 @@ func overLent(conn net.PacketConn, byConv bool, nonces *nonceBudget, o *options,
 			d.eps[0].awaitLetGo()
 		}
 		users = slices.DeleteFunc(users, func(d *demux) bool { return d.eps[0].hasLetGo() })
-		d := newDemux([]net.PacketConn{conn}, false, o, read)
-		d.eps[0].byConv = byConv
+		d := newDemux([]net.PacketConn{conn}, connLent, o, read)
+		d.eps[0].sources = sources
 		d.shareNonces(nonces)
 		if !d.enterLent(users) {
 			continue // d has not been started: somebody else has come

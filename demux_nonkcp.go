@@ -113,7 +113,7 @@ func (d *demux) nonKCP() *strayQueue {
 	q := d.strays.Load()
 	if q == nil {
 		q = newStrayQueue()
-		if !d.transport {
+		if d.user != userTransport {
 			q.close(errClosed)
 		}
 		d.strays.Store(q)

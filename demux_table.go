@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// sessionTable finds a session by its peer's address and, unless byPeer is set, its conversation id. Looking one up takes
+// sessionTable finds a session by its peer's address and, unless key says otherwise, its conversation id. Looking one up takes
 // no lock, allocates nothing and writes nothing, so that readers of several sockets do not disturb each other. Changes
 // are made under the owner's lock.
 //
@@ -14,11 +14,18 @@ import (
 // few slots have never been filled, the sessions move to a new array and readers that are still in the old one see it as
 // it was.
 type sessionTable struct {
-	byPeer bool
-	slots  atomic.Pointer[tableSlots] // nil while empty
-	live   int                        // sessions; with used guarded by the owner's lock
-	used   int                        // slots that are filled or were
+	key   tableKey
+	slots atomic.Pointer[tableSlots] // nil while empty
+	live  int                        // sessions; with used guarded by the owner's lock
+	used  int                        // slots that are filled or were
 }
+
+type tableKey uint8
+
+const (
+	keySession tableKey = iota // the peer's address and the conversation id
+	keyPeer                    // the address alone
+)
 
 // tableSlots is an array of slots. tags[i] is written before sessions[i] and never again.
 type tableSlots struct {
@@ -33,7 +40,7 @@ var goneSession UDPSession
 const leastSlots = 4
 
 func (t *sessionTable) hash(peer *peerAddr, conv uint32) uint32 {
-	if t.byPeer {
+	if t.key == keyPeer {
 		conv = 0
 	}
 	return peer.hash(conv)
@@ -52,7 +59,7 @@ func (t *sessionTable) find(peer *peerAddr, conv uint32) *UDPSession {
 		if s == nil {
 			return nil
 		}
-		if a.tags[i] == hash && s != &goneSession && (t.byPeer || s.conv == conv) && s.peer == *peer {
+		if a.tags[i] == hash && s != &goneSession && (t.key == keyPeer || s.conv == conv) && s.peer == *peer {
 			return s
 		}
 	}

@@ -16,8 +16,8 @@ func tableSession(i int) *UDPSession {
 }
 
 func TestSessionTableFindsWhatIsInIt(t *testing.T) {
-	for _, byPeer := range []bool{false, true} {
-		table := sessionTable{byPeer: byPeer}
+	for _, key := range []tableKey{keySession, keyPeer} {
+		table := sessionTable{key: key}
 		in := make(map[int]*UDPSession)
 		r := rand.New(rand.NewPCG(1, 2))
 		for step := range 20000 {
@@ -160,7 +160,7 @@ func TestSessionsAreFoundFromEverySocket(t *testing.T) {
 			doors[next%len(doors)].put(data, memAddr("client"))
 		})
 		toClient = func(data []byte) { client.put(data, memAddr("server")) }
-		d := newDemux([]net.PacketConn{doors[0], doors[1], doors[2]}, true,
+		d := newDemux([]net.PacketConn{doors[0], doors[1], doors[2]}, connOwn,
 			w.options(Config{}), newIngress)
 		l := serveOn(d, w.options(Config{}))
 		w.listeners = append(w.listeners, l)

@@ -23,7 +23,7 @@ func init() { orphanage.gone.L = &orphanage }
 
 // orphaned notes that only sessions use the sockets of d. Called with its lock held.
 func (d *demux) orphaned() {
-	if d.eps[0].owner == connOwn && !d.stopping.Load() && d.backlog == nil && !d.transport {
+	if d.eps[0].owner == connOwn && !d.stopping.Load() && d.backlog == nil && d.user != userTransport {
 		orphanage.Lock()
 		orphanage.demuxes[d] = struct{}{}
 		orphanage.Unlock()
@@ -77,7 +77,7 @@ func openDemux(ctx context.Context, laddr string, o *options, read newReadLoop, 
 	for {
 		conns, err := listenSockets(ctx, laddr, o.sockets)
 		if err == nil {
-			d := newDemux(conns, true, o, read)
+			d := newDemux(conns, connOwn, o, read)
 			use(d)
 			d.start()
 			return d, nil
@@ -99,7 +99,7 @@ func (d *demux) reuse(o *options, use func(d *demux)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.stopping.Load() || d.backlog != nil || d.transport:
+	case d.stopping.Load() || d.backlog != nil || d.user == userTransport:
 		return false
 	case d.sched != o.sched || !d.sealer.same(newSealer(o.block)):
 		return false
@@ -131,11 +131,11 @@ func (d *demux) awaitGone() {
 // abandon ends all sessions of sockets that only they use, resets their peers, and closes the sockets.
 func (d *demux) abandon() {
 	d.mu.Lock()
-	if d.stopping.Load() || d.backlog != nil || d.transport {
+	if d.stopping.Load() || d.backlog != nil || d.user == userTransport {
 		d.mu.Unlock()
 		return
 	}
-	d.abandoned = true
+	d.user = userAbandoned
 	stop := d.unused()
 	d.mu.Unlock()
 	for s := range d.sessions.all {

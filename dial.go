@@ -122,12 +122,11 @@ func listenAt(ctx context.Context, laddr string, o *options) (*Listener, error) 
 
 func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 	if owned {
-		d := newDemux([]net.PacketConn{conn}, true, o, newIngress)
-		d.eps[0].owner = connGiven
+		d := newDemux([]net.PacketConn{conn}, connGiven, o, newIngress)
 		return serveOn(d, o)
 	}
 	var l *Listener
-	overLent(conn, false, nil, o, newIngress, func(d *demux) bool {
+	overLent(conn, sourcesNamed, nil, o, newIngress, func(d *demux) bool {
 		return d.reuse(o, func(d *demux) {
 			l = newListener(d.newBacklog(o))
 		})
@@ -150,14 +149,17 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 		return nil, badArgument("raddr", nil, "an address")
 	}
 	_, udp := conn.(*net.UDPConn)
-	byConv := !udp || !newPeerAddr(raddr).udp.IsValid()
+	sources := sourcesNamed
+	if !udp || !newPeerAddr(raddr).udp.IsValid() {
+		sources = sourcesByConv
+	}
 	if owned {
-		d := newDemux([]net.PacketConn{conn}, true, o, newIngress)
-		d.eps[0].byConv, d.eps[0].owner = byConv, connGiven
+		d := newDemux([]net.PacketConn{conn}, connGiven, o, newIngress)
+		d.eps[0].sources = sources
 		d.shareNonces(&dialledNonces)
 		return d.dialFirst(raddr, conv, o)
 	}
-	overLent(conn, byConv, &dialledNonces, o, newIngress, func(d *demux) bool {
+	overLent(conn, sources, &dialledNonces, o, newIngress, func(d *demux) bool {
 		d.endClosed(sessionKey{newPeerAddr(raddr), conv})
 		if s, err = d.dial(d.eps[0], raddr, conv, o, false); err != nil {
 			return false
@@ -170,7 +172,7 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 
 // dialOpened is dialOver for a socket that the library has opened for the session.
 func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
-	return newDemux([]net.PacketConn{conn}, true, o, newIngress).dialFirst(raddr, randomConv(), o)
+	return newDemux([]net.PacketConn{conn}, connOwn, o, newIngress).dialFirst(raddr, randomConv(), o)
 }
 
 // dialFirst makes the session that a demux is there for.

@@ -13,8 +13,8 @@ type endpoint struct {
 	demux *demux // the sessions on it
 	sessionEnv
 	txSocket
-	byConv bool        // sources may be named otherwise than peers: see dialledAs
-	out    *queuedConn // io, if conn is a foreign connection; nil for a UDP socket
+	sources sourceNames
+	out     *queuedConn // io, if conn is a foreign connection; nil for a UDP socket
 
 	ingress ingress
 	sole    atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
@@ -23,6 +23,14 @@ type endpoint struct {
 	done  chan struct{} // closed when the reader has ended
 	deaf  atomic.Bool   // the connection knows no deadlines: nobody can wake the reader
 }
+
+// sourceNames is how the sources of datagrams are named.
+type sourceNames uint8
+
+const (
+	sourcesNamed  sourceNames = iota // as peers are
+	sourcesByConv                    // perhaps otherwise, as dialledAs says
+)
 
 // ingress reads a socket and feeds the sessions on it.
 type ingress interface {
@@ -35,21 +43,18 @@ type ingress interface {
 // newReadLoop makes what reads the socket of an endpoint.
 type newReadLoop func(e *endpoint) ingress
 
-func newEndpoint(d *demux, conn net.PacketConn, owned bool, o *options, read newReadLoop) *endpoint {
+func newEndpoint(d *demux, conn net.PacketConn, owner connOwner, o *options, read newReadLoop) *endpoint {
 	e := &endpoint{
 		demux: d,
 		sessionEnv: sessionEnv{
-			conn: conn, clock: d.sched, sealer: d.sealer, acceptSealer: d.acceptSealer,
+			conn: conn, owner: owner, clock: d.sched, sealer: d.sealer, acceptSealer: d.acceptSealer,
 			memory: &d.memory, pending: &d.pending,
 		},
 		woken: make(chan struct{}),
 		done:  make(chan struct{}),
 	}
 	e.host = e
-	if owned {
-		e.owner = connOwn
-	}
-	if owned {
+	if e.owned() {
 		setDefaultBuffers(conn)
 	}
 	e.errors.setHook(o.onSocketError)

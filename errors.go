@@ -16,17 +16,16 @@ import (
 // stands for. Its values are shared, made once and compared by address.
 type connError struct {
 	text    string
-	timeout bool
 	matches []error
 }
 
 func (e *connError) Error() string { return e.text }
 
 // Timeout reports whether a deadline passed; the connection is still good.
-func (e *connError) Timeout() bool { return e.timeout }
+func (e *connError) Timeout() bool { return e == errTimeout }
 
 // Temporary reports whether the same call may succeed later.
-func (e *connError) Temporary() bool { return e.timeout }
+func (e *connError) Temporary() bool { return e.Timeout() }
 
 // Unwrap returns the standard errors that e matches.
 func (e *connError) Unwrap() []error { return e.matches }
@@ -42,7 +41,7 @@ var (
 	// errTimeout: a deadline has passed. It matches os.ErrDeadlineExceeded
 	// and its Timeout method returns true.
 	errTimeout error = &connError{
-		text: "kcp: i/o timeout", timeout: true,
+		text:    "kcp: i/o timeout",
 		matches: []error{os.ErrDeadlineExceeded},
 	}
 	// errClosed: the session or listener was closed on this side. It matches

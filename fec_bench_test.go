@@ -84,7 +84,7 @@ func BenchmarkFECDecode(b *testing.B) {
 
 func fecBenchGroup(b *testing.B, shape fecShape) (packets [][]byte) {
 	e := fecNewEncoder(b, shape)
-	e.sent = true
+	e.lastMillis = 0
 	for i := range shape.data {
 		payload := make([]byte, 1400-fecHeaderSize)
 		for j := range payload {

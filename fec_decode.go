@@ -55,9 +55,8 @@ type fecDecoder struct {
 	proof    fecProof
 	run      int // data packets without a gap up to lastData
 	lastData uint32
-	convSet  bool
-	refuted  bool // a contradiction was met: all that was inferred is void
-	conv     uint32
+	refuted  bool  // a contradiction was met: all that was inferred is void
+	conv     int64 // of the session; anyConv until it is known
 
 	oldTop  uint32 // packets below are older than oldAt
 	oldAt   millis
@@ -77,11 +76,14 @@ type fecStream struct {
 	behind int       // packets from far behind it, less two for each other, up to fecStaleRun
 	looked int       // packets looked at, up to fecFirstLooks
 	recent [3]uint32 // seqids of the newest three packets
-	late   bool      // the stream has been so far from 0 that another group than the first may begin there
+	most   uint32    // the largest seqid yet
 }
 
 // newFECDecoder returns a decoder that knows nothing of its peer yet.
-func newFECDecoder() *fecDecoder { return &fecDecoder{} }
+func newFECDecoder() *fecDecoder { return &fecDecoder{conv: anyConv} }
+
+// anyConv is the conversation id of a decoder that knows none.
+const anyConv = -1
 
 // hint tells which shards the session was configured with. The window is made for them; they are proven like others.
 func (d *fecDecoder) hint(k, p int) {
@@ -100,7 +102,7 @@ func (d *fecDecoder) unhint() { d.hinted = fecShape{} }
 // expectConv tells the conversation id that every data packet of the session begins with, and therefore every parity
 // packet too: the coefficients of a row add up to 1. From then on packets of another one are dropped before they can do
 // harm: whoever does not know the id can change nothing.
-func (d *fecDecoder) expectConv(conv uint32) { d.conv, d.convSet = conv, true }
+func (d *fecDecoder) expectConv(conv uint32) { d.conv = int64(conv) }
 
 // input takes one data or parity packet from its FEC header on, keeps what it needs of it, and returns the payloads that
 // are recovered with it. They are valid until the next input or release. The packet's own payload is not among them; see
@@ -179,11 +181,14 @@ func (d *fecDecoder) begin(seqid uint32) {
 func (d *fecDecoder) restart(seqid uint32) {
 	d.headSeq, d.head = seqid, fecFirstPosition
 	d.clear()
-	d.late = d.late || seqid > fecFirstPosition
-	if origin := d.head - d.headSeq; !d.late && d.reaches(origin) {
+	d.most = max(d.most, seqid)
+	if origin := d.head - d.headSeq; !d.late() && d.reaches(origin) {
 		d.claim(origin).marks |= fecMarkStart
 	}
 }
+
+// late reports whether the stream has been so far from 0 that another group than the first may begin there.
+func (s *fecStream) late() bool { return s.most > fecFirstPosition }
 
 // advance moves the head of the window to a seqid.
 func (d *fecDecoder) advance(seqid uint32) {
@@ -197,7 +202,7 @@ func (d *fecDecoder) advance(seqid uint32) {
 		d.restart(seqid)
 	} else if step > 0 {
 		d.head, d.headSeq = pos, seqid
-		d.late = d.late || seqid > fecFirstPosition
+		d.most = max(d.most, seqid)
 	}
 }
 
@@ -230,7 +235,7 @@ func (d *fecDecoder) checkPacket(packet []byte) (h fecHeader, ok bool) {
 
 // ours reports whether a payload begins with the session's conversation id, or may.
 func (d *fecDecoder) ours(payload []byte) bool {
-	return !d.convSet || len(payload) >= 4 && binary.LittleEndian.Uint32(payload) == d.conv
+	return d.conv == anyConv || len(payload) >= 4 && int64(binary.LittleEndian.Uint32(payload)) == d.conv
 }
 
 // refute notes that what was inferred of the groups is wrong.

@@ -75,7 +75,7 @@ func fecNewLink(t testing.TB, shape fecShape) *fecLink {
 		encoder: fecNewEncoder(t, shape), decoder: fecNewDecoder(t, shape),
 		random: rand.New(rand.NewPCG(3, 3)), conv: 0x11223344,
 	}
-	l.encoder.sent = true // as if there had been packets before
+	l.encoder.lastMillis = 0 // as if there had been packets before
 	return l
 }
 
@@ -491,7 +491,7 @@ func TestFECCodecIsSharedByGoroutines(t *testing.T) {
 			l := &fecLink{random: rand.New(rand.NewPCG(uint64(i), 6)), conv: 1,
 				decoder: newFECDecoder()}
 			l.encoder, _ = newFECEncoder(5+i, 2)
-			l.encoder.sent = true
+			l.encoder.lastMillis = 0
 			l.decoder.hint(5+i, 2)
 			for range 50 {
 				if !l.lose(l.group(), i, i+1) {

@@ -22,8 +22,7 @@ type fecEncoder struct {
 	filled int    // data packets of the open group so far
 	ready  int    // parity packets that parity() hands out
 
-	sent       bool  // lastMillis holds
-	lastMillis int64 // when the previous data packet was encoded, in whatever group
+	lastMillis int64 // when the previous data packet was encoded, in whatever group; neverEncoded at first
 
 	weights []uint8      // fecWeight of every shard over the data shards; nil until the first packet
 	buffers [][]byte     // parity packets under construction, header included; nil while released
@@ -39,8 +38,11 @@ func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fecEncoder{shape: shape}, nil
+	return &fecEncoder{shape: shape, lastMillis: neverEncoded}, nil
 }
+
+// neverEncoded is longer ago than any gap between packets.
+const neverEncoded = math.MinInt64 / 2
 
 // fecShapeJump is how far ahead the seqids of changed groups begin. A receiver that went on grouping them as before could
 // make packets up that look like ours, because header bytes that are the same in all packets come out right whatever is
@@ -78,8 +80,8 @@ func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
 	e.next++
 	e.filled++
 
-	early := e.sent && nowMillis-e.lastMillis < fecParityGap
-	e.sent, e.lastMillis = true, nowMillis
+	early := nowMillis-e.lastMillis < fecParityGap
+	e.lastMillis = nowMillis
 	if e.filled < e.shape.data {
 		return 0
 	}

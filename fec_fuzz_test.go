@@ -44,7 +44,7 @@ func FuzzFECDecoder(f *testing.F) {
 				t.Fatalf("memory: got %d", got)
 			}
 		}
-		d.convSet = false
+		d.conv = anyConv
 		fecCheckServesHonestStream(t, d)
 		d.release()
 		if got := d.memory(); got != 0 {
@@ -62,7 +62,7 @@ func fecCheckServesHonestStream(t *testing.T, d *fecDecoder) {
 		t.Fatal(err)
 	}
 	defer e.release()
-	e.next, e.sent = 600, true
+	e.next, e.lastMillis = 600, 0
 	r := rand.New(rand.NewPCG(8, 8))
 	for range 2 * fecWindowLarge / 6 {
 		for more := true; more; more = !e.idle() {

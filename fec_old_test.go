@@ -137,7 +137,7 @@ func TestFECPacketsThatHardlyDifferProveNoWrongShape(t *testing.T) {
 		for seed := range uint64(150) {
 			r := rand.New(rand.NewPCG(seed, uint64(shape.total)))
 			e := fecNewEncoder(t, shape)
-			e.sent = true
+			e.lastMillis = 0
 			d := fecNewDecoder(t, fecShape{})
 			lost := map[string]bool{}
 			payload := make([]byte, 60)

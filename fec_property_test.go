@@ -44,7 +44,7 @@ func fecCheckAgainstModel(t *testing.T, r *rand.Rand, shape fecShape,
 	seed uint64) (back, owed int) {
 	t.Helper()
 	e, d := fecNewEncoder(t, shape), fecNewDecoder(t, shape)
-	e.next, e.sent = shape.align(r.Uint32N(shape.wrap())), true
+	e.next, e.lastMillis = shape.align(r.Uint32N(shape.wrap())), 0
 	d.at, d.looked, d.shape = e.next, fecFirstLooks, shape // as if there had been packets before
 	const groups = 20
 	models := map[uint32]*fecModel{}
@@ -139,7 +139,7 @@ func fecChangeShapes(t *testing.T, seed uint64) {
 	const conv = 0x11223344
 	r := rand.New(rand.NewPCG(seed, 4))
 	e, d := fecNewEncoder(t, fecRandomShape(r, 12)), fecNewDecoder(t, fecShape{})
-	e.sent = true
+	e.lastMillis = 0
 	switch r.IntN(3) {
 	case 0:
 		d.hint(e.shape.data, e.shape.parity())

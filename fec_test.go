@@ -345,7 +345,7 @@ func TestFECEncoderKeepsTheIndexAcrossTheWrap(t *testing.T) {
 	for _, shape := range []fecShape{{1, 2}, {3, 4}, {10, 13}, {200, 255}} {
 		e := fecNewEncoder(t, shape)
 		e.next = shape.wrap() - 2*uint32(shape.total)
-		e.sent = true
+		e.lastMillis = 0
 		want := e.next
 		for range 4 * shape.data {
 			for _, packet := range fecSend(e, []byte{1}, 0) {

@@ -58,7 +58,7 @@ func (n *fuzzNet) host(addr memAddr, c Config) *fuzzHost {
 	h := &fuzzHost{addr: addr, opts: o}
 	conn := newMemConn(addr,
 		func(data []byte, to net.Addr) { h.sent = append(h.sent, memPacket{data, to}) })
-	h.demux = newDemux([]net.PacketConn{conn}, false, o, newIngress)
+	h.demux = newDemux([]net.PacketConn{conn}, connLent, o, newIngress)
 	h.ep = h.demux.eps[0]
 	h.ep.io, h.ep.out = newBatchConn(conn), nil // written at once
 	close(h.ep.done)                            // no call waits for the missing reader

@@ -70,7 +70,7 @@ func (n *kernelNet) socket(t *testing.T) *kernelSocket {
 // demux puts the Linux data path on the socket.
 func (k *kernelSocket) demux(t *testing.T, o *options) *demux {
 	t.Helper()
-	d := newDemux([]net.PacketConn{k}, true, o, newIngress)
+	d := newDemux([]net.PacketConn{k}, connOwn, o, newIngress)
 	e := d.eps[0]
 	c := newLinuxConn(k.UDPConn, mmsgCalls{recv: k.recvmmsg, send: k.sendmmsg})
 	if c == nil {
@@ -109,7 +109,7 @@ func (k *kernelSocket) recvmmsg(_ uintptr, msgs []mmsghdr) (int, syscall.Errno) 
 	for i, p := range k.queue[:n] {
 		h := &msgs[i].hdr
 		msgs[i].size = uint32(copy(unsafe.Slice(h.Iov.Base, int(h.Iov.Len)), p.data))
-		h.Namelen = encodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(h.Name)), p.from, false)
+		h.Namelen = encodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(h.Name)), p.from, unix.AF_INET)
 		h.SetControllen(0)
 	}
 	k.queue = slices.Delete(k.queue, 0, n)

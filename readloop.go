@@ -25,8 +25,8 @@ type reader struct {
 	now      millis
 	session  *UDPSession // whose lock is held
 	key      sessionKey  // of session
-	same     bool        // key.peer is known to be who sent the message at hand
-	only     bool        // session is its peer's only one, as far as parity is concerned
+	sameAs   *received   // the message that key.peer is known to have sent
+	alone    *UDPSession // session, if it is its peer's only one as far as parity is concerned
 	msg      *received   // at hand
 	packet   packet      // the datagram at hand, opened
 	touched  []*UDPSession
@@ -173,12 +173,12 @@ func (r *reader) batch(msgs []received) {
 		peer, custom := peerAddr{udp: m.from}, m.fromAddr
 		if custom != nil {
 			peer = newPeerAddr(custom)
-		} else if !m.from.IsValid() && !r.ep.byConv {
+		} else if !m.from.IsValid() && r.ep.sources == sourcesNamed {
 			r.ep.errors.reads.Add(1)
 			r.ep.errors.note(socketRead, errNoSource)
 			continue
 		}
-		r.arrival.local, r.same = m.local, false
+		r.arrival.local = m.local
 		r.beginLending(m)
 		for data := m.buf[:m.n]; len(data) > 0; {
 			size := len(data)
@@ -288,7 +288,7 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 
 // deliver feeds a packet to the session that it is for. A new one opens where that is due.
 func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
-	if r.ep.byConv {
+	if r.ep.sources == sourcesByConv {
 		peer, custom = r.dialledAs(p, peer, custom)
 	}
 	s := r.find(p, peer)
@@ -340,8 +340,10 @@ func (r *reader) holds(conv uint32, peer *peerAddr) bool {
 	if r.session == nil || r.key.conv != conv || r.session.life.ended() {
 		return false
 	}
-	r.same = r.same || r.key.peer == *peer
-	return r.same
+	if r.sameAs != r.msg && r.key.peer == *peer {
+		r.sameAs = r.msg
+	}
+	return r.sameAs == r.msg
 }
 
 // lookup enters the session of that name, if there is one.
@@ -357,7 +359,7 @@ func (r *reader) lookup(key sessionKey) bool {
 // findParity finds the session of a parity packet, which names none: the peer's only one, or among several the one
 // whose newest shard is nearest. A wrong guess costs that session one group at the most.
 func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
-	if r.session != nil && r.key.peer == peer && r.only && !r.session.life.ended() {
+	if r.session != nil && r.key.peer == peer && r.alone == r.session && !r.session.life.ended() {
 		return r.session
 	}
 	r.unlockSession()
@@ -370,7 +372,9 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	if s == nil || !r.lockSession(s, sessionKey{peer, s.conv}) {
 		return nil
 	}
-	r.only = only
+	if only {
+		r.alone = s
+	}
 	return s
 }
 
@@ -382,13 +386,13 @@ func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 	case inputFirst:
 		r.touched = append(r.touched, s)
 	}
-	r.session, r.key, r.same, r.only = s, key, true, false
+	r.session, r.key, r.sameAs, r.alone = s, key, r.msg, nil
 	return true
 }
 
 func (r *reader) unlockSession() {
 	if r.session != nil {
 		r.session.endInput(&r.lent)
-		r.session = nil
+		r.session, r.alone = nil, nil
 	}
 }

@@ -34,7 +34,7 @@ type linuxReader struct {
 	controls [readMessages][readControlSize / 8]uint64 // words, for the alignment of struct cmsghdr
 	want     int                                       // messages to ask for
 	lone     int                                       // reads in a row that waited, and then for one message
-	waited   bool
+	waits    int                                       // of the read at hand
 	n        int
 	errno    syscall.Errno
 	// receive and receiveNow are method values made once: one made per call would be allocated.
@@ -54,7 +54,7 @@ func newLinuxReader(c *linuxConn) *linuxReader {
 	r.receive = func(fd uintptr) bool {
 		r.call(fd)
 		if r.errno == unix.EAGAIN {
-			r.waited = true
+			r.waits++
 			return false
 		}
 		return true
@@ -94,12 +94,12 @@ const loneProof = 4
 
 // noteRead looks at how the messages come.
 func (r *linuxReader) noteRead() {
-	if r.waited && r.n <= 1 {
+	if r.waits > 0 && r.n <= 1 {
 		r.lone = min(r.lone+1, loneProof)
 	} else {
 		r.lone = 0
 	}
-	r.waited = false
+	r.waits = 0
 }
 
 // readNow reads without waiting; deadline is the error when nothing is there.

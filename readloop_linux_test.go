@@ -32,7 +32,7 @@ func (r batchTestReceived) fill(msg *mmsghdr) {
 	msg.hdr.Namelen = 0
 	if r.from != "" {
 		msg.hdr.Namelen = encodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(msg.hdr.Name)),
-			netip.MustParseAddrPort(r.from), false)
+			netip.MustParseAddrPort(r.from), unix.AF_INET)
 	}
 	msg.hdr.SetControllen(0)
 	if r.segment != 0 {
@@ -117,7 +117,7 @@ func TestReadBatchReportsTransientErrors(t *testing.T) {
 func TestDecodeControlTakesNothingBeyondItsBytes(t *testing.T) {
 	var w writeControl
 	var h unix.Msghdr
-	w.encode(&h, 1200, netip.MustParseAddr("10.0.0.1"), false)
+	w.encode(&h, 1200, netip.MustParseAddr("10.0.0.1"), unix.AF_INET)
 	whole := bytes.Clone(unsafe.Slice(h.Control, int(h.Controllen)))
 	aligned := make([]uint64, 64)
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&aligned[0])), 512)
@@ -137,7 +137,7 @@ func TestDecodeControlTakesNothingBeyondItsBytes(t *testing.T) {
 		t.Errorf("got %d, %v, want 0 (two bytes are no segment size), 10.0.0.1", segment, local)
 	}
 	for _, addr := range []string{"0.0.0.0", "224.0.0.1"} {
-		w.encode(&h, 0, netip.MustParseAddr(addr), false)
+		w.encode(&h, 0, netip.MustParseAddr(addr), unix.AF_INET)
 		copy(b, unsafe.Slice(h.Control, int(h.Controllen)))
 		if _, local := decodeControl(b[:h.Controllen]); local.IsValid() {
 			t.Errorf("%v taken for a local address", local)

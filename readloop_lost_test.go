@@ -123,8 +123,8 @@ func TestRareErrorsAreNoLoss(t *testing.T) {
 // A read deadline that a program has set on the socket costs no time and ends nothing.
 func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 	connCheckLeaks(t)
-	for _, owned := range []bool{true, false} {
-		t.Run(fmt.Sprintf("owned %v", owned), func(t *testing.T) {
+	for _, owner := range []connOwner{connOwn, connLent} {
+		t.Run(fmt.Sprintf("owned %v", owner != connLent), func(t *testing.T) {
 			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 			if err != nil {
 				t.Fatal(err)
@@ -134,7 +134,7 @@ func TestReadDeadlineOnTheSocketIsTakenAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := newDemux([]net.PacketConn{conn}, owned, o, newIngress)
+			d := newDemux([]net.PacketConn{conn}, owner, o, newIngress)
 			counted := &countedReads{batchConn: d.eps[0].io}
 			d.eps[0].io = counted
 			l := echoListener(t, serveOn(d, o))

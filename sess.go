@@ -69,7 +69,7 @@ func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *o
 	s.core.init(conv, s.now())
 	s.core.flight.timeRounds()
 	s.core.randomize(timestamp(randomUint64()), drawNumber)
-	s.core.ctl.begin(randomUint64()|1, env.sealer.authenticates(), env.sealer.marks)
+	s.core.ctl.begin(randomUint64()|1, env.sealer.authenticates(), env.sealer.marks())
 	s.core.setModes(o.modes)
 	s.core.setNoDelay(o.noDelay, o.interval, o.resend, o.nc)
 	s.core.setWindows(o.sndWnd, o.rcvWnd)

@@ -39,7 +39,7 @@ func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 		return nil, badArgument("conn", nil, "a packet connection")
 	}
 	t := &Transport{opts: *o, block: c.BlockCrypt}
-	overLent(conn, false, nil, o, newIngress, func(d *demux) bool {
+	overLent(conn, sourcesNamed, nil, o, newIngress, func(d *demux) bool {
 		t.demux = d
 		return d.reuse(o, (*demux).openTransport)
 	})

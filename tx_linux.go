@@ -42,7 +42,7 @@ type linuxWriter struct {
 	index      int // with offset: where the next piece of batch begins
 	offset     int
 	refusal    writeRefusal
-	retried    bool      // the message at hand was offered before
+	retries    int       // of the message at hand
 	full       time.Time // when the socket's buffer was first found full
 	pause      time.Duration
 	sent, lost int
@@ -75,7 +75,7 @@ func newLinuxWriter(c *linuxConn) *linuxWriter {
 
 func (w *linuxWriter) write(p []outgoing) (sent, lost int, err error) {
 	w.batch, w.index, w.offset = p, 0, 0
-	w.refusal, w.retried, w.pause = writeRefusal{}, false, 0
+	w.refusal, w.retries, w.pause = writeRefusal{}, 0, 0
 	w.sent, w.lost, w.err = 0, 0, nil
 	for w.fill() && w.flush() {
 	}
@@ -123,7 +123,7 @@ func (w *linuxWriter) encode(i int, o *outgoing, to netip.AddrPort, data []byte,
 		return errNoDestination
 	default:
 		h.Name = (*byte)(unsafe.Pointer(&w.names[i]))
-		if h.Namelen = encodeAddr(&w.names[i], to, w.conn.inet6); h.Namelen == 0 {
+		if h.Namelen = encodeAddr(&w.names[i], to, w.conn.family); h.Namelen == 0 {
 			return unix.EAFNOSUPPORT
 		}
 	}
@@ -136,16 +136,16 @@ func (w *linuxWriter) encode(i int, o *outgoing, to netip.AddrPort, data []byte,
 	if source.Is4() != to.Addr().Is4() {
 		source = netip.Addr{} // of no use towards this peer
 	}
-	w.controls[i].encode(h, segment, source, w.conn.inet6)
+	w.controls[i].encode(h, segment, source, w.conn.family)
 	return nil
 }
 
 // encodeAddr writes `to` as the socket's family takes it; 0 if it cannot.
-func encodeAddr(sa *unix.RawSockaddrInet6, to netip.AddrPort, inet6 bool) (length uint32) {
+func encodeAddr(sa *unix.RawSockaddrInet6, to netip.AddrPort, family int) (length uint32) {
 	addr := to.Addr()
 	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
 	port[0], port[1] = byte(to.Port()>>8), byte(to.Port())
-	if inet6 {
+	if family == unix.AF_INET6 {
 		sa.Family, sa.Addr, sa.Scope_id = unix.AF_INET6, addr.As16(), 0
 		if zone := addr.Zone(); zone != "" {
 			sa.Scope_id = zoneIndex(zone)
@@ -211,16 +211,16 @@ func (w *linuxWriter) accepted(n int) {
 		}
 		w.done++
 	}
-	w.retried = false
+	w.retries = 0
 }
 
 // refused deals with the next message, which the kernel would not take.
 func (w *linuxWriter) refused(errno syscall.Errno) {
 	m := w.pieces[w.done]
 	switch {
-	case w.conn.peer.IsValid() && !w.retried:
+	case w.conn.peer.IsValid() && w.retries == 0:
 		// On a connected socket the error may be an ICMP message that an earlier datagram met, reported only now.
-		w.retried = true
+		w.retries++
 		return
 	case m.run():
 		w.refusal = writeRefusal{m.index, m.offset + m.size, errno}
@@ -233,7 +233,7 @@ func (w *linuxWriter) refused(errno syscall.Errno) {
 		w.lose(m.size, m.segment, errno)
 		w.done++
 	}
-	w.retried = false
+	w.retries = 0
 }
 
 // lose counts the datagrams in size bytes as lost.
