@@ -59,6 +59,21 @@ type UDPSession struct {
 	received traffic
 }
 
+// peerLink is a session's place among the sessions of its peer. The demux's lock guards it, but next is read without.
+type peerLink struct {
+	next  atomic.Pointer[UDPSession]
+	prev  *UDPSession
+	place peerPlace
+}
+
+// peerPlace is the part of the list that a session is in.
+type peerPlace uint8
+
+const (
+	peerFront peerPlace = iota // a new session of the peer may supersede it
+	peerBack                   // no session does: it shares the address on purpose
+)
+
 // newSession makes a session over the socket of env, which does not know it yet. addr is the peer's address as it was named; nil
 // where it follows from peer.
 func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {

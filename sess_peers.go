@@ -2,23 +2,6 @@
 
 package kcp
 
-import "sync/atomic"
-
-// peerLink is a session's place among the sessions of its peer. The demux's lock guards it, but next is read without.
-type peerLink struct {
-	next  atomic.Pointer[UDPSession]
-	prev  *UDPSession
-	place peerPlace
-}
-
-// peerPlace is the part of the list that a session is in.
-type peerPlace uint8
-
-const (
-	peerFront peerPlace = iota // a new session of the peer may supersede it
-	peerBack                   // no session does: it shares the address on purpose
-)
-
 // linkBetween puts s between two neighbours, either of which may be nil.
 func (s *UDPSession) linkBetween(prev, next *UDPSession) {
 	s.link.prev = prev
