@@ -177,7 +177,7 @@ func TestLayers(t *testing.T) {
 }
 
 // largestCycle is the most files that may use each other in a circle.
-const largestCycle = 46
+const largestCycle = 16
 
 // TestFileCycles holds that no cycle of files crosses a part, and that none is large.
 func TestFileCycles(t *testing.T) {
@@ -252,6 +252,9 @@ func TestFileCyclesAreFound(t *testing.T) {
 	}
 }
 
+// mostBooleans is the most fields of structs that may be boolean.
+const mostBooleans = 48
+
 // TestBooleanFields holds the number of boolean fields of structs: a state machine is a type with named states.
 func TestBooleanFields(t *testing.T) {
 	files, err := filepath.Glob("*.go")
@@ -280,7 +283,9 @@ func TestBooleanFields(t *testing.T) {
 			return true
 		})
 	}
-	t.Logf("%d boolean fields", count)
+	if t.Logf("%d boolean fields", count); count > mostBooleans {
+		t.Errorf("%d boolean fields, at most %d", count, mostBooleans)
+	}
 }
 
 // fieldWriters returns, for each struct type of this package, the files that assign to its fields: "field" in "file".
@@ -344,11 +349,17 @@ func fieldWriters(t *testing.T) map[string]map[string][]string {
 	return writers
 }
 
-// TestFieldWriters shows which files assign to the fields of the central types.
+// mostWriters is the most files that may assign to the fields of a central type.
+const mostWriters = 8
+
+// TestFieldWriters holds which files assign to the fields of the central types.
 func TestFieldWriters(t *testing.T) {
 	writers := fieldWriters(t)
 	for _, owner := range []string{"UDPSession", "core", "sender", "receiver", "extension", "liveness", "addressCheck", "proofDuty"} {
 		t.Logf("%s: fields assigned in %d files", owner, len(writers[owner]))
+		if len(writers[owner]) > mostWriters {
+			t.Errorf("the fields of %s are assigned in %d files, at most %d", owner, len(writers[owner]), mostWriters)
+		}
 		for _, file := range slices.Sorted(maps.Keys(writers[owner])) {
 			t.Logf("%s: %s", file, strings.Join(writers[owner][file], " "))
 		}
