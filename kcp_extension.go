@@ -541,6 +541,9 @@ func (s *extension) chooseMarks(marked bool) {
 	}
 }
 
+// peerIsMarked notes that the peer, whose packets are to be marked, has begun to mark them.
+func (s *extension) peerIsMarked() { s.marking = markLowerKnown }
+
 // strangerIn reports whether the HELLO in a packet is neither this side's nor its peer's.
 func (s *extension) strangerIn(p *packet) bool {
 	if p.kind != packetPlain && p.kind != packetData {

@@ -253,7 +253,7 @@ func (s *UDPSession) reflected(p *packet, nonce []byte) bool {
 		}
 	case markLower:
 		if marked {
-			ctl.marking = markLowerKnown
+			ctl.peerIsMarked()
 			return false
 		}
 	case markLowerKnown:
