@@ -287,7 +287,7 @@ func BenchmarkReplayGuard(b *testing.B) {
 		s.core.ctl.marking = markRole
 		b.ReportAllocs()
 		for b.Loop() {
-			s.reflected(&p, nonce)
+			s.reflectedLocked(&p, nonce)
 		}
 	})
 }

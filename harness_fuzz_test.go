@@ -221,7 +221,7 @@ func fuzzHandsOut(s *UDPSession) bool {
 func fuzzReadable(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.partial.data != nil || s.hasData() || s.core.endOfStream() || s.core.cutShort() ||
+	return s.partial.data != nil || s.hasDataLocked() || s.core.endOfStream() || s.core.cutShort() ||
 		s.life.readErr != nil || s.life.closed() || s.life.readShut()
 }
 
@@ -229,7 +229,7 @@ func fuzzReadable(s *UDPSession) bool {
 func fuzzWrite(s *UDPSession, p []byte) (int, error) {
 	s.mu.Lock()
 	p = p[:min(len(p), s.core.mss)]
-	room := s.core.queued()+1 < s.core.sndWnd || s.writeFailure() != nil
+	room := s.core.queued()+1 < s.core.sndWnd || s.writeFailureLocked() != nil
 	s.mu.Unlock()
 	if !room {
 		return 0, nil

@@ -231,7 +231,7 @@ func (r *reader) endLending() {
 	reserveBuffer(r.msg.buf, -1)
 	r.msg.buf = getBuffer(bufferLarge)
 	reserveBuffer(r.msg.buf, 1)
-	r.session.keepSlab(&r.bufs)
+	r.session.keepSlabLocked(&r.bufs)
 }
 
 // finishSession ends a session's part in a batch.
@@ -297,7 +297,7 @@ func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
 		return
 	}
 	if s != nil {
-		switch s.receive(&r.lent, p, &r.arrival, &r.counters) {
+		switch s.receiveLocked(&r.lent, p, &r.arrival, &r.counters) {
 		case originPeer:
 			return
 		case originRestarted:
@@ -319,7 +319,7 @@ func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
 		}
 	}
 	if s = r.handleUnknown(p, sessionKey{*peer, p.conv}, custom); s != nil {
-		s.feed(&r.lent, p, &r.arrival, &r.counters)
+		s.feedLocked(&r.lent, p, &r.arrival, &r.counters)
 	}
 }
 
@@ -380,7 +380,7 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 
 // lockSession takes the lock of s. It reports false if s is off the network.
 func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
-	switch s.beginInput() {
+	switch s.acquireForInput() {
 	case inputNone:
 		return false
 	case inputFirst:
@@ -392,7 +392,7 @@ func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 
 func (r *reader) unlockSession() {
 	if r.session != nil {
-		r.session.endInput(&r.lent)
+		r.session.unlockAfterInput(&r.lent)
 		r.session, r.alone = nil, nil
 	}
 }

@@ -37,7 +37,7 @@ func (r *reader) open(v *verdict, u *unknown, key *sessionKey, custom net.Addr) 
 	if s == nil || !r.lockSession(s, *key) {
 		return nil
 	}
-	if s.opened(u.first.sn == 0, r.now) && !v.backlog.offer(s) {
+	if s.openedLocked(u.first.sn == 0, r.now) && !v.backlog.offer(s) {
 		r.unlockSession()
 		s.turnAway()
 		return nil

@@ -32,7 +32,7 @@ type UDPSession struct {
 
 	timer timerEntry
 
-	mu    sync.Mutex // guards all that follows
+	mu    sync.Mutex // guards all that follows; the order of all mutexes is in docs/internals.md
 	core  core
 	mtu   int           // of the UDP payload
 	calls *blockedCalls // nil until a call has waited or a deadline was set
@@ -95,10 +95,10 @@ func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *o
 	if o.fec.data > 0 {
 		// The peer most likely has the same configuration.
 		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity) // the arguments have been checked
-		s.makeDecoder()
+		s.makeDecoderLocked()
 		s.decoder.hint(o.fec.data, o.fec.parity)
 	}
-	s.applyMTU()
+	s.applyMTULocked()
 	env.clock.bind(&s.timer, s)
 	return s
 }
@@ -106,54 +106,54 @@ func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *o
 // now is the time on the scheduler's clock, in milliseconds.
 func (s *UDPSession) now() millis { return s.env.clock.now().ms() }
 
-// applyMTU derives what KCP may fill of a datagram.
-func (s *UDPSession) applyMTU() bool {
-	return s.core.setMTU(s.mtu - s.overhead())
+// applyMTULocked derives what KCP may fill of a datagram.
+func (s *UDPSession) applyMTULocked() bool {
+	return s.core.setMTU(s.mtu - s.overheadLocked())
 }
 
-// overhead is what the layers below KCP add to a datagram.
-func (s *UDPSession) overhead() int {
+// overheadLocked is what the layers below KCP add to a datagram.
+func (s *UDPSession) overheadLocked() int {
 	return s.env.sealer.headroom() + s.env.sealer.tailroom() + s.turns.fecHeader()
 }
 
-// update is called whenever the state machine may have changed: it moves the session on in its life, wakes calls that wait,
+// updateLocked is called whenever the state machine may have changed: it moves the session on in its life, wakes calls that wait,
 // gives memory back, and sets the timer. It reports ended if the session has just ended; the caller then calls finish
 // without the lock. due says that something is to be sent now. A caller that flushes then needs no timer for it, whose
 // worker would only be in its way. s.mu must be held.
-func (s *UDPSession) update(now millis, flushes bool) (ended, due bool) {
+func (s *UDPSession) updateLocked(now millis, flushes bool) (ended, due bool) {
 	if s.life.ended() {
 		return false, false
 	}
 	if s.life.readShut() {
-		s.discardReceived()
+		s.discardReceivedLocked()
 	}
-	s.advance(now)
-	s.wake()
+	s.advanceLocked(now)
+	s.wakeLocked()
 	if s.life.ended() {
 		return true, false
 	}
-	s.settle(now)
+	s.settleLocked(now)
 	at := s.core.nextEvent(now)
 	if due = at <= now; !due || !flushes {
-		s.armAt(at)
+		s.armAtLocked(at)
 	}
 	return false, due
 }
 
-// wake wakes the calls for which something has changed. s.mu must be held.
-func (s *UDPSession) wake() {
+// wakeLocked wakes the calls for which something has changed. s.mu must be held.
+func (s *UDPSession) wakeLocked() {
 	c := &s.core
 	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting() || s.life.ended() {
-		s.wakeReaders()
+		s.wakeReadersLocked()
 	}
 	if free, share := c.writeRoom(); free >= share || s.life.ended() {
-		s.wakeWriters()
+		s.wakeWritersLocked()
 	}
 }
 
-// settle brings what others know of the session up to date, and gives back memory that it no longer needs. s.mu must be
+// settleLocked brings what others know of the session up to date, and gives back memory that it no longer needs. s.mu must be
 // held.
-func (s *UDPSession) settle(now millis) {
+func (s *UDPSession) settleLocked(now millis) {
 	c := &s.core
 	if c.ctl.addressShared() {
 		s.sharesAddress.Store(true)
@@ -162,19 +162,19 @@ func (s *UDPSession) settle(now millis) {
 	if s.decoder.releaseIdle(now) {
 		s.turns.releaseIdle()
 	}
-	s.charge()
-	s.setPending(s.pending && c.addr != nil)
+	s.chargeLocked()
+	s.setPendingLocked(s.pending && c.addr != nil)
 }
 
-// arm sets the timer to the next event. Called with the lock held.
-func (s *UDPSession) arm(now millis) {
+// armLocked sets the timer to the next event. Called with the lock held.
+func (s *UDPSession) armLocked(now millis) {
 	if !s.life.ended() {
-		s.armAt(s.core.nextEvent(now))
+		s.armAtLocked(s.core.nextEvent(now))
 	}
 }
 
-// armAt is arm with the state machine's next event.
-func (s *UDPSession) armAt(at millis) {
+// armAtLocked is arm with the state machine's next event.
+func (s *UDPSession) armAtLocked(at millis) {
 	if s.life.ended() || s.turns.queued {
 		return // a flush is to come, which does it
 	}
@@ -198,12 +198,12 @@ func (s *UDPSession) demandProof(factor int) {
 	case s.core.ctl.keyed:
 		first *= unprovedKeyed
 	}
-	s.core.demandProof(newAddressCheck(factor, first, s.overhead(), randomUint64(), s.core.sendUna, s.now()))
+	s.core.demandProof(newAddressCheck(factor, first, s.overheadLocked(), randomUint64(), s.core.sendUna, s.now()))
 }
 
-// charge brings the account up to date with what the session holds, and the session with what it may hold. Called with
+// chargeLocked brings the account up to date with what the session holds, and the session with what it may hold. Called with
 // the lock held.
-func (s *UDPSession) charge() {
+func (s *UDPSession) chargeLocked() {
 	held := s.core.heldBytes()
 	if s.partial.data != nil {
 		held += memorySegment
@@ -228,13 +228,13 @@ func (s *UDPSession) charge() {
 	s.core.memory.grant(m.room(s.charged))
 }
 
-// grantMemory tells the state machine what the account leaves for it now. The lock is held.
-func (s *UDPSession) grantMemory() {
+// grantMemoryLocked tells the state machine what the account leaves for it now. The lock is held.
+func (s *UDPSession) grantMemoryLocked() {
 	s.core.memory.grant(s.env.memory.room(s.charged))
 }
 
-// setPending says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
-func (s *UDPSession) setPending(pending bool) {
+// setPendingLocked says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
+func (s *UDPSession) setPendingLocked(pending bool) {
 	if s.pending != pending {
 		s.pending = pending
 		n := int64(1)
@@ -245,8 +245,8 @@ func (s *UDPSession) setPending(pending bool) {
 	}
 }
 
-// sealer returns what seals the session's packets. The lock is held.
-func (s *UDPSession) sealer() *sealer {
+// sealerLocked returns what seals the session's packets. The lock is held.
+func (s *UDPSession) sealerLocked() *sealer {
 	if s.opener == byListener || s.core.ctl.marking == markUpper {
 		return s.env.acceptSealer
 	}

@@ -19,28 +19,28 @@ func (s *UDPSession) Close() error {
 	}
 	now := s.now()
 	if !s.life.readShut() {
-		s.beginUnread()
+		s.beginUnreadLocked()
 	}
 	s.life.close()
 	s.calls.disarm()
 	s.oob.Load().close()
-	s.wakeWriters()
+	s.wakeWritersLocked()
 	leaving, unheardOf := s, false
 	switch {
 	case s.life.ended():
 	case s.life.linger != 0:
 		s.core.closeWrite(now)
 		s.core.ctl.close(s.core.stats.segsIn == 0)
-		s.life.lingerUntil(now + toMillis(s.lingerTime()))
+		s.life.lingerUntil(now + toMillis(s.lingerTimeLocked()))
 		leaving = nil
 		unheardOf = s.core.ctl.unheard() && s.life.linger == lingerByProgress && s.ownsSocket()
 	default:
 		s.core.ctl.sendReset(resetAborted)
 		s.life.lingerUntil(now)
 	}
-	s.keepUnread()
-	s.releaseReading()
-	s.wakeReaders()
+	s.keepUnreadLocked()
+	s.releaseReadingLocked()
+	s.wakeReadersLocked()
 	ended := s.life.ended()
 	s.mu.Unlock()
 	if ended {
@@ -69,9 +69,8 @@ func (s *UDPSession) CloseWrite() error {
 		return err
 	}
 	s.core.closeWrite(s.now())
-	s.wakeWriters()
-	s.mu.Unlock()
-	s.flushNow()
+	s.wakeWritersLocked()
+	s.unlockAndSend(true)
 	return nil
 }
 
@@ -84,16 +83,13 @@ func (s *UDPSession) CloseRead() error {
 		return errClosed
 	}
 	s.life.shutRead()
-	s.discardReceived()
+	s.discardReceivedLocked()
 	if !s.busy.has(sideRead) {
-		s.releasePartial()
+		s.releasePartialLocked()
 	}
-	s.wakeReaders()
+	s.wakeReadersLocked()
 	due := s.core.tellWindow && !s.life.ended()
-	s.mu.Unlock()
-	if due {
-		s.flushNow()
-	}
+	s.unlockAndSend(due)
 	return nil
 }
 
@@ -114,7 +110,7 @@ func (s *UDPSession) SetLinger(d time.Duration) {
 func (s *UDPSession) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.blocked()
+	c := s.blockedLocked()
 	if c.done == nil {
 		c.done = make(chan struct{})
 		if s.life.removed() {
@@ -141,8 +137,7 @@ func (s *UDPSession) giveUpUnheard() {
 	if s.core.stats.segsIn == 0 {
 		s.life.lingerUntil(s.now())
 	}
-	s.mu.Unlock()
-	s.flushNow()
+	s.unlockAndSend(true)
 }
 
 // isRemoved implements unheardSession.

@@ -4,35 +4,35 @@ package kcp
 
 import "time"
 
-// advance moves the session on in its life, as far as that has become due at now. s.mu must be held.
-func (s *UDPSession) advance(now millis) {
-	s.noteProgress(now)
-	s.giveUpClosing(now)
+// advanceLocked moves the session on in its life, as far as that has become due at now. s.mu must be held.
+func (s *UDPSession) advanceLocked(now millis) {
+	s.noteProgressLocked(now)
+	s.giveUpClosingLocked(now)
 	c := &s.core
 	switch {
 	case c.ctl.wasReset(), c.gone():
-		s.fail(errReset)
+		s.failLocked(errReset)
 	case c.life.overdue(c.deadAt(), now):
-		s.fail(errPeerDead)
+		s.failLocked(errPeerDead)
 	case c.life.overdue(c.idleAt(), now):
-		s.fail(errIdle)
+		s.failLocked(errIdle)
 	case s.life.headless() && now >= s.life.lingerAt:
-		s.fail(errReset)
-	case s.life.closed() && s.doneClosing(now):
-		s.fail(errClosed)
+		s.failLocked(errReset)
+	case s.life.closed() && s.doneClosingLocked(now):
+		s.failLocked(errClosed)
 	case s.life.closed() && (now >= s.life.lingerAt && !c.ctl.resetDue() || c.ctl.resetSent()):
-		s.fail(errClosed)
+		s.failLocked(errClosed)
 	case c.ctl.resetSent():
-		s.fail(errProtocol)
+		s.failLocked(errProtocol)
 	}
 }
 
-// fail takes the session off the network. What was received stays readable; what was to be sent is given up. s.mu must be
+// failLocked takes the session off the network. What was received stays readable; what was to be sent is given up. s.mu must be
 // held.
-func (s *UDPSession) fail(err error) { s.life.fail(err) }
+func (s *UDPSession) failLocked(err error) { s.life.fail(err) }
 
-// lingerTime is how long a closed session lives on from now without progress, or from Close on if SetLinger has said so.
-func (s *UDPSession) lingerTime() time.Duration {
+// lingerTimeLocked is how long a closed session lives on from now without progress, or from Close on if SetLinger has said so.
+func (s *UDPSession) lingerTimeLocked() time.Duration {
 	switch {
 	case s.life.linger != lingerByProgress:
 		return s.life.linger
@@ -42,13 +42,13 @@ func (s *UDPSession) lingerTime() time.Duration {
 	return lingerDefault
 }
 
-// noteProgress prolongs the linger time of a closed session whose peer has acknowledged something.
-func (s *UDPSession) noteProgress(now millis) {
+// noteProgressLocked prolongs the linger time of a closed session whose peer has acknowledged something.
+func (s *UDPSession) noteProgressLocked(now millis) {
 	if !s.core.ctl.takeProgress() {
 		return
 	}
 	if s.life.closed() && s.life.linger == lingerByProgress {
-		s.life.lingerUntil(now + toMillis(s.lingerTime()))
+		s.life.lingerUntil(now + toMillis(s.lingerTimeLocked()))
 	}
 }
 
@@ -75,8 +75,8 @@ func (s *UDPSession) waitsForFIN() millis {
 	return finWaitLent
 }
 
-// doneClosing reports whether nothing is left to do for a closed session.
-func (s *UDPSession) doneClosing(now millis) bool {
+// doneClosingLocked reports whether nothing is left to do for a closed session.
+func (s *UDPSession) doneClosingLocked(now millis) bool {
 	c := &s.core
 	if !c.writeDone() || !c.peerSettled(now) {
 		s.life.delivering()
@@ -89,15 +89,15 @@ func (s *UDPSession) doneClosing(now millis) bool {
 	return false
 }
 
-// giveUpClosing makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
+// giveUpClosingLocked makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
 // that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on. A peer
 // that goes on sending is told as soon as it has all.
-func (s *UDPSession) giveUpClosing(now millis) {
+func (s *UDPSession) giveUpClosingLocked(now millis) {
 	ctl := &s.core.ctl
 	s.life.grace(&s.core.life, now)
 	if s.life.closed() && now >= s.life.lingerAt && ctl.closing() && !ctl.resetSent() && s.life.linger == lingerByProgress && s.core.asksForProof() {
 		// What is left may need the proof alone, and the questions for it come to an end.
-		s.life.lingerUntil(now + toMillis(s.lingerTime()))
+		s.life.lingerUntil(now + toMillis(s.lingerTimeLocked()))
 	}
 	switch {
 	case !s.life.closed() || ctl.resetDue() || ctl.resetSent() || !ctl.known():
@@ -115,14 +115,14 @@ func (s *UDPSession) finish() {
 		s.mu.Unlock()
 		return
 	}
-	s.setPending(false)
+	s.setPendingLocked(false)
 	sending := s.turns.busy()
-	record, bye := s.endedRecord(), s.farewell()
-	s.releaseSending()
+	record, bye := s.endedRecordLocked(), s.farewellLocked()
+	s.releaseSendingLocked()
 	if s.life.closed() {
-		s.releaseReading() // no program has it to read
+		s.releaseReadingLocked() // no program has it to read
 	}
-	s.charge()
+	s.chargeLocked()
 	var done chan struct{}
 	if s.calls != nil {
 		done = s.calls.done
@@ -138,14 +138,14 @@ func (s *UDPSession) finish() {
 	DefaultSnmp.connClosed()
 }
 
-// endedRecord returns what late packets are to be compared with. s.mu must be held.
-func (s *UDPSession) endedRecord() endedSession {
+// endedRecordLocked returns what late packets are to be compared with. s.mu must be held.
+func (s *UDPSession) endedRecordLocked() endedSession {
 	c := &s.core
 	outcome := endedRegular
 	switch {
 	case c.stats.segsIn == 0:
 		outcome = endedUnheard
-	case s.aborted():
+	case s.abortedLocked():
 		outcome = endedAborted
 	}
 	return endedSession{
@@ -159,10 +159,10 @@ func (s *UDPSession) endedRecord() endedSession {
 	}
 }
 
-// releaseSending gives back what can no longer be sent.
-func (s *UDPSession) releaseSending() {
+// releaseSendingLocked gives back what can no longer be sent.
+func (s *UDPSession) releaseSendingLocked() {
 	s.core.releaseSending()
-	s.releaseDecoder()
+	s.releaseDecoderLocked()
 	if !s.turns.busy() {
 		s.turns.releaseEncoder()
 	}
@@ -172,9 +172,9 @@ func (s *UDPSession) releaseSending() {
 func (s *UDPSession) replaced() {
 	s.mu.Lock()
 	if !s.life.ended() {
-		s.fail(errReset)
-		s.wakeReaders()
-		s.wakeWriters()
+		s.failLocked(errReset)
+		s.wakeReadersLocked()
+		s.wakeWritersLocked()
 	}
 	s.mu.Unlock()
 	s.finish()
@@ -193,9 +193,9 @@ func (s *UDPSession) replacedIfClosed() {
 // lostSocket ends a session whose socket is gone.
 func (s *UDPSession) lostSocket(err error) {
 	s.mu.Lock()
-	s.fail(err)
-	s.wakeReaders()
-	s.wakeWriters()
+	s.failLocked(err)
+	s.wakeReadersLocked()
+	s.wakeWritersLocked()
 	s.mu.Unlock()
 	s.finish()
 }
@@ -205,8 +205,7 @@ func (s *UDPSession) abandon() {
 	s.mu.Lock()
 	s.life.setErrors(errSocketClosed)
 	s.core.ctl.sendReset(resetAborted)
-	s.mu.Unlock()
-	s.flushNow()
+	s.unlockAndSend(true)
 	s.replaced() // where nothing could be said
 }
 
@@ -222,7 +221,7 @@ func (s *UDPSession) superseded(now millis) {
 	if !s.life.ended() {
 		s.core.suspect(0, now)
 		s.core.suspect(0, now) // the newcomer is there
-		s.arm(now)
+		s.armLocked(now)
 	}
 	s.mu.Unlock()
 }

@@ -26,26 +26,26 @@ const (
 	abortAtOnce millis = 1000
 )
 
-// aborted reports whether s has ended by a RESET of this side, other than one for a peer that has been told of the end of
+// abortedLocked reports whether s has ended by a RESET of this side, other than one for a peer that has been told of the end of
 // the stream and has said nothing since. Called with its lock held.
-func (s *UDPSession) aborted() bool {
+func (s *UDPSession) abortedLocked() bool {
 	ctl := &s.core.ctl
 	return ctl.resetCode != 0 && !ctl.wasReset() && (ctl.resetCode != resetClosed || ctl.unread())
 }
 
-// farewell returns what repeats the RESET of s, nil if there is none to be repeated. Called with its lock held, once it
+// farewellLocked returns what repeats the RESET of s, nil if there is none to be repeated. Called with its lock held, once it
 // has ended.
-func (s *UDPSession) farewell() *farewell {
+func (s *UDPSession) farewellLocked() *farewell {
 	c := &s.core
 	switch {
-	case !c.ctl.resetSent() || c.addr != nil || !s.aborted():
+	case !c.ctl.resetSent() || c.addr != nil || !s.abortedLocked():
 		return nil
 	case s.life.linger == 0 && s.life.closed() && s.env.owner == connGiven && s.opener == byDial:
 		return nil // the program wants its connection closed at once
 	}
 	now := s.now()
 	f := &farewell{
-		env: s.env, sealer: s.sealer(), conv: s.conv, to: s.destination(),
+		env: s.env, sealer: s.sealerLocked(), conv: s.conv, to: s.destinationLocked(),
 		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
 	}
 	if s.life.closed() && s.life.linger == 0 {

@@ -19,6 +19,15 @@ func (s *UDPSession) flushNow() {
 // unlockAndFlush is like flushNow, but is called with s.mu held. now is the scheduler's current time.
 func (s *UDPSession) unlockAndFlush(now instant) { s.env.host.unlockAndFlush(s, now) }
 
+// unlockAndSend is like unlockAndFlush if something is due, and otherwise releases s.mu alone.
+func (s *UDPSession) unlockAndSend(due bool) {
+	if due {
+		s.unlockAndFlush(s.env.clock.now())
+		return
+	}
+	s.mu.Unlock()
+}
+
 // lock implements turnOwner.
 func (s *UDPSession) lock() { s.mu.Lock() }
 
@@ -30,7 +39,7 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 		s.mu.Unlock()
 		return 0
 	}
-	s.applyFEC()
+	s.applyFECLocked()
 	if need = s.turns.frame(w, s.env.sealer, s.core.mtu); need > 0 {
 		s.mu.Unlock()
 		return need
@@ -41,20 +50,20 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 	}
 	at := s.core.clock(fine) // another flush may have looked at the clock later
 	now := at.ms()
-	s.giveUpClosing(now)
+	s.giveUpClosingLocked(now)
 	more := s.core.flush(at, w)
 	laid := len(w.packets) > 0
 	if laid {
 		s.turns.begin(more)
 	}
-	ended, _ := s.update(now, more && laid)
-	s.count(n)
+	ended, _ := s.updateLocked(now, more && laid)
+	s.countLocked(n)
 	receipt := s.core.rate.receipt()
 	if laid {
-		s.describeTurn(t, w, copies)
+		s.describeTurnLocked(t, w, copies)
 		t.now, t.receipt = now, receipt
 	}
-	logs := s.takeLogs(w.packets)
+	logs := s.takeLogsLocked(w.packets)
 	s.mu.Unlock()
 	if laid {
 		t.logs = logs
@@ -67,10 +76,10 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 	return 0
 }
 
-// describeTurn sets t to what the packets laid out in w need besides. s.mu must be held.
-func (s *UDPSession) describeTurn(t *turn, w *packetWriter, copies int) {
-	t.owner, t.destination = s, s.destination()
-	t.sealer, t.remember = s.sealer(), s.core.ctl.marking.remembers()
+// describeTurnLocked sets t to what the packets laid out in w need besides. s.mu must be held.
+func (s *UDPSession) describeTurnLocked(t *turn, w *packetWriter, copies int) {
+	t.owner, t.destination = s, s.destinationLocked()
+	t.sealer, t.remember = s.sealerLocked(), s.core.ctl.marking.remembers()
 	t.dup, t.copies = copies, s.core.addr.copies(w.packets, copies)
 	t.log = &s.log
 	if s.turns.encoder != nil {
@@ -81,8 +90,8 @@ func (s *UDPSession) describeTurn(t *turn, w *packetWriter, copies int) {
 	}
 }
 
-// destination returns where the session's datagrams go. s.mu must be held.
-func (s *UDPSession) destination() destination {
+// destinationLocked returns where the session's datagrams go. s.mu must be held.
+func (s *UDPSession) destinationLocked() destination {
 	return destination{to: s.peer.udp, toAddr: s.remoteAddr(), local: s.local}
 }
 
@@ -105,10 +114,10 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 	return again && !gone
 }
 
-// applyFEC takes over what SetFEC asked for. No turn may be out.
-func (s *UDPSession) applyFEC() {
+// applyFECLocked takes over what SetFEC asked for. No turn may be out.
+func (s *UDPSession) applyFECLocked() {
 	if s.turns.applyFEC() {
-		s.applyMTU()
+		s.applyMTULocked()
 	}
 }
 

@@ -26,14 +26,14 @@ const (
 	inputAgain
 )
 
-// beginInput takes the lock for a run of packets. It does not hold the lock if it returns inputNone.
-func (s *UDPSession) beginInput() inputTurn {
+// acquireForInput takes the lock for a run of packets. It does not hold the lock if it returns inputNone.
+func (s *UDPSession) acquireForInput() inputTurn {
 	s.mu.Lock()
 	if s.life.ended() {
 		s.mu.Unlock()
 		return inputNone
 	}
-	s.grantMemory()
+	s.grantMemoryLocked()
 	if s.busy.has(sideInput) {
 		return inputAgain
 	}
@@ -41,40 +41,40 @@ func (s *UDPSession) beginInput() inputTurn {
 	return inputFirst
 }
 
-// receive feeds one packet if it is the peer's, and returns whose it is. The lock is held.
-func (s *UDPSession) receive(ctx *inputContext, p *packet, a *arrival, n *counters) origin {
-	o := s.origin(p, a, ctx.now.ms())
+// receiveLocked feeds one packet if it is the peer's, and returns whose it is. The lock is held.
+func (s *UDPSession) receiveLocked(ctx *inputContext, p *packet, a *arrival, n *counters) origin {
+	o := s.originLocked(p, a, ctx.now.ms())
 	switch o {
 	case originPeer:
-		s.feed(ctx, p, a, n)
+		s.feedLocked(ctx, p, a, n)
 	case originStray:
 		s.core.questionClock(ctx.now.ms())
 	}
 	return o
 }
 
-// feed feeds one packet of the peer. The lock is held.
-func (s *UDPSession) feed(ctx *inputContext, p *packet, a *arrival, n *counters) {
+// feedLocked feeds one packet of the peer. The lock is held.
+func (s *UDPSession) feedLocked(ctx *inputContext, p *packet, a *arrival, n *counters) {
 	if s.opener == byListener {
 		s.local = a.local
 	}
 	s.core.addr.heard(a.size, ctx.now.ms())
 	s.received.add(1, a.size)
 	s.core.note(logInput, nil, a.size)
-	s.input(ctx, p, n)
+	s.inputLocked(ctx, p, n)
 	if ctl := &s.core.ctl; ctl.bothMark() && ctl.marking == markNone {
 		ctl.chooseMarks(a.nonce[0]&nonceAccepted != 0)
 	}
 }
 
-// keepSlab is called when segments stay in the slab that a run came in. The lock is held.
-func (s *UDPSession) keepSlab(cache *bufferCache) {
+// keepSlabLocked is called when segments stay in the slab that a run came in. The lock is held.
+func (s *UDPSession) keepSlabLocked(cache *bufferCache) {
 	s.core.pin(cache)
 }
 
-// endInput ends a run of packets and releases the lock. If they lie in a slab that holds packets of other sessions too,
+// unlockAfterInput ends a run of packets and releases the lock. If they lie in a slab that holds packets of other sessions too,
 // their segments move out of it.
-func (s *UDPSession) endInput(ctx *inputContext) {
+func (s *UDPSession) unlockAfterInput(ctx *inputContext) {
 	if slab := ctx.slab; slab != nil {
 		ctx.slab = nil
 		s.core.ownAll(slab, ctx.cache)
@@ -99,13 +99,13 @@ func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	s.mu.Lock()
 	s.busy &^= sideInput
 	s.calls.resetWoken()
-	ended, due := s.update(now, true)
+	ended, due := s.updateLocked(now, true)
 	if s.calls.wereWoken() {
 		out |= inputWoke
 	}
-	s.count(n)
-	logs := s.takeLogs(nil)
-	if s.begin() {
+	s.countLocked(n)
+	logs := s.takeLogsLocked(nil)
+	if s.beginLocked() {
 		out |= inputBegun
 	}
 	s.mu.Unlock()
@@ -119,8 +119,8 @@ func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	return out
 }
 
-// input feeds one opened datagram. The lock is held.
-func (s *UDPSession) input(ctx *inputContext, p *packet, n *counters) {
+// inputLocked feeds one opened datagram. The lock is held.
+func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 	c := &s.core
 	switch p.kind {
 	case packetPlain:
@@ -142,7 +142,7 @@ func (s *UDPSession) input(ctx *inputContext, p *packet, n *counters) {
 		return
 	}
 	elsewhere := inputContext{now: ctx.now, cache: ctx.cache} // where what is recovered lies
-	s.makeDecoder()
+	s.makeDecoderLocked()
 	if c.ctl.known() {
 		s.decoder.unhint()
 	}
@@ -158,16 +158,16 @@ func (s *UDPSession) input(ctx *inputContext, p *packet, n *counters) {
 	after.addTo(before, n)
 }
 
-// makeDecoder makes the decoder when the first FEC packet comes, or is to be expected.
-func (s *UDPSession) makeDecoder() {
+// makeDecoderLocked makes the decoder when the first FEC packet comes, or is to be expected.
+func (s *UDPSession) makeDecoderLocked() {
 	if s.decoder == nil {
 		s.decoder = newFECDecoder()
 		s.decoder.expectConv(s.conv)
 	}
 }
 
-// releaseDecoder gives back the decoder, and keeps its figures.
-func (s *UDPSession) releaseDecoder() {
+// releaseDecoderLocked gives back the decoder, and keeps its figures.
+func (s *UDPSession) releaseDecoderLocked() {
 	if s.decoder != nil {
 		done := s.decoder.stats()
 		s.fecDone = &done
@@ -194,11 +194,11 @@ const (
 	originReflected        // this side has sent it
 )
 
-// origin looks at packets that this side may have sent, and at those that may be of another incarnation of the peer: their
+// originLocked looks at packets that this side may have sent, and at those that may be of another incarnation of the peer: their
 // first segment is among the first of a stream, or has been received before.
-func (s *UDPSession) origin(p *packet, a *arrival, now millis) origin {
+func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
 	c := &s.core
-	if s.reflected(p, a.nonce) {
+	if s.reflectedLocked(p, a.nonce) {
 		return originReflected
 	}
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
@@ -236,9 +236,9 @@ func (s *UDPSession) restarted(now millis) origin {
 	return originRestarted
 }
 
-// reflected reports whether a packet is one that this side has sent. nonce is its nonce, if a key authenticates it. The lock
+// reflectedLocked reports whether a packet is one that this side has sent. nonce is its nonce, if a key authenticates it. The lock
 // is held.
-func (s *UDPSession) reflected(p *packet, nonce []byte) bool {
+func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 	if len(nonce) == 0 {
 		return false
 	}
@@ -260,5 +260,5 @@ func (s *UDPSession) reflected(p *packet, nonce []byte) bool {
 		// A peer that was started anew does not know yet.
 		return !marked && !ctl.strangerIn(p)
 	}
-	return s.sealer().sent.has(nonce)
+	return s.sealerLocked().sent.has(nonce)
 }

@@ -145,10 +145,10 @@ const (
 func (s *UDPSession) GetOOBMaxSize() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.oobMax()
+	return s.oobMaxLocked()
 }
 
-func (s *UDPSession) oobMax() int {
+func (s *UDPSession) oobMaxLocked() int {
 	return max(0, s.mtu-s.overOOB())
 }
 
@@ -164,11 +164,11 @@ func (s *UDPSession) overOOB() int {
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
 	err := s.life.writeErr
-	if most := s.oobMax(); err == nil && len(data) > most {
+	if most := s.oobMaxLocked(); err == nil && len(data) > most {
 		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
 	if err == nil && !s.core.addr.takeBeside(s.overOOB()+len(data), s.now()) {
-		s.arm(s.now())
+		s.armLocked(s.now())
 		err = errUnproved
 	}
 	if err != nil {
@@ -201,7 +201,7 @@ func (o *oobTurn) lock() { o.s.mu.Lock() }
 func (o *oobTurn) unlockAndBeginTurn(t *turn, _ instant, w *packetWriter, _ *counters) (need int) {
 	s := o.s
 	defer s.mu.Unlock()
-	sealer := s.sealer()
+	sealer := s.sealerLocked()
 	w.headroom, w.tailroom, w.limit = sealer.headroom(), sealer.tailroom(), oobHeader+len(o.data)
 	w.packets, w.maxPackets, w.shares = w.packets[:0], 1, false
 	p := w.next(w.limit)
@@ -215,7 +215,7 @@ func (o *oobTurn) unlockAndBeginTurn(t *turn, _ instant, w *packetWriter, _ *cou
 	copy(p[oobHeader:], o.data)
 	w.finish()
 	o.group = s.turns.join()
-	t.owner, t.destination = o, s.destination()
+	t.owner, t.destination = o, s.destinationLocked()
 	t.sealer, t.remember = sealer, s.core.ctl.marking.remembers()
 	return 0
 }

@@ -41,10 +41,10 @@ func newAccepted(env *sessionEnv, key *sessionKey, custom net.Addr, o *options, 
 // long as a peer goes on with the default DeadTimeout, or with that of the listener where it is longer.
 const headlessPatience millis = 30_000
 
-// opened is called with the lock held when the session is in the table, before its first datagram is fed to it. It reports
+// openedLocked is called with the lock held when the session is in the table, before its first datagram is fed to it. It reports
 // whether Accept may return the session: whether that datagram holds the first segment.
-func (s *UDPSession) opened(begins bool, now millis) bool {
-	s.setPending(s.core.addr != nil)
+func (s *UDPSession) openedLocked(begins bool, now millis) bool {
+	s.setPendingLocked(s.core.addr != nil)
 	if !begins {
 		s.life.awaitHead(now + max(headlessPatience, s.core.life.deadTimeout))
 	}
@@ -58,8 +58,8 @@ func (s *UDPSession) isHeadless() bool {
 	return s.life.headless()
 }
 
-// begin reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
-func (s *UDPSession) begin() bool {
+// beginLocked reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
+func (s *UDPSession) beginLocked() bool {
 	if !s.life.headless() || s.life.ended() || s.core.rcvNxt == 0 {
 		return false
 	}
@@ -71,7 +71,7 @@ func (s *UDPSession) begin() bool {
 func (s *UDPSession) turnAway() {
 	s.replaced()
 	s.mu.Lock()
-	s.releaseReading()
+	s.releaseReadingLocked()
 	s.mu.Unlock()
 }
 

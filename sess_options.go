@@ -45,7 +45,7 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 	s.configure(func() {
 		old := s.mtu
 		s.mtu = min(mtu, mtuMax)
-		if ok = s.applyMTU(); !ok {
+		if ok = s.applyMTULocked(); !ok {
 			s.mtu = old
 		}
 	})
@@ -93,13 +93,13 @@ func (s *UDPSession) SetFEC(data, parity int) error {
 	s.configure(func() {
 		old := s.turns.wanted
 		s.turns.wanted = want
-		if !s.applyMTU() {
-			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", s.overhead()+segmentHeaderSize+1))
+		if !s.applyMTULocked() {
+			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", s.overheadLocked()+segmentHeaderSize+1))
 			s.turns.wanted = old
 			return
 		}
 		if !s.turns.busy() {
-			s.applyFEC()
+			s.applyFECLocked()
 		}
 	})
 	return err
@@ -110,13 +110,10 @@ func (s *UDPSession) configure(set func()) {
 	s.mu.Lock()
 	set()
 	now := s.now()
-	s.wakeWriters()
-	s.arm(now)
+	s.wakeWritersLocked()
+	s.armLocked(now)
 	due := !s.life.ended() && s.core.nextEvent(now) <= now
-	s.mu.Unlock()
-	if due {
-		s.flushNow()
-	}
+	s.unlockAndSend(due)
 }
 
 // SetLogger reports the events in mask to logger, whose args are key, value pairs as slog takes them. It is called
@@ -129,8 +126,8 @@ func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...
 	s.mu.Unlock()
 }
 
-// takeLogs hands over the events noted, with one for each packet that leaves.
-func (s *UDPSession) takeLogs(packets []span) []logRecord {
+// takeLogsLocked hands over the events noted, with one for each packet that leaves.
+func (s *UDPSession) takeLogsLocked(packets []span) []logRecord {
 	if s.core.logMask == 0 {
 		return nil
 	}

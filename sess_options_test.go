@@ -57,7 +57,7 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 							mtu, largest, want)
 					}
 				}
-				for _, mtu := range []int{-1, 0, 24, n.client.overhead() + segmentHeaderSize} {
+				for _, mtu := range []int{-1, 0, 24, n.client.overheadLocked() + segmentHeaderSize} {
 					if n.client.SetMtu(mtu) {
 						t.Errorf("SetMtu(%d) = true, though nothing is left for data", mtu)
 					}

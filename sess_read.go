@@ -15,33 +15,30 @@ const readSegmentsMax = 64
 // what had arrived before is read, one that the peer aborted syscall.ECONNRESET, a peer that answers no more syscall.ETIMEDOUT.
 func (s *UDPSession) Read(p []byte) (int, error) {
 	s.mu.Lock()
-	if err := s.beginRead(len(p)); err != nil || len(p) == 0 {
+	if err := s.beginReadLocked(len(p)); err != nil || len(p) == 0 {
 		s.mu.Unlock()
 		return 0, err
 	}
 	if s.life.closed() {
-		n := s.readUnread(p)
+		n := s.readUnreadLocked(p)
 		s.mu.Unlock()
 		return n, nil
 	}
-	n, ok := s.readOne(p)
+	n, ok := s.readOneLocked(p)
 	if !ok {
-		n = s.readQueued(p)
+		n = s.readQueuedLocked(p)
 	}
 	s.core.note(logRecv, nil, n)
-	due := s.endRead()
-	logs := s.takeLogs(nil)
-	s.mu.Unlock()
-	if due {
-		s.flushNow()
-	}
+	due := s.endReadLocked()
+	logs := s.takeLogsLocked(nil)
+	s.unlockAndSend(due)
 	s.log.Load().report(logs)
 	return n, nil
 }
 
-// readOne reads where one segment is all that there is to read. It is copied with the lock held: letting go of it would take
+// readOneLocked reads where one segment is all that there is to read. It is copied with the lock held: letting go of it would take
 // longer.
-func (s *UDPSession) readOne(p []byte) (n int, ok bool) {
+func (s *UDPSession) readOneLocked(p []byte) (n int, ok bool) {
 	c := &s.core
 	switch {
 	case s.partial.data != nil || s.msgLeft > 1 || c.modes.has(modeStream) && c.readable() > 1:
@@ -56,18 +53,18 @@ func (s *UDPSession) readOne(p []byte) (n int, ok bool) {
 	return n, true
 }
 
-// readQueued reads what is there, and lets go of the lock while it copies. Its place on the stack is large, so that it must not
+// readQueuedLocked reads what is there, and lets go of the lock while it copies. Its place on the stack is large, so that it must not
 // become a part of Read, which waits on a stack of its own.
 //
 //go:noinline
-func (s *UDPSession) readQueued(p []byte) (n int) {
+func (s *UDPSession) readQueuedLocked(p []byte) (n int) {
 	s.busy |= sideRead
 	if s.partial.data == nil && s.msgLeft == 0 {
 		s.msgLeft = s.core.peekSegments()
 	}
 	for more := true; more; {
 		var batch readTake
-		more = s.takeSegments(&batch, len(p)-n)
+		more = s.takeSegmentsLocked(&batch, len(p)-n)
 		s.mu.Unlock()
 		n += batch.copyTo(p[n:])
 		s.mu.Lock()
@@ -77,8 +74,8 @@ func (s *UDPSession) readQueued(p []byte) (n int) {
 	return n
 }
 
-// beginRead waits, with the lock held, until there is something to read or a reason not to.
-func (s *UDPSession) beginRead(want int) error {
+// beginReadLocked waits, with the lock held, until there is something to read or a reason not to.
+func (s *UDPSession) beginReadLocked(want int) error {
 	for {
 		switch {
 		case s.life.closed() && s.unread == nil:
@@ -86,12 +83,12 @@ func (s *UDPSession) beginRead(want int) error {
 		case want == 0, s.life.closed() && !s.busy.has(sideRead):
 			return nil
 		case s.life.closed():
-			s.blocked().readers.Wait() // until what is left has been copied
+			s.blockedLocked().readers.Wait() // until what is left has been copied
 			continue
 		case s.calls.readPassed():
 			return errTimeout
 		case s.busy.has(sideRead):
-		case s.partial.data != nil || s.hasData():
+		case s.partial.data != nil || s.hasDataLocked():
 			return nil
 		case s.core.endOfStream() || s.life.readShut():
 			return io.EOF
@@ -100,17 +97,17 @@ func (s *UDPSession) beginRead(want int) error {
 		case s.life.readErr != nil:
 			return s.life.readErr
 		}
-		c := s.blocked()
+		c := s.blockedLocked()
 		c.readDeadline.arm(&c.readers)
 		s.core.await(uint16(min((want+s.core.mss-1)/s.core.mss, wndMax)))
-		s.wait(&c.readers)
+		s.waitLocked(&c.readers)
 		s.core.await(0)
 	}
 }
 
-// hasData reports whether a message that is not empty can be read. Empty ones, which the C implementation can send, are
+// hasDataLocked reports whether a message that is not empty can be read. Empty ones, which the C implementation can send, are
 // skipped: a Read that returns nothing helps nobody.
-func (s *UDPSession) hasData() bool {
+func (s *UDPSession) hasDataLocked() bool {
 	if s.msgLeft > 0 {
 		return true
 	}
@@ -125,7 +122,7 @@ func (s *UDPSession) hasData() bool {
 	if skipped && s.core.peekSegments() == 0 {
 		s.core.afterRead()
 		s.core.releaseIdle()
-		s.arm(s.now())
+		s.armLocked(s.now())
 	}
 	return s.core.peekSegments() > 0
 }
@@ -164,9 +161,9 @@ func (b *readTake) release(c *core) {
 	}
 }
 
-// takeSegments takes out of the receive queue what fits room: in message mode the rest of one message, in stream mode
+// takeSegmentsLocked takes out of the receive queue what fits room: in message mode the rest of one message, in stream mode
 // all that is there. It reports whether there may be more for the same Read.
-func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
+func (s *UDPSession) takeSegmentsLocked(b *readTake, room int) (more bool) {
 	for b.count < readSegmentsMax && room > 0 {
 		seg, from := s.partial, s.partialOff
 		if seg.data == nil {
@@ -196,14 +193,14 @@ func (s *UDPSession) takeSegments(b *readTake, room int) (more bool) {
 	return room > 0
 }
 
-// endRead lets the next Read in and reports whether the peer is to be told of a window that has opened.
-func (s *UDPSession) endRead() (flush bool) {
+// endReadLocked lets the next Read in and reports whether the peer is to be told of a window that has opened.
+func (s *UDPSession) endReadLocked() (flush bool) {
 	if s.life.closed() {
-		s.keepUnread()
-		s.releaseReading()
+		s.keepUnreadLocked()
+		s.releaseReadingLocked()
 	}
 	if s.partial.data != nil || s.core.readable() > 0 || s.life.closed() {
-		s.wakeReaders()
+		s.wakeReadersLocked()
 	}
 	if s.core.sparse() {
 		s.core.own(&s.partial, nil)
@@ -211,25 +208,25 @@ func (s *UDPSession) endRead() (flush bool) {
 	}
 	s.core.advance()
 	s.core.releaseIdle()
-	s.charge()
+	s.chargeLocked()
 	s.core.afterRead()
 	return s.core.tellWindow && !s.life.ended()
 }
 
-// releaseReading gives back what will not be read any more. A Read that is still copying does it when it is done.
-func (s *UDPSession) releaseReading() {
+// releaseReadingLocked gives back what will not be read any more. A Read that is still copying does it when it is done.
+func (s *UDPSession) releaseReadingLocked() {
 	if s.busy.has(sideRead) {
 		return
 	}
-	s.releasePartial()
+	s.releasePartialLocked()
 	s.msgLeft = 0
 	s.core.releaseReceived()
 	s.core.releaseIdle()
-	s.charge()
+	s.chargeLocked()
 }
 
-// discardReceived throws away what has arrived in order, for a session that nobody reads.
-func (s *UDPSession) discardReceived() {
+// discardReceivedLocked throws away what has arrived in order, for a session that nobody reads.
+func (s *UDPSession) discardReceivedLocked() {
 	if s.busy.has(sideRead) {
 		return
 	}
@@ -241,7 +238,7 @@ func (s *UDPSession) discardReceived() {
 	s.core.afterRead()
 }
 
-func (s *UDPSession) releasePartial() {
+func (s *UDPSession) releasePartialLocked() {
 	if s.partial.data != nil {
 		s.core.freeReceived(&s.partial, nil)
 	}

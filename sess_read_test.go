@@ -165,7 +165,7 @@ func TestLargeReadLeavesTheLock(t *testing.T) {
 		server.mu.Lock()
 		for more := true; more; runs++ {
 			var batch readTake
-			more = server.takeSegments(&batch, len(p)-n)
+			more = server.takeSegmentsLocked(&batch, len(p)-n)
 			if batch.count > readSegmentsMax {
 				t.Fatalf("%d segments were taken at once, want at most %d",
 					batch.count, readSegmentsMax)
@@ -173,7 +173,7 @@ func TestLargeReadLeavesTheLock(t *testing.T) {
 			n += batch.copyTo(p[n:]) // the lock is held: it would hang if it wanted it
 			batch.release(&server.core)
 		}
-		server.endRead()
+		server.endReadLocked()
 		server.mu.Unlock()
 		if n != len(p) || string(p) != string(data) || runs < len(data)/1400/readSegmentsMax {
 			t.Errorf("%d bytes of %d in %d runs, or changed", n, len(p), runs)

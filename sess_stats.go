@@ -84,15 +84,15 @@ func (s *UDPSession) Stats() Stats {
 		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil, OOBDropped: s.oob.Load().droppedCount(),
 	}
 	st.CongestionWindow = int(c.congestionWindow())
-	f := s.fecStats()
+	f := s.fecStatsLocked()
 	st.FECGroupsComplete, st.FECGroupsRecovered, st.FECGroupsFailed = f.complete, f.recovered, f.failed
 	st.FECRecovered, st.FECErrors = f.packets, f.errors
 	st.FECParityReceived, st.FECParityUnused = f.parity, f.parityUnused
 	return st
 }
 
-// count adds what has been counted since the last time to the totals of a batch. The lock is held.
-func (s *UDPSession) count(n *counters) {
+// countLocked adds what has been counted since the last time to the totals of a batch. The lock is held.
+func (s *UDPSession) countLocked(n *counters) {
 	c := &s.core
 	c.stats.addTo(&s.counted, n)
 	DefaultSnmp.queues(c.sendNxt.distance(c.sendEnd), c.queuedOutstanding(), c.readable())
@@ -134,8 +134,8 @@ func news(count uint64, counted *uint32) uint64 {
 	return uint64(gained)
 }
 
-// fecStats returns the decoder's figures.
-func (s *UDPSession) fecStats() fecStats {
+// fecStatsLocked returns the decoder's figures.
+func (s *UDPSession) fecStatsLocked() fecStats {
 	if s.decoder == nil {
 		if s.fecDone != nil {
 			return *s.fecDone

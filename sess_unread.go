@@ -34,19 +34,19 @@ func (u *unreadData) read(p []byte, stream bool) (n int) {
 	return n
 }
 
-// beginUnread makes keepUnread keep something.
-func (s *UDPSession) beginUnread() { s.unread = new(unreadData) }
+// beginUnreadLocked makes keepUnread keep something.
+func (s *UDPSession) beginUnreadLocked() { s.unread = new(unreadData) }
 
-// keepUnread copies what Read is still to give after Close. Called with the lock held, which it lets go of while it copies, as
+// keepUnreadLocked copies what Read is still to give after Close. Called with the lock held, which it lets go of while it copies, as
 // a Read does. If a Read is copying at that moment, it calls this when it is done.
-func (s *UDPSession) keepUnread() {
+func (s *UDPSession) keepUnreadLocked() {
 	if s.unread == nil || s.busy.has(sideRead) {
 		return
 	}
 	u, end := s.unread, s.core.rcvNxt // what comes from here on is not kept
-	for s.partial.data != nil || s.core.readNxt.before(end) && s.hasData() {
-		data := make([]byte, max(s.nextBytes(end), 1))
-		if data = data[:s.readQueued(data)]; len(data) > 0 {
+	for s.partial.data != nil || s.core.readNxt.before(end) && s.hasDataLocked() {
+		data := make([]byte, max(s.nextBytesLocked(end), 1))
+		if data = data[:s.readQueuedLocked(data)]; len(data) > 0 {
 			u.messages = append(u.messages, data)
 			u.size += len(data)
 		}
@@ -56,8 +56,8 @@ func (s *UDPSession) keepUnread() {
 	}
 }
 
-// nextBytes returns how many bytes the next Read can give of what lies before end.
-func (s *UDPSession) nextBytes(end seqNum) (n int) {
+// nextBytesLocked returns how many bytes the next Read can give of what lies before end.
+func (s *UDPSession) nextBytesLocked(end seqNum) (n int) {
 	c := &s.core
 	if s.partial.data != nil {
 		n = len(s.partial.data) - s.partialOff
@@ -75,12 +75,12 @@ func (s *UDPSession) nextBytes(end seqNum) (n int) {
 	return n
 }
 
-// readUnread is Read after Close, where something is left.
-func (s *UDPSession) readUnread(p []byte) (n int) {
+// readUnreadLocked is Read after Close, where something is left.
+func (s *UDPSession) readUnreadLocked(p []byte) (n int) {
 	n = s.unread.read(p, s.core.modes.has(modeStream))
 	if len(s.unread.messages) == 0 {
 		s.unread = nil
-		s.charge()
+		s.chargeLocked()
 	}
 	return n
 }

@@ -15,8 +15,8 @@ type blockedCalls struct {
 	done                        chan struct{} // what Done has returned
 }
 
-// blocked returns the session's, made when it is first asked for.
-func (s *UDPSession) blocked() *blockedCalls {
+// blockedLocked returns the session's, made when it is first asked for.
+func (s *UDPSession) blockedLocked() *blockedCalls {
 	if s.calls == nil {
 		s.calls = new(blockedCalls)
 		s.calls.readers.L, s.calls.writers.L = &s.mu, &s.mu
@@ -24,15 +24,15 @@ func (s *UDPSession) blocked() *blockedCalls {
 	return s.calls
 }
 
-// wakeReaders makes the calls that wait to read look again.
-func (s *UDPSession) wakeReaders() {
+// wakeReadersLocked makes the calls that wait to read look again.
+func (s *UDPSession) wakeReadersLocked() {
 	if s.calls != nil {
 		s.calls.readers.Broadcast()
 	}
 }
 
-// wakeWriters makes the calls that wait to write look again.
-func (s *UDPSession) wakeWriters() {
+// wakeWritersLocked makes the calls that wait to write look again.
+func (s *UDPSession) wakeWritersLocked() {
 	if s.calls != nil {
 		s.calls.writers.Broadcast()
 	}
@@ -60,9 +60,9 @@ func (c *blockedCalls) disarm() {
 	}
 }
 
-// wait blocks until the session may have changed; whoever calls it looks again then. It reports whether the call has read
+// waitLocked blocks until the session may have changed; whoever calls it looks again then. It reports whether the call has read
 // the socket. The lock is held.
-func (s *UDPSession) wait(w *waiters) (read bool) {
+func (s *UDPSession) waitLocked(w *waiters) (read bool) {
 	p := s.env.host.poll()
 	if !p.acquire(s) {
 		w.Wait()
@@ -78,8 +78,8 @@ func (s *UDPSession) wait(w *waiters) (read bool) {
 	s.mu.Lock()
 	p.release(s)
 	// The role is free for a call of another kind.
-	s.wakeReaders()
-	s.wakeWriters()
+	s.wakeReadersLocked()
+	s.wakeWritersLocked()
 	return true
 }
 
@@ -91,17 +91,16 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
-		s.wakeReaders()
+		s.wakeReadersLocked()
 		s.mu.Unlock()
 	})
 	defer stop()
 	s.mu.Lock()
 	s.core.life.connect(s.now())
-	s.mu.Unlock()
-	s.flushNow()
+	s.unlockAndSend(true)
 	s.mu.Lock()
 	for !s.core.ctl.met && s.life.readErr == nil && ctx.Err() == nil {
-		s.wait(&s.blocked().readers)
+		s.waitLocked(&s.blockedLocked().readers)
 	}
 	err := s.life.readErr
 	if err == nil && !s.core.ctl.met {
@@ -137,14 +136,14 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 	if s.calls == nil && t.IsZero() {
 		return nil
 	}
-	c := s.blocked()
+	c := s.blockedLocked()
 	if read {
 		c.readDeadline.set(t)
 	}
 	if write {
 		c.writeDeadline.set(t)
 	}
-	s.wakeReaders()
-	s.wakeWriters()
+	s.wakeReadersLocked()
+	s.wakeWritersLocked()
 	return nil
 }

@@ -25,7 +25,7 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 
 func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	s.mu.Lock()
-	if err = s.beginWrite(); err != nil {
+	if err = s.beginWriteLocked(); err != nil {
 		s.mu.Unlock()
 		return 0, err
 	}
@@ -38,56 +38,56 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		if len(p) == 0 {
 			break
 		}
-		if err = s.waitWritable(); err != nil {
+		if err = s.waitWritableLocked(); err != nil {
 			break
 		}
-		took := s.queueSegments(p)
-		s.charge()
+		took := s.queueSegmentsLocked(p)
+		s.chargeLocked()
 		n += took
 		p = p[took:]
 		if took > 0 {
-			s.sendUnlocked()
+			s.flushOrArmLocked()
 		}
 	}
 	s.busy &^= sideWrite
 	s.core.note(logSend, nil, n)
-	s.wakeWriters()
-	logs := s.takeLogs(nil)
+	s.wakeWritersLocked()
+	logs := s.takeLogsLocked(nil)
 	s.mu.Unlock()
 	s.log.Load().report(logs)
 	return n, err
 }
 
-// beginWrite waits, with the lock held, for its turn among concurrent Writes.
-func (s *UDPSession) beginWrite() error {
+// beginWriteLocked waits, with the lock held, for its turn among concurrent Writes.
+func (s *UDPSession) beginWriteLocked() error {
 	for {
-		if err := s.writeFailure(); err != nil || !s.busy.has(sideWrite) {
+		if err := s.writeFailureLocked(); err != nil || !s.busy.has(sideWrite) {
 			return err
 		}
-		c := s.blocked()
+		c := s.blockedLocked()
 		c.writeDeadline.arm(&c.writers)
-		s.wait(&c.writers)
+		s.waitLocked(&c.writers)
 	}
 }
 
-// waitWritable waits, with the lock held, until another segment may be queued. A call that reads the socket itself meanwhile
+// waitWritableLocked waits, with the lock held, until another segment may be queued. A call that reads the socket itself meanwhile
 // goes on reading until there is room for several, as one that waits to be woken does.
-func (s *UDPSession) waitWritable() error {
+func (s *UDPSession) waitWritableLocked() error {
 	for need := uint32(1); ; {
 		free, share := s.core.writeRoom()
-		if err := s.writeFailure(); err != nil || free >= need {
+		if err := s.writeFailureLocked(); err != nil || free >= need {
 			return err
 		}
-		s.arm(s.now())
-		c := s.blocked()
+		s.armLocked(s.now())
+		c := s.blockedLocked()
 		c.writeDeadline.arm(&c.writers)
-		if need = 1; s.wait(&c.writers) {
+		if need = 1; s.waitLocked(&c.writers) {
 			need = share
 		}
 	}
 }
 
-func (s *UDPSession) writeFailure() error {
+func (s *UDPSession) writeFailureLocked() error {
 	switch {
 	case s.life.closed() || s.core.ctl.finWanted():
 		return errClosed
@@ -99,8 +99,8 @@ func (s *UDPSession) writeFailure() error {
 	return nil
 }
 
-// queueSegments queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
-func (s *UDPSession) queueSegments(p []byte) (n int) {
+// queueSegmentsLocked queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
+func (s *UDPSession) queueSegmentsLocked(p []byte) (n int) {
 	c := &s.core
 	if c.modes.has(modeStream) {
 		n = len(p) - len(c.fillLast(p))
@@ -113,15 +113,15 @@ func (s *UDPSession) queueSegments(p []byte) (n int) {
 	}
 	mss := c.mss
 	if cut := c.cut(c.sendEnd); cut < min(len(p), mss) && room > 1 {
-		return n + s.admitFirst(p[:min(len(p), mss)], cut)
+		return n + s.queueFirstLocked(p[:min(len(p), mss)], cut)
 	}
 	if len(p) <= mss {
 		c.enqueue(append(getBuffer(len(p))[:0], p...), 0)
-		s.delayWrite()
+		s.delayWriteLocked()
 		return n + len(p)
 	}
 	if len(p) >= slabLeast*mss || c.fill != nil {
-		return n + s.queueFromSlab(p, room)
+		return n + s.queueFromSlabLocked(p, room)
 	}
 	cache := bufferCaches.Get().(*bufferCache)
 	for ; room > 0 && len(p) > 0; room-- {
@@ -131,13 +131,13 @@ func (s *UDPSession) queueSegments(p []byte) (n int) {
 		n += m
 	}
 	bufferCaches.Put(cache)
-	s.delayWrite()
+	s.delayWriteLocked()
 	return n
 }
 
-// queueFromSlab queues a large Write, or a part of it, in a slab. It lets go of the lock while it copies; the caller being the
+// queueFromSlabLocked queues a large Write, or a part of it, in a slab. It lets go of the lock while it copies; the caller being the
 // only Write, nothing else is queued meanwhile.
-func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
+func (s *UDPSession) queueFromSlabLocked(p []byte, room int) (n int) {
 	c := &s.core
 	mss := c.mss
 	stride := segmentHeaderSize + mss
@@ -163,13 +163,13 @@ func (s *UDPSession) queueFromSlab(p []byte, room int) (n int) {
 	if c.mss < mss {
 		c.recut()
 	}
-	s.delayWrite()
+	s.delayWriteLocked()
 	return n
 }
 
-// admitFirst queues the first segment of a session, which is cut shorter than others. The rest of p follows as another
+// queueFirstLocked queues the first segment of a session, which is cut shorter than others. The rest of p follows as another
 // segment of the same stream, or as the second fragment of the same message.
-func (s *UDPSession) admitFirst(p []byte, cut int) int {
+func (s *UDPSession) queueFirstLocked(p []byte, cut int) int {
 	c := &s.core
 	frg := uint8(1)
 	if c.modes.has(modeStream) {
@@ -177,26 +177,26 @@ func (s *UDPSession) admitFirst(p []byte, cut int) int {
 	}
 	c.enqueue(append(getBuffer(cut)[:0], p[:cut]...), frg)
 	c.enqueue(append(getBuffer(len(p) - cut)[:0], p[cut:]...), 0)
-	s.delayWrite()
+	s.delayWriteLocked()
 	return len(p)
 }
 
-// delayWrite starts the wait of what is queued, if it shall wait.
-func (s *UDPSession) delayWrite() {
+// delayWriteLocked starts the wait of what is queued, if it shall wait.
+func (s *UDPSession) delayWriteLocked() {
 	if s.core.modes.has(modeWriteDelay) {
 		s.core.delayWrite(s.now())
 	}
 }
 
-// sendUnlocked flushes with the lock let go, or sets the timer for what cannot leave yet.
-func (s *UDPSession) sendUnlocked() {
+// flushOrArmLocked flushes with the lock let go, or sets the timer for what cannot leave yet.
+func (s *UDPSession) flushOrArmLocked() {
 	at := s.env.clock.now()
 	now := at.ms()
 	if next := s.core.nextEvent(now); next > now {
-		s.armAt(next)
+		s.armAtLocked(next)
 		return
 	}
-	if s.coalesce() {
+	if s.coalesceLocked() {
 		return
 	}
 	s.unlockAndFlush(at)
@@ -206,9 +206,9 @@ func (s *UDPSession) sendUnlocked() {
 // coalesceMax is the most segments that a session may have to send for its flush to be coalesced with those of others.
 const coalesceMax = 8
 
-// coalesce leaves the flush to a scheduler worker, which sends for many sessions at once. It returns false if the caller
+// coalesceLocked leaves the flush to a scheduler worker, which sends for many sessions at once. It returns false if the caller
 // is to flush itself. s.mu must be held.
-func (s *UDPSession) coalesce() bool {
+func (s *UDPSession) coalesceLocked() bool {
 	if !s.turns.queued {
 		s.turns.queued = s.core.queued() <= coalesceMax && s.env.host.coalesce(s, s.peerHash)
 	}
