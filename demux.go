@@ -9,10 +9,12 @@ import (
 	"sync/atomic"
 )
 
-// demux is what the sockets of one local address have in common: the sessions on them, and who may open new ones. A
-// dialled session's has that session alone, a listener's all that it accepted, a Transport's both. Which socket a
-// datagram came from does not matter for whose it is: where several share a port, the kernel may move a peer from one to
-// another.
+// A demux holds what the sockets of one local address share: the sessions on them, and who may open
+// new ones. A dialled session has a demux of its own. A listener's demux holds all sessions that it
+// accepted, a Transport's holds dialled and accepted ones.
+//
+// The socket that a datagram arrives on does not decide which session it is for. Where several
+// sockets share a port, the kernel may move a peer from one to another.
 type demux struct {
 	eps    []*endpoint // one for each socket, at least one
 	sealer *sealer     // of dialled sessions; opens everything
@@ -24,14 +26,14 @@ type demux struct {
 	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
 
 	memory   memoryAccount
-	pending  atomic.Int64 // accepted sessions whose peers have not proved themselves
+	pending  atomic.Int64 // accepted sessions whose addresses are not validated
 	stopping atomic.Bool  // written under mu
 	sessions sessionTable // changed under mu
-	peers    sessionTable // the first of each peer's sessions, the others hang on it; changed under mu
+	peers    sessionTable // the first session of each peer, linked to the others; changed under mu
 
 	mu        sync.Mutex // guards what follows; taken with no session's lock held
-	backlog   *backlog   // of the listener; nil once closed, or none
-	listeners uint32     // how many there have been
+	backlog   *backlog   // of the listener; nil if there is none
+	listeners uint32     // how many the sockets have had
 	user      demuxUser
 	waits     timeWaits
 	admission admission
@@ -39,18 +41,18 @@ type demux struct {
 	farewells int // aborted sessions whose RESET is repeated
 }
 
-// demuxUser is who uses the sockets besides a listener and sessions.
+// demuxUser is the user of the sockets besides a listener and sessions.
 type demuxUser uint8
 
 const (
 	userNone      demuxUser = iota
 	userTransport           // may open sessions
-	userAbandoned           // nobody will: the sockets close as soon as the last packets are out
+	userAbandoned           // no session opens: the sockets close once the last packets are sent
 )
 
 var errNameTaken = errors.New("kcp: conversation id in use with this peer")
 
-// newDemux makes sockets of conns, which read reads. Nothing is read before start.
+// newDemux makes the sockets of conns. read makes what reads them. Nothing is read before start.
 func newDemux(conns []net.PacketConn, owner connOwner, o *options, read newReadLoop) *demux {
 	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{key: keyPeer}}
 	d.sealer, d.acceptSealer = d.sealer.forBothSides(&d.replay.sent)
@@ -62,17 +64,18 @@ func newDemux(conns []net.PacketConn, owner connOwner, o *options, read newReadL
 	return d
 }
 
-// shareNonces makes the demux take part in a budget of memory for nonces. It is called before start.
+// shareNonces makes the demux take its memory for nonces from a budget. It must be called before
+// start.
 func (d *demux) shareNonces(b *nonceBudget) { d.replay.share(b) }
 
-// start begins to read.
+// start starts the readers.
 func (d *demux) start() {
 	for _, e := range d.eps {
 		go e.ingress.run()
 	}
 }
 
-// dial makes a session to raddr. guest says that a Transport does.
+// dial makes a session to raddr. guest is true for the session of a Transport.
 func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) (*UDPSession, error) {
 	s := newDialled(&ep.sessionEnv, raddr, conv, o, guest)
 	if guest || d.peers.find(&s.peer, 0) != nil {
@@ -98,7 +101,8 @@ func (d *demux) listen(o *options) (*backlog, error) {
 	return d.newBacklog(o), nil
 }
 
-// newBacklog lets a listener open sessions. Called with the lock held, or before the readers have started.
+// newBacklog lets a listener open sessions. d.mu must be held, unless the readers have not been
+// started.
 func (d *demux) newBacklog(o *options) *backlog {
 	d.backlog = newBacklog(d, o)
 	d.admission.counts = admissionCounts{}
@@ -107,7 +111,8 @@ func (d *demux) newBacklog(o *options) *backlog {
 	return d.backlog
 }
 
-// openTransport lets a Transport open sessions. Called with the lock held, or before the readers have started.
+// openTransport lets a Transport open sessions. d.mu must be held, unless the readers have not been
+// started.
 func (d *demux) openTransport() { d.user = userTransport }
 
 // hasTransport reports whether a Transport may open sessions.
@@ -117,13 +122,14 @@ func (d *demux) hasTransport() bool {
 	return d.user == userTransport
 }
 
-// closeTransport ends what a Transport does with the sockets, and its listener. It reports false if it was closed before.
+// closeTransport closes the Transport and its listener. It returns false if the Transport was
+// closed before.
 func (d *demux) closeTransport() bool {
 	d.mu.Lock()
 	b := d.backlog
 	d.mu.Unlock()
 	if b != nil {
-		_ = b.close() // the error would say that it is closed already
+		_ = b.close() // an error means that it is closed already
 	}
 	open := false
 	d.leave(func() {
@@ -137,10 +143,11 @@ func (d *demux) closeTransport() bool {
 	return open
 }
 
-// find returns the session of that name. It takes no lock.
+// find returns the session of that address and conversation id. It takes no lock.
 func (d *demux) find(key *sessionKey) *UDPSession { return d.sessions.find(&key.peer, key.conv) }
 
-// add puts s into the table. It fails if the name is taken or the sockets are going away.
+// add puts s into the table. It fails if the address and id are taken or the sockets are about to
+// close.
 func (d *demux) add(s *UDPSession) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,16 +163,16 @@ func (d *demux) add(s *UDPSession) error {
 	return nil
 }
 
-// remove takes s out of the table and leaves a time-wait record. The last one to go ends sockets that nobody can open a
-// session on, but not before its last packets are out: sending says that somebody is about to send them, who then calls
-// left.
+// remove takes s out of the table and leaves a time-wait record. If no session is left and none can
+// open, the sockets stop once the last packets of s are sent. sending reports that a sender still
+// has to send them and then calls left.
 func (d *demux) remove(s *UDPSession, e *endedSession, bye *farewell, sending bool) {
 	d.mu.Lock()
 	if sending {
 		d.leaving++
 	}
 	if bye != nil && !d.stopping.Load() {
-		e.outcome = endedAborted // late packets are answered beside it
+		e.outcome = endedAborted // its record answers late packets as well
 		d.farewells++
 		bye.begin(e.born)
 	}
@@ -186,8 +193,8 @@ func (d *demux) remove(s *UDPSession, e *endedSession, bye *farewell, sending bo
 	}
 }
 
-// left is called when the last packets of a session that was removed while they were being sent are out. It may come
-// before remove.
+// left is called when the last packets of a removed session have been sent. It may be called before
+// remove.
 func (d *demux) left() {
 	d.mu.Lock()
 	d.leaving--
@@ -198,7 +205,7 @@ func (d *demux) left() {
 	}
 }
 
-// farewellOver is called when nothing more is repeated for a session that was aborted.
+// farewellOver is called when the RESET of an aborted session is no longer repeated.
 func (d *demux) farewellOver() {
 	d.mu.Lock()
 	d.farewells--
@@ -216,31 +223,32 @@ func (d *demux) runTimed(now instant, _ *timedBatch) {
 	d.waits.sweep(now.ms())
 }
 
-// unused reports whether nobody needs the readers any more, and marks the sockets as stopping: the caller then calls stop
-// without the lock.
+// unused reports whether the readers are no longer needed. If so, it marks the sockets as stopping,
+// and the caller must call stop without the lock. d.mu must be held.
 func (d *demux) unused() bool {
 	if d.stopping.Load() || d.backlog != nil || d.user == userTransport || d.sessions.live > 0 || d.leaving != 0 {
 		return false
 	}
 	if d.farewells > 0 && d.eps[0].owned() && d.user != userAbandoned {
-		return false // a socket that is the caller's is not read for that
+		return false // a socket of the caller is not read for that
 	}
 	d.stopping.Store(true)
 	d.waits.clear()
 	return true
 }
 
-// stop ends the readers.
+// stop stops the readers.
 func (d *demux) stop() {
 	d.replay.release()
 	for _, e := range d.eps {
 		e.stop()
 	}
-	d.adopted() // by nobody
+	d.adopted() // by no owner
 }
 
-// leave ends what a listener or a Transport does with the sockets, when gone has noted that it is gone. Sockets that are
-// the caller's are not read any more once it returns, unless sessions are left that the program has in hand.
+// leave ends the use of the sockets by a listener or a Transport. gone records that, with d.mu
+// held. When leave returns, sockets of the caller are no longer read, unless the program still
+// holds sessions on them.
 func (d *demux) leave(gone func()) {
 	d.mu.Lock()
 	gone()
@@ -256,14 +264,15 @@ func (d *demux) leave(gone func()) {
 		}
 	}
 	if !inUse {
-		// Those that were not accepted are about to go: the sockets stop when their last packets are out.
+		// The sessions that were not accepted are about to end. The sockets stop when their last
+		// packets are sent.
 		d.awaitStopped()
 	}
 }
 
-// waitStopped returns once sockets that are stopping are read no more, if they can be stopped. Those that are used by
-// nobody but leaving, which may be nil, stop as soon as the last packets of that session, or of those that have ended,
-// are out.
+// waitStopped waits until sockets that are stopping are no longer read, if they can be stopped.
+// Sockets that only the session leaving uses stop as soon as its last packets are sent. leaving may
+// be nil.
 func (d *demux) waitStopped(leaving *UDPSession) {
 	d.mu.Lock()
 	stopping := d.stopping.Load()
@@ -285,7 +294,7 @@ func (d *demux) awaitStopped() {
 	}
 }
 
-// failed ends everything when a socket has been closed under us or is lost for good.
+// failed ends everything when another owner has closed a socket or a connection is lost for good.
 func (d *demux) failed(err error) {
 	d.mu.Lock()
 	first := !d.stopping.Swap(true)
@@ -297,7 +306,7 @@ func (d *demux) failed(err error) {
 	if first {
 		d.stop()
 	}
-	d.adopted() // by nobody
+	d.adopted() // by no owner
 	for s := range d.sessions.all {
 		s.lostSocket(err)
 	}
@@ -309,7 +318,7 @@ func (d *demux) failed(err error) {
 	}
 }
 
-// each calls f with every socket, up to the first error.
+// each calls f with every socket and stops at the first error.
 func (d *demux) each(f func(conn net.PacketConn) error) error {
 	for _, e := range d.eps {
 		if err := f(e.conn); err != nil {
@@ -322,7 +331,7 @@ func (d *demux) each(f func(conn net.PacketConn) error) error {
 // localAddr is the address that the sockets share.
 func (d *demux) localAddr() net.Addr { return d.eps[0].conn.LocalAddr() }
 
-// setSole notes whether the socket has one session alone. Called with the lock held.
+// setSole records whether the socket has a single session. d.mu must be held.
 func (d *demux) setSole() {
 	var sole *UDPSession
 	if len(d.eps) == 1 && d.sessions.live == 1 {
@@ -333,7 +342,7 @@ func (d *demux) setSole() {
 	d.eps[0].sole.Store(sole)
 }
 
-// offer lets Accept return a session whose first segment has come late.
+// offer lets Accept return a session whose first segment arrived late.
 func (d *demux) offer(s *UDPSession) bool {
 	d.mu.Lock()
 	b := d.backlog
@@ -341,8 +350,8 @@ func (d *demux) offer(s *UDPSession) bool {
 	return b != nil && b.offerLate(s)
 }
 
-// answerSealer returns what seals an answer that no session stands behind to a packet with that nonce: it bears the mark
-// that the packet does not, or its receiver would take it for its own.
+// answerSealer returns what seals an answer without a session to a packet with that nonce. The
+// answer has the other bit (S3.9), or its receiver would take it for a packet of its own.
 func (d *demux) answerSealer(nonce []byte) *sealer {
 	if d.acceptSealer.marks() && len(nonce) > 0 && nonce[0]&nonceAccepted != 0 {
 		return d.sealer

@@ -2,11 +2,12 @@
 
 package kcp
 
-// The door decides about datagrams for which there is no session (docs/protocol.md, "Who opens a session"). decide is a
-// pure function of the datagram and of what there is when it comes. The demux calls it once for a datagram, under its
-// lock, and notes the decision. The reader carries it out.
+// The door decides about datagrams for which there is no session (docs/protocol.md, "Who opens a
+// session"). decide is a pure function of the datagram and of the state when it arrives. The demux
+// calls it once for a datagram, under its lock, and records the decision. The reader carries it
+// out.
 
-// unknown is what the door sees of a datagram for which there is no session.
+// unknown is what the door sees of a datagram without a session.
 type unknown struct {
 	first    segment // the first segment; zero if the datagram does not begin with a valid one
 	control  controlSet
@@ -14,13 +15,13 @@ type unknown struct {
 	nonce    nonceState
 }
 
-// nonceState is what the key says of a datagram.
+// nonceState is what is known of a datagram's nonce.
 type nonceState uint8
 
 const (
 	nonceNone nonceState = iota // no key authenticates datagrams
 	nonceFresh
-	nonceSeen // the datagram may be a repeated one
+	nonceSeen // the datagram may be a repetition
 )
 
 // newUnknown returns what the door sees of p.
@@ -39,20 +40,20 @@ func newUnknown(p *packet, nonce nonceState) unknown {
 // opening reports whether the datagram opens a session where that is possible (S1.34, S1.35).
 func (u *unknown) opening() bool { return opens(&u.first) || knocks(&u.first, &u.control) }
 
-// doorView is what there is when a datagram comes.
+// doorView is the state when a datagram arrives.
 type doorView struct {
 	now      millis
 	record   *timeWait // of an ended session of that address and id; nil: none
 	room     acceptRoom
 	address  addressState
 	older    int // sessions of the address that do not share it on purpose
-	sessions int // on the sockets
-	pending  int // accepted ones whose address is not validated
-	prefix   int // accepted ones from the sender's network
+	sessions int // all on the sockets
+	pending  int // accepted sessions whose address is not validated
+	prefix   int // accepted sessions from the sender's network
 	limits   admissionLimits
 }
 
-// acceptRoom is how much room there is for sessions that wait for Accept.
+// acceptRoom is how much room the accept queue has.
 type acceptRoom uint8
 
 const (
@@ -71,12 +72,12 @@ const (
 	addressValidated              // a challenge has been answered
 )
 
-// decision is what becomes of a datagram.
+// A decision is what happens to a datagram.
 type decision struct {
 	action     doorAction
 	reply      segment    // of doorAnswer and doorChallenge
 	control    controlSet // the control messages in reply, if it is a control segment
-	superseded int        // sessions that end if one opens: all older ones, or 0
+	superseded int        // sessions that end if one opens: all older ones, or none
 	errors     uint64     // 1 if the datagram counts as an error
 	record     recordChange
 	count      admissionCount
@@ -88,11 +89,11 @@ const (
 	doorDrop doorAction = iota
 	doorAnswer
 	doorChallenge     // the demux fills in the numbers
-	doorOpen          // and the address is to be validated
-	doorOpenValidated // and the address is validated
+	doorOpen          // the address is not validated yet
+	doorOpenValidated // the address is validated
 )
 
-// recordChange is what becomes of the record of an ended session.
+// recordChange is what happens to the record of an ended session.
 type recordChange uint8
 
 const (
@@ -113,7 +114,8 @@ const (
 	countPrefixFull
 )
 
-// decide decides about a datagram for which there is no session. The order is that of docs/protocol.md.
+// decide decides about a datagram without a session. The cases are in the order of
+// docs/protocol.md.
 func decide(v *doorView, u *unknown) decision {
 	if u.first.cmd == 0 {
 		return decision{errors: 1} // S1.39
@@ -129,7 +131,7 @@ func decide(v *doorView, u *unknown) decision {
 	return d
 }
 
-// decideNew decides about a datagram of which no record is left.
+// decideNew decides about a datagram for which no record is left.
 func decideNew(v *doorView, u *unknown) decision {
 	opening, listens := u.opening(), v.room != acceptNobody
 	older := v.older
@@ -149,7 +151,8 @@ func decideNew(v *doorView, u *unknown) decision {
 	return decideOpening(v, u, older)
 }
 
-// decideOpening decides about a datagram that may open a session, and would end so many older ones.
+// decideOpening decides about a datagram that may open a session. older is the number of sessions
+// that the new one would supersede.
 func decideOpening(v *doorView, u *unknown, older int) decision {
 	switch {
 	case v.room == acceptFull: // S1.55
@@ -163,13 +166,15 @@ func decideOpening(v *doorView, u *unknown, older int) decision {
 		return refuse(u, countPrefixFull)
 	case v.address == addressValidated: // S1.57
 		return decision{action: doorOpenValidated, superseded: older}
-	case v.room == acceptScarce, v.pending >= v.limits.pending, older > 0 && u.nonce == nonceNone: // S1.58
+	// S1.58
+	case v.room == acceptScarce, v.pending >= v.limits.pending, older > 0 && u.nonce == nonceNone:
 		return decision{action: doorChallenge, count: countChallenged, reply: segment{cmd: cmdPush, wnd: wndInitial}}
 	}
 	return decision{action: doorOpen, superseded: older} // S1.59
 }
 
-// refuse tells a new peer that knows the extension that there is no room for it. That is shorter than what it has sent.
+// refuse tells a new peer with the extension that there is no room for a session. The answer is
+// shorter than the datagram.
 func refuse(u *unknown, count admissionCount) decision {
 	d := decision{errors: 1, count: count}
 	if u.control.has[ctlHello] && u.control.incarnation != 0 {
@@ -180,7 +185,7 @@ func refuse(u *unknown, count admissionCount) decision {
 	return d
 }
 
-// decideMissing tells a peer whose datagram a key authenticates that its session does not exist.
+// decideMissing tells the sender of an authenticated datagram that there is no such session.
 func decideMissing(u *unknown) decision {
 	d := decision{errors: 1}
 	push := u.first.cmd == cmdPush
@@ -197,18 +202,19 @@ func decideMissing(u *unknown) decision {
 	return d
 }
 
-// answerWindow tells the sender that there is a listener and nothing else: it acknowledges nothing.
+// answerWindow tells the sender that there is a listener. The answer acknowledges nothing.
 func answerWindow() decision {
 	return decision{action: doorAnswer, reply: segment{cmd: cmdWins, wnd: wndInitial}}
 }
 
-// answer makes the decision one to answer with the control messages m.
+// answer makes d a decision to answer with the control messages m.
 func (d *decision) answer(m *controlSet, una seqNum) {
 	d.action, d.control = doorAnswer, *m
 	d.reply = segment{cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: una}
 }
 
-// segment returns the answer to a datagram of the conversation conv. Control messages are appended to buf.
+// segment returns the answer to a datagram of the conversation conv. It appends control messages to
+// buf.
 func (d *decision) segment(conv uint32, buf []byte) segment {
 	s := d.reply
 	s.conv = conv

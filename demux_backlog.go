@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// backlog is what a listener has on its sockets: the settings of the sessions to come, and the sessions that wait for
-// Accept.
+// A backlog is a listener's share of a demux: the settings of new sessions, and the queue of
+// sessions that wait for Accept.
 type backlog struct {
 	demux  *demux
 	opts   options
@@ -21,7 +21,7 @@ type backlog struct {
 	deadline deadline
 	waiting  RingBuffer[*UDPSession]
 	state    backlogState
-	failure  error // of the socket, once failed
+	failure  error // of the socket, if failed
 	refused  uint64
 }
 
@@ -29,7 +29,7 @@ type backlogState uint8
 
 const (
 	backlogOpen   backlogState = iota
-	backlogFailed              // the socket is gone: sessions that wait may still be accepted
+	backlogFailed              // the socket is gone, but waiting sessions may be accepted
 	backlogClosed              // by the program
 )
 
@@ -62,11 +62,12 @@ func (b *backlog) accept() (*UDPSession, error) {
 	}
 }
 
-// offer lets accept return a new session. It reports false if there is no room or nobody to accept.
+// offer lets accept return a new session. It returns false if the queue is full or the listener is
+// closed.
 func (b *backlog) offer(s *UDPSession) bool { return b.push(s, b.opts.backlog) }
 
-// offerLate is offer for a session whose first segment has come late. There is room for it however many wait: what came
-// before has been acknowledged.
+// offerLate is like offer, for a session whose first segment arrived late. The queue has no limit
+// for it: data of the session has been acknowledged already.
 func (b *backlog) offerLate(s *UDPSession) bool { return b.push(s, math.MaxInt) }
 
 func (b *backlog) push(s *UDPSession, most int) bool {
@@ -81,7 +82,7 @@ func (b *backlog) push(s *UDPSession, most int) bool {
 	return true
 }
 
-// room returns how much room offer has, before work is spent on a session.
+// room returns how much room the queue has, before a session is made for it.
 func (b *backlog) room() acceptRoom {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,14 +95,14 @@ func (b *backlog) room() acceptRoom {
 	return acceptPlenty
 }
 
-// refuse counts a session that was not opened for want of room.
+// refuse counts a session that was not opened because the queue was full.
 func (b *backlog) refuse() {
 	b.mu.Lock()
 	b.refused++
 	b.mu.Unlock()
 }
 
-// close ends accepting: blocked calls return, and sessions that nobody has accepted are reset.
+// close stops accepting: blocked calls return, and sessions that were not accepted are reset.
 func (b *backlog) close() error {
 	b.mu.Lock()
 	if b.state == backlogClosed {
@@ -132,7 +133,7 @@ func (b *backlog) close() error {
 	return nil
 }
 
-// fail is called when somebody else has closed the socket.
+// fail is called when another owner has closed the socket.
 func (b *backlog) fail(err error) {
 	b.mu.Lock()
 	if b.state == backlogOpen {
@@ -143,7 +144,7 @@ func (b *backlog) fail(err error) {
 	b.mu.Unlock()
 }
 
-// setDeadline sets the deadline of accept, for calls that are blocked already too.
+// setDeadline sets the deadline of accept, for blocked calls too.
 func (b *backlog) setDeadline(t time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -160,8 +161,8 @@ func (b *backlog) sessions(yield func(*UDPSession) bool) {
 	b.demux.sessions.all(func(s *UDPSession) bool { return s.opener != byListener || s.listener != b.number || yield(s) })
 }
 
-// open makes the session of a new peer and puts it into the table. It returns nil if the sockets are going away. A
-// validated address need not be validated again.
+// open makes the session of a new peer and puts it into the table. It returns nil if the sockets
+// are about to close. validated is true if the peer's address has been validated by a challenge.
 func (b *backlog) open(ep *endpoint, key *sessionKey, custom net.Addr, shared, validated bool) *UDPSession {
 	d := b.demux
 	s := newAccepted(&ep.sessionEnv, key, custom, &b.opts, b.number)

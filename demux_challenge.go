@@ -9,14 +9,17 @@ import (
 	"hash/maphash"
 )
 
-// admission bounds the sessions that a listener has open, and what strangers whose addresses are forged can make of
-// that. The demux's lock guards it.
+// admission limits the sessions of a listener, and what an attacker can do to it from forged
+// addresses. The demux's lock guards it.
 //
-// Up to MaxPending sessions may be open whose peers have not proved to receive at their addresses. Beyond it a newcomer
-// gets a challenge in place of a session, of which nothing is kept: an empty PUSH whose ts and sn are a keyed function of
-// the time and of who is asked. Every KCP receiver takes it for a late duplicate and acknowledges it, which brings the
-// numbers back; then its next retransmission opens the session. It is to KCP what a SYN cookie is to TCP (RFC 4987
-// section 3.6), and the challenge is no longer than what it answers.
+// Up to MaxPending sessions may have addresses that are not validated. Beyond that, a new peer is
+// sent a challenge instead (S1.74), and no state is kept: an empty PUSH whose ts and sn are a keyed
+// function of the time and the peer. Every KCP receiver takes it for a late duplicate and
+// acknowledges it, which returns the numbers. Then the peer's next retransmission opens the
+// session.
+//
+// A challenge is to KCP what a SYN cookie is to TCP (RFC 4987, section 3.6). It is no longer than
+// what it answers.
 type admission struct {
 	block    cipher.Block // keyed at random, made when it is first needed
 	scratch  [2 * aes.BlockSize]byte
@@ -26,29 +29,31 @@ type admission struct {
 	counts   admissionCounts
 }
 
-// admissionCounts counts newcomers that did not get in at once.
+// admissionCounts counts new peers that were not admitted at once.
 type admissionCounts struct {
 	challenged, vouched, full, prefixFull uint64
 }
 
 const (
-	// challengePeriod is how long a challenge can be answered, at least; at most it is twice that.
+	// challengePeriod is the least time in which a challenge can be answered. The longest is twice
+	// that.
 	challengePeriod millis = 8000
-	// vouchSpan is how long an answer can be used, at least; at most it is twice that. It is longer than any RTO: after an
-	// outage a peer sends its first segment again so late.
+	// vouchSpan is the least time for which an answer counts. The longest is twice that. It exceeds
+	// any RTO, because after an outage a peer repeats its first segment that late.
 	vouchSpan = rtoMax + challengePeriod
-	// vouchedMax bounds the answers that are kept of a period, some 100 bytes each. Beyond it the older ones go.
+	// vouchedMax bounds the answers that are kept of a period, at some 100 bytes each. If there are
+	// more, the older period is dropped.
 	vouchedMax = 1 << 15
 )
 
-// admissionLimits bound what a listener admits.
+// admissionLimits are the limits of what a listener admits.
 type admissionLimits struct {
 	sessions  int // on its sockets
 	pending   int // accepted ones whose peer's address is not validated
 	perPrefix int // accepted ones from one network
 }
 
-// look fills in what is known of a sender whose datagram is opening.
+// look fills in what is known of the sender of an opening datagram.
 func (a *admission) look(v *doorView, key *sessionKey) {
 	v.prefix = a.prefixes[key.peer.prefixOf()]
 	if a.hasVouched(key, v.now) {
@@ -56,7 +61,7 @@ func (a *admission) look(v *doorView, key *sessionKey) {
 	}
 }
 
-// note counts what the door has decided about a datagram, and fills in the numbers of a challenge.
+// note records the door's decision about a datagram and fills in the numbers of a challenge.
 func (a *admission) note(d *decision, key *sessionKey, now millis) {
 	switch d.count {
 	case countValidated:
@@ -81,7 +86,7 @@ func (a *admission) note(d *decision, key *sessionKey, now millis) {
 	}
 }
 
-// sessionEnded forgets an accepted session of that peer.
+// sessionEnded is called when an accepted session of that peer has ended.
 func (a *admission) sessionEnded(peer *peerAddr) {
 	prefix := peer.prefixOf()
 	if n := a.prefixes[prefix]; n > 1 {
@@ -91,7 +96,7 @@ func (a *admission) sessionEnded(peer *peerAddr) {
 	}
 }
 
-// challenge returns what a peer has to acknowledge in the period given.
+// challenge returns the numbers that a peer has to acknowledge in the given period.
 func (a *admission) challenge(key *sessionKey, period millis) (ts timestamp, sn seqNum) {
 	if a.block == nil {
 		var k [16]byte

@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// strayQueueMax is how many datagrams that are not KCP wait for ReadNonKCP: more than come in answer to what a program
-// asks, and at most 4 MiB. Beyond it new ones are dropped.
+// strayQueueMax is how many datagrams that are not KCP wait for ReadNonKCP, at most 4 MiB. It is
+// more than arrive in answer to what a program sends. Further ones are dropped.
 const strayQueueMax = 64
 
-// stray is a datagram that is not KCP.
+// A stray is a datagram that is not KCP.
 type stray struct {
 	data []byte // pooled
 	from net.Addr
 }
 
-// strayQueue holds such datagrams for ReadNonKCP. A nil queue takes nothing.
+// strayQueue holds datagrams that are not KCP for ReadNonKCP. A nil queue takes nothing.
 type strayQueue struct {
 	ready chan struct{} // holds a token while something may be there
 	done  chan struct{} // closed by close
@@ -32,7 +32,8 @@ func newStrayQueue() *strayQueue {
 	return &strayQueue{ready: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// push takes a copy of a datagram. It reports false if nobody wants it, and drops it if too many wait.
+// push takes a copy of a datagram, and drops it if the queue is full. It returns false if the queue
+// is closed or nil.
 func (q *strayQueue) push(data []byte, peer peerAddr, custom net.Addr) bool {
 	if q == nil {
 		return false
@@ -71,7 +72,7 @@ func (q *strayQueue) pop() (stray, bool) {
 	return d, ok
 }
 
-// close drops what waits and what still comes.
+// close drops the datagrams in the queue and all further ones.
 func (q *strayQueue) close(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -85,7 +86,7 @@ func (q *strayQueue) close(err error) {
 	close(q.done)
 }
 
-// read waits for a datagram, copies it to p and returns its length and where it comes from.
+// read waits for a datagram, copies it to p and returns its length and source.
 func (q *strayQueue) read(ctx context.Context, p []byte) (int, net.Addr, error) {
 	for {
 		if d, ok := q.pop(); ok {
@@ -103,7 +104,7 @@ func (q *strayQueue) read(ctx context.Context, p []byte) (int, net.Addr, error) 
 	}
 }
 
-// nonKCP returns the queue of what is not KCP, made when it is first asked for.
+// nonKCP returns the queue of datagrams that are not KCP. The first call makes it.
 func (d *demux) nonKCP() *strayQueue {
 	if q := d.strays.Load(); q != nil {
 		return q

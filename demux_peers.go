@@ -2,11 +2,12 @@
 
 package kcp
 
-// The sessions of one peer hang on the first of them, which is in the table of peers. In front stand those that a new
-// session from the address replaces, and perhaps some of which it is not known yet that they share it; behind stand
-// those that share it. So what a stranger's datagram costs does not grow with the sessions of its address.
+// The sessions of one peer are a list whose head is in the table of peers. At the front are the
+// sessions that a new one from the address supersedes, and some that are not known yet to share the
+// address. At the back are those that share it. The cost of a datagram without a session thus does
+// not grow with the sessions of its address.
 
-// link puts s into its peer's list. Called with the lock held.
+// link puts s into its peer's list. d.mu must be held.
 func (d *demux) link(s *UDPSession) {
 	s.link.place = peerFront
 	if s.sharesAddress.Load() {
@@ -28,7 +29,8 @@ func (d *demux) link(s *UDPSession) {
 	}
 }
 
-// unlink takes s out of its peer's list. A reader that looks through it without the lock may miss the rest: it guesses.
+// unlink takes s out of its peer's list. A reader without the lock may miss the rest of the list,
+// which only makes its guess worse.
 func (d *demux) unlink(s *UDPSession) {
 	next := s.link.next.Load()
 	if next != nil {
@@ -46,8 +48,8 @@ func (d *demux) unlink(s *UDPSession) {
 	s.link.next.Store(nil) // whatever keeps s keeps no other session
 }
 
-// older returns the sessions of an address that a new one from it supersedes: all that do not share the address on purpose.
-// Called with the lock held.
+// older returns the sessions of an address that a new one supersedes: those that do not share it on
+// purpose (S1.60). d.mu must be held.
 func (d *demux) older(peer *peerAddr) (older []*UDPSession) {
 	var sharing []*UDPSession
 	for s := d.peers.find(peer, 0); s != nil && s.link.place == peerFront; s = s.link.next.Load() {

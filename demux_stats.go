@@ -2,7 +2,8 @@
 
 package kcp
 
-// socketStats returns the figures of all sockets: the sums of their counts, and of the rest what the first one has.
+// socketStats returns the sum of the sockets' counts. The other figures are those of the first
+// socket.
 func (d *demux) socketStats() SocketStats {
 	st := d.eps[0].socketStats()
 	for _, e := range d.eps[1:] {
@@ -16,27 +17,28 @@ func (d *demux) socketStats() SocketStats {
 	return st
 }
 
-// ListenerStats is what a listener has done and how it stands. Counts are since its beginning.
+// ListenerStats is a snapshot of a listener's counters and state. Counts start at zero when it
+// opens.
 type ListenerStats struct {
-	Sessions int // on the listener's socket now, those that wait for Accept included
-	Backlog  int // of them, those that wait for Accept
-	// Refused counts the datagrams that would have opened a session while Config.AcceptBacklog sessions waited; a peer
-	// that sends again and again is counted as often.
+	Sessions int // on the listener's sockets now, including those that wait for Accept
+	Backlog  int // sessions that wait for Accept
+	// Refused counts the datagrams that would have opened a session while Config.AcceptBacklog
+	// sessions waited. Retransmissions count too.
 	Refused uint64
 
-	Pending       int    // of the sessions, those whose peer has not proved to receive at its address
-	Challenged    uint64 // newcomers that were asked to prove that first (Config.MaxPending)
-	Vouched       uint64 // those that did
-	RefusedFull   uint64 // datagrams that would have opened a session beyond Config.MaxSessions
-	RefusedPrefix uint64 // likewise Config.MaxPerPrefix
+	Pending       int    // sessions whose peer's address is not validated
+	Challenged    uint64 // challenges sent to new peers (Config.MaxPending)
+	Vouched       uint64 // challenges answered
+	RefusedFull   uint64 // datagrams that would have exceeded Config.MaxSessions
+	RefusedPrefix uint64 // datagrams that would have exceeded Config.MaxPerPrefix
 
 	Memory        int64  // bytes that the sessions hold beyond 8 KiB each (Config.MaxMemory)
-	RefusedMemory uint64 // segments and packets that were thrown away for want of it
+	RefusedMemory uint64 // segments and packets dropped for lack of memory
 
-	Socket SocketStats // of all sockets together, where there are several (Config.Sockets)
+	Socket SocketStats // totals of all sockets (Config.Sockets)
 }
 
-// stats returns the figures of a listener.
+// stats returns the listener's figures.
 func (b *backlog) stats() ListenerStats {
 	d := b.demux
 	st := ListenerStats{Socket: d.socketStats()}

@@ -6,18 +6,18 @@ import (
 	"sync/atomic"
 )
 
-// sessionTable finds a session by its peer's address and, unless key says otherwise, its conversation id. Looking one up takes
-// no lock, allocates nothing and writes nothing, so that readers of several sockets do not disturb each other. Changes
-// are made under the owner's lock.
+// sessionTable finds a session by its peer's address and, depending on key, its conversation id. A
+// lookup takes no lock, allocates nothing and writes nothing, so that readers of several sockets do
+// not disturb each other. Changes are made under the owner's lock.
 //
-// It is an open-addressed hash table. A slot is filled once in the life of an array and emptied at most once; when too
-// few slots have never been filled, the sessions move to a new array and readers that are still in the old one see it as
-// it was.
+// It is an open-addressed hash table. A slot is filled once in the life of an array and emptied at
+// most once. When too few slots have never been filled, the sessions move to a new array. Readers
+// that still use the old one see it unchanged.
 type sessionTable struct {
 	key   tableKey
 	slots atomic.Pointer[tableSlots] // nil while empty
 	live  int                        // sessions; with used guarded by the owner's lock
-	used  int                        // slots that are filled or were
+	used  int                        // slots that are or were filled
 }
 
 type tableKey uint8
@@ -27,13 +27,13 @@ const (
 	keyPeer                    // the address alone
 )
 
-// tableSlots is an array of slots. tags[i] is written before sessions[i] and never again.
+// tableSlots is an array of slots. tags[i] is written before sessions[i], and only once.
 type tableSlots struct {
 	sessions []atomic.Pointer[UDPSession]
-	tags     []uint32 // the hash: it finds the slot and saves looking at most sessions that are others
+	tags     []uint32 // hashes, which spare most comparisons with other sessions
 }
 
-// goneSession stands in slots that were emptied: what lies behind them has to be found.
+// goneSession marks emptied slots, behind which other sessions may lie.
 var goneSession UDPSession
 
 // leastSlots is the size of a small table: a dialled socket has one session.
@@ -46,7 +46,7 @@ func (t *sessionTable) hash(peer *peerAddr, conv uint32) uint32 {
 	return peer.hash(conv)
 }
 
-// find returns the session of that name, nil if there is none. It may be called at any time.
+// find returns the session of that name, or nil. It may be called at any time.
 func (t *sessionTable) find(peer *peerAddr, conv uint32) *UDPSession {
 	a := t.slots.Load()
 	if a == nil {
@@ -65,7 +65,7 @@ func (t *sessionTable) find(peer *peerAddr, conv uint32) *UDPSession {
 	}
 }
 
-// add puts s in, whose name is not taken.
+// add puts s into the table. Its name must not be taken.
 func (t *sessionTable) add(s *UDPSession) {
 	a := t.slots.Load()
 	if a == nil || t.used >= len(a.tags)/4*3 {
@@ -76,7 +76,7 @@ func (t *sessionTable) add(s *UDPSession) {
 	t.used++
 }
 
-// remove takes s out; false if it is not in.
+// remove takes s out of the table. It returns false if s is not there.
 func (t *sessionTable) remove(s *UDPSession) bool {
 	if !t.replace(s, &goneSession) {
 		return false
@@ -92,7 +92,7 @@ func (t *sessionTable) remove(s *UDPSession) bool {
 	return true
 }
 
-// replace puts another session of the same name into the place of s; false if s is not in.
+// replace puts a session of the same name in the place of s. It returns false if s is not there.
 func (t *sessionTable) replace(s, by *UDPSession) bool {
 	a := t.slots.Load()
 	if a == nil {
@@ -110,7 +110,7 @@ func (t *sessionTable) replace(s, by *UDPSession) bool {
 	}
 }
 
-// resize moves the sessions to a new array that is at most half full with one more.
+// resize moves the sessions to a new array that is at most half full with one more session.
 func (t *sessionTable) resize(old *tableSlots) *tableSlots {
 	size := leastSlots
 	for size < 2*(t.live+1) {
@@ -144,7 +144,8 @@ func (a *tableSlots) put(s *UDPSession, hash uint32) {
 	a.sessions[i].Store(s)
 }
 
-// all yields the sessions, without a lock: those that are there from the beginning to the end, and perhaps others.
+// all yields the sessions without a lock: those that are there during the whole iteration, and
+// perhaps others.
 func (t *sessionTable) all(yield func(*UDPSession) bool) {
 	a := t.slots.Load()
 	for i := range a.len() {

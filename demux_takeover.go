@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// orphanage holds the sockets of this process that a listener or Transport has left open for the sessions that live on.
-// The next one on the same address takes them over: a port would be in use otherwise for as long as a session lives, or
-// still waits for the last words of its peer.
+// orphanage holds the sockets of this process that a listener or Transport left open for the
+// sessions that live on. The next listener or Transport on the same address takes them over.
+// Otherwise the port would be in use for as long as a session lives or waits for its peer's FIN.
 var orphanage = struct {
 	sync.Mutex // guards demuxes; may be taken with a demux's lock held
 	gone       sync.Cond
@@ -21,7 +21,7 @@ var orphanage = struct {
 
 func init() { orphanage.gone.L = &orphanage }
 
-// orphaned notes that only sessions use the sockets of d. Called with its lock held.
+// orphaned records that only sessions use the sockets of d. d.mu must be held.
 func (d *demux) orphaned() {
 	if d.eps[0].owner == connOwn && !d.stopping.Load() && d.backlog == nil && d.user != userTransport {
 		orphanage.Lock()
@@ -38,7 +38,7 @@ func (d *demux) adopted() {
 	orphanage.Unlock()
 }
 
-// orphanAt returns the sockets on the UDP address laddr that were left for their sessions, nil if there are none.
+// orphanAt returns the sockets on the UDP address laddr that were left for their sessions, or nil.
 func orphanAt(laddr string) *demux {
 	want, err := net.ResolveUDPAddr("udp", laddr)
 	if err != nil || want.Port == 0 {
@@ -54,7 +54,8 @@ func orphanAt(laddr string) *demux {
 	return nil
 }
 
-// sameLocal reports whether a socket at the address has is what listening on the address want gives.
+// sameLocal reports whether a socket at the address has is what listening on the address want
+// gives.
 func sameLocal(has net.Addr, want *net.UDPAddr) bool {
 	local, ok := has.(*net.UDPAddr)
 	if !ok || local.Port != want.Port {
@@ -70,9 +71,9 @@ func sameLocal(has net.Addr, want *net.UDPAddr) bool {
 	return a == b
 }
 
-// openDemux opens the sockets of a listener or a Transport on laddr. Where they are left from an earlier one that is
-// closed, they come with the sessions that live on them; use, called with the lock of the demux held, then begins to use
-// it. Sessions of another cipher or scheduler cannot go on beside the new ones, and end.
+// openDemux opens the sockets of a listener or a Transport on laddr. It takes over sockets that an
+// earlier one left, with the sessions on them. use is called with the demux's lock held and begins
+// to use it. Sessions with another cipher or scheduler cannot go on beside the new ones, and end.
 func openDemux(ctx context.Context, laddr string, o *options, read newReadLoop, use func(d *demux)) (*demux, error) {
 	for {
 		conns, err := listenSockets(ctx, laddr, o.sockets)
@@ -94,7 +95,7 @@ func openDemux(ctx context.Context, laddr string, o *options, read newReadLoop, 
 	}
 }
 
-// reuse takes the sockets over. It reports false if that cannot be.
+// reuse takes the sockets over. It returns false if that is impossible.
 func (d *demux) reuse(o *options, use func(d *demux)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -109,14 +110,14 @@ func (d *demux) reuse(o *options, use func(d *demux)) bool {
 		e.errors.setHook(o.onSocketError)
 	}
 	if q := d.strays.Load(); q != nil {
-		d.strays.Store(nil) // the former Transport's, which is closed
+		d.strays.Store(nil) // of the former Transport, which is closed
 	}
 	use(d)
 	d.adopted()
 	return true
 }
 
-// awaitGone returns once the sockets are closed, or somebody else has taken them over.
+// awaitGone waits until the sockets are closed or taken over.
 func (d *demux) awaitGone() {
 	orphanage.Lock()
 	defer orphanage.Unlock()
@@ -128,7 +129,8 @@ func (d *demux) awaitGone() {
 	}
 }
 
-// abandon ends all sessions of sockets that only they use, resets their peers, and closes the sockets.
+// abandon ends all sessions on sockets that only sessions use, resets their peers, and closes the
+// sockets.
 func (d *demux) abandon() {
 	d.mu.Lock()
 	if d.stopping.Load() || d.backlog != nil || d.user == userTransport {

@@ -2,23 +2,24 @@
 
 package kcp
 
-// timeWait remembers a session that has ended, so that what still arrives for it opens no ghost, a repeated FIN is
-// answered, and data gets a RESET (docs/protocol.md section 4).
+// timeWait is the record of a session that has ended. With it, late segments open no session, a
+// repeated FIN is answered, and data is answered by a RESET (S4.33).
 type timeWait struct {
 	endedSession
 	until    millis
-	queuedAt millis // the time it stands at in the sweep order
+	queuedAt millis // the time by which it is sorted
 }
 
 const (
 	timeWaitPeriod  millis = 10000
 	timeWaitLongest millis = 5 * 60000
-	// timeWaitMax bounds the records of one demux, 260 bytes or so each. Beyond it the oldest goes.
+	// timeWaitMax bounds the records of one demux, at some 260 bytes each. If there are more, the
+	// oldest is dropped.
 	timeWaitMax = 1 << 16
 )
 
-// timeWaits are the records of one demux, guarded by its lock. One timer sweeps them in the order of their age. A record
-// that has been renewed goes to the end again.
+// timeWaits are the records of one demux, guarded by its lock. One timer sweeps them in the order
+// of their age. A renewed record goes to the end again.
 type timeWaits struct {
 	records map[sessionKey]*timeWait
 	order   RingBuffer[sessionKey]
@@ -41,7 +42,7 @@ func (w *timeWaits) add(key sessionKey, e *endedSession) {
 	w.timer.schedule(r.until.instant())
 }
 
-// get returns the record of key, if there is one that has not run out.
+// get returns the record of key, or nil if there is none or it has expired.
 func (w *timeWaits) get(key sessionKey, now millis) *timeWait {
 	r := w.records[key]
 	if r == nil || now >= r.until {
@@ -50,12 +51,12 @@ func (w *timeWaits) get(key sessionKey, now millis) *timeWait {
 	return r
 }
 
-// renew keeps a record that was hit.
+// renew extends the life of a record that was used.
 func (r *timeWait) renew(now millis) {
 	r.until = min(now+timeWaitPeriod, r.born+timeWaitLongest)
 }
 
-// drop forgets the record of key.
+// drop removes the record of key.
 func (w *timeWaits) drop(key sessionKey) { delete(w.records, key) }
 
 func (w *timeWaits) clear() {
@@ -64,12 +65,12 @@ func (w *timeWaits) clear() {
 	w.timer.stop()
 }
 
-// sweep forgets what has run out, and sets the timer for the rest.
+// sweep removes expired records and sets the timer for the rest.
 func (w *timeWaits) sweep(now millis) {
 	for {
 		key, ok := w.order.Peek()
 		if !ok {
-			w.records, w.order = nil, RingBuffer[sessionKey]{} // neither shrinks by itself
+			w.records, w.order = nil, RingBuffer[sessionKey]{} // neither shrinks otherwise
 			return
 		}
 		r := w.records[*key]
@@ -80,7 +81,7 @@ func (w *timeWaits) sweep(now millis) {
 			delete(w.records, *key)
 			w.order.Pop()
 		case r.queuedAt != r.until:
-			// It was renewed since it was queued: it goes to the end.
+			// The record was renewed since it was queued: it goes to the end.
 			r.queuedAt = r.until
 			w.order.Push(*key)
 			w.order.Pop()
@@ -91,12 +92,12 @@ func (w *timeWaits) sweep(now millis) {
 	}
 }
 
-// lateTS is how much older than the newest segment one that is only late can be, in milliseconds: what begins with an
-// older clock comes from a peer that was restarted.
+// lateTS is how much older than the newest segment a late one can be, in milliseconds. A stream
+// that begins with an older clock is that of a restarted peer.
 const lateTS = 10000
 
-// yields reports whether a time-wait record makes way for the datagram: a restarted peer has another incarnation, or,
-// being an old one, begins a stream with a clock that has begun anew.
+// yields reports whether a record yields to the datagram (S1.40): a restarted peer has another
+// incarnation. A restarted legacy peer begins a stream with an older clock.
 func (w *timeWait) yields(first *segment, m *controlSet) bool {
 	if first.cmd != cmdPush && !knocks(first, m) {
 		return false
@@ -107,8 +108,8 @@ func (w *timeWait) yields(first *segment, m *controlSet) bool {
 	return w.peer == 0 && first.sn == 0 && first.una == 0 && w.newestTS.since(first.ts) > lateTS
 }
 
-// stray reports whether a datagram looks like a restarted peer's, which asks whether there is a listener, or whose HELLO
-// was lost.
+// stray reports whether a datagram may be a restarted peer's (S1.41): a WASK that asks for a
+// listener, or data whose HELLO was lost.
 func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 	if first.cmd == cmdWask {
 		return m.has[ctlHello] && m.incarnation != w.peer
@@ -116,7 +117,8 @@ func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
 
-// decideEnded decides about a datagram for a session that has ended and whose record does not yield.
+// decideEnded decides about a datagram for a session that has ended and whose record does not
+// yield.
 func decideEnded(v *doorView, u *unknown) decision {
 	w := v.record
 	if w.stray(&u.first, &u.control, v.now) {
@@ -132,15 +134,16 @@ func decideEnded(v *doorView, u *unknown) decision {
 	}
 	d.answerEnded(w, u, peer)
 	if d.control.has[ctlReset] && u.nonce != nonceNone {
-		// It says whose session it was: see inputReset. Without a key that would be too long for an unknown peer.
+		// The HELLO names the session: see inputReset. Without a key it would be too long an answer
+		// to an unknown peer.
 		m := &d.control
 		m.has[ctlHello], m.incarnation, m.heard, m.largest = true, w.incarnation, w.peer, largestDatagram
 	}
 	return d
 }
 
-// answerEnded makes the decision one to answer for the session of w, if there is an answer. peer is the incarnation that
-// a RESET is for.
+// answerEnded makes d a decision to answer for the session of w, if there is an answer. A RESET is
+// for the incarnation peer.
 func (d *decision) answerEnded(w *timeWait, u *unknown, peer uint64) {
 	first, m := &u.first, &u.control
 	newData := first.cmd == cmdPush && !first.sn.before(w.rcvNxt)
@@ -162,10 +165,10 @@ func (d *decision) answerEnded(w *timeWait, u *unknown, peer uint64) {
 	case m.has[ctlPing]: // S1.46
 		reset(resetClosed, m.echoed())
 	case m.has[ctlHello] && m.incarnation == w.peer && asksWindow(u.segments): // S1.47
-		// It waits for something of this session, which will not come any more.
+		// The peer waits for something of this session that will not come.
 		reset(resetClosed, 0)
 	case first.cmd == cmdPush: // S1.48
-		// A repeated segment whose acknowledgement was lost.
+		// This is a repeated segment whose acknowledgement was lost.
 		d.action = doorAnswer
 		d.reply = segment{cmd: cmdAck, wnd: wndInitial, ts: first.ts, sn: first.sn, una: w.rcvNxt}
 		return

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// endpoint is one packet socket with its reader. Packets are opened and sealed in the same place for all that use it.
+// An endpoint is one packet socket with its reader. All packets of the socket are opened and sealed
+// here.
 type endpoint struct {
 	demux *demux // the sessions on it
 	sessionEnv
@@ -17,27 +18,28 @@ type endpoint struct {
 	out     *queuedConn // io, if conn is a foreign connection; nil for a UDP socket
 
 	ingress ingress
-	sole    atomic.Pointer[UDPSession] // the one session of the socket; nil if there are several, or none
+	// the only session of the socket; nil if there are several, or none
+	sole atomic.Pointer[UDPSession]
 
 	woken chan struct{} // closed by stop
 	done  chan struct{} // closed when the reader has ended
-	deaf  atomic.Bool   // the connection knows no deadlines: nobody can wake the reader
+	deaf  atomic.Bool   // the connection has no deadlines: the reader cannot be woken
 }
 
 // sourceNames is how the sources of datagrams are named.
 type sourceNames uint8
 
 const (
-	sourcesNamed  sourceNames = iota // as peers are
-	sourcesByConv                    // perhaps otherwise, as dialledAs says
+	sourcesNamed  sourceNames = iota // as peers are named
+	sourcesByConv                    // perhaps otherwise: see dialledAs
 )
 
-// ingress reads a socket and feeds the sessions on it.
+// An ingress reads a socket and feeds the sessions on it.
 type ingress interface {
 	poller
 	run()                 // reads until the socket stops, on a goroutine of its own
-	stopped()             // the socket has been closed: run is to end
-	pass(msgs []received) // takes datagrams that another reader of the connection has read
+	stopped()             // is called when the socket has been closed: run returns
+	pass(msgs []received) // feeds datagrams that another reader of the connection has read
 }
 
 // newReadLoop makes what reads the socket of an endpoint.
@@ -70,8 +72,8 @@ func newEndpoint(d *demux, conn net.PacketConn, owner connOwner, o *options, rea
 
 func (e *endpoint) isStopping() bool { return e.demux.stopping.Load() }
 
-// stop ends the reader, and on a foreign connection the writer, once what was queued for it is out. It does not block: the
-// methods of a foreign connection are called on a goroutine of their own.
+// stop stops the reader and, on a foreign connection, the writer once its queue is empty. It does
+// not block: methods of a foreign connection are called on a goroutine of their own.
 func (e *endpoint) stop() {
 	if e.out != nil {
 		go e.halt()
@@ -88,7 +90,7 @@ func (e *endpoint) halt() {
 		e.conn.Close()
 		e.ingress.stopped()
 	} else if e.io.stopReading(); e.conn.SetReadDeadline(past) != nil {
-		e.deaf.Store(true) // otherwise the reader is woken, and takes the deadline away as it leaves
+		e.deaf.Store(true) // otherwise the reader is woken, and clears the deadline when it returns
 	}
 	close(e.woken)
 	if e.out != nil {
@@ -98,15 +100,17 @@ func (e *endpoint) halt() {
 }
 
 const (
-	// stopPatience bounds the wait for the reader of a connection that takes a deadline and does not heed it, and for the
-	// last packets of one that blocks.
+	// stopPatience bounds the wait for a reader that a deadline does not wake, and for the last
+	// packets of a connection that blocks.
 	stopPatience = time.Second
-	// writePatience is how much of that a call of the program waits for a connection that blocks.
+	// writePatience is how much of stopPatience a call of the program waits for a connection that
+	// blocks.
 	writePatience = 250 * time.Millisecond
 )
 
-// awaitStopped waits until a socket that is the caller's is read no more and what was queued for a foreign connection is
-// out, and until one that is the library's is closed. It does so for a bounded time.
+// awaitStopped waits, for a bounded time, until the socket is stopped. A socket of the caller is
+// then no longer read, and the queue of a foreign connection is empty. A socket of the library is
+// closed.
 func (e *endpoint) awaitStopped() {
 	switch {
 	case e.out == nil && e.owned():
@@ -136,7 +140,7 @@ func (e *endpoint) socketStats() SocketStats {
 	if newest := e.errors.newest.Load(); newest != nil {
 		st.LastError, st.LastErrorTime = newest.err, newest.at
 	}
-	st.ReadBuffer, st.WriteBuffer, _ = socketBuffers(e.conn) // there may be no socket behind it
+	st.ReadBuffer, st.WriteBuffer, _ = socketBuffers(e.conn) // the connection may be no socket
 	st.GSO, st.GRO = e.io.features()
 	if a := e.sealer.aead; a != nil {
 		st.KeyPackets = a.packets.Load()
@@ -144,7 +148,7 @@ func (e *endpoint) socketStats() SocketStats {
 	return st
 }
 
-// The methods of sessionHost that the endpoint hands on.
+// These methods of sessionHost are the demux's.
 
 func (e *endpoint) remove(s *UDPSession, ended *endedSession, bye *farewell, sending bool) {
 	e.demux.remove(s, ended, bye, sending)
