@@ -10,15 +10,17 @@ import (
 	"net/netip"
 )
 
-// peerAddr identifies a peer by its address; it is comparable. An address whose text is an IP address and a port is a
-// netip.AddrPort, whatever its type and network; any other is its text. What a net.PacketConn is given to write to is not
-// made from it, but the net.Addr that the program or the connection itself has named the peer by.
+// peerAddr identifies a peer by its address and is comparable. An address whose text is an IP
+// address and a port is a netip.AddrPort, whatever its type and network. Any other is its text. A
+// net.PacketConn is never given an address made from it to write to, but the net.Addr by which the
+// program or the connection has named the peer.
 type peerAddr struct {
 	udp    netip.AddrPort
 	custom string
 }
 
-// newPeerAddr returns the identity of an address that is not nil. It calls the methods of a foreign type.
+// newPeerAddr returns the identity of an address that is not nil. It calls the methods of a foreign
+// type.
 func newPeerAddr(addr net.Addr) peerAddr {
 	switch a := addr.(type) {
 	case *net.UDPAddr:
@@ -35,8 +37,8 @@ func newPeerAddr(addr net.Addr) peerAddr {
 
 func newPeerAddrPort(a netip.AddrPort) peerAddr { return peerAddr{udp: canonicalPeer(thisHost(a))} }
 
-// thisHost makes the unspecified address the loopback one of its family, as package net does for a dialled socket: that
-// is where the kernel sends to, and what its answers come from.
+// thisHost replaces the unspecified address by the loopback address of its family, as package net
+// does for a dialled socket. The kernel sends to that address, and answers come from it.
 func thisHost(a netip.AddrPort) netip.AddrPort {
 	switch ip := a.Addr().Unmap(); {
 	case !ip.IsValid(), ip == netip.IPv4Unspecified():
@@ -53,7 +55,7 @@ type sessionKey struct {
 	conv uint32
 }
 
-// hash mixes an address and a conversation id by two multiplications, each of whose operands hides a secret.
+// hash mixes an address and a conversation id by two multiplications. Each operand hides a secret.
 func (p *peerAddr) hash(conv uint32) uint32 {
 	var a, b uint64
 	if p.custom != "" {
@@ -69,14 +71,15 @@ func (p *peerAddr) hash(conv uint32) uint32 {
 
 var tableKeys = [3]uint64{randomUint64(), randomUint64(), randomUint64()}
 
-// tableKeys are the secrets of the hash, so that nobody can choose addresses and ids that share a slot.
+// tableKeys and tableSeed are the secrets of the hash, so that no attacker can choose addresses and
+// ids that share a slot.
 var (
 	tableSeed = maphash.MakeSeed()
 )
 
-// prefixOf names what counts as one network: an IPv4 address, behind which there may be many, or the 56 bits of an IPv6
-// address that a site is given at least (RFC 6177). The loopback addresses and those that are not UDP's are not counted:
-// 0.
+// prefixOf returns a number for the network of the address: an IPv4 address, which may serve many
+// hosts, or the first 56 bits of an IPv6 address, the least that a site is given (RFC 6177). It is
+// 0, which is not counted, for loopback addresses and those that are not UDP's.
 func (p *peerAddr) prefixOf() uint64 {
 	ip := p.udp.Addr().Unmap()
 	switch {
@@ -90,8 +93,9 @@ func (p *peerAddr) prefixOf() uint64 {
 	return binary.BigEndian.Uint64(b[:])&^0xFF | 6
 }
 
-// canonicalPeer is how received.from names the peer that a user calls a: IPv4-mapped addresses unmapped, the zone by its
-// interface's name, and only on addresses that need one. It makes addresses comparable.
+// canonicalPeer returns an address as received.from has it, so that addresses can be compared.
+// IPv4-mapped addresses are unmapped. A zone is given by its interface's name, and only on
+// addresses that need one.
 func canonicalPeer(a netip.AddrPort) netip.AddrPort {
 	addr := a.Addr().Unmap()
 	if zone := addr.Zone(); zone != "" {
@@ -111,7 +115,7 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// peerAddrPort is the address of a peer as the package compares it: never IPv4-mapped. nil gives an invalid one.
+// peerAddrPort returns an address without IPv4 mapping, or an invalid one for nil.
 func peerAddrPort(addr *net.UDPAddr) netip.AddrPort {
 	if addr == nil {
 		return netip.AddrPort{}
@@ -119,7 +123,7 @@ func peerAddrPort(addr *net.UDPAddr) netip.AddrPort {
 	return unmapped(addr.AddrPort())
 }
 
-// destination is where a datagram goes to, and from which local address.
+// destination is where a datagram is sent to, and from which local address.
 type destination struct {
 	to     netip.AddrPort
 	toAddr net.Addr   // for a foreign connection; nil: to

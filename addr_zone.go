@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// zoneLifetime is how long an answer is trusted: interfaces come and go, and asking costs several system calls.
-	// Package net keeps its own table for as long.
+	// zoneLifetime is how long an answer is used: interfaces change, and asking takes several
+	// system calls. Package net keeps its own table for as long.
 	zoneLifetime = time.Minute
-	// zoneEntries bounds a table; a host that talks over more links asks the system again.
+	// zoneEntries bounds a table. A host with more links asks the system again.
 	zoneEntries = 64
 )
 
-// zoneTable remembers which interface index has which name, for IPv6 link-local addresses, in one direction. It is safe
-// for concurrent use.
+// zoneTable maps interface indexes to names, for IPv6 link-local addresses, in one direction. It is
+// safe for concurrent use.
 type zoneTable struct {
 	mu      sync.Mutex // guards all below
 	entries []zoneEntry
@@ -29,15 +29,16 @@ type zoneTable struct {
 type zoneEntry struct {
 	index   uint32
 	name    string
-	keep    netip.Addr // keeps the interned zone alive, so that WithZone need not allocate it anew
+	keep    netip.Addr // keeps the interned zone alive, so that WithZone does not allocate
 	expires time.Time
 }
 
-// The tables serve the whole process, as the interfaces do. There are two because the ways differ: "2" is index 2, but
-// index 2 is "eth0".
+// The tables serve the whole process. There are two because the directions differ: "2" is index 2,
+// but index 2 is "eth0".
 var zoneNames, zoneIndexes zoneTable
 
-// zoneName is the interface with this index, the index in digits if there is none.
+// zoneName returns the name of the interface with this index, or the index in digits if there is
+// none.
 func zoneName(index uint32) string {
 	return zoneNames.lookup(
 		func(e *zoneEntry) bool { return e.index == index },
@@ -50,7 +51,7 @@ func zoneName(index uint32) string {
 		}).name
 }
 
-// zoneIndex is the interface of this name, or the number that the name is, or 0.
+// zoneIndex returns the index of the interface with this name, the number that the name is, or 0.
 func zoneIndex(name string) uint32 {
 	return zoneIndexes.lookup(
 		func(e *zoneEntry) bool { return e.name == name },
@@ -66,7 +67,7 @@ func zoneIndex(name string) uint32 {
 		}).index
 }
 
-// lookup returns the entry that matches, asking the system for one that is missing or old.
+// lookup returns the entry that matches. It asks the system if the entry is missing or old.
 func (t *zoneTable) lookup(match func(*zoneEntry) bool, ask func() zoneEntry) zoneEntry {
 	now := time.Now()
 	t.mu.Lock()

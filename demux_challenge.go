@@ -23,8 +23,8 @@ import (
 type admission struct {
 	block    cipher.Block // keyed at random, made when it is first needed
 	scratch  [2 * aes.BlockSize]byte
-	vouched  [2]map[sessionKey]struct{} // who has answered: now, and in the span before
-	span     millis                     // the newer one's
+	vouched  [2]map[sessionKey]struct{} // peers that answered: now, and in the period before
+	span     millis                     // the number of the newer period
 	prefixes map[uint64]int             // accepted sessions of each prefix
 	counts   admissionCounts
 }
@@ -123,7 +123,7 @@ func (a *admission) challenge(key *sessionKey, period millis) (ts timestamp, sn 
 	return timestamp(binary.LittleEndian.Uint32(second)), belowAll(0, binary.LittleEndian.Uint64(second[8:]))
 }
 
-// answers reports whether a segment that belongs to no session answers a challenge.
+// answers reports whether a segment without a session answers a challenge (S1.49).
 func (a *admission) answers(s *segment, key *sessionKey, now millis) bool {
 	if a.block == nil || s.cmd != cmdAck || !s.sn.before(0) {
 		return false
@@ -159,13 +159,13 @@ func (a *admission) hasVouched(key *sessionKey, now millis) bool {
 	return newer || older
 }
 
-// spend forgets an answer that has opened a session.
+// spend forgets an answer that has opened a session. An answer counts once.
 func (a *admission) spend(key *sessionKey) {
 	delete(a.vouched[0], *key)
 	delete(a.vouched[1], *key)
 }
 
-// turn forgets what is too old.
+// turn forgets expired answers.
 func (a *admission) turn(span millis) {
 	switch {
 	case span == a.span:

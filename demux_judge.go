@@ -2,14 +2,14 @@
 
 package kcp
 
-// verdict is a decision of the door with what it is about.
+// A verdict is a decision of the door with the sessions that it concerns.
 type verdict struct {
 	decision
 	backlog *backlog
 	older   []*UDPSession // sessions that end if one opens
 }
 
-// judge has the door decide about a datagram for which there is no session, and notes the decision.
+// judge lets the door decide about a datagram without a session, and records the decision.
 func (d *demux) judge(u *unknown, key *sessionKey, now millis) (v verdict) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -33,7 +33,8 @@ func (d *demux) judge(u *unknown, key *sessionKey, now millis) (v verdict) {
 	return v
 }
 
-// lookLocked fills in what a listener has to do with a datagram, and returns the sessions that a new one would supersede.
+// lookLocked fills in the listener's state that a datagram concerns. It returns the sessions that a
+// new one would supersede.
 func (d *demux) lookLocked(view *doorView, u *unknown, key *sessionKey) (older []*UDPSession) {
 	view.room = acceptPlenty
 	if !u.opening() {

@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// lent lists who reads each connection that is its caller's. Several readers of one connection would take each other's
-// packets. So whoever begins to use a connection joins those who use it still, such as a closed session that delivers its
-// last data.
+// lent lists the demuxes that read each connection of the caller. Several readers of one connection
+// would take each other's packets. Whoever begins to use a connection therefore joins its present
+// users, such as a closed session that delivers its last data.
 var lent = struct {
 	sync.Mutex // guards what follows
 	users      map[net.PacketConn][]*demux
 }{users: make(map[net.PacketConn][]*demux)}
 
-// canBeFound reports whether conn can be told from others.
+// canBeFound reports whether conn can be compared with other connections.
 func canBeFound(conn net.PacketConn) bool { return reflect.ValueOf(conn).Comparable() }
 
-// usersOf returns who reads conn.
+// usersOf returns the demuxes that read conn.
 func usersOf(conn net.PacketConn) []*demux {
 	if !canBeFound(conn) {
 		return nil
@@ -32,8 +32,8 @@ func usersOf(conn net.PacketConn) []*demux {
 	return slices.Clone(lent.users[conn])
 }
 
-// enterLent notes that d is about to read its caller's connection. It reports false if the users of that are not others any
-// more.
+// enterLent records that d is about to read its connection. It returns false if the connection's
+// users are no longer others.
 func (d *demux) enterLent(others []*demux) bool {
 	conn := d.eps[0].conn
 	if !canBeFound(conn) {
@@ -48,7 +48,7 @@ func (d *demux) enterLent(others []*demux) bool {
 	return true
 }
 
-// leaveLent is called when the connection is read no more.
+// leaveLent is called when d no longer reads its connection.
 func (d *demux) leaveLent() {
 	conn := d.eps[0].conn
 	if !canBeFound(conn) {
@@ -62,9 +62,10 @@ func (d *demux) leaveLent() {
 	}
 }
 
-// overLent calls use with what reads conn, a connection that is its caller's: with a present user that has the same cipher,
-// scheduler and way to name peers, or with a new one. use reports false if it cannot join that one, and sees another
-// then. nonces is what a new user shares memory with; nil: it has its own.
+// overLent calls use with a demux that reads conn, a connection of the caller. That is a present
+// user with the same cipher, scheduler and naming of sources, or else a new one. If use returns
+// false, another one is tried. A new user takes its memory for nonces from the budget nonces, or
+// has its own if that is nil.
 func overLent(conn net.PacketConn, sources sourceNames, nonces *nonceBudget, o *options, read newReadLoop, use func(d *demux) bool) {
 	sealer := newSealer(o.block)
 	for {
@@ -82,7 +83,7 @@ func overLent(conn net.PacketConn, sources sourceNames, nonces *nonceBudget, o *
 		d.eps[0].sources = sources
 		d.shareNonces(nonces)
 		if !d.enterLent(users) {
-			continue // d has not been started: somebody else has come
+			continue // d has not been started: another user has come
 		}
 		used := use(d)
 		d.start()
@@ -92,8 +93,8 @@ func overLent(conn net.PacketConn, sources sourceNames, nonces *nonceBudget, o *
 	}
 }
 
-// join takes over the settings that the user of a connection who has just come has for all: the larger bound of memory, and
-// its hook.
+// join applies the settings of a new user that concern all users: the larger memory limit, and the
+// hook for errors.
 func (d *demux) join(o *options) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,18 +104,18 @@ func (d *demux) join(o *options) {
 	}
 }
 
-// endClosed ends a session that is closed and lingers, to make room for another of the same name.
+// endClosed ends a closed session that lingers, so that another may take its address and id.
 func (d *demux) endClosed(key sessionKey) {
 	if s := d.find(&key); s != nil {
 		s.replacedIfClosed()
 	}
 }
 
-// letGoPatience is how long the next user of a foreign connection waits for a reader that is to end. One that stays hands on
-// what it reads.
+// letGoPatience is how long the next user of a foreign connection waits for the reader to end. A
+// reader that does not end hands on what it reads.
 const letGoPatience = 20 * time.Millisecond
 
-// awaitLetGo waits for the reader to end, if it is to end and can be woken.
+// awaitLetGo waits for a reader that is to end and can be woken.
 func (e *endpoint) awaitLetGo() {
 	if !e.isStopping() || e.deaf.Load() {
 		return
@@ -140,7 +141,7 @@ func (e *endpoint) hasLetGo() bool {
 	}
 }
 
-// handOn gives what a reader that could not be woken has read to the present user of the connection.
+// handOn passes what a reader that could not be woken has read to the connection's present user.
 func (e *endpoint) handOn(msgs []received) {
 	for _, d := range usersOf(e.conn) {
 		if !d.stopping.Load() {

@@ -12,64 +12,68 @@ import (
 	"time"
 )
 
-// reader is what whoever reads a socket works with.
+// A reader is the state of whoever reads a socket.
 type reader struct {
 	ep       *endpoint
 	msgs     []received
 	tx       txScratch
 	bufs     bufferCache
-	lent     inputContext // what state machines get: the time of the batch, bufs, and the slab of the run at hand
-	raw      []byte       // the datagram at hand before it was opened, where somebody may want it
+	lent     inputContext // for state machines: the batch's time, bufs, and the slab of the run
+	raw      []byte       // the datagram at hand before it was opened, if it may not be KCP
 	arrival  arrival      // of the datagram at hand
-	nonce    nonceState   // likewise
+	nonce    nonceState   // of the datagram at hand
 	now      millis
 	session  *UDPSession // whose lock is held
-	key      sessionKey  // of session
-	sameAs   *received   // the message that key.peer is known to have sent
-	alone    *UDPSession // session, if it is its peer's only one as far as parity is concerned
-	msg      *received   // at hand
+	key      sessionKey  // the name of session
+	sameAs   *received   // the message that is known to be from key.peer
+	alone    *UDPSession // session, if it is its peer's only one
+	msg      *received   // the message at hand
 	packet   packet      // the datagram at hand, opened
 	touched  []*UDPSession
-	awaited  *UDPSession // the batch has woken a call of it
-	got      int         // datagrams that a call has read, and the error it got
+	awaited  *UDPSession // a session with a blocked call that the batch has woken
+	got      int         // datagrams that a call has read, and its error
 	err      error
 	counters counters
 
-	opened int // packets of the batch that a key vouches for, and answers without a session
+	opened int // authenticated packets of the batch, and answers without a session
 
-	answers      int // sent in answerSecond without a session behind them
+	answers      int // sent without a session in answerSecond
 	answerSecond millis
 }
 
 const (
-	// readErrorsFree is how many errors in a row cost no pause: an ICMP message that a peer's host sent, or that somebody
-	// forged, is reported once, on some systems to a socket that serves others too, and must not hold up what they send.
+	// readErrorsFree is how many errors in a row cause no pause. An ICMP message, which may be
+	// forged, is reported as one error. On some systems it is reported to a socket that serves
+	// other peers too, which it must not delay.
 	readErrorsFree = 16
-	// readErrorPause is how long the reader waits when a socket that is not closed goes on failing; it doubles up to
-	// readErrorPauseMax, so that a lasting fault costs no processor time and its end is noticed soon.
+	// readErrorPause is how long the reader waits when a socket that is open fails again and again.
+	// It doubles up to readErrorPauseMax. A lasting fault then costs no processor time, and its end
+	// is noticed soon.
 	readErrorPause    = time.Millisecond
 	readErrorPauseMax = 500 * time.Millisecond
-	// lostAfter is how long a connection may give nothing but errors that a socket does not recover from, each no more than
-	// lostGap after the one before, until it is taken for lost: a tunnel may need seconds to come back.
+	// lostAfter is how long a connection may return nothing but errors from which a socket does not
+	// recover, until it is considered lost. Each error comes at most lostGap after the one before.
+	// A tunnel may need seconds to come back.
 	lostAfter = 5 * time.Second
 	lostGap   = 2 * time.Second
 )
 
-// readBackoff holds a reader up while its socket fails without anything to read in between.
+// readBackoff delays a reader while its socket fails without anything to read in between.
 type readBackoff struct {
 	errors  int       // in a row
-	looked  time.Time // when the reader turned to the socket again after the last one
+	looked  time.Time // when the reader read again after the last one
 	pause   time.Duration
-	lasting time.Time // when the first of a row came that says that the connection is lost; zero: none has
+	lasting time.Time // time of the first error in a row that means a lost connection; zero: none
 }
 
 func (b *readBackoff) reset() { b.errors, b.pause, b.lasting = 0, 0, time.Time{} }
 
-// failed takes note of an error and waits, if it is one of many. It reports whether the connection is lost.
+// failed records an error, and waits if it is one of many. It reports whether the connection is
+// lost.
 func (b *readBackoff) failed(err error) (lost bool) {
 	waited := time.Since(b.looked)
 	if b.errors > 0 && waited > readErrorPauseMax {
-		b.errors, b.pause = 0, 0 // it was waited for, and so is no part of a row
+		b.errors, b.pause = 0, 0 // the reader has waited for it: it is not part of a row
 	}
 	if waited > lostGap {
 		b.lasting = time.Time{}
@@ -96,13 +100,13 @@ func newReader(e *endpoint) *reader {
 	count, size := e.io.readBatchSize()
 	r.msgs = make([]received, count)
 	for i := range r.msgs {
-		// Of no pool yet: a socket that receives no large runs never parts with them.
+		// The buffers are from no pool: a socket without large runs never gives them away.
 		r.msgs[i].buf = make([]byte, size)
 	}
 	return r
 }
 
-// release gives the buffers back.
+// release frees the buffers.
 func (r *reader) release() {
 	for i := range r.msgs {
 		reserveBuffer(r.msgs[i].buf, -1)
@@ -112,8 +116,8 @@ func (r *reader) release() {
 	r.bufs.drain()
 }
 
-// run takes batches of datagrams, feeds them all, and then flushes each session they touched once. Now and then it
-// leaves that to the calls of a session (readRole).
+// run reads batches of datagrams and feeds them to their sessions. It then flushes each session of
+// the batch once. At times it leaves the socket to calls of a session: see handoff.
 func (q *handoff) run() {
 	e := q.ep
 	defer close(e.done)
@@ -132,8 +136,8 @@ func (q *handoff) run() {
 			if q.lend(r.awaited) {
 				<-q.wake
 			} else if n == 1 || e.coalescer.busy.Load() {
-				// The socket is most likely empty now, or the batch has woken many, who would wait for a socket that is
-				// never empty until the runtime preempts this goroutine: whoever was woken runs before the next look.
+				// The socket is probably empty now, or the batch has woken many goroutines. If the
+				// socket is never empty, they would wait until the runtime preempts this goroutine.
 				runtime.Gosched()
 			}
 		case q.wasInterrupted(err) || e.isStopping():
@@ -143,7 +147,7 @@ func (q *handoff) run() {
 			e.errors.reads.Add(1)
 			e.errors.note(socketRead, err)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				_ = e.conn.SetReadDeadline(time.Time{}) // which the program has set, for nobody: it does not read
+				_ = e.conn.SetReadDeadline(time.Time{}) // the program has set it, but does not read
 			}
 			if backoff.failed(err) {
 				e.demux.failed(fmt.Errorf("kcp: the packet connection has failed: %w", err))
@@ -158,7 +162,7 @@ func (q *handoff) run() {
 	}
 }
 
-// pass takes datagrams that another reader of the connection has read.
+// pass feeds datagrams that another reader of the connection has read.
 func (q *handoff) pass(msgs []received) {
 	r := &reader{ep: q.ep}
 	r.batch(msgs)
@@ -205,10 +209,10 @@ func (r *reader) batch(msgs []received) {
 	r.counters.flush()
 }
 
-// lendRun is how many bytes a run must have for its segments to stay in the buffer of 64 KiB.
+// lendRun is the least size in bytes of a run whose segments stay in its buffer of 64 KiB.
 const lendRun = bufferLarge / 2
 
-// beginLending lets the segments of a large run stay in the buffer they came in.
+// beginLending lets the segments of a large run stay in their buffer.
 func (r *reader) beginLending(m *received) {
 	r.msg = m
 	if m.n < lendRun || m.segment >= m.n || len(m.buf) != bufferLarge {
@@ -217,7 +221,8 @@ func (r *reader) beginLending(m *received) {
 	r.lent.slab = newSlab(m.buf)
 }
 
-// endLending is called at the end of a run. If segments are still there, they keep the buffer and the reader takes another.
+// endLending is called at the end of a run. If segments are still in the buffer, they keep it, and
+// the reader takes another.
 func (r *reader) endLending() {
 	slab := r.lent.slab
 	if slab == nil {
@@ -251,7 +256,7 @@ func (r *reader) finishSession(s *UDPSession) {
 	}
 }
 
-// datagram opens one datagram and feeds it to its session.
+// datagram opens one datagram and delivers it.
 func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	r.counters.inPkts++
 	r.counters.inBytes += uint64(len(data))
@@ -286,7 +291,7 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	r.deliver(p, peer, custom)
 }
 
-// deliver feeds a packet to the session that it is for. A new one opens where that is due.
+// deliver feeds a packet to its session, or opens one if the door decides so.
 func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
 	if r.ep.sources == sourcesByConv {
 		peer, custom = r.dialledAs(p, peer, custom)
@@ -323,8 +328,8 @@ func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
 	}
 }
 
-// find returns the session a packet is for, with its lock held. Packets of one session mostly come in a row, so the lock is
-// kept until another session's packet comes.
+// find returns the session of a packet with its lock held, or nil. Packets of one session mostly
+// arrive in a row. The lock is kept until a packet of another session arrives.
 func (r *reader) find(p *packet, peer *peerAddr) *UDPSession {
 	if p.kind == packetParity {
 		return r.findParity(p, *peer)
@@ -335,7 +340,8 @@ func (r *reader) find(p *packet, peer *peerAddr) *UDPSession {
 	return nil
 }
 
-// holds reports whether the session whose lock is held is the one of that name. The peer is compared once a message.
+// holds reports whether the session whose lock is held has that id and peer. The peer is compared
+// once for a message.
 func (r *reader) holds(conv uint32, peer *peerAddr) bool {
 	if r.session == nil || r.key.conv != conv || r.session.life.ended() {
 		return false
@@ -346,7 +352,7 @@ func (r *reader) holds(conv uint32, peer *peerAddr) bool {
 	return r.sameAs == r.msg
 }
 
-// lookup enters the session of that name, if there is one.
+// lookup takes the lock of the session of that name. It returns false if there is none.
 func (r *reader) lookup(key sessionKey) bool {
 	r.unlockSession()
 	s := r.ep.sole.Load()
@@ -356,8 +362,9 @@ func (r *reader) lookup(key sessionKey) bool {
 	return s != nil && r.lockSession(s, key)
 }
 
-// findParity finds the session of a parity packet, which names none: the peer's only one, or among several the one
-// whose newest shard is nearest. A wrong guess costs that session one group at the most.
+// findParity finds the session of a parity packet, which has no conversation id (S2.17). That is
+// the peer's only session, or the one whose newest shard is nearest. A wrong guess costs that
+// session at most one group.
 func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	if r.session != nil && r.key.peer == peer && r.alone == r.session && !r.session.life.ended() {
 		return r.session
@@ -378,7 +385,7 @@ func (r *reader) findParity(p *packet, peer peerAddr) *UDPSession {
 	return s
 }
 
-// lockSession takes the lock of s. It reports false if s is off the network.
+// lockSession takes the lock of s. It returns false if s is off the network.
 func (r *reader) lockSession(s *UDPSession, key sessionKey) bool {
 	switch s.acquireForInput() {
 	case inputNone:

@@ -10,28 +10,29 @@ import (
 	"time"
 )
 
-// handoff says who reads an endpoint's socket. There is one reader at a time: the endpoint's own goroutine, or, where
-// the socket has one session alone, a Read or Write of that session which would wait otherwise. The latter saves the
-// hand-over from one goroutine to another, which takes several times as long as all the work on a packet, and keeps the
-// bytes in one processor's cache.
+// handoff decides which goroutine reads an endpoint's socket. There is one reader at a time: the
+// endpoint's own goroutine, or a blocked Read or Write of the socket's only session. The latter
+// saves a switch between goroutines, which costs several times the work on a packet. It also keeps
+// the bytes in one processor's cache.
 //
-// The endpoint's goroutine lends the role after a batch that a waiting call was waiting for. A call that has what it
-// wants leaves the role with nobody, for the next call to take. If none comes within roleGrace the endpoint's goroutine
-// goes on, and lends it again only once the program has shown that it comes back soon.
+// The endpoint's goroutine frees the role after a batch that a blocked call waited for. A call that
+// has what it wants frees the role for the next call. If none comes within roleGrace, the
+// endpoint's goroutine reads again. It then frees the role only once the program has shown that it
+// calls again soon.
 type handoff struct {
 	ep     *endpoint
 	reader *reader // of whoever has the role
-	able   bool    // calls can be interrupted while they wait in the poller
+	able   bool    // calls can be interrupted while they read
 
 	mu     sync.Mutex // guards what follows; may be taken with a session's lock held
 	holder roleHolder
-	halted bool          // the endpoint's goroutine is to have it and to end
-	wake   chan struct{} // hands the role back to the endpoint's goroutine
-	freed  uint32        // how often nobody was left with it
-	seen   uint32        // freed, when the timer was set
-	pause  time.Duration // the timer's: from roleGrace up to roleLook
+	halted bool          // the endpoint's goroutine is to return
+	wake   chan struct{} // returns the role to the endpoint's goroutine
+	freed  uint32        // how often the role has become free
+	seen   uint32        // freed when the timer was set
+	pause  time.Duration // of the timer: from roleGrace up to roleLook
 	lentAt instant       // when the endpoint's goroutine last woke a call
-	quick  int           // negative: how often a call has to come back in time before the role is lent
+	quick  int           // negative: calls in time until the role is lent again
 	timer  *time.Timer
 	armed  bool
 }
@@ -45,24 +46,25 @@ const (
 )
 
 const (
-	// roleGrace is how long the role may be with nobody. What arrives meanwhile waits in the socket's buffer; the runtime
-	// may take a millisecond instead when all processors sleep. A program that echoes comes back within 2 µs.
+	// roleGrace is how long the role may be free. Datagrams wait in the socket's buffer in that
+	// time. If all processors sleep, the runtime may take a millisecond instead. A program that
+	// echoes calls again within 2 µs.
 	roleGrace = 100 * time.Microsecond
-	// roleLook is the longest time, beside roleGrace, until it is noticed that nobody has the role any more, where calls
-	// have come back for long. Each look wakes a goroutine, and mostly a processor for it.
+	// roleLook is the longest time, besides roleGrace, until a free role is noticed where calls
+	// have come in time for long. Each check wakes a goroutine, and usually a processor for it.
 	roleLook = 8 * roleGrace
-	// roleProof is how many returns in time make up for one that was not.
+	// roleProof is how many calls in time outweigh one that was late.
 	roleProof = 16
 )
 
-// newIngress returns what reads the socket of e. Calls may read one that the library opened: nobody else uses its
-// deadlines.
+// newIngress returns what reads the socket of e. Blocked calls may read a socket that the library
+// has opened, because nothing else uses its deadlines.
 func newIngress(e *endpoint) ingress {
 	_, udp := e.conn.(*net.UDPConn)
 	return &handoff{ep: e, able: udp && e.owned(), wake: make(chan struct{}, 1)}
 }
 
-// acquire makes the calling Read or Write of s the reader, if nobody is.
+// acquire makes the calling Read or Write of s the reader, if the role is free.
 func (q *handoff) acquire(s *UDPSession) bool {
 	if !q.able || q.ep.sole.Load() != s {
 		return false
@@ -80,8 +82,8 @@ func (q *handoff) acquire(s *UDPSession) bool {
 	return true
 }
 
-// read waits for datagrams, or for an interruption, in a call that has the role. process does with them what is to be done,
-// with no lock held.
+// read waits for datagrams or an interruption, in a call that has the role. process then feeds the
+// datagrams; no lock is held.
 func (q *handoff) read() {
 	r := q.reader
 	r.got, r.err = q.ep.io.readBatch(r.msgs)
@@ -112,7 +114,7 @@ func (q *handoff) release(s *UDPSession) {
 	q.free()
 }
 
-// lend leaves the role with nobody after a batch that a call of s was waiting for. It reports false if the endpoint's
+// lend frees the role after a batch that a call of s waited for. It returns false if the endpoint's
 // goroutine keeps it.
 func (q *handoff) lend(s *UDPSession) bool {
 	if !q.able || s == nil || q.ep.sole.Load() != s {
@@ -128,7 +130,7 @@ func (q *handoff) lend(s *UDPSession) bool {
 	return true
 }
 
-// free leaves the role with nobody, for a time. The role's lock is held.
+// free frees the role for a time. q.mu must be held.
 func (q *handoff) free() {
 	q.holder = roleNobody
 	if q.freed++; !q.armed {
@@ -137,7 +139,7 @@ func (q *handoff) free() {
 	}
 }
 
-// watch sees to it that the endpoint's goroutine looks whether nobody has the role. The role's lock is held.
+// watch makes the endpoint's goroutine check later whether the role is free. q.mu must be held.
 func (q *handoff) watch(after time.Duration) {
 	q.armed, q.seen = true, q.freed
 	if q.timer == nil {
@@ -147,7 +149,7 @@ func (q *handoff) watch(after time.Duration) {
 	}
 }
 
-// reclaim ends a time in which nobody had the role.
+// reclaim ends a time in which the role was free.
 func (q *handoff) reclaim() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -158,20 +160,20 @@ func (q *handoff) reclaim() {
 		q.giveBack()
 		return
 	case q.holder == roleNobody:
-		q.watch(roleGrace) // it may just have been left
+		q.watch(roleGrace) // it may have become free just now
 	}
 	q.pause = min(2*q.pause, roleLook)
 }
 
-// giveBack makes the endpoint's goroutine the reader again. The role's lock is held.
+// giveBack makes the endpoint's goroutine the reader again. q.mu must be held.
 func (q *handoff) giveBack() {
 	if q.holder != roleReader {
 		q.holder = roleReader
-		q.wake <- struct{}{} // it has room: the goroutine waits, or is about to
+		q.wake <- struct{}{} // does not block: the goroutine waits for it, or is about to
 	}
 }
 
-// stopped makes sure that the endpoint's goroutine learns of the end.
+// stopped makes the endpoint's goroutine return, even if a call has the role or it is free.
 func (q *handoff) stopped() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -181,15 +183,15 @@ func (q *handoff) stopped() {
 	}
 }
 
-// interrupt wakes the call that waits in the poller for the socket.
+// interrupt wakes the call that reads the socket.
 func (q *handoff) interrupt() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	_ = q.ep.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes too
+	_ = q.ep.conn.SetReadDeadline(past) // it fails on a closed socket, which wakes the call too
 }
 
-// wasInterrupted reports whether err comes from interrupt, or from a deadline that the program has set through Control, and
-// lets the socket be read again.
+// wasInterrupted reports whether err comes from interrupt, or from a deadline that the program has
+// set through Control. If so, it makes the socket readable again.
 func (q *handoff) wasInterrupted(err error) bool {
 	if !q.able || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false

@@ -15,17 +15,18 @@ import (
 )
 
 const (
-	// readMessages is small: with runs in one piece a message holds up to 64 KiB, and without them the throughput of bulk
-	// data and of many peers was the same for 4 to 64 messages a call.
+	// readMessages is small. With runs in one piece a message holds up to 64 KiB. Without runs, the
+	// throughput of bulk data and of many peers was the same for 4 to 64 messages a call.
 	readMessages = 8
-	// readBufferSize holds any datagram, and any run.
+	// readBufferSize holds any datagram and any run.
 	readBufferSize = maxDatagram + 1
-	// readControlSize has room for the control messages that a user may have asked the socket for (time stamps, TOS,
-	// TTL, marks) beside ours; ones that do not fit would push ours out.
+	// readControlSize has room for control messages that a program may have asked the socket for
+	// (time stamps, TOS, TTL, marks) besides the library's. Messages that do not fit would displace
+	// the library's.
 	readControlSize = 256
 )
 
-// linuxReader holds the headers of recvmmsg. It belongs to the one goroutine that reads.
+// linuxReader holds the headers of recvmmsg. It belongs to the goroutine that reads.
 type linuxReader struct {
 	conn     *linuxConn
 	msgs     [readMessages]mmsghdr
@@ -33,11 +34,13 @@ type linuxReader struct {
 	names    [readMessages]unix.RawSockaddrInet6
 	controls [readMessages][readControlSize / 8]uint64 // words, for the alignment of struct cmsghdr
 	want     int                                       // messages to ask for
-	lone     int                                       // reads in a row that waited, and then for one message
-	waits    int                                       // of the read at hand
-	n        int
-	errno    syscall.Errno
-	// receive and receiveNow are method values made once: one made per call would be allocated.
+	// reads in a row that waited for a single message
+	lone  int
+	waits int // of the read at hand
+	n     int
+	errno syscall.Errno
+	// receive and receiveNow are method values made once. One made for each call would be
+	// allocated.
 	receive    func(fd uintptr) bool
 	receiveNow func(fd uintptr)
 }
@@ -73,7 +76,7 @@ func (r *linuxReader) read(p []received) (int, error) {
 		err := r.conn.raw.Read(r.receive)
 		r.noteRead()
 		if errors.Is(err, os.ErrDeadlineExceeded) && !r.conn.stopped.Load() {
-			// The deadline is the socket owner's. What has arrived is read all the same: it must not starve us.
+			// The deadline is the socket owner's. What has arrived is read all the same.
 			err = r.readNow(err)
 		}
 		if err == nil && r.errno != 0 {
@@ -88,11 +91,12 @@ func (r *linuxReader) read(p []received) (int, error) {
 	}
 }
 
-// loneProof is how many reads in a row have to bring one message each, after waiting for it, until a single one is asked for:
-// as with an echo or a slow stream. A message that is there without waiting ends that.
+// loneProof is how many reads in a row must have waited for a single message until a read asks for
+// only one. That is the case for an echo or a slow stream. A message that arrives without waiting
+// ends it.
 const loneProof = 4
 
-// noteRead looks at how the messages come.
+// noteRead records how the messages arrived.
 func (r *linuxReader) noteRead() {
 	if r.waits > 0 && r.n <= 1 {
 		r.lone = min(r.lone+1, loneProof)
@@ -102,7 +106,7 @@ func (r *linuxReader) noteRead() {
 	r.waits = 0
 }
 
-// readNow reads without waiting; deadline is the error when nothing is there.
+// readNow reads without waiting. It returns deadline if nothing has arrived.
 func (r *linuxReader) readNow(deadline error) error {
 	if err := r.conn.raw.Control(r.receiveNow); err != nil {
 		return err
@@ -137,7 +141,7 @@ func (r *linuxReader) call(fd uintptr) {
 	}
 }
 
-// deliver describes what arrived in p[:n]; what cannot be used is left out.
+// deliver describes what arrived in p[:n]. It leaves out what is not usable.
 func (r *linuxReader) deliver(p []received) (n int) {
 	for i := range min(r.n, r.want) {
 		if !r.describe(i, &p[i]) {
@@ -151,7 +155,8 @@ func (r *linuxReader) deliver(p []received) (n int) {
 	return n
 }
 
-// describe fills m from message i; false if it has no source, or was cut short with nothing whole in it.
+// describe fills m from message i. It returns false if the message has no source, or was truncated
+// and holds no whole datagram.
 func (r *linuxReader) describe(i int, m *received) bool {
 	h := &r.msgs[i].hdr
 	m.from, m.fromAddr = decodeAddr(&r.names[i], h.Namelen), nil
@@ -177,7 +182,7 @@ func (r *linuxReader) describe(i int, m *received) bool {
 	return true
 }
 
-// decodeAddr is the source address in sa, invalid if there is none.
+// decodeAddr returns the source address in sa, or an invalid one.
 func decodeAddr(sa *unix.RawSockaddrInet6, length uint32) netip.AddrPort {
 	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
 	number := uint16(port[0])<<8 | uint16(port[1])

@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// handleUnknown carries out what the door decides about a datagram for which there is no session. It returns the session
-// that opens, if one does, with its lock held.
+// handleUnknown carries out what the door decides about a datagram without a session. It returns
+// the session that opens, with its lock held, or nil.
 func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	u := newUnknown(p, r.nonce)
 	v := r.ep.demux.judge(&u, &key, r.now)
@@ -29,9 +29,9 @@ func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPS
 	return nil
 }
 
-// open makes the session of a newcomer that got in and enters it. Accept may return it from then on, but the first thing
-// that happens to it is the datagram that opened it: a program that closes it at once would otherwise leave nothing to tell
-// the peer's next one by, which would open another.
+// open opens the session of a new peer and takes its lock. Accept may return the session from then
+// on, but its first input is the datagram that opened it. Otherwise a program that closes it at
+// once would leave no record, and the peer's next datagram would open another session.
 func (r *reader) open(v *verdict, u *unknown, key *sessionKey, custom net.Addr) *UDPSession {
 	s := v.backlog.open(r.ep, key, custom, u.control.sharesAddress(), v.action == doorOpenValidated)
 	if s == nil || !r.lockSession(s, *key) {
@@ -45,11 +45,11 @@ func (r *reader) open(v *verdict, u *unknown, key *sessionKey, custom net.Addr) 
 	return s
 }
 
-// answersPerSecond bounds the answers that belong to no session, of one socket.
+// answersPerSecond bounds the answers without a session on one socket (S1.62).
 const answersPerSecond = 1000
 
-// answer sends one segment that no session stands behind. It is never longer than what it answers by more than a
-// header, and there are only so many a second.
+// answer sends one segment without a session. It is at most a header longer than the datagram that
+// it answers, and the number per second is bounded.
 func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 	if second := r.now / 1000; second != r.answerSecond {
 		r.answerSecond, r.answers = second, 0
@@ -60,7 +60,7 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 	r.lay(s, &key, custom)
 }
 
-// lay is answer for what may be sent without such a limit.
+// lay is like answer without the bound.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.unlockSession()
 	r.opened++
@@ -68,8 +68,8 @@ func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.tx.lay(&r.ep.txSocket, s, r.ep.demux.answerSealer(r.arrival.nonce), &to)
 }
 
-// replayed looks at a packet that a key authenticates. It reports whether the packet is to be dropped, and notes whether it
-// could open a session and has been seen before.
+// replayed checks the nonce of an authenticated packet. It reports whether the packet is to be
+// dropped, and records whether it may open a session (S3.8).
 func (r *reader) replayed(p *packet) (drop bool) {
 	g, a := &r.ep.demux.replay, &r.arrival
 	r.nonce = nonceFresh
@@ -84,7 +84,7 @@ func (r *reader) replayed(p *packet) (drop bool) {
 	return false
 }
 
-// keepRaw returns the datagram as it came for the case that it is not KCP: a cipher opens it in place.
+// keepRaw returns the datagram as it arrived, in case it is not KCP: a cipher opens it in place.
 func (r *reader) keepRaw(data []byte, strays *strayQueue) []byte {
 	if strays == nil || r.ep.sealer.headroom() == 0 {
 		return data
@@ -93,9 +93,9 @@ func (r *reader) keepRaw(data []byte, strays *strayQueue) []byte {
 	return r.raw
 }
 
-// dialledAs returns under which address a dialled session over a net.PacketConn knows its peer. Such a connection may name
-// sources otherwise than the program names the peer: by the address of a proxy, or not at all. So the conversation id
-// decides, until a datagram has come from the very address that was dialled.
+// dialledAs returns the address by which a dialled session over a net.PacketConn knows its peer.
+// Such a connection may name sources otherwise than the program names the peer, or not at all. The
+// conversation id then decides, until a datagram has come from the dialled address itself.
 func (r *reader) dialledAs(p *packet, peer *peerAddr, custom net.Addr) (*peerAddr, net.Addr) {
 	var match *UDPSession
 	for s := range r.ep.demux.sessions.all {

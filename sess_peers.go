@@ -14,10 +14,11 @@ func (s *UDPSession) linkBetween(prev, next *UDPSession) {
 	}
 }
 
-// parityGuesses bounds the sessions of one peer that are looked at for a parity packet.
+// parityGuesses bounds the sessions of one peer that are compared for a parity packet.
 const parityGuesses = 64
 
-// nearestOfPeer returns, of s and the peer's sessions behind it, the one whose newest shard is nearest to seqID.
+// nearestOfPeer returns the session whose newest shard is nearest to seqID: s, or one behind it in
+// its peer's list.
 func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
 	nearest := s
 	for c, left := s.link.next.Load(), parityGuesses; c != nil && left > 0; c, left = c.link.next.Load(), left-1 {
