@@ -62,7 +62,9 @@ func appRun(t *testing.T, program func(t *testing.T, n appNet)) {
 				}
 				return l
 			},
-			dial: func(to net.Listener) (net.Conn, error) { return appConfig.Dial(t.Context(), to.Addr().String()) },
+			dial: func(to net.Listener) (net.Conn, error) {
+				return appConfig.Dial(t.Context(), to.Addr().String())
+			},
 		})
 	})
 }
@@ -138,7 +140,9 @@ func TestHTTPOverASession(t *testing.T) {
 			}), fmt.Sprintf("%d %x", size, sha256.Sum256(body)); string(got) != want {
 				t.Errorf("%d bytes sent: the server has %s, want %s", size, got, want)
 			}
-			got := appGet(t, func() (*http.Response, error) { return client.Get(fmt.Sprint("http://kcp/large/", size)) })
+			got := appGet(t, func() (*http.Response, error) {
+				return client.Get(fmt.Sprint("http://kcp/large/", size))
+			})
 			if !bytes.Equal(got, pattern(size, 9)) {
 				t.Errorf("%d of %d bytes came back, or others", len(got), size)
 			}
@@ -168,7 +172,8 @@ func appRequests(t *testing.T, client *http.Client, clients int) {
 		wg.Go(func() {
 			for i := range 1000 / clients {
 				name := fmt.Sprint(c, "-", i)
-				if got := appGet(t, func() (*http.Response, error) { return client.Get("http://kcp/hello/" + name) }); string(got) != "hello "+name {
+				hello := func() (*http.Response, error) { return client.Get("http://kcp/hello/" + name) }
+				if got := appGet(t, hello); string(got) != "hello "+name {
 					t.Errorf("got %q for %s", got, name)
 					return
 				}
@@ -406,7 +411,8 @@ func TestProxyPassesTheEndOfEachDirectionOn(t *testing.T) {
 					t.Error(err)
 				}
 				got, err := io.ReadAll(c)
-				if want := append(fmt.Appendf(nil, "%x", sha256.Sum256(question)), question...); err != nil || !bytes.Equal(got, want) {
+				want := append(fmt.Appendf(nil, "%x", sha256.Sum256(question)), question...)
+				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("client %d: %d bytes, %v; want %d", i, len(got), err, len(want))
 				}
 			})
@@ -428,7 +434,8 @@ func TestWriteAllThenReadTheEcho(t *testing.T) {
 			NoCongestionControl: true, WriteDelay: true},
 	} {
 		for _, piece := range []int{4 << 20, 1000} {
-			title := fmt.Sprintf("window %d stream %v pieces of %d", c.SendWindow, c.StreamMode, piece)
+			title := fmt.Sprintf("window %d stream %v pieces of %d",
+				c.SendWindow, c.StreamMode, piece)
 			t.Run(title, func(t *testing.T) {
 				connRun(t, simProfile{Delay: time.Millisecond}, func(t *testing.T, w *connWorld) {
 					client, server, _ := w.pair(c)

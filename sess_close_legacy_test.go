@@ -29,12 +29,15 @@ func TestCloseOpensNoGhostAtAnOldServer(t *testing.T) {
 		for _, answer := range []int{0, 5, 60_000} {
 			for _, end := range []string{"Close", "CloseWrite"} {
 				for _, wait := range []time.Duration{0, 45 * time.Millisecond, time.Second} {
-					title := fmt.Sprintf("%s, %d bytes answered, %s after %v", name, answer, end, wait)
+					title := fmt.Sprintf("%s, %d bytes answered, %s after %v",
+						name, answer, end, wait)
 					t.Run(title, func(t *testing.T) {
 						for seed := range uint64(3) {
 							link := simProfile{Delay: 20 * time.Millisecond,
 								Loss: 0.2 * float64(seed)}
-							connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) { legacyServerCloses(t, w, c, answer, end, wait) })
+							connRunSeed(t, seed, link, func(t *testing.T, w *connWorld) {
+								legacyServerCloses(t, w, c, answer, end, wait)
+							})
 						}
 					})
 				}

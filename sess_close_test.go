@@ -273,7 +273,9 @@ func TestLingerTime(t *testing.T) {
 					client.SetLinger(linger)
 				}
 				// All data is lost, control messages are not.
-				w.setDrop(func(_, _ string, payload []byte) bool { return connHas(payload, cmdPush) })
+				w.setDrop(func(_, _ string, payload []byte) bool {
+					return connHas(payload, cmdPush)
+				})
 				connWrite(t, client, "never heard")
 				client.Close()
 				time.Sleep(linger - time.Millisecond)

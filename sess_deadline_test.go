@@ -34,8 +34,10 @@ func dlCalls(t *testing.T, w *connWorld) []dlCall {
 	}
 	_ = client.SetWriteDeadline(time.Time{})
 	return []dlCall{
-		{"Read", func() error { _, err := client.Read(make([]byte, 1)); return err }, client.SetReadDeadline, client.Close},
-		{"Write", func() error { _, err := client.Write([]byte{1}); return err }, client.SetWriteDeadline, client.Close},
+		{"Read", func() error { _, err := client.Read(make([]byte, 1)); return err },
+			client.SetReadDeadline, client.Close},
+		{"Write", func() error { _, err := client.Write([]byte{1}); return err },
+			client.SetWriteDeadline, client.Close},
 		{"Read of the accepted", func() error {
 			for {
 				if _, err := server.Read(make([]byte, 4096)); err != nil {

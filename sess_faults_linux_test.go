@@ -24,7 +24,9 @@ func TestTransientErrorsOfTheSystemCallsLoseNothing(t *testing.T) {
 func loseNothing(t *testing.T) {
 	send := &faultEvery{errnos: transientErrors}
 	// EPERM on receiving comes only from a sandbox and moves the socket to the portable path.
-	receive := &faultEvery{errnos: []syscall.Errno{unix.ENOBUFS, unix.EINTR, unix.EMSGSIZE, unix.ENETUNREACH, unix.ECONNREFUSED}}
+	receive := &faultEvery{errnos: []syscall.Errno{
+		unix.ENOBUFS, unix.EINTR, unix.EMSGSIZE, unix.ENETUNREACH, unix.ECONNREFUSED,
+	}}
 	var calls atomic.Int64 // that could be cut short
 	prepare := func(k *kernelSocket) {
 		k.send = func(batchMessage) syscall.Errno { return send.errno() }

@@ -86,7 +86,10 @@ func faultTraffic(t *testing.T, clients, servers []*UDPSession) {
 
 // faultConfig returns a configuration that detects a loss fast.
 func faultConfig(sched *TimedSched) Config {
-	return Config{NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true, Scheduler: sched}
+	return Config{
+		NoDelay: true, FastResend: 2, NoCongestionControl: true, StreamMode: true,
+		Scheduler: sched,
+	}
 }
 
 func TestTransientErrorsOfAPacketConnLoseNothing(t *testing.T) {

@@ -181,7 +181,8 @@ func TestRecordedSessionsWithFECLoseNothing(t *testing.T) {
 // fastConfig returns the configuration of a program that needs low latency.
 func fastConfig(data, parity int) Config {
 	return Config{
-		DataShards: data, ParityShards: parity, NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
+		DataShards: data, ParityShards: parity, NoDelay: true,
+		Interval: 10 * time.Millisecond, FastResend: 2,
 		NoCongestionControl: true, ACKNoDelay: true,
 	}
 }
@@ -229,7 +230,9 @@ func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
 	for i, tt := range tests {
 		t.Run(fmt.Sprint(tt.client, tt.server), func(t *testing.T) {
 			p := simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}
-			unlikePairRun(t, uint64(i), p, fastConfig(tt.client.data, tt.client.parity), fastConfig(tt.server.data, tt.server.parity), func(t *testing.T, n *connPair) {
+			client := fastConfig(tt.client.data, tt.client.parity)
+			server := fastConfig(tt.server.data, tt.server.parity)
+			unlikePairRun(t, uint64(i), p, client, server, func(t *testing.T, n *connPair) {
 				chatter(t, n, 1000)
 				for name, check := range map[string]struct {
 					peer fecShards
@@ -247,7 +250,8 @@ func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
 }
 
 func TestSetFECAtRunTime(t *testing.T) {
-	unlikePairRun(t, 9, simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}, fastConfig(0, 0), fastConfig(10, 3), func(t *testing.T, n *connPair) {
+	p := simProfile{Delay: 20 * time.Millisecond, Loss: 0.08}
+	unlikePairRun(t, 9, p, fastConfig(0, 0), fastConfig(10, 3), func(t *testing.T, n *connPair) {
 		local := n.client.LocalAddr().String()
 		newest, outOfOrder, plain, shards := uint32(0), 0, 0, 0
 		n.net.SetTap(func(_ time.Time, from, _ net.Addr, payload []byte) simAction {
@@ -350,7 +354,7 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 		}
 		if err := client.SetFEC(10, 3); err == nil || !strings.Contains(err.Error(), "MTU 32") ||
 			client.core.mtu != 32 {
-			t.Errorf("SetFEC without room: %v, and an MTU of %d inside, want an error that names it and 32",
+			t.Errorf("SetFEC without room: %v, an MTU of %d inside, want an error and 32",
 				err, client.core.mtu)
 		}
 		client.SetMtu(1400)
@@ -409,7 +413,8 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 		t.Log("# each reads its own messages")
 		for i, s := range accepted {
 			for m := range 600 {
-				if got, want := string(mustRead(t, s, 100)), fmt.Sprintf("session %d message %d", i, m); got != want {
+				want := fmt.Sprintf("session %d message %d", i, m)
+				if got := string(mustRead(t, s, 100)); got != want {
 					t.Fatalf("got %q, want %q", got, want)
 				}
 			}
@@ -448,7 +453,8 @@ func latencies(t *testing.T, seed uint64, shards fecShards, count int) (took []t
 			if _, err := io.ReadFull(n.server, message[:]); err != nil {
 				t.Fatal(err)
 			}
-			took = append(took, time.Since(time.Unix(0, int64(binary.LittleEndian.Uint64(message[:])))))
+			sent := time.Unix(0, int64(binary.LittleEndian.Uint64(message[:])))
+			took = append(took, time.Since(sent))
 		}
 	})
 	slices.Sort(took)

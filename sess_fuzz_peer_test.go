@@ -149,7 +149,8 @@ func (l *listenFuzz) talk() {
 		case 0:
 			l.host.receive(from, in.take(int(in.u16()%1600)))
 		case 1:
-			l.host.receive(from, fuzzAddress(in.take(int(in.u16()%1600)), sessFuzzConv+uint32(in.u8()%16)))
+			datagram := in.take(int(in.u16() % 1600))
+			l.host.receive(from, fuzzAddress(datagram, sessFuzzConv+uint32(in.u8()%16)))
 		case 2, 3:
 			l.host.receive(from, in.frame(l.segments(), sessFuzzConv))
 		case 4:
@@ -182,7 +183,8 @@ func (l *listenFuzz) segments() (b []byte) {
 		for kind, what := ctlHello, in.u8(); kind <= ctlPong; kind++ {
 			m.has[kind] = what>>kind&1 != 0
 		}
-		b = appendSegment(b, &segment{conv: conv, cmd: cmdWins, ts: controlVersion, sn: controlMagic, data: appendControl(nil, &m)})
+		b = appendSegment(b, &segment{conv: conv, cmd: cmdWins, ts: controlVersion,
+			sn: controlMagic, data: appendControl(nil, &m)})
 	}
 	return b
 }

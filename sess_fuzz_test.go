@@ -40,7 +40,8 @@ func FuzzSession(f *testing.F) {
 func sessFuzzConfig(flags byte) Config {
 	c := Config{
 		StreamMode: flags&2 != 0, NoDelay: flags&8 != 0, FastResend: int(flags>>4) & 3,
-		NoCongestionControl: flags&64 != 0, ACKNoDelay: flags&128 != 0, SendWindow: 32, ReceiveWindow: 48,
+		NoCongestionControl: flags&64 != 0, ACKNoDelay: flags&128 != 0,
+		SendWindow: 32, ReceiveWindow: 48,
 	}
 	if flags&4 != 0 {
 		c.DataShards, c.ParityShards = 3, 2
@@ -379,7 +380,8 @@ func (f *sessFuzz) clock() timestamp {
 // holes that the attacker has left.
 func (f *sessFuzz) answer() {
 	c := &f.s.core
-	f.batch = append(f.batch, appendSegment(f.acks, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: sessFuzzWnd, ts: f.clock(), una: c.sendNxt}))
+	f.batch = append(f.batch, appendSegment(f.acks, &segment{conv: sessFuzzConv, cmd: cmdWins,
+		wnd: sessFuzzWnd, ts: f.clock(), una: c.sendNxt}))
 	f.acks = nil
 	if c.beyond > 0 || c.readable() > 0 {
 		for i := range seqNum(min(c.rcvWnd, 16)) {

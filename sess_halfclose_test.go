@@ -50,7 +50,7 @@ func TestCloseWriteLeavesReadingOpen(t *testing.T) {
 				b.Close()
 				time.Sleep(time.Second)
 				if !connEnded(a) || !connEnded(b) {
-					t.Error("a session whose two streams have ended is still on the network after Close")
+					t.Error("a session with two ended streams is still on the network after Close")
 				}
 			})
 		})
@@ -70,7 +70,8 @@ func TestStreamThatEndsWithinAMessage(t *testing.T) {
 			if sn > seqNum(last) {
 				frg = uint8(end - sn) // never 0
 			}
-			in = appendSegment(in, &segment{conv: sessFuzzConv, cmd: cmdPush, wnd: 128, frg: frg, sn: sn, data: []byte("part")})
+			in = appendSegment(in, &segment{conv: sessFuzzConv, cmd: cmdPush, wnd: 128,
+				frg: frg, sn: sn, data: []byte("part")})
 		}
 		h.receive("b", in)
 		buf := make([]byte, 100)
@@ -280,7 +281,9 @@ func TestLostReset(t *testing.T) {
 func TestCloseTwice(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, l := w.pair(Config{})
-		for name, c := range map[string]io.Closer{"client": client, "server": server, "listener": l} {
+		for name, c := range map[string]io.Closer{
+			"client": client, "server": server, "listener": l,
+		} {
 			if err := c.Close(); err != nil {
 				t.Errorf("closing the %s: %v", name, err)
 			}

@@ -13,7 +13,10 @@ import (
 // lingerLine is a slow line with a long queue.
 var lingerLine = simProfile{Delay: 20 * time.Millisecond, Rate: 30_000, Queue: 60_000}
 
-var lingerBulk = Config{StreamMode: true, NoCongestionControl: true, SendWindow: 8192, ReceiveWindow: 8192, NoDelay: true}
+var lingerBulk = Config{
+	StreamMode: true, NoCongestionControl: true, SendWindow: 8192, ReceiveWindow: 8192,
+	NoDelay: true,
+}
 
 // What was written arrives as long as the peer continues to acknowledge, however much longer than
 // the linger time that takes.

@@ -22,7 +22,8 @@ func TestManyAcceptedSessionsAddNoGoroutine(t *testing.T) {
 		conn := w.conn(memAddr("server"), nil)
 		l := w.serveOver(conn, false, Config{AcceptBacklog: 2 * sessions, MaxPending: sessions})
 		knock := func(i int) {
-			conn.put(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, wnd: 32, data: []byte("hello")}), memAddr(strconv.Itoa(i)))
+			opener := segment{conv: 7, cmd: cmdPush, wnd: 32, data: []byte("hello")}
+			conn.put(appendSegment(nil, &opener), memAddr(strconv.Itoa(i)))
 		}
 		// The first ones start the workers.
 		all := make([]*UDPSession, 0, sessions)

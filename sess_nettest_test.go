@@ -85,7 +85,9 @@ func TestSessionKeepsTheRulesOfNetConn(t *testing.T) {
 				if err != nil {
 					return nil, nil, nil, err
 				}
-				return nettestPipe(l, func() (*UDPSession, error) { return c.Client(a, b.LocalAddr()) })
+				return nettestPipe(l, func() (*UDPSession, error) {
+					return c.Client(a, b.LocalAddr())
+				})
 			})
 		})
 	}

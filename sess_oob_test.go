@@ -59,7 +59,9 @@ func TestOOBBothWays(t *testing.T) {
 				inSession(t, c, func(t *testing.T, client, server *UDPSession) {
 					// the opener is acknowledged, the address validated
 					time.Sleep(2 * proveAfter.duration())
-					for name, ends := range map[string][2]*UDPSession{"to the server": {client, server}, "to the client": {server, client}} {
+					for name, ends := range map[string][2]*UDPSession{
+						"to the server": {client, server}, "to the client": {server, client},
+					} {
 						from, to := ends[0], ends[1]
 						most := from.GetOOBMaxSize()
 						if want := 1200 - crypt.overhead - 12; most != want {
@@ -332,7 +334,10 @@ func TestOOBAfterClose(t *testing.T) {
 		if err := server.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for name, err := range map[string]error{"SendOOB": server.SendOOB([]byte("x")), "SetOOBHandler": server.SetOOBHandler(inbox.handle)} {
+		for name, err := range map[string]error{
+			"SendOOB":       server.SendOOB([]byte("x")),
+			"SetOOBHandler": server.SetOOBHandler(inbox.handle),
+		} {
 			if !errors.Is(err, net.ErrClosed) {
 				t.Errorf("%s after Close: %v, want net.ErrClosed", name, err)
 			}

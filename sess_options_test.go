@@ -154,7 +154,9 @@ func TestSetNoDelayTakesWhatIsInRange(t *testing.T) {
 		} {
 			client.SetNoDelay(tt.noDelay, tt.interval, tt.resend, tt.nc)
 			c := &client.core
-			if got := fmt.Sprint(c.noDelay(), c.minRTO, c.interval, len(c.topOrders), c.congestionWindow() == 0); got != tt.want {
+			got := fmt.Sprint(c.noDelay(), c.minRTO, c.interval, len(c.topOrders),
+				c.congestionWindow() == 0)
+			if got != tt.want {
 				t.Errorf("SetNoDelay(%d, %d, %d, %d) gives %s, want %s",
 					tt.noDelay, tt.interval, tt.resend, tt.nc, got, tt.want)
 			}
@@ -308,7 +310,11 @@ func TestSocketOptionsBelongToWhoOwnsTheSocket(t *testing.T) {
 		{"a session on a lent socket", lent, true, false},
 		{"a session on a connection without options", custom, false, false},
 	} {
-		for call, err := range map[string]error{"SetDSCP": tt.s.SetDSCP(46), "SetReadBuffer": tt.s.SetReadBuffer(100_000), "SetWriteBuffer": tt.s.SetWriteBuffer(100_000)} {
+		for call, err := range map[string]error{
+			"SetDSCP":        tt.s.SetDSCP(46),
+			"SetReadBuffer":  tt.s.SetReadBuffer(100_000),
+			"SetWriteBuffer": tt.s.SetWriteBuffer(100_000),
+		} {
 			if tt.options && err != nil || !tt.options && !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("%s of %s: %v", call, tt.name, err)
 			}

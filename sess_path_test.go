@@ -70,7 +70,9 @@ func TestSessionsOverEveryKindOfPath(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for side, st := range map[string]SocketStats{tt.client: s.Stats().Socket, tt.server: l.Stats().Socket} {
+			for side, st := range map[string]SocketStats{
+				tt.client: s.Stats().Socket, tt.server: l.Stats().Socket,
+			} {
 				if side == gso && st.GSO || side == gro && st.GRO {
 					t.Errorf("with %s a socket has GSO %v, GRO %v", side, st.GSO, st.GRO)
 				}

@@ -17,7 +17,8 @@ func TestMessagesThatArriveTogetherAreReadOneByOne(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for i := range 50 {
-			if got, want := string(mustRead(t, server, 100)), fmt.Sprintf("message %d", i); got != want {
+			want := fmt.Sprintf("message %d", i)
+			if got := string(mustRead(t, server, 100)); got != want {
 				t.Fatalf("got %q, want %q", got, want)
 			}
 		}

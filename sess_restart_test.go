@@ -20,9 +20,12 @@ func TestRestartedClient(t *testing.T) {
 		for _, sameConv := range []bool{true, false} {
 			for _, before := range []int{1, 40_000} {
 				for _, first := range []int{5, 1300, 1376, 60_000} {
-					title := fmt.Sprintf("%s same conv %v after %d bytes with %d", name, sameConv, before, first)
+					title := fmt.Sprintf("%s same conv %v after %d bytes with %d",
+						name, sameConv, before, first)
 					t.Run(title, func(t *testing.T) {
-						connRun(t, closeLink, func(t *testing.T, w *connWorld) { restartClient(t, w, c, sameConv, before, first) })
+						connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+							restartClient(t, w, c, sameConv, before, first)
+						})
 					})
 				}
 			}
@@ -263,7 +266,8 @@ func TestRebindEndsTheSession(t *testing.T) {
 						}
 						time.Sleep(time.Second)
 						t.Log("# the client's address changes")
-						if err := e.Rebind(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 9}, false); err != nil {
+						to := &net.UDPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 9}
+						if err := e.Rebind(to, false); err != nil {
 							t.Fatal(err)
 						}
 						restartLost(t, client, c)

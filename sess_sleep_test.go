@@ -97,7 +97,9 @@ func TestStoppedProcessKeepsItsSessions(t *testing.T) {
 					server := w.join(client, l)
 					if closing {
 						// What is sent before the stop is lost, and must be sent again after it.
-						w.setDrop(func(from, _ string, _ []byte) bool { return from == client.LocalAddr().String() })
+						w.setDrop(func(from, _ string, _ []byte) bool {
+							return from == client.LocalAddr().String()
+						})
 					}
 					t.Log("# the client sends")
 					connWrite(t, client, "before")

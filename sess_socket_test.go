@@ -17,18 +17,22 @@ import (
 // A caller's socket is released once what was opened over it has been closed. It is not read, it
 // has no deadline, and datagrams that arrive are the caller's.
 func TestCallersSocketIsLeftAlone(t *testing.T) {
-	tests := map[string]func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer{
-		"listener without sessions": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
+	type opener = func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer
+	tests := map[string]opener{
+		"listener without sessions": func(t *testing.T, w *connWorld, conn net.PacketConn,
+			_ net.Addr) io.Closer {
 			l := w.serveOver(conn, false, Config{})
 			return l
 		},
-		"listener with a session that waits": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
+		"listener with a session that waits": func(t *testing.T, w *connWorld, conn net.PacketConn,
+			_ net.Addr) io.Closer {
 			l := w.serveOver(conn, false, Config{})
 			connWrite(t, w.dial(Config{}), "let me in")
 			time.Sleep(time.Second)
 			return l
 		},
-		"listener whose sessions have ended": func(t *testing.T, w *connWorld, conn net.PacketConn, _ net.Addr) io.Closer {
+		"listener whose sessions have ended": func(t *testing.T, w *connWorld, conn net.PacketConn,
+			_ net.Addr) io.Closer {
 			l := w.serveOver(conn, false, Config{})
 			client := w.dial(Config{})
 			server := w.join(client, l)
@@ -37,7 +41,8 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 			time.Sleep(time.Second)
 			return l
 		},
-		"Transport with a listener and a session": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
+		"Transport with a listener and a session": func(t *testing.T, w *connWorld,
+			conn net.PacketConn, peer net.Addr) io.Closer {
 			tr := w.transport(conn, Config{})
 			if _, err := tr.Listen(nil); err != nil {
 				t.Fatal(err)
@@ -51,11 +56,13 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 			s.Close()
 			return tr
 		},
-		"session that said nothing": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
+		"session that sent nothing": func(t *testing.T, w *connWorld, conn net.PacketConn,
+			peer net.Addr) io.Closer {
 			s := w.dialOver(conn, false, peer, 7, Config{})
 			return s
 		},
-		"session that is aborted": func(t *testing.T, w *connWorld, conn net.PacketConn, peer net.Addr) io.Closer {
+		"session that is aborted": func(t *testing.T, w *connWorld, conn net.PacketConn,
+			peer net.Addr) io.Closer {
 			s := w.dialOver(conn, false, peer, 7, Config{})
 			connWrite(t, s, "never to be answered")
 			time.Sleep(time.Second)
@@ -112,7 +119,8 @@ func TestCallersSocketIsLeftAlone(t *testing.T) {
 func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
 	// A session that is aborted before it has heard from its peer sends nothing at its end.
 	c := Config{NoDelay: true, ACKNoDelay: true, DeadTimeout: 200 * time.Millisecond}
-	listener := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error {
+	listener := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup,
+		done *atomic.Bool) func() error {
 		l, err := c.Serve(conn)
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +142,8 @@ func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
 		}
 		return l.Close
 	}
-	session := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error {
+	session := func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup,
+		done *atomic.Bool) func() error {
 		l, err := c.Listen(t.Context(), "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +168,8 @@ func TestCallersSocketIsLeftAloneUnderLoad(t *testing.T) {
 		})
 		return s.Close
 	}
-	type opener = func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup, done *atomic.Bool) func() error
+	type opener = func(t *testing.T, conn net.PacketConn, load *sync.WaitGroup,
+		done *atomic.Bool) func() error
 	for name, open := range map[string]opener{"listener": listener, "session": session} {
 		t.Run(name, func(t *testing.T) {
 			connCheckLeaks(t)

@@ -116,7 +116,8 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 			from net.Addr
 			conv uint32
 		}{{memAddr("server"), 8}, {memAddr("other"), 7}, {&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 5}, 7}} {
-			conn.put(appendSegment(nil, &segment{conv: tt.conv, cmd: cmdPush, wnd: 32, data: []byte("x")}), tt.from)
+			s := segment{conv: tt.conv, cmd: cmdPush, wnd: 32, data: []byte("x")}
+			conn.put(appendSegment(nil, &s), tt.from)
 			synctest.Wait()
 			if d := snmpSince(before); d.InErrs != uint64(i+1) || d.InSegs != 0 {
 				t.Errorf("from %v for conv %d: %d errors counted, %d segments taken",
@@ -128,7 +129,9 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 		if got := string(mustRead(t, s, 10)); got != "ours" {
 			t.Errorf("read %q", got)
 		}
-		conn.put(append(appendSegment(nil, &segment{conv: 7, cmd: cmdWask, wnd: 32}), "\x07\x00\x00\x00\x63 and nothing that makes sense behind it"...), memAddr("server"))
+		bad := appendSegment(nil, &segment{conv: 7, cmd: cmdWask, wnd: 32})
+		bad = append(bad, "\x07\x00\x00\x00\x63 and nothing that makes sense behind it"...)
+		conn.put(bad, memAddr("server"))
 		synctest.Wait()
 		if st := s.Stats(); st.InputErrors != 1 || snmpSince(before).KCPInErrors != 1 {
 			t.Errorf("Stats count %d bad datagrams, Snmp %d, want 1",
@@ -144,7 +147,10 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 	before := DefaultSnmp.Copy()
 	p := simProfile{Delay: 20 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.05,
 		Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
-	config := Config{StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 64, DataShards: 5, ParityShards: 2}
+	config := Config{
+		StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true,
+		SendWindow: 64, DataShards: 5, ParityShards: 2,
+	}
 	pairRun(t, 3, p, config, func(t *testing.T, n *connPair) {
 		if d := snmpSince(before); d.ActiveOpens != 1 || d.PassiveOpens != 1 || d.CurrEstab != 2 {
 			t.Errorf("opened %d and %d, now %d, want 1, 1, 2",
@@ -191,15 +197,26 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 			}
 		}
 		for name, moved := range map[string]bool{
-			"FastRetransmits": a.FastRetransmits > 0, "DuplicatesReceived": b.DuplicatesReceived > 0,
-			"FECGroupsComplete": b.FECGroupsComplete > 0, "FECGroupsRecovered": b.FECGroupsRecovered > 0,
-			"FECRecovered": b.FECRecovered > 0, "FECParityReceived": b.FECParityReceived > 0, "FECParityUnused": b.FECParityUnused > 0,
-			"SRTT": a.SRTT >= 40*time.Millisecond && a.SRTT < 300*time.Millisecond, "MinRTT": a.MinRTT >= 40*time.Millisecond && a.MinRTT <= a.LastRTT,
-			"RTO": a.RTO > a.SRTT, "windows": a.SendWindow == 64 && a.ReceiveWindow == 512 && a.PeerWindow > 400,
-			"congestion window off": a.CongestionWindow == 0, "queues empty": a.InFlight == 0 && a.SendQueue == 0 && b.ReceiveQueue == 0 && b.ReceiveHoles == 0,
+			"FastRetransmits":       a.FastRetransmits > 0,
+			"DuplicatesReceived":    b.DuplicatesReceived > 0,
+			"FECGroupsComplete":     b.FECGroupsComplete > 0,
+			"FECGroupsRecovered":    b.FECGroupsRecovered > 0,
+			"FECRecovered":          b.FECRecovered > 0,
+			"FECParityReceived":     b.FECParityReceived > 0,
+			"FECParityUnused":       b.FECParityUnused > 0,
+			"SRTT":                  a.SRTT >= 40*time.Millisecond && a.SRTT < 300*time.Millisecond,
+			"MinRTT":                a.MinRTT >= 40*time.Millisecond && a.MinRTT <= a.LastRTT,
+			"RTO":                   a.RTO > a.SRTT,
+			"windows":               a.SendWindow == 64 && a.ReceiveWindow == 512 && a.PeerWindow > 400,
+			"congestion window off": a.CongestionWindow == 0,
+			"queues empty": a.InFlight == 0 && a.SendQueue == 0 &&
+				b.ReceiveQueue == 0 && b.ReceiveHoles == 0,
 			"RingBufferSndBuffer": DefaultSnmp.Copy().RingBufferSndBuffer >= 30,
-			"RingBufferSndQueue":  DefaultSnmp.Copy().RingBufferSndQueue > 0, "RingBufferRcvQueue": DefaultSnmp.Copy().RingBufferRcvQueue > 0,
-			"getters": n.client.GetRTO() == uint32(a.RTO.Milliseconds()) && n.client.GetSRTT() == int32(a.SRTT.Milliseconds()) && n.client.GetSRTTVar() == int32(a.RTTVar.Milliseconds()),
+			"RingBufferSndQueue":  DefaultSnmp.Copy().RingBufferSndQueue > 0,
+			"RingBufferRcvQueue":  DefaultSnmp.Copy().RingBufferRcvQueue > 0,
+			"getters": n.client.GetRTO() == uint32(a.RTO.Milliseconds()) &&
+				n.client.GetSRTT() == int32(a.SRTT.Milliseconds()) &&
+				n.client.GetSRTTVar() == int32(a.RTTVar.Milliseconds()),
 		} {
 			if !moved {
 				t.Errorf("%s is not as expected: %+v and %+v", name, a, b)

@@ -154,7 +154,8 @@ func TestUnreadDataIsCharged(t *testing.T) {
 		if held := memory.held.Load(); held != 0 || !connEnded(server) {
 			t.Errorf("%d bytes are held after the session has ended", held)
 		}
-		if rest := bytes.Join(unreadRest(t, server, 3000), nil); !bytes.Equal(rest, want[100_000:]) {
+		rest := bytes.Join(unreadRest(t, server, 3000), nil)
+		if !bytes.Equal(rest, want[100_000:]) {
 			t.Errorf("%d bytes were left", len(rest))
 		}
 	})

@@ -46,7 +46,8 @@ func TestServerSpeaksFirst(t *testing.T) {
 // peer, unless only the backlog is full.
 func TestRefusedNewcomerIsTold(t *testing.T) {
 	for name, c := range map[string]Config{
-		"MaxSessions": {MaxSessions: 1}, "MaxPerPrefix": {MaxPerPrefix: 1}, "AcceptBacklog": {AcceptBacklog: 1},
+		"MaxSessions": {MaxSessions: 1}, "MaxPerPrefix": {MaxPerPrefix: 1},
+		"AcceptBacklog": {AcceptBacklog: 1},
 	} {
 		for _, waits := range []bool{true, false} {
 			if name == "AcceptBacklog" && !waits {
@@ -86,7 +87,8 @@ func TestWaitPeerBehindAChallenge(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		l := w.serve(Config{MaxPending: 1})
 		raw := w.endpoint("10.0.0.8:1")
-		_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")}), l.Addr())
+		opener := segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")}
+		_, _ = raw.WriteTo(forge(t, Config{}, opener), l.Addr())
 		w.accept(l)
 		client, err := w.waitFor(restartAddr, Config{})
 		if err != nil {

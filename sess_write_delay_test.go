@@ -103,7 +103,9 @@ func TestDelayedWritesKeepAStreamGoing(t *testing.T) {
 	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
 		delayTunnel(client)
 		delayTunnel(server)
-		for name, ends := range map[string][2]*UDPSession{"up": {client, server}, "down": {server, client}} {
+		for name, ends := range map[string][2]*UDPSession{
+			"up": {client, server}, "down": {server, client},
+		} {
 			muxTransfer(t, ends[0], ends[1], 1<<20) // the limit on what is in flight has grown
 			took := muxTransfer(t, ends[0], ends[1], size)
 			// The credit returns in a round trip of 10 ms. The end waits for the interval.
@@ -217,13 +219,17 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			connRun(t, simProfile{Delay: 5 * ms}, func(t *testing.T, w *connWorld) {
-				client, server, _ := w.pair(Config{StreamMode: tt.stream, NoDelay: true, NoCongestionControl: true})
+				client, server, _ := w.pair(Config{
+					StreamMode: tt.stream, NoDelay: true, NoCongestionControl: true,
+				})
 				for _, s := range []*UDPSession{client, server} {
 					s.SetNoDelay(-1, 50, -1, -1)
 					s.SetWriteDelay(true)
 				}
 				times := delayPackets(t, w, client)
-				tt.run(client, server, func(s *UDPSession, n int) { mustWrite(t, s, make([]byte, n)) })
+				tt.run(client, server, func(s *UDPSession, n int) {
+					mustWrite(t, s, make([]byte, n))
+				})
 				time.Sleep(time.Second)
 				if got := times(); !slices.Equal(got, tt.want) {
 					t.Errorf("packets left after %v, want %v", got, tt.want)
@@ -241,7 +247,9 @@ func TestCloseEndsAWriteDelay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			connRun(t, shortLink, func(t *testing.T, w *connWorld) {
-				client, server, _ := w.pair(Config{StreamMode: true, WriteDelay: true, Interval: 5 * time.Second})
+				client, server, _ := w.pair(Config{
+					StreamMode: true, WriteDelay: true, Interval: 5 * time.Second,
+				})
 				time.Sleep(10 * time.Second)
 				client.SetLinger(2 * time.Second)
 				begin := time.Now()
@@ -275,7 +283,7 @@ func TestDelayedWritesKeepASmallWindowFull(t *testing.T) {
 		}
 		const perWindow = 128 * (1350 - segmentHeaderSize)
 		if took, most := time.Since(start), (size/perWindow+8)*10*time.Millisecond; took > most {
-			t.Errorf("%d bytes took %v, want a window in a round trip of 10ms, once it has grown, and so at most %v",
+			t.Errorf("%d bytes took %v, want a full window in a round trip of 10ms, and at most %v",
 				size, took, most)
 		}
 	})

@@ -96,7 +96,9 @@ func TestSocketOptionsReachEverySocket(t *testing.T) {
 	err := l.Control(func(conn net.PacketConn) error {
 		seen++
 		return controlSocket(conn, func(fd uintptr) error {
-			for option, want := range map[int]int{unix.SO_RCVBUF: 200 << 10, unix.SO_SNDBUF: 300 << 10} {
+			for option, want := range map[int]int{
+				unix.SO_RCVBUF: 200 << 10, unix.SO_SNDBUF: 300 << 10,
+			} {
 				if got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, option); err != nil ||
 					got != want {
 					t.Errorf("socket %d: option %d is %d, %v; want %d",
@@ -113,7 +115,8 @@ func TestSocketOptionsReachEverySocket(t *testing.T) {
 	if err != nil || seen != 3 {
 		t.Errorf("Control: %v after %d sockets", err, seen)
 	}
-	if err := l.Control(func(net.PacketConn) error { seen++; return syscall.EPERM }); err != syscall.EPERM || seen != 4 {
+	refuse := func(net.PacketConn) error { seen++; return syscall.EPERM }
+	if err := l.Control(refuse); err != syscall.EPERM || seen != 4 {
 		t.Errorf("Control did not stop at the first error: %v", err)
 	}
 }

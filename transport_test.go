@@ -60,7 +60,7 @@ func TestTransportCarriesSessionsToManyPeersAndAListener(t *testing.T) {
 					s := w.dialTo(tr, addr)
 					here, there = append(here, s), append(there, w.join(s, w.listeners[i/3]))
 				}
-				t.Log("# a session to another listener does not reach the Transport, one to it does")
+				t.Log("# one session goes to another listener, one to the Transport's")
 				w.serveAt(connServerAddr, c)
 				incoming := w.dialOn(w.endpoint("10.0.0.7:0"), 7, c)
 				incoming.Close() // it goes to the listener at connServerAddr, not to the Transport
@@ -159,7 +159,8 @@ func TestTenThousandSessionsOverOneSocket(t *testing.T) {
 			s.Close()
 		}
 		time.Sleep(time.Minute)
-		if left := append(slices.Collect(tr.Sessions()), slices.Collect(l.Sessions())...); len(left) != 0 {
+		left := append(slices.Collect(tr.Sessions()), slices.Collect(l.Sessions())...)
+		if len(left) != 0 {
 			t.Errorf("%d sessions are left", len(left))
 		}
 	})
@@ -387,7 +388,8 @@ func TestTransportsSocketClosedUnderIt(t *testing.T) {
 				t.Errorf("a blocked call returned %v, want net.ErrClosed", err)
 			}
 		}
-		if _, err := tr.Dial(context.Background(), client.RemoteAddr(), nil); !errors.Is(err, net.ErrClosed) {
+		_, err := tr.Dial(context.Background(), client.RemoteAddr(), nil)
+		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Dial: %v, want net.ErrClosed", err)
 		}
 	})
@@ -432,7 +434,8 @@ func TestTransportSettings(t *testing.T) {
 		}
 		late, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := tr.Dial(late, peer, &Config{WaitPeer: true}); !errors.Is(err, context.DeadlineExceeded) {
+		_, err := tr.Dial(late, peer, &Config{WaitPeer: true})
+		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Dial of an absent peer: %v", err)
 		}
 		for _, addr := range []net.Addr{nil, (*net.UDPAddr)(nil)} {

@@ -130,7 +130,8 @@ func TestSessionsOfACrowdMayEnd(t *testing.T) {
 			connWantRead(t, clients[at], "last words")
 		}
 		connWrite(t, servers[0], "and more")
-		connWantRead(t, clients[slices.IndexFunc(clients, func(c *UDPSession) bool { return c.conv == servers[0].conv })], "and more")
+		same := func(c *UDPSession) bool { return c.conv == servers[0].conv }
+		connWantRead(t, clients[slices.IndexFunc(clients, same)], "and more")
 	})
 }
 

@@ -101,7 +101,8 @@ func TestParseControl(t *testing.T) {
 		{"a RESET of the first version", "040a" + "0200" + "0500000000000000", reset, true},
 		{"a RESET cut within what was added",
 			"0411" + "0200" + "0500000000000000" + "aaaaaaaaaaaaaa", reset, true},
-		{"a long RESET, then a short one", "0412" + "0100" + "0600000000000000" + "0700000000000000" + "040a" + "0200" + "0500000000000000", reset, true},
+		{"a long RESET, then a short one", "0412" + "0100" + "0600000000000000" +
+			"0700000000000000" + "040a" + "0200" + "0500000000000000", reset, true},
 		{"a type without a length", "02", controlSet{}, false},
 		{"a length beyond the end", "020509000000", controlSet{}, false},
 		{"a lie behind a truth", "020409000000" + "03ff", controlSet{}, false},
@@ -193,7 +194,8 @@ func FuzzControl(f *testing.F) {
 			return
 		}
 		for una := range seqNum(3) {
-			segmentFeed(t, appendSegment(nil, &segment{conv: 7, cmd: cmdWins, sn: controlMagic, ts: controlVersion, una: una, data: b}))
+			segmentFeed(t, appendSegment(nil, &segment{conv: 7, cmd: cmdWins, sn: controlMagic,
+				ts: controlVersion, una: una, data: b}))
 		}
 	})
 }

@@ -130,11 +130,13 @@ func FuzzSegment(f *testing.F) {
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: []byte("data")}))
 	f.Add(appendSegment(appendSegment(nil, &segment{conv: 7, cmd: cmdAck, sn: 1, una: 2}), &segment{conv: 7, cmd: cmdWins, sn: controlMagic,
 		ts: controlVersion, data: []byte{ctlFin, 4, 9, 0, 0, 0}}))
-	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: 1<<32 - 1, una: 1 << 31, wnd: 65535, ts: 5, frg: 255}))
+	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: 1<<32 - 1, una: 1 << 31,
+		wnd: 65535, ts: 5, frg: 255}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var made []byte
 		var s segment
-		for rest, status := parseSegment(b, &s); status == parseOK; rest, status = parseSegment(rest, &s) {
+		rest, status := parseSegment(b, &s)
+		for ; status == parseOK; rest, status = parseSegment(rest, &s) {
 			if len(s.data) > len(b) || s.cmd < cmdPush || s.cmd > cmdWins {
 				t.Fatalf("parsed %+v of %x", s, b)
 			}
