@@ -241,8 +241,9 @@ func TestSlowConnectionCarriesBulkAtItsPace(t *testing.T) {
 		near, far := w.pipe()
 		const pause = 10 * time.Millisecond
 		c := Config{
-			NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
-			SendWindow: 1024, ReceiveWindow: 1024, StreamMode: true,
+			NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2,
+			NoCongestionControl: true,
+			SendWindow:          1024, ReceiveWindow: 1024, StreamMode: true,
 		}
 		l := w.serveOver(far, false, c)
 		s := w.dialOver(&pacedConn{memConn: near, pause: pause}, false, memAddr("b"),

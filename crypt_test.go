@@ -302,7 +302,8 @@ func TestOpenAndSealDoNotAllocate(t *testing.T) {
 			f    func()
 			want float64
 		}{
-			{"open of what is too short", func() { opened(packet[:s.headroom()+s.tailroom()-1]) }, 0},
+			{"open of what is too short",
+				func() { opened(packet[:s.headroom()+s.tailroom()-1]) }, 0},
 			{"open of what does not verify", func() { packet[40]++; opened(packet) }, own},
 			{"seal", func() { s.seal(packet) }, own},
 		} {

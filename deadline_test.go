@@ -225,9 +225,12 @@ func TestDeadlineDisarmedNoLongerHoldsATimer(t *testing.T) {
 // it had to wait for the lock.
 func TestDeadlineFiringLate(t *testing.T) {
 	for name, change := range map[string]func(d *deadline, c *waiters){
-		"disarmed":     func(d *deadline, c *waiters) { d.disarm() },
-		"moved":        func(d *deadline, c *waiters) { d.set(time.Now().Add(time.Minute)) },
-		"moved, armed": func(d *deadline, c *waiters) { d.set(time.Now().Add(time.Minute)); d.arm(c) },
+		"disarmed": func(d *deadline, c *waiters) { d.disarm() },
+		"moved":    func(d *deadline, c *waiters) { d.set(time.Now().Add(time.Minute)) },
+		"moved, armed": func(d *deadline, c *waiters) {
+			d.set(time.Now().Add(time.Minute))
+			d.arm(c)
+		},
 		"stopped, armed": func(d *deadline, c *waiters) {
 			d.disarm()
 			d.set(time.Now().Add(time.Minute))

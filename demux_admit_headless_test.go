@@ -15,7 +15,8 @@ func TestAcceptWaitsForTheFirstSegment(t *testing.T) {
 		l := w.serve(Config{DeadTimeout: -1, StreamMode: true})
 		raw := w.endpoint(restartAddr)
 		push := func(conv uint32, sn seqNum, text string) {
-			_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: conv, cmd: cmdPush, wnd: 128, sn: sn, ts: 9, data: []byte(text)},
+			_, _ = raw.WriteTo(forge(t, Config{},
+				segment{conv: conv, cmd: cmdPush, wnd: 128, sn: sn, ts: 9, data: []byte(text)},
 				helloFrom(conv, uint64(conv), 0, helloShared)), l.Addr())
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -55,7 +56,8 @@ func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 			push(2, 0)
 		},
 		"the listener": func(_ *connWorld, l *Listener, _ func(uint64, seqNum)) { l.Close() },
-		"the first segment when the listener is closed": func(_ *connWorld, l *Listener, push pusher) {
+		"the first segment when the listener is closed": func(_ *connWorld, l *Listener,
+			push pusher) {
 			l.backlog.mu.Lock()
 			l.backlog.state = backlogClosed
 			l.backlog.mu.Unlock()
@@ -71,7 +73,8 @@ func TestWhatIsNotAcceptedHoldsNothing(t *testing.T) {
 				l := w.serve(Config{DeadTimeout: -1})
 				raw := w.endpoint(restartAddr)
 				push := func(incarnation uint64, sn seqNum) {
-					_, _ = raw.WriteTo(forge(t, Config{}, segment{conv: 1, cmd: cmdPush, wnd: 128, sn: sn, ts: 9, data: big},
+					_, _ = raw.WriteTo(forge(t, Config{},
+						segment{conv: 1, cmd: cmdPush, wnd: 128, sn: sn, ts: 9, data: big},
 						helloFrom(1, incarnation, 0, 0)), l.Addr())
 					time.Sleep(100 * time.Millisecond)
 				}

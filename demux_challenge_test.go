@@ -109,7 +109,9 @@ func TestSpoofedOpensLeaveRoomForHonestClients(t *testing.T) {
 	floodListener(t, &quiet, 0, clients, Config{})
 	floodListener(t, &flood, strangers, clients, Config{})
 	grown := flood.heap - quiet.heap
-	t.Logf("%d forged openers, %d challenged, %d answered; at most %d sessions, %d KiB more than without; %d honest exchanges: median %v, 99%% within %v; without %v",
+	t.Logf("%d forged openers, %d challenged, %d answered; "+
+		"at most %d sessions, %d KiB more than without; "+
+		"%d honest exchanges: median %v, 99%% within %v; without %v",
 		strangers, flood.stats.Challenged, flood.stats.Vouched, flood.sessions, grown>>10, clients,
 		percentile(flood.took, 50), percentile(flood.took, 99), percentile(quiet.took, 99))
 	if p := percentile(flood.took, 99); p >= time.Second {
@@ -195,10 +197,16 @@ func TestOnlyTheAnswerToAChallengeVouches(t *testing.T) {
 		"another sn":           func(s *segment, _ *sessionKey, _ *millis) { s.sn-- },
 		"another command":      func(s *segment, _ *sessionKey, _ *millis) { s.cmd = cmdPush },
 		"another conversation": func(_ *segment, k *sessionKey, _ *millis) { k.conv++ },
-		"another port":         func(_ *segment, k *sessionKey, _ *millis) { k.peer.udp = netip.MustParseAddrPort("192.0.2.1:1001") },
-		"another address":      func(_ *segment, k *sessionKey, _ *millis) { k.peer.udp = netip.MustParseAddrPort("192.0.2.2:1000") },
-		"another kind":         func(_ *segment, k *sessionKey, _ *millis) { k.peer = peerAddr{custom: "mem|a"} },
-		"too late":             func(_ *segment, _ *sessionKey, at *millis) { *at += 2 * challengePeriod },
+		"another port": func(_ *segment, k *sessionKey, _ *millis) {
+			k.peer.udp = netip.MustParseAddrPort("192.0.2.1:1001")
+		},
+		"another address": func(_ *segment, k *sessionKey, _ *millis) {
+			k.peer.udp = netip.MustParseAddrPort("192.0.2.2:1000")
+		},
+		"another kind": func(_ *segment, k *sessionKey, _ *millis) {
+			k.peer = peerAddr{custom: "mem|a"}
+		},
+		"too late": func(_ *segment, _ *sessionKey, at *millis) { *at += 2 * challengePeriod },
 	}
 	for name, change := range others {
 		s, k, at := good, key, now

@@ -54,10 +54,14 @@ func TestStrangersCostTheSameAmongManySessions(t *testing.T) {
 		"opener, challenged": {{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")}},
 		"sharing opener": {{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")},
 			helloFrom(conv, 5, 0, helloShared)},
-		"PUSH that begins nothing":  {{conv: conv, cmd: cmdPush, wnd: 128, sn: 100, data: []byte("x")}},
-		"ACK":                       {{conv: conv, cmd: cmdAck, wnd: 128, ts: 1, sn: 1 << 31}},
-		"WASK":                      {{conv: conv, cmd: cmdWask, wnd: 128}},
-		"opener in another's place": {{conv: conv, cmd: cmdPush, wnd: 128, sn: 1, data: []byte("x")}},
+		"PUSH that begins nothing": {
+			{conv: conv, cmd: cmdPush, wnd: 128, sn: 100, data: []byte("x")},
+		},
+		"ACK":  {{conv: conv, cmd: cmdAck, wnd: 128, ts: 1, sn: 1 << 31}},
+		"WASK": {{conv: conv, cmd: cmdWask, wnd: 128}},
+		"opener in another's place": {
+			{conv: conv, cmd: cmdPush, wnd: 128, sn: 1, data: []byte("x")},
+		},
 	} {
 		b := forge(t, Config{}, s...)
 		var took [2][]time.Duration
@@ -120,7 +124,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 		for s := d.peers.find(&peer, 0); s != nil; s = s.link.next.Load() {
 			linked++
 			if last && s.link.place == peerFront {
-				t.Fatalf("step %d: a session that shares its address stands before one that does not",
+				t.Fatalf("step %d: a session that shares its address precedes one that does not",
 					step)
 			}
 			last = s.link.place == peerBack

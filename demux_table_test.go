@@ -12,7 +12,8 @@ import (
 
 func tableSession(i int) *UDPSession {
 	addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-	return &UDPSession{peer: peerAddr{udp: netip.AddrPortFrom(addr, uint16(i))}, conv: uint32(i % 7)}
+	peer := peerAddr{udp: netip.AddrPortFrom(addr, uint16(i))}
+	return &UDPSession{peer: peer, conv: uint32(i % 7)}
 }
 
 func TestSessionTableFindsWhatIsInIt(t *testing.T) {

@@ -69,7 +69,8 @@ func TestListenAgainAtOnce(t *testing.T) {
 	}{
 		{"open sessions", func(_, _ *UDPSession) {}, false},
 		{"open sessions under a key", func(_, _ *UDPSession) {}, true},
-		{"a closed session whose client lives", func(_, server *UDPSession) { server.Close() }, false},
+		{"a closed session whose client lives",
+			func(_, server *UDPSession) { server.Close() }, false},
 		{"a closed session whose client is gone", func(client, server *UDPSession) {
 			endpointOf(client).conn.Close()
 			_, _ = server.Write([]byte("never heard"))

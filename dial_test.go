@@ -46,9 +46,14 @@ func TestDialAndListenAddresses(t *testing.T) {
 		{"no host is this machine", host(""), host(""), "127.0.0.1:"},
 		{"unspecified IPv4 is this machine", host(""), host("0.0.0.0"), "127.0.0.1:"},
 		{"unspecified IPv6 is this machine", v6("::"), v6("::"), "[::1]:"},
-		{"zone by name", func(t *testing.T) string { return zoned(t, false) }, func(t *testing.T) string { return zoned(t, false) }, "[fe80:"},
-		{"zone by number", func(t *testing.T) string { return zoned(t, true) }, func(t *testing.T) string { return zoned(t, true) }, "[fe80:"},
-		{"zone on the dialling side alone", v6("::"), func(t *testing.T) string { return zoned(t, true) }, "[fe80:"},
+		{"zone by name",
+			func(t *testing.T) string { return zoned(t, false) },
+			func(t *testing.T) string { return zoned(t, false) }, "[fe80:"},
+		{"zone by number",
+			func(t *testing.T) string { return zoned(t, true) },
+			func(t *testing.T) string { return zoned(t, true) }, "[fe80:"},
+		{"zone on the dialling side alone", v6("::"),
+			func(t *testing.T) string { return zoned(t, true) }, "[fe80:"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,9 +62,15 @@ func TestDialAndListenAddresses(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			for name, dial := range map[string]func(addr string) (*UDPSession, error){
-				"DialWithOptions": func(addr string) (*UDPSession, error) { return DialWithOptions(addr, nil, 0, 0) },
-				"Config.Dial":     func(addr string) (*UDPSession, error) { return new(Config).Dial(ctx, addr) },
-				"WaitPeer":        func(addr string) (*UDPSession, error) { return (&Config{WaitPeer: true}).Dial(ctx, addr) },
+				"DialWithOptions": func(addr string) (*UDPSession, error) {
+					return DialWithOptions(addr, nil, 0, 0)
+				},
+				"Config.Dial": func(addr string) (*UDPSession, error) {
+					return new(Config).Dial(ctx, addr)
+				},
+				"WaitPeer": func(addr string) (*UDPSession, error) {
+					return (&Config{WaitPeer: true}).Dial(ctx, addr)
+				},
 			} {
 				l, err := ListenWithOptions(laddr, nil, 0, 0)
 				if err != nil {
@@ -116,7 +127,7 @@ func TestOneConvFromManyAddresses(t *testing.T) {
 		defer func() {
 			echoOnce(t, s)
 			if _, err := conn.WriteTo([]byte("x"), l.Addr()); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("a write to the socket of a closed session that owned it: %v, want net.ErrClosed",
+				t.Errorf("a write to the socket of the closed session: %v, want net.ErrClosed",
 					err)
 			}
 		}()

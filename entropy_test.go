@@ -70,7 +70,8 @@ func TestEntropyFillsEveryLength(t *testing.T) {
 			if got, err := source.Read(p[:n]); got != n || err != nil {
 				t.Errorf("%s: Read of %d bytes: got %d, %v", name, n, got, err)
 			}
-			if n >= 12 && (bytes.Equal(p[:12], make([]byte, 12)) || bytes.Equal(p[n-12:n], make([]byte, 12))) {
+			zeros := make([]byte, 12)
+			if n >= 12 && (bytes.Equal(p[:12], zeros) || bytes.Equal(p[n-12:n], zeros)) {
 				t.Errorf("%s: Read of %d bytes left zeros", name, n)
 			}
 			if !bytes.Equal(p[n:], make([]byte, 8)) {

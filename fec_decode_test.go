@@ -120,27 +120,69 @@ func TestFECDecoderKeepsRecoveringWhateverElseArrives(t *testing.T) {
 		forge func(l *fecLink, seqid uint32) []byte // seqid is the next group's first
 	}{
 		{"nothing", nil},
-		{"empty", func(l *fecLink, seqid uint32) []byte { return nil }},
-		{"header only", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid, fecTypeData, 0) }},
-		{"parity without a shard", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+3, fecTypeParity, 0) }},
-		{"short header", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid, fecTypeData, 0)[:7] }},
-		{"oversized data", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid, fecTypeData, 1493) }},
-		{"oversized parity", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+3, fecTypeParity, 60000) }},
-		{"size that lies", func(l *fecLink, seqid uint32) []byte { return append(forged(l, seqid, fecTypeData, 88), 0) }},
-		{"type of out-of-band", func(l *fecLink, seqid uint32) []byte { return forged(l, fecOOBSeqid, fecTypeOOB, 88) }},
-		{"unknown type", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid, 0x51, 88) }},
-		{"far ahead", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+1<<30, fecTypeData, 88) }},
-		{"half round the circle", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+1<<31, fecTypeParity, 88) }},
-		{"far behind", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid-100000, fecTypeParity, 88) }},
-		{"beyond the wrap", func(l *fecLink, seqid uint32) []byte { return forged(l, fecOOBSeqid, fecTypeData, 88) }},
-		{"data where parity belongs", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+3, fecTypeData, 88) }},
-		{"parity where data belongs", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid, fecTypeParity, 88) }},
-		{"parity ahead of the peer's", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+3, fecTypeParity, 88) }},
-		{"short parity ahead", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+3, fecTypeParity, 10) }},
-		{"long parity ahead", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+4, fecTypeParity, 1400) }},
-		{"data ahead of the peer's", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+1, fecTypeData, 88) }},
-		{"parity two groups ahead", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid+13, fecTypeParity, 88) }},
-		{"the last packet again", func(l *fecLink, seqid uint32) []byte { return forged(l, seqid-1, fecTypeParity, 88) }},
+		{"empty", func(l *fecLink, seqid uint32) []byte {
+			return nil
+		}},
+		{"header only", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid, fecTypeData, 0)
+		}},
+		{"parity without a shard", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+3, fecTypeParity, 0)
+		}},
+		{"short header", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid, fecTypeData, 0)[:7]
+		}},
+		{"oversized data", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid, fecTypeData, 1493)
+		}},
+		{"oversized parity", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+3, fecTypeParity, 60000)
+		}},
+		{"size that lies", func(l *fecLink, seqid uint32) []byte {
+			return append(forged(l, seqid, fecTypeData, 88), 0)
+		}},
+		{"type of out-of-band", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, fecOOBSeqid, fecTypeOOB, 88)
+		}},
+		{"unknown type", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid, 0x51, 88)
+		}},
+		{"far ahead", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+1<<30, fecTypeData, 88)
+		}},
+		{"half round the circle", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+1<<31, fecTypeParity, 88)
+		}},
+		{"far behind", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid-100000, fecTypeParity, 88)
+		}},
+		{"beyond the wrap", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, fecOOBSeqid, fecTypeData, 88)
+		}},
+		{"data where parity belongs", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+3, fecTypeData, 88)
+		}},
+		{"parity where data belongs", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid, fecTypeParity, 88)
+		}},
+		{"parity ahead of the peer's", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+3, fecTypeParity, 88)
+		}},
+		{"short parity ahead", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+3, fecTypeParity, 10)
+		}},
+		{"long parity ahead", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+4, fecTypeParity, 1400)
+		}},
+		{"data ahead of the peer's", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+1, fecTypeData, 88)
+		}},
+		{"parity two groups ahead", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid+13, fecTypeParity, 88)
+		}},
+		{"the last packet again", func(l *fecLink, seqid uint32) []byte {
+			return forged(l, seqid-1, fecTypeParity, 88)
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := fecNewLink(t, shape)
@@ -210,11 +252,17 @@ func TestFECDecoderChecksWhatComesOut(t *testing.T) {
 		{"nothing wrong", func([]byte) {}, 1},
 		{"size 0", func(s []byte) { binary.LittleEndian.PutUint16(s, 0) }, 0},
 		{"size 1", func(s []byte) { binary.LittleEndian.PutUint16(s, 1) }, 0},
-		{"size beyond the shard", func(s []byte) { binary.LittleEndian.PutUint16(s, uint16(len(s)+1)) }, 0},
-		{"bytes behind size", func(s []byte) { binary.LittleEndian.PutUint16(s, uint16(len(s)-1)) }, 0},
-		{"padding", func(s []byte) { binary.LittleEndian.PutUint16(s, uint16(len(s)-1)); s[len(s)-1] = 0 }, 1},
+		{"size beyond the shard",
+			func(s []byte) { binary.LittleEndian.PutUint16(s, uint16(len(s)+1)) }, 0},
+		{"bytes behind size",
+			func(s []byte) { binary.LittleEndian.PutUint16(s, uint16(len(s)-1)) }, 0},
+		{"padding", func(s []byte) {
+			binary.LittleEndian.PutUint16(s, uint16(len(s)-1))
+			s[len(s)-1] = 0
+		}, 1},
 		{"another conversation", func(s []byte) { s[2]++ }, 0},
-		{"too short for one", func(s []byte) { binary.LittleEndian.PutUint16(s, 5); clear(s[5:]) }, 0},
+		{"too short for one",
+			func(s []byte) { binary.LittleEndian.PutUint16(s, 5); clear(s[5:]) }, 0},
 	} {
 		d := fecNewDecoder(t, fecShape{1, 2})
 		d.shape = fecShape{1, 2} // as if it had been proven
@@ -521,39 +569,48 @@ func TestFECSurvivesOneForgedPacketEach100ms(t *testing.T) {
 		name  string
 		forge fecForgery
 	}{
-		{"anything anywhere", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"anything anywhere", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			return r.Uint32(), fecTypeData + uint16(r.IntN(2)), 2 + r.IntN(1400)
 		}},
-		{"always the same far place", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"always the same far place", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			seqid := 1<<30 + r.Uint32N(20)
 			return seqid, right(seqid, shape), 88
 		}},
-		{"half round the circle", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"half round the circle", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			return next + 1<<31, fecTypeData, 88
 		}},
-		{"parity ahead of the peer's", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"parity ahead of the peer's", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			seqid := next + r.Uint32N(uint32(shape.total))
 			for right(seqid, shape) != fecTypeParity {
 				seqid++
 			}
 			return seqid, fecTypeParity, 88
 		}},
-		{"right type ahead, any size", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"right type ahead, any size", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			seqid := next + r.Uint32N(uint32(shape.total))
 			return seqid, right(seqid, shape), 2 + r.IntN(1400)
 		}},
-		{"wrong type near", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"wrong type near", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			seqid := next - 30 + r.Uint32N(60)
 			return seqid, fecTypeData + fecTypeParity - right(seqid, shape), 88
 		}},
-		{"parity at the very next seqid", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"parity at the very next seqid", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			return next, fecTypeParity, 88
 		}},
-		{"types of other shards", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"types of other shards", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			seqid := next + r.Uint32N(10)
 			return seqid, right(seqid, fecShape{5, 7}), 88
 		}},
-		{"another packet with a seqid just used", func(r *rand.Rand, next uint32, shape fecShape) (uint32, uint16, int) {
+		{"another packet with a seqid just used", func(r *rand.Rand, next uint32,
+			shape fecShape) (uint32, uint16, int) {
 			seqid := next - 1 - r.Uint32N(5)
 			return seqid, right(seqid, shape), 88
 		}},
@@ -574,8 +631,9 @@ func TestFECSurvivesOneForgedPacketEach100ms(t *testing.T) {
 							sent[string(packet[fecHeaderSize:])] = true
 							if sentData++; sentData%10 == 0 {
 								seqid, kind, size := c.forge(l.random, fecSeqid(packet), shape)
-								f := fecHeader{seqid: seqid, kind: kind, size: uint16(2 + size)}.append(nil)
-								for _, payload := range l.decoder.input(append(f, fecRandom(l.random, size)...)) {
+								h := fecHeader{seqid: seqid, kind: kind, size: uint16(2 + size)}
+								f := append(h.append(nil), fecRandom(l.random, size)...)
+								for _, payload := range l.decoder.input(f) {
 									if !sent[string(payload)] {
 										t.Error("made up a packet")
 									}

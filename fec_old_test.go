@@ -91,7 +91,9 @@ func fecLossRun(t *testing.T, shape fecShape, skips, bursts bool, packets int,
 			o.end(shape)
 		}
 		if len(lost) > 1<<14 {
-			maps.DeleteFunc(lost, func(_ string, when int) bool { return when < n-2*fecWindowLarge })
+			maps.DeleteFunc(lost, func(_ string, when int) bool {
+				return when < n-2*fecWindowLarge
+			})
 		}
 	}
 	if made > 0 {
@@ -122,7 +124,7 @@ func TestFECGroupsOfDeployedSendersAreCertain(t *testing.T) {
 				t.Logf("%d+%d, seqids skipped %v, bursts %v: %.2f %% of what an oracle recovers",
 					shape.data, shape.parity(), skips, bursts, 100*share)
 				if share < 0.95 {
-					t.Errorf("%d+%d, skips %v, bursts %v: %.3f of what an oracle recovers, want 0.95",
+					t.Errorf("%d+%d, skips %v, bursts %v: %.3f of an oracle's, want 0.95",
 						shape.data, shape.parity(), skips, bursts, share)
 				}
 			}

@@ -225,7 +225,8 @@ func TestFECCodeIsTheLibrarysDefaultMatrix(t *testing.T) {
 			}
 			for i := range column {
 				y := shape.data + i
-				if got := fecCoefficient(uint8(y), weights[y], uint8(x), weights[x]); got != column[i][0] {
+				got := fecCoefficient(uint8(y), weights[y], uint8(x), weights[x])
+				if got != column[i][0] {
 					t.Fatalf("%v row %d column %d: got %d, want %d", shape, i, x, got, column[i][0])
 				}
 			}

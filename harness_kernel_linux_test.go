@@ -109,7 +109,8 @@ func (k *kernelSocket) recvmmsg(_ uintptr, msgs []mmsghdr) (int, syscall.Errno) 
 	for i, p := range k.queue[:n] {
 		h := &msgs[i].hdr
 		msgs[i].size = uint32(copy(unsafe.Slice(h.Iov.Base, int(h.Iov.Len)), p.data))
-		h.Namelen = encodeAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(h.Name)), p.from, unix.AF_INET)
+		name := (*unix.RawSockaddrInet6)(unsafe.Pointer(h.Name))
+		h.Namelen = encodeAddr(name, p.from, unix.AF_INET)
 		h.SetControllen(0)
 	}
 	k.queue = slices.Delete(k.queue, 0, n)

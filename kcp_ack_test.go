@@ -22,7 +22,8 @@ func TestAcknowledgementsWaitAtMostTheInterval(t *testing.T) {
 		{"a quarter of a small window", 8, nil, [][]seqNum{{0}, {1}}, 1005},
 		{"a large window counts as 32", 4096, nil, [][]seqNum{{0, 1, 2, 3, 4, 5, 6}, {7}}, 1005},
 		{"a window of one", 1, nil, [][]seqNum{{0}}, 1000},
-		{"at once if asked for", 32, func(c *core) { c.setMode(modeACKNoDelay, true) }, [][]seqNum{{0}}, 1000},
+		{"at once if asked for", 32, func(c *core) { c.setMode(modeACKNoDelay, true) },
+			[][]seqNum{{0}}, 1000},
 		{"a hole opens", 32, nil, [][]seqNum{{0}, {2}}, 1005},
 		{"a hole closes", 32, nil, [][]seqNum{{0, 2}, {1}}, 1000},
 		{"a duplicate", 32, nil, [][]seqNum{{0}, {0}}, 1005},
@@ -177,7 +178,10 @@ func TestLegacySenderDoesNotRepeatMore(t *testing.T) {
 		parity bool
 		loss   float64
 		jitter millis
-	}{{false, 0, 0}, {false, 0, 5}, {true, 0.02, 0}, {true, 0.05, 0}, {true, 0.02, 5}, {false, 0.05, 0}}
+	}{
+		{false, 0, 0}, {false, 0, 5}, {true, 0.02, 0}, {true, 0.05, 0}, {true, 0.02, 5},
+		{false, 0.05, 0},
+	}
 	for _, tt := range tests {
 		title := fmt.Sprintf("parity %v loss %v jitter %d", tt.parity, tt.loss, tt.jitter)
 		t.Run(title, func(t *testing.T) {

@@ -107,13 +107,34 @@ func TestAckThinningFollowsThePing(t *testing.T) {
 		steps []step
 	}{
 		{"nothing measured", []step{{0, true, false, 0}, {5000, false, false, 0}}},
-		{"no queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {189, false, true, 0}}},
-		{"a queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {400, false, false, 50}}},
-		{"a queue that grows, the answer still out", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {400, true, false, 50}, {800, false, false, 87}}},
-		{"a lost answer tells of no queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {1500, false, false, 0}}},
-		{"a queue that is gone", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {400, true, false, 50}, {450, false, true, 0}}},
-		{"a long queue", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {2150, false, true, thinMost}}},
-		{"an old measurement", []step{{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0}, {350, false, true, 50}, {3100, false, false, 0}}},
+		{"no queue", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{189, false, true, 0},
+		}},
+		{"a queue", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{350, false, true, 50}, {400, false, false, 50},
+		}},
+		{"a queue that grows, the answer still out", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{350, false, true, 50}, {400, true, false, 50}, {800, false, false, 87},
+		}},
+		{"a lost answer tells of no queue", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{1500, false, false, 0},
+		}},
+		{"a queue that is gone", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{350, false, true, 50}, {400, true, false, 50}, {450, false, true, 0},
+		}},
+		{"a long queue", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{2150, false, true, thinMost},
+		}},
+		{"an old measurement", []step{
+			{0, true, false, 0}, {50, false, true, 0}, {100, true, false, 0},
+			{350, false, true, 50}, {3100, false, false, 0},
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := timedCore(t, 1, 10, 2)

@@ -16,7 +16,8 @@ func challengeCore(t *testing.T, base seqNum) *core {
 
 // challengeSay inputs one control segment.
 func challengeSay(c *core, una seqNum, m controlSet, now millis) {
-	inputSegment(c, now, segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion, sn: controlMagic, una: una,
+	inputSegment(c, now, segment{conv: 7, cmd: cmdWins, wnd: 99, ts: controlVersion,
+		sn: controlMagic, una: una,
 		data: appendControl(nil, &m)})
 }
 
@@ -76,8 +77,10 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 				first.heard != c.ctl.peer || first.ping == 0 {
 				t.Fatalf("%s at %d: the peer is asked by %+v", name, base, first)
 			}
-			challengeSay(c, base+2, challengeMessage(controlSet{pong: first.ping + 1}, ctlPong), 1110)
-			challengeSay(c, base+2, challengeMessage(controlSet{pong: first.ping, incarnation: 79, heard: c.ctl.incarnation}, ctlPong, ctlHello), 1120)
+			pong := controlSet{pong: first.ping + 1}
+			challengeSay(c, base+2, challengeMessage(pong, ctlPong), 1110)
+			pong = controlSet{pong: first.ping, incarnation: 79, heard: c.ctl.incarnation}
+			challengeSay(c, base+2, challengeMessage(pong, ctlPong, ctlHello), 1120)
 			if !c.suspicious() {
 				t.Errorf("%s at %d: a wrong PONG has settled it, or another session's", name, base)
 			}
@@ -131,13 +134,18 @@ func TestResetsThatCount(t *testing.T) {
 		want  bool
 	}{
 		{"beside its HELLO", func(*core) {}, 2, challengeMessage(right, ctlReset, ctlHello), true},
-		{"of the first version", func(c *core) { c.ctl.peerMost = 0 }, 2, challengeMessage(right, ctlReset), true},
-		{"without a key", func(c *core) { c.ctl.keyed = false }, 2, challengeMessage(right, ctlReset), true},
+		{"of the first version", func(c *core) { c.ctl.peerMost = 0 }, 2,
+			challengeMessage(right, ctlReset), true},
+		{"without a key", func(c *core) { c.ctl.keyed = false }, 2,
+			challengeMessage(right, ctlReset), true},
 		{"alone", func(*core) {}, 2, challengeMessage(right, ctlReset), false},
-		{"beside another's HELLO", func(*core) {}, 2, challengeMessage(controlSet{resetFor: 1<<63 | 5, incarnation: 78}, ctlReset, ctlHello), false},
+		{"beside another's HELLO", func(*core) {}, 2,
+			challengeMessage(controlSet{resetFor: 1<<63 | 5, incarnation: 78},
+				ctlReset, ctlHello), false},
 		{"una beyond", func(*core) {}, 99, challengeMessage(right, ctlReset, ctlHello), false},
 		{"una beyond, but an answer", func(c *core) { c.ping(); c.ctl.pingNumber = 42 }, 99,
-			challengeMessage(controlSet{resetFor: 1<<63 | 5, incarnation: 77, echo: 42}, ctlReset, ctlHello), true},
+			challengeMessage(controlSet{resetFor: 1<<63 | 5, incarnation: 77, echo: 42},
+				ctlReset, ctlHello), true},
 	}
 	for _, tt := range tests {
 		c := challengeCore(t, 0)

@@ -34,7 +34,7 @@ func TestCoreDeliversOverBadLinks(t *testing.T) {
 					}
 					took := transfer(t, l, pattern(min(size, 2<<20)+3000, 9))
 					s := l.ends[0].stats
-					t.Logf("%d ms, %d packets, retransmitted %d fast %d early %d timeout, repeats %d",
+					t.Logf("%d ms, %d packets, resent %d fast %d early %d timeout, repeats %d",
 						took, l.packets[0], s.fastRetrans, s.earlyRetrans, s.timeoutRetrans,
 						l.ends[1].stats.repeats)
 				})

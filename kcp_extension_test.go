@@ -13,7 +13,8 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 		for _, k := range kinds {
 			m.has[k] = true
 		}
-		return segment{conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: una, data: appendControl(nil, &m)}
+		return segment{conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic,
+			una: una, data: appendControl(nil, &m)}
 	}
 	for _, base := range inputBases {
 		lies := map[string]segment{
@@ -36,7 +37,9 @@ func TestForgedControlMessagesChangeNothing(t *testing.T) {
 				data: []byte{ctlFin, 4, 1, 2, 3}},
 			"a TLV without its length": {conv: 7, cmd: cmdWins, wnd: 32,
 				ts: controlVersion, sn: controlMagic, una: base + 2, data: []byte{ctlReset}},
-			"a lie behind a RESET that would do": {conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion, sn: controlMagic, una: base + 2, data: append(appendControl(nil, &controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetFor: 1<<63 | 5}), 9, 200)},
+			"a bad TLV behind a valid RESET": {conv: 7, cmd: cmdWins, wnd: 32, ts: controlVersion,
+				sn: controlMagic, una: base + 2, data: append(appendControl(nil, &controlSet{
+					has: [ctlPong + 1]bool{ctlReset: true}, resetFor: 1<<63 | 5}), 9, 200)},
 		}
 		for name, s := range lies {
 			c := controlCore(t, base)

@@ -192,10 +192,12 @@ func TestWindowProbesBackOff(t *testing.T) {
 				now, wait = at, min(wait+wait/2, probeLimit)
 				if c.stats.probes%3 == 0 {
 					// An answer with a closed window changes nothing.
-					inputSegment(c, now, segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: c.sendUna})
+					s := segment{conv: 7, cmd: cmdWins, ts: timestamp(now), una: c.sendUna}
+					inputSegment(c, now, s)
 				}
 			}
-			inputSegment(c, now+1, segment{conv: 7, cmd: cmdWins, ts: timestamp(now + 1), una: c.sendUna, wnd: 9})
+			inputSegment(c, now+1, segment{conv: 7, cmd: cmdWins, ts: timestamp(now + 1),
+				una: c.sendUna, wnd: 9})
 			if at, sent := nextSent(c, now+1); at != now+1 || count(sent, cmdPush) != 1 {
 				t.Fatalf("window open: at %d left %+v, want the data at %d", at, sent, now+1)
 			}

@@ -56,7 +56,7 @@ func TestFirstWindowOnALongPathIsSentOnce(t *testing.T) {
 		a := l.ends[0]
 		_, read := l.bulk(t, 100*a.mss, a.mss, 60_000)
 		if n := a.stats.timeoutRetrans; read < 100*a.mss || n > 3 {
-			t.Errorf("nc %d: %d bytes arrived and %d segments were sent again, want all and at most 3",
+			t.Errorf("nc %d: %d bytes arrived, %d segments were resent, want all and at most 3",
 				nc, read, n)
 		}
 	}

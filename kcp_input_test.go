@@ -336,7 +336,8 @@ func FuzzInput(f *testing.F) {
 		uint64(2))
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdWask, una: 1 << 31}), uint64(3))
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdWins, sn: controlMagic, ts: controlVersion,
-		data: appendControl(nil, &controlSet{has: [ctlPong + 1]bool{ctlHello: true, ctlFin: true}, incarnation: 5, final: 9})}), uint64(4))
+		data: appendControl(nil, &controlSet{has: [ctlPong + 1]bool{ctlHello: true, ctlFin: true},
+			incarnation: 5, final: 9})}), uint64(4))
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: math.MaxUint32})[:30-8], uint64(5))
 	f.Fuzz(func(t *testing.T, forged []byte, seed uint64) {
 		fuzzExchange(t, forged, seed, true)

@@ -139,7 +139,7 @@ func TestKeepAlive(t *testing.T) {
 			time.Sleep(time.Hour)
 			if p, q, o := pings.Load(), pongs.Load(), others.Load(); p < 350 ||
 				p > 361 || p-q > 1 || o > 0 {
-				t.Errorf("an hour: %d PINGs, %d PONGs and %d other datagrams; want 360, 360 and none",
+				t.Errorf("an hour: %d PINGs, %d PONGs and %d others; want 360, 360 and none",
 					p, q, o)
 			}
 			connWrite(t, server, "still there")

@@ -74,7 +74,8 @@ func TestLossIsFoundByWhatArrives(t *testing.T) {
 				s.timeoutRetrans != tt.stats.timeoutRetrans {
 				t.Errorf("counted %d fast, %d early, %d timeouts, want %d, %d, %d",
 					s.fastRetrans, s.earlyRetrans,
-					s.timeoutRetrans, tt.stats.fastRetrans, tt.stats.earlyRetrans, tt.stats.timeoutRetrans)
+					s.timeoutRetrans, tt.stats.fastRetrans, tt.stats.earlyRetrans,
+					tt.stats.timeoutRetrans)
 			}
 		})
 	}

@@ -61,10 +61,12 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 				}
 				said := [][]byte{
 					appendSegment(nil, &segment{conv: 7, cmd: cmdAck, ts: echo, sn: 31, una: 32}),
-					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 20, sn: 1, una: 32,
+					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 20, sn: 1,
+						una:  32,
 						data: []byte("more")}),
 					appendSegment(nil, &wins),
-					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 10, sn: 2, una: 16,
+					appendSegment(nil, &segment{conv: 7, cmd: cmdPush, ts: clock + 10, sn: 2,
+						una: 16,
 						wnd: 16, data: []byte("data")}),
 				}
 				for _, i := range order {
@@ -87,7 +89,8 @@ func TestLegacyWindowOpensInEveryOrder(t *testing.T) {
 func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 	for _, clock := range []timestamp{1, 200, 9_999, 20_000} {
 		c := legacyWindow(t, clock)
-		inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32, data: []byte("y")})
+		inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: clock + 5, sn: 1, una: 32,
+			data: []byte("y")})
 		now, asked := millis(1010), 0
 		for asked == 0 && now < 10_000 {
 			now = max(c.nextEvent(now), now+1)
@@ -104,7 +107,8 @@ func TestLegacyAnswerToAProbeOpensTheWindow(t *testing.T) {
 func TestProbeClockDoesNotJudgeWindows(t *testing.T) {
 	c := legacyWindow(t, 200)
 	c.ctl.incarnation, c.ctl.peer = 1, 2
-	inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32, data: []byte("y")})
+	inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: 210, sn: 1, una: 32,
+		data: []byte("y")})
 	inputSegment(c, 1010, segment{conv: 7, cmd: cmdPush, ts: 5_000, sn: belowAll(0, 5), una: 32})
 	inputSegment(c, 1020, segment{conv: 7, cmd: cmdWins, ts: 220, una: 32, wnd: 20})
 	if c.rmtWnd != 20 {

@@ -39,7 +39,8 @@ func TestDialledSideAsksUntilItsAddressIsProved(t *testing.T) {
 				opener, from := hear(t, raw, 50*time.Millisecond)
 				mine, conv := opener[0].control.incarnation, opener[0].segments[0].conv
 				_, _ = raw.WriteTo(forge(t, Config{},
-					segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+					segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1,
+						ts: opener[0].segments[0].ts},
 					segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 3, ts: 7777,
 						data: []byte("part")}, helloFrom(conv, 99, 0, 0)), from)
 				t.Log("# the client asks at growing intervals")
@@ -78,7 +79,8 @@ func dialLegacy(w *connWorld) (client *UDPSession, raw *simEndpoint, from net.Ad
 	opener, from := hear(w.t, raw, 50*time.Millisecond)
 	conv := opener[0].segments[0].conv
 	_, _ = raw.WriteTo(forge(w.t, Config{},
-		segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1, ts: opener[0].segments[0].ts},
+		segment{conv: conv, cmd: cmdAck, wnd: 128, una: 1,
+			ts: opener[0].segments[0].ts},
 		segment{conv: conv, cmd: cmdPush, wnd: 128, una: 1, sn: 0, ts: 7777,
 			data: []byte("part")}), from)
 	return client, raw, from
@@ -147,7 +149,8 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 					if p := parsePacket(opened); ok && from == connServerAddr &&
 						(p.kind == packetPlain || p.kind == packetData) {
 						var s segment
-						for rest, status := parseSegment(p.segments, &s); status == parseOK; rest, status = parseSegment(rest, &s) {
+						rest, status := parseSegment(p.segments, &s)
+						for ; status == parseOK; rest, status = parseSegment(rest, &s) {
 							if s.cmd == cmdPush && s.sn.before(0) && len(s.data) == 0 {
 								probes.Add(1)
 							}
@@ -158,7 +161,8 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 					}
 					return false
 				})
-				_, _ = raw.WriteTo(forge(t, c, segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")},
+				_, _ = raw.WriteTo(forge(t, c,
+					segment{conv: 7, cmd: cmdPush, wnd: 128, data: []byte("x")},
 					helloFrom(7, 99, 0, 0)), l.Addr())
 				server := w.accept(l)
 				mustWrite(t, server, pattern(60_000, 1))

@@ -78,7 +78,8 @@ func TestAnswerArrivesOnALossyPath(t *testing.T) {
 				most := all[len(all)-1]
 				t.Logf("%d seeds, %d lost; median %v, 90 %% %v, 99 %% %v, 99.9 %% %v, most %v",
 					seeds, lost,
-					percentile(all, 50), percentile(all, 90), percentile(all, 99), all[len(all)*999/1000], most)
+					percentile(all, 50), percentile(all, 90), percentile(all, 99),
+					all[len(all)*999/1000], most)
 				latest := 4 * time.Second
 				if !c.NoCongestionControl {
 					latest = 10 * time.Second // it halts the sender at each loss

@@ -307,7 +307,8 @@ func TestAnswersWithoutASessionAreSmall(t *testing.T) {
 					for kind := ctlHello; kind <= ctlPong; kind++ {
 						m := controlSet{incarnation: 5}
 						m.has[kind] = true
-						_, _ = from.WriteTo(forge(t, c, segment{conv: conv, cmd: cmdWins, sn: controlMagic,
+						_, _ = from.WriteTo(forge(t, c, segment{conv: conv, cmd: cmdWins,
+							sn: controlMagic,
 							ts: controlVersion, data: appendControl(nil, &m)}), l.Addr())
 					}
 				}

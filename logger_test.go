@@ -76,7 +76,8 @@ func TestDisabledLoggerCostsNoAllocation(t *testing.T) {
 		func(string, ...any) { t.Error("called for an event that is off") })
 	for name, l := range map[string]*logger{"none": nil, "other events": others} {
 		n := 100_000
-		if got := testing.AllocsPerRun(1000, func() { n++; loggerTestSite(l, uint32(n), n) }); got != 0 {
+		site := func() { n++; loggerTestSite(l, uint32(n), n) }
+		if got := testing.AllocsPerRun(1000, site); got != 0 {
 			t.Errorf("%s: got %v allocations, want 0", name, got)
 		}
 	}

@@ -93,7 +93,8 @@ const memoryPeers = 200
 func memoryHost(t *testing.T, most int64, peers int,
 	hoard func(h *fuzzHost, from memAddr, conv uint32)) (n *fuzzNet, h *fuzzHost) {
 	n = newFuzzNet(t)
-	h = n.host("server", Config{MaxMemory: most, MaxPending: 2 * peers, AcceptBacklog: 2 * peers, AmplificationLimit: -1,
+	h = n.host("server", Config{MaxMemory: most, MaxPending: 2 * peers,
+		AcceptBacklog: 2 * peers, AmplificationLimit: -1,
 		DataShards: 10, ParityShards: 3})
 	h.listen()
 	for i := range peers {

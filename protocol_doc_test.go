@@ -23,9 +23,11 @@ func documentedBytes(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) // as a checkout on Windows may have it
+	// A checkout on Windows may have CRLF.
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	examples := map[string][]byte{}
-	for _, m := range regexp.MustCompile("(?s)\n```hex ([a-z0-9-]+)\n(.*?)\n```").FindAllStringSubmatch(string(text), -1) {
+	block := regexp.MustCompile("(?s)\n```hex ([a-z0-9-]+)\n(.*?)\n```")
+	for _, m := range block.FindAllStringSubmatch(string(text), -1) {
 		var b []byte
 		for _, line := range strings.Split(m[2], "\n") {
 			column, _, _ := strings.Cut(line, "  ")
@@ -137,7 +139,8 @@ func exampleSession(t *testing.T) (packets [][]byte) {
 
 func controlSegment(m controlSet, wnd uint16, una seqNum) []byte {
 	return appendSegment(nil, &segment{
-		conv: 0x11223344, cmd: cmdWins, wnd: wnd, ts: controlVersion, sn: controlMagic, una: una, data: appendControl(nil, &m),
+		conv: 0x11223344, cmd: cmdWins, wnd: wnd, ts: controlVersion, sn: controlMagic, una: una,
+		data: appendControl(nil, &m),
 	})
 }
 
@@ -145,10 +148,13 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 	key := exampleBytes(32)
 	sealed := func(block BlockCrypt, err error) []byte { return exampleSealed(t, block, err) }
 	want := map[string][]byte{
-		"push":     appendSegment(nil, &examplePush),
-		"ack":      appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdAck, wnd: 128, ts: 1000, una: 1}),
-		"wask":     appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128, ts: 1500, una: 7}),
-		"wask-end": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128, ts: 1500, sn: snOpensNothing, una: 7}),
+		"push": appendSegment(nil, &examplePush),
+		"ack": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdAck, wnd: 128,
+			ts: 1000, una: 1}),
+		"wask": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128,
+			ts: 1500, una: 7}),
+		"wask-end": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128,
+			ts: 1500, sn: snOpensNothing, una: 7}),
 
 		"aes-128":     sealed(NewAESBlockCrypt(key[:16])),
 		"blowfish":    sealed(NewBlowfishBlockCrypt(key[:16])),
@@ -157,11 +163,17 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"none":        sealed(NewNoneBlockCrypt(nil)),
 		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
 
-		"hello":         controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true}, incarnation: 0xC11E, largest: largestDatagram}, 128, 0),
-		"fin-finack":    controlSegment(controlSet{has: [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true}, final: 9, finalAcked: 4}, 128, 4),
-		"reset":         controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetClosed, resetFor: 0xC11E}, 32, 5),
-		"ping":          controlSegment(controlSet{has: [ctlPong + 1]bool{ctlPing: true}, ping: 0x1b7e4d9c2a6f8053}, 128, 4),
-		"reset-unknown": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true}, resetCode: resetUnknown, echo: 0x1b7e4d9c2a6f8053}, 32, 4),
+		"hello": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true},
+			incarnation: 0xC11E, largest: largestDatagram}, 128, 0),
+		"fin-finack": controlSegment(controlSet{
+			has:   [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true},
+			final: 9, finalAcked: 4}, 128, 4),
+		"reset": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true},
+			resetCode: resetClosed, resetFor: 0xC11E}, 32, 5),
+		"ping": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlPing: true},
+			ping: 0x1b7e4d9c2a6f8053}, 128, 4),
+		"reset-unknown": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true},
+			resetCode: resetUnknown, echo: 0x1b7e4d9c2a6f8053}, 32, 4),
 	}
 	for i, name := range []string{"fec-first", "fec-second", "fec-parity"} {
 		want[name] = exampleFEC(t)[i]

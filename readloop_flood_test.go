@@ -123,7 +123,8 @@ func TestGarbageFloodLeavesHonestClientsTheirGoodput(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
 	st := l.Stats()
-	t.Logf("%d datagrams of noise in %v: %.0f MB/s of %.0f MB/s without (%.0f %%); %d KiB more on the heap, %d sessions",
+	t.Logf("%d datagrams of noise in %v: %.0f MB/s of %.0f MB/s without (%.0f %%); "+
+		"%d KiB more on the heap, %d sessions",
 		count, d, with/1e6, without/1e6, 100*with/without, grown>>10, st.Sessions)
 	if st.Sessions != 0 || st.Backlog != 0 || st.Pending != 0 || grown > 16<<20 {
 		t.Errorf("%d sessions, %d wait, %d bytes more on the heap", st.Sessions, st.Backlog, grown)

@@ -71,7 +71,9 @@ func TestBlockedReadReadsTheSocket(t *testing.T) {
 		do   func(s *UDPSession)
 		want error
 	}{
-		"deadline moved": {func(s *UDPSession) { s.SetReadDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+		"deadline moved": {func(s *UDPSession) {
+			s.SetReadDeadline(time.Unix(1, 0))
+		}, os.ErrDeadlineExceeded},
 		"deadline in future": {func(s *UDPSession) {
 			s.SetReadDeadline(time.Now().Add(time.Millisecond))
 		}, os.ErrDeadlineExceeded},
@@ -258,7 +260,10 @@ func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
 			},
 		},
 		"Write": {
-			func(s *UDPSession) error { _, err := s.Write(make([]byte, writeMost+2*s.core.mss)); return err },
+			func(s *UDPSession) error {
+				_, err := s.Write(make([]byte, writeMost+2*s.core.mss))
+				return err
+			},
 			func(c *blockedCalls) *waiters { return &c.writers },
 			[]step{
 				{"data", segment{cmd: cmdPush, sn: 0, data: []byte("a")}, false},

@@ -53,7 +53,8 @@ func TestReadBatchLeavesOutWhatItCannotUse(t *testing.T) {
 	}{
 		{"single", batchTestReceived{data: "abcdef", from: "127.0.0.1:7"}, "6 by 6"},
 		{"run", batchTestReceived{data: "abcdef", segment: 4, from: "127.0.0.1:7"}, "6 by 4"},
-		{"run of one", batchTestReceived{data: "abcdef", segment: 6, from: "127.0.0.1:7"}, "6 by 6"},
+		{"run of one",
+			batchTestReceived{data: "abcdef", segment: 6, from: "127.0.0.1:7"}, "6 by 6"},
 		{"segment beyond the data",
 			batchTestReceived{data: "abcdef", segment: 7, from: "127.0.0.1:7"}, "6 by 6"},
 		{"negative segment",
@@ -154,7 +155,7 @@ func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 		burst  int // datagrams that arrive once the socket has been found empty
 		number int
 	)
-	c := newLinuxConn(rc, mmsgCalls{send: kernelCalls.send, recv: func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
+	recv := func(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 		n, errno := kernelCalls.recv(fd, msgs)
 		asked = append(asked, len(msgs))
 		if errno == unix.EAGAIN {
@@ -167,7 +168,8 @@ func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 			}
 		}
 		return n, errno
-	}})
+	}
+	c := newLinuxConn(rc, mmsgCalls{send: kernelCalls.send, recv: recv})
 	p, got := batchBuffers(c), 0
 	for _, step := range []struct {
 		burst int

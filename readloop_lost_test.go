@@ -98,7 +98,8 @@ func TestLostConnectionEndsSessionsAndListener(t *testing.T) {
 					}
 					_ = l.Close()
 					time.Sleep(time.Minute)
-					if _, err := near.WriteTo(nil, memAddr("b")); errors.Is(err, net.ErrClosed) != owned {
+					_, err := near.WriteTo(nil, memAddr("b"))
+					if errors.Is(err, net.ErrClosed) != owned {
 						t.Errorf("a write to the connection afterwards: %v, owned %v", err, owned)
 					}
 				})

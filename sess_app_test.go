@@ -47,7 +47,8 @@ func appRun(t *testing.T, program func(t *testing.T, n appNet)) {
 					return w.serveAt(fmt.Sprint("10.0.0.1:", port), appConfig)
 				},
 				dial: func(to net.Listener) (net.Conn, error) {
-					return dialOver(w.endpoint("10.0.0.2:0"), true, to.Addr(), randomConv(), w.options(appConfig))
+					return dialOver(w.endpoint("10.0.0.2:0"), true, to.Addr(), randomConv(),
+						w.options(appConfig))
 				},
 			})
 		})
@@ -116,10 +117,11 @@ func TestHTTPOverASession(t *testing.T) {
 			_, _ = w.Write(pattern(size, 9))
 		})
 		var served atomic.Int32
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle := func(w http.ResponseWriter, r *http.Request) {
 			served.Add(1)
 			mux.ServeHTTP(w, r)
-		})}
+		}
+		server := &http.Server{Handler: http.HandlerFunc(handle)}
 		ended := make(chan error)
 		go func() { ended <- server.Serve(l) }()
 		var dials atomic.Int32
@@ -136,7 +138,8 @@ func TestHTTPOverASession(t *testing.T) {
 		for _, size := range []int{0, 1, 100_000, 5_000_000} {
 			body := pattern(size, 4)
 			if got, want := appGet(t, func() (*http.Response, error) {
-				return client.Post("http://kcp/sum", "application/octet-stream", bytes.NewReader(body))
+				return client.Post("http://kcp/sum", "application/octet-stream",
+					bytes.NewReader(body))
 			}), fmt.Sprintf("%d %x", size, sha256.Sum256(body)); string(got) != want {
 				t.Errorf("%d bytes sent: the server has %s, want %s", size, got, want)
 			}
@@ -172,7 +175,9 @@ func appRequests(t *testing.T, client *http.Client, clients int) {
 		wg.Go(func() {
 			for i := range 1000 / clients {
 				name := fmt.Sprint(c, "-", i)
-				hello := func() (*http.Response, error) { return client.Get("http://kcp/hello/" + name) }
+				hello := func() (*http.Response, error) {
+					return client.Get("http://kcp/hello/" + name)
+				}
 				if got := appGet(t, hello); string(got) != "hello "+name {
 					t.Errorf("got %q for %s", got, name)
 					return

@@ -128,7 +128,8 @@ func TestDeadlineMovesUnderABlockedCall(t *testing.T) {
 	}{
 		{"put off", []time.Duration{15 * time.Second, 15 * time.Second, 15 * time.Second},
 			35 * time.Second},
-		{"drawn nearer", []time.Duration{time.Hour, time.Minute, 5 * time.Second}, 25 * time.Second},
+		{"drawn nearer",
+			[]time.Duration{time.Hour, time.Minute, 5 * time.Second}, 25 * time.Second},
 		{"taken away and set again",
 			[]time.Duration{15 * time.Second, 0, 0, 5 * time.Second}, 35 * time.Second},
 		{"to and fro", []time.Duration{time.Hour, 20 * time.Second, time.Hour, 30 * time.Second},

@@ -94,7 +94,7 @@ func TestRunsRefusedAtRunTimeCostASessionNothing(t *testing.T) {
 						t.Errorf("%d runs were taken and %d refused before any shall be",
 							runs, refused)
 					case round == 1 && (runs > 0 || refused == 0 || refused > gsoRefusals):
-						t.Errorf("%d runs were taken and %d refused, want that it is not tried again and again",
+						t.Errorf("%d runs were taken and %d refused, want few attempts",
 							runs, refused)
 					}
 					refuse = true

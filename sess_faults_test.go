@@ -17,7 +17,8 @@ import (
 
 // transientErrors are errors that the sockets of a busy machine occasionally report.
 var transientErrors = []syscall.Errno{
-	syscall.ENOBUFS, syscall.EAGAIN, syscall.EPERM, syscall.EMSGSIZE, syscall.ENETUNREACH, syscall.ECONNREFUSED,
+	syscall.ENOBUFS, syscall.EAGAIN, syscall.EPERM, syscall.EMSGSIZE, syscall.ENETUNREACH,
+	syscall.ECONNREFUSED,
 }
 
 // faultEvery fails one call in a hundred, with each of its errors in turn.

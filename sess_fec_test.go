@@ -237,7 +237,10 @@ func TestFECIsUnderstoodWhateverEachSideHasConfigured(t *testing.T) {
 				for name, check := range map[string]struct {
 					peer fecShards
 					st   Stats
-				}{"client": {tt.server, n.client.Stats()}, "server": {tt.client, n.server.Stats()}} {
+				}{
+					"client": {tt.server, n.client.Stats()},
+					"server": {tt.client, n.server.Stats()},
+				} {
 					if got := check.st.FECRecovered; check.peer.data > 0 && got < 30 ||
 						check.peer.data == 0 && got > 0 {
 						t.Errorf("the %s recovered %d packets of a peer with shards %v",
@@ -468,7 +471,10 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 	tests := []struct {
 		shards fecShards
 		most   float64 // share of what loss adds to the 99th percentile without FEC
-	}{{fecShards{}, 1}, {fecShards{10, 3}, 0.6}, {fecShards{3, 1}, 0.8}, {fecShards{5, 2}, 0.7}, {fecShards{3, 2}, 0.4}}
+	}{
+		{fecShards{}, 1}, {fecShards{10, 3}, 0.6}, {fecShards{3, 1}, 0.8},
+		{fecShards{5, 2}, 0.7}, {fecShards{3, 2}, 0.4},
+	}
 	const link = 50 * time.Millisecond
 	var without time.Duration
 	for _, tt := range tests {
@@ -486,7 +492,8 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 		t.Logf("FEC %2d/%d: p50 %v, p90 %v, p99 %v, p99.9 %v",
 			tt.shards.data, tt.shards.parity, at(0.5), at(0.9), at(0.99), at(0.999))
 		if got, most := at(0.99)-link, time.Duration(tt.most*float64(without-link)); got > most {
-			t.Errorf("FEC %d/%d: loss adds %v to the 99th percentile, want at most %v of the %v without", tt.shards.data,
+			t.Errorf("FEC %d/%d: loss adds %v to the 99th percentile, want at most %v of %v",
+				tt.shards.data,
 				tt.shards.parity, got, most, without-link)
 		}
 	}

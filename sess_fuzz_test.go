@@ -246,7 +246,8 @@ func (f *sessFuzz) control() {
 	if bits&1 != 0 {
 		data = append(data, in.take(int(in.u8()%16))...)
 	}
-	f.open = appendSegment(f.open, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: in.u16(), ts: controlVersion,
+	f.open = appendSegment(f.open, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: in.u16(),
+		ts: controlVersion,
 		sn: controlMagic, una: seqNum(in.near(uint32(c.sendUna))), data: data})
 }
 
@@ -306,7 +307,8 @@ func (f *sessFuzz) recover() {
 	f.host.demux.memory.most = memoryDefault // others have given back what there was too little of
 	for ; f.now() < end; f.run(50 * time.Millisecond) {
 		if s.life.ended() {
-			if (!c.ctl.wasReset() || !f.reset) && !c.gone() || !errors.Is(s.life.readErr, errReset) {
+			if (!c.ctl.wasReset() || !f.reset) && !c.gone() ||
+				!errors.Is(s.life.readErr, errReset) {
 				f.t.Fatalf("ended without a reset: %v", s.life.readErr)
 			}
 			return
@@ -385,8 +387,9 @@ func (f *sessFuzz) answer() {
 	f.acks = nil
 	if c.beyond > 0 || c.readable() > 0 {
 		for i := range seqNum(min(c.rcvWnd, 16)) {
-			f.batch = append(f.batch, appendSegment(nil, &segment{conv: sessFuzzConv, cmd: cmdPush, wnd: sessFuzzWnd,
-				ts: f.clock(), sn: c.rcvNxt + i, una: c.sendNxt, data: []byte("fill")}))
+			f.batch = append(f.batch, appendSegment(nil, &segment{conv: sessFuzzConv, cmd: cmdPush,
+				wnd: sessFuzzWnd,
+				ts:  f.clock(), sn: c.rcvNxt + i, una: c.sendNxt, data: []byte("fill")}))
 		}
 	}
 	f.flushBatch()

@@ -83,7 +83,8 @@ func TestStreamThatEndsWithinAMessage(t *testing.T) {
 		}
 		fin := controlSet{final: end}
 		fin.has[ctlFin] = true
-		h.receive("b", appendSegment(nil, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: 128, ts: controlVersion,
+		h.receive("b", appendSegment(nil, &segment{conv: sessFuzzConv, cmd: cmdWins, wnd: 128,
+			ts: controlVersion,
 			sn: controlMagic, data: appendControl(nil, &fin)}))
 		for range 2 {
 			if got, err := s.Read(buf); got != 0 || err != io.ErrUnexpectedEOF {

@@ -131,7 +131,7 @@ func TestSetMtuFromWithinASend(t *testing.T) {
 		connWrite(t, s, "x")
 		connWantRead(t, peer, "x")
 		if took != sendPatience {
-			t.Errorf("SetMtu from within WriteTo took %v, want it to stop waiting for itself after %v",
+			t.Errorf("SetMtu from within WriteTo took %v, want it to stop waiting after %v",
 				took, sendPatience)
 		}
 	})

@@ -285,7 +285,8 @@ func TestOOBConversationIsChecked(t *testing.T) {
 			}
 			before := DefaultSnmp.Copy()
 			for i, conv := range []uint32{client.GetConv() + 1, 0, client.GetConv()} {
-				if _, err := endpointOf(ends[0]).conn.WriteTo(packet(conv), ends[0].RemoteAddr()); err != nil {
+				conn := endpointOf(ends[0]).conn
+				if _, err := conn.WriteTo(packet(conv), ends[0].RemoteAddr()); err != nil {
 					t.Fatal(err)
 				}
 				got := inbox.take()

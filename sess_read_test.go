@@ -131,12 +131,13 @@ func slowReader(t *testing.T, writer, reader *UDPSession) {
 	time.Sleep(time.Minute)
 	after := writer.Stats()
 	if after.PeerWindow != 0 || queued.ReceiveQueue < queued.ReceiveWindow {
-		t.Errorf("%d segments wait for the reader, and the writer knows of a window of %d, want %d and 0", queued.ReceiveQueue,
+		t.Errorf("%d segments are unread, and the advertised window is %d, want %d and 0",
+			queued.ReceiveQueue,
 			after.PeerWindow, queued.ReceiveWindow)
 	}
 	// It probes the window after half a second, then at growing intervals.
 	if n := after.PacketsSent - before.PacketsSent; n > 20 {
-		t.Errorf("%d datagrams in a minute in which nothing was read, want a few questions for the window",
+		t.Errorf("%d datagrams in a minute without a Read, want a few window probes",
 			n)
 	}
 	got := make([]byte, 0, len(data))

@@ -42,7 +42,8 @@ func recordings(t *testing.T) []recording {
 }
 
 func (r *recording) name(i int) string {
-	return fmt.Sprintf("%d cipher %q fec %d,%d stream %v", i, r.Cipher, r.DataShards, r.ParityShards, r.Stream)
+	return fmt.Sprintf("%d cipher %q fec %d,%d stream %v",
+		i, r.Cipher, r.DataShards, r.ParityShards, r.Stream)
 }
 
 func (r *recording) block(t *testing.T) BlockCrypt {

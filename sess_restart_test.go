@@ -60,7 +60,7 @@ func restartClient(t *testing.T, w *connWorld, c Config, sameConv bool, before, 
 		most = 250 * time.Millisecond
 	}
 	if d := time.Since(began); d > most {
-		t.Errorf("accepted after %v, want half a round trip and the delay of a write, or at most %v",
+		t.Errorf("accepted after %v, want half a round trip and a write delay, at most %v",
 			d, most)
 	}
 	t.Log("# the new session works, and the old one has ended")

@@ -53,7 +53,8 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 		{"a data shard with nothing in it", shard(fecTypeData, 2, nil)},
 		{"a data shard whose size lies", shard(fecTypeData, 500, push(keep))},
 		{"a data shard with less than a segment", shard(fecTypeData, 2+23, push(keep)[:23])},
-		{"a data shard of an unknown command", shard(fecTypeData, 2+25, push(func(s *segment) { s.cmd = 99 }))},
+		{"a data shard of an unknown command",
+			shard(fecTypeData, 2+25, push(func(s *segment) { s.cmd = 99 }))},
 		{"a parity shard of nobody", shard(fecTypeParity, 7, make([]byte, 50))},
 		{"out of band for nobody", shard(fecTypeOOB, 2+8, make([]byte, 8))},
 		{"out of band without a conversation", shard(fecTypeOOB, 2+3, make([]byte, 3))},
@@ -81,7 +82,8 @@ func TestListenerDropsAndCountsBadDatagrams(t *testing.T) {
 				synctest.Wait()
 				if d := snmpSince(before); d.InErrs != uint64(i+1) || d.InPkts != uint64(i+1) ||
 					d.PassiveOpens != 0 {
-					t.Fatalf("keyed %v: after %s: %d of %d datagrams counted as bad, %d sessions opened", keyed, tt.name,
+					t.Fatalf("keyed %v: after %s: %d of %d datagrams counted, %d sessions opened",
+						keyed, tt.name,
 						d.InErrs, d.InPkts, d.PassiveOpens)
 				}
 			}
@@ -115,7 +117,10 @@ func TestDialledSessionDropsAndCountsWhatIsNotItsOwn(t *testing.T) {
 		for i, tt := range []struct {
 			from net.Addr
 			conv uint32
-		}{{memAddr("server"), 8}, {memAddr("other"), 7}, {&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 5}, 7}} {
+		}{
+			{memAddr("server"), 8}, {memAddr("other"), 7},
+			{&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 5}, 7},
+		} {
 			s := segment{conv: tt.conv, cmd: cmdPush, wnd: 32, data: []byte("x")}
 			conn.put(appendSegment(nil, &s), tt.from)
 			synctest.Wait()
@@ -197,17 +202,18 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 			}
 		}
 		for name, moved := range map[string]bool{
-			"FastRetransmits":       a.FastRetransmits > 0,
-			"DuplicatesReceived":    b.DuplicatesReceived > 0,
-			"FECGroupsComplete":     b.FECGroupsComplete > 0,
-			"FECGroupsRecovered":    b.FECGroupsRecovered > 0,
-			"FECRecovered":          b.FECRecovered > 0,
-			"FECParityReceived":     b.FECParityReceived > 0,
-			"FECParityUnused":       b.FECParityUnused > 0,
-			"SRTT":                  a.SRTT >= 40*time.Millisecond && a.SRTT < 300*time.Millisecond,
-			"MinRTT":                a.MinRTT >= 40*time.Millisecond && a.MinRTT <= a.LastRTT,
-			"RTO":                   a.RTO > a.SRTT,
-			"windows":               a.SendWindow == 64 && a.ReceiveWindow == 512 && a.PeerWindow > 400,
+			"FastRetransmits":    a.FastRetransmits > 0,
+			"DuplicatesReceived": b.DuplicatesReceived > 0,
+			"FECGroupsComplete":  b.FECGroupsComplete > 0,
+			"FECGroupsRecovered": b.FECGroupsRecovered > 0,
+			"FECRecovered":       b.FECRecovered > 0,
+			"FECParityReceived":  b.FECParityReceived > 0,
+			"FECParityUnused":    b.FECParityUnused > 0,
+			"SRTT":               a.SRTT >= 40*time.Millisecond && a.SRTT < 300*time.Millisecond,
+			"MinRTT":             a.MinRTT >= 40*time.Millisecond && a.MinRTT <= a.LastRTT,
+			"RTO":                a.RTO > a.SRTT,
+			"windows": a.SendWindow == 64 && a.ReceiveWindow == 512 &&
+				a.PeerWindow > 400,
 			"congestion window off": a.CongestionWindow == 0,
 			"queues empty": a.InFlight == 0 && a.SendQueue == 0 &&
 				b.ReceiveQueue == 0 && b.ReceiveHoles == 0,
@@ -245,7 +251,8 @@ func TestSessionLogsOutsideItsLocks(t *testing.T) {
 		time.Sleep(time.Second)
 		mu.Lock()
 		for _, want := range []string{
-			"send", "recv", "output", "input", "output push", "output ack", "input push", "input ack",
+			"send", "recv", "output", "input",
+			"output push", "output ack", "input push", "input ack",
 		} {
 			if seen[want] == 0 {
 				t.Errorf("no %q was reported: %v", want, seen)

@@ -34,9 +34,14 @@ func TestReadAfterClose(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		for _, linger := range []time.Duration{lingerByProgress, 0, time.Second} {
 			for name, between := range map[string]func(client, server *UDPSession){
-				"at once":                  func(*UDPSession, *UDPSession) {},
-				"when the session is gone": func(*UDPSession, *UDPSession) { time.Sleep(30 * time.Second) },
-				"and the peer has closed":  func(client, _ *UDPSession) { client.Close(); time.Sleep(time.Second) },
+				"at once": func(*UDPSession, *UDPSession) {},
+				"when the session is gone": func(*UDPSession, *UDPSession) {
+					time.Sleep(30 * time.Second)
+				},
+				"and the peer has closed": func(client, _ *UDPSession) {
+					client.Close()
+					time.Sleep(time.Second)
+				},
 				"and the peer goes on": func(client, _ *UDPSession) {
 					_, _ = client.Write([]byte("too late"))
 					time.Sleep(time.Second)

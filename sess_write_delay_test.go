@@ -159,7 +159,8 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 		run    func(client, server *UDPSession, write func(s *UDPSession, n int))
 		want   []time.Duration // when a packet with data is sent
 	}{
-		{"a part of a segment waits for the interval", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
+		{"a part of a segment waits for the interval", true, func(c, _ *UDPSession,
+			write func(*UDPSession, int)) {
 			write(c, 100)
 		}, []time.Duration{50 * ms}},
 		{"small writes leave together", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
@@ -168,13 +169,15 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 				time.Sleep(ms)
 			}
 		}, []time.Duration{50 * ms}},
-		{"a full segment leaves at once", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
+		{"a full segment leaves at once", true, func(c, _ *UDPSession,
+			write func(*UDPSession, int)) {
 			write(c, mss)
 		}, []time.Duration{0}},
 		{"what is over waits", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
 			write(c, 2*mss+1)
 		}, []time.Duration{0, 0, 50 * ms}},
-		{"but for the rest of many full ones", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
+		{"but for the rest of many full ones", true, func(c, _ *UDPSession,
+			write func(*UDPSession, int)) {
 			write(c, 9*mss+1)
 			time.Sleep(10 * ms)
 			write(c, 1)
@@ -184,7 +187,8 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 			time.Sleep(10 * ms)
 			write(c, mss-1)
 		}, []time.Duration{0, 10 * ms}},
-		{"messages leave once they fill a packet", false, func(c, _ *UDPSession, write func(*UDPSession, int)) {
+		{"messages leave once they fill a packet", false, func(c, _ *UDPSession,
+			write func(*UDPSession, int)) {
 			for range 4 {
 				write(c, 400)
 				time.Sleep(10 * ms)
@@ -196,7 +200,8 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 			time.Sleep(20 * ms)
 			write(c, 100)
 		}, []time.Duration{55 * ms}},
-		{"behind an acknowledgement that could not wait", true, func(c, s *UDPSession, write func(*UDPSession, int)) {
+		{"behind an acknowledgement that could not wait", true, func(c, s *UDPSession,
+			write func(*UDPSession, int)) {
 			s.SetWriteDelay(false)
 			write(s, 10*mss) // arrives after 5 ms, acknowledged at once
 			time.Sleep(10 * ms)
@@ -204,7 +209,8 @@ func TestDelayedWriteWaitsForWhatItNeeds(t *testing.T) {
 			time.Sleep(10 * ms)
 			write(c, 100) // has no such acknowledgement
 		}, []time.Duration{10 * ms, 70 * ms}},
-		{"no longer than the interval that is set", true, func(c, _ *UDPSession, write func(*UDPSession, int)) {
+		{"no longer than the interval that is set", true, func(c, _ *UDPSession,
+			write func(*UDPSession, int)) {
 			c.SetNoDelay(-1, 5000, -1, -1)
 			write(c, 100)
 			time.Sleep(10 * ms)

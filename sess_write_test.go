@@ -81,8 +81,10 @@ func TestWriteRoom(t *testing.T) {
 		"no memory": {window: 512, peer: 32, inFlight: 2, waiting: 1, size: mss,
 			room: noRoom, free: roomLeast - 3, share: 2},
 	} {
-		c := core{sender: sender{sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight), mss: mss,
-			flight: flightLimit{limit: tt.limit, least: tt.least}}}
+		c := core{sender: sender{
+			sndWnd: tt.window, rmtWnd: tt.peer, sendUna: 5, sendNxt: seqNum(5 + tt.inFlight),
+			mss: mss, flight: flightLimit{limit: tt.limit, least: tt.least},
+		}}
 		c.sendEnd = c.sendNxt + seqNum(tt.waiting)
 		c.sendBytes = c.queued() * tt.size
 		switch c.memory.grant(tt.room, roomAll); tt.room {
@@ -175,7 +177,7 @@ func TestWriteReturnsOnceAllIsQueued(t *testing.T) {
 			t.Errorf("one segment more took %v, want a round trip of 10ms", d)
 		}
 		if q := client.Stats(); q.InFlight > 16 || q.InFlight+q.SendQueue > writeMost/mss+1 {
-			t.Errorf("%d segments in flight, want at most 16, and %d queued, want at most 4 MiB in all",
+			t.Errorf("%d segments in flight, want at most 16; %d queued, want at most 4 MiB",
 				q.InFlight, q.SendQueue)
 		}
 		go func() { _, _ = io.Copy(io.Discard, server) }()

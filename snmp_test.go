@@ -15,9 +15,12 @@ import (
 
 // snmpTestNames is the order that programs print and parse.
 var snmpTestNames = strings.Fields(`
-	BytesSent BytesReceived MaxConn ActiveOpens PassiveOpens CurrEstab InErrs InCsumErrors KCPInErrors InPkts OutPkts
-	InSegs OutSegs InBytes OutBytes RetransSegs FastRetransSegs EarlyRetransSegs LostSegs RepeatSegs FECFullShardSet
-	FECRecovered FECErrs FECParityShards FECShardSet FECShardMin RingBufferSndQueue RingBufferRcvQueue
+	BytesSent BytesReceived MaxConn ActiveOpens PassiveOpens CurrEstab InErrs InCsumErrors
+	KCPInErrors InPkts OutPkts
+	InSegs OutSegs InBytes OutBytes RetransSegs FastRetransSegs EarlyRetransSegs LostSegs RepeatSegs
+	FECFullShardSet
+	FECRecovered FECErrs FECParityShards FECShardSet FECShardMin
+	RingBufferSndQueue RingBufferRcvQueue
 	RingBufferSndBuffer OOBPackets`)
 
 // snmpTestFilled returns an Snmp whose i-th field is base+i.
@@ -191,7 +194,8 @@ func pinnedCounters(s *Snmp) []*uint64 {
 		&s.InErrs, &s.InCsumErrors, &s.KCPInErrors,
 		&s.InPkts, &s.OutPkts, &s.InSegs, &s.OutSegs, &s.InBytes, &s.OutBytes,
 		&s.RetransSegs, &s.FastRetransSegs, &s.EarlyRetransSegs, &s.LostSegs, &s.RepeatSegs,
-		&s.FECFullShardSet, &s.FECRecovered, &s.FECErrs, &s.FECParityShards, &s.FECShardSet, &s.FECShardMin,
+		&s.FECFullShardSet, &s.FECRecovered, &s.FECErrs, &s.FECParityShards, &s.FECShardSet,
+		&s.FECShardMin,
 		&s.RingBufferSndQueue, &s.RingBufferRcvQueue, &s.RingBufferSndBuffer,
 		&s.OOBPackets,
 	}

@@ -29,7 +29,8 @@ func TestDSCPMarksBothFamilies(t *testing.T) {
 				err != nil {
 				t.Errorf("%s: traffic class %d, %v, want %d", tt.address, got, err, 46<<2)
 			}
-			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS); got != 46<<2 || err != nil {
+			got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS)
+			if got != 46<<2 || err != nil {
 				t.Errorf("%s: TOS %d, %v, want %d", tt.address, got, err, 46<<2)
 			}
 		})

@@ -65,7 +65,7 @@ func TestReadErrorsEndNoListenerAndCostNoTime(t *testing.T) {
 			t.Errorf("after %d failed reads: %+v", server.reads.Load(), st)
 		}
 		if n := len(hook.take()); n < 58 || n > 61 {
-			t.Errorf("the hook was called %d times in a minute of failure, want about once a second",
+			t.Errorf("the hook was called %d times in a minute, want about once a second",
 				n)
 		}
 		server.fail(nil, nil)
@@ -122,7 +122,7 @@ func TestWriteErrorsAreLossesAndNoBusyLoop(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		n := client.writes.Load()
 		if n < 4 || n > 12 {
-			t.Errorf("%d datagrams in 15s of failure, want a few with the time between them growing",
+			t.Errorf("%d datagrams in 15s of failure, want a few at growing intervals",
 				n)
 		}
 		st := s.Stats().Socket
@@ -231,10 +231,11 @@ func TestSocketBuffersCanBeRead(t *testing.T) {
 	} {
 		before := tt.stats()
 		if before.ReadBuffer < leastSocketBuffer || before.WriteBuffer < leastSocketBuffer {
-			t.Errorf("%s: buffers of %d and %d bytes were granted, want at least the default of systems",
+			t.Errorf("%s: buffers of %d and %d bytes were granted, want at least a default",
 				name, before.ReadBuffer, before.WriteBuffer)
 		}
-		if err := errors.Join(tt.set.SetReadBuffer(20_000), tt.set.SetWriteBuffer(30_000)); err != nil {
+		err := errors.Join(tt.set.SetReadBuffer(20_000), tt.set.SetWriteBuffer(30_000))
+		if err != nil {
 			t.Fatal(err)
 		}
 		after := tt.stats()

@@ -177,7 +177,8 @@ func TestTransportSessionsDoNotReplaceEachOther(t *testing.T) {
 		sa := w.join(a, l)
 		b := w.dialTo(tr, connServerAddr)
 		sb := w.join(b, l)
-		if a.core.ctl.flags&helloShared == 0 || !sa.sharesAddress.Load() || !sb.sharesAddress.Load() {
+		if a.core.ctl.flags&helloShared == 0 || !sa.sharesAddress.Load() ||
+			!sb.sharesAddress.Load() {
 			t.Error("the peer was not notified that the address is shared")
 		}
 		a.Close()

@@ -105,7 +105,10 @@ func TestACrowdBeginsAndEnds(t *testing.T) {
 	for _, step := range []struct {
 		sessions int
 		want     bool
-	}{{1, false}, {7, false}, {8, true}, {3, true}, {100, true}, {2, false}, {7, false}, {9, true}, {0, false}} {
+	}{
+		{1, false}, {7, false}, {8, true}, {3, true}, {100, true}, {2, false}, {7, false},
+		{9, true}, {0, false},
+	} {
 		if c.noteBatch(step.sessions); c.busy.Load() != step.want {
 			t.Errorf("after a batch of %d sessions: %v, want %v",
 				step.sessions, c.busy.Load(), step.want)

@@ -11,8 +11,10 @@ import (
 // controlAll returns every message at once.
 func controlAll() controlSet {
 	c := controlSet{
-		incarnation: 0x0807060504030201, heard: 0x100f0e0d0c0b0a09, flags: 0x14131211, final: 0x18171615,
-		finalAcked: 0x1c1b1a19, resetCode: 0x1e1d, resetFor: 0x262524232221201f, largest: 0x3837, echo: 0x403f3e3d3c3b3a39,
+		incarnation: 0x0807060504030201, heard: 0x100f0e0d0c0b0a09, flags: 0x14131211,
+		final:      0x18171615,
+		finalAcked: 0x1c1b1a19, resetCode: 0x1e1d, resetFor: 0x262524232221201f,
+		largest: 0x3837, echo: 0x403f3e3d3c3b3a39,
 		ping: 0x2e2d2c2b2a292827, pong: 0x363534333231302f,
 	}
 	for kind := ctlHello; kind <= ctlPong; kind++ {
@@ -53,7 +55,8 @@ func TestControlRoundTrip(t *testing.T) {
 			c.has[kind] = true
 			switch kind {
 			case ctlHello:
-				c.incarnation, c.heard, c.flags, c.largest = all.incarnation, all.heard, all.flags, all.largest
+				c.incarnation, c.heard = all.incarnation, all.heard
+				c.flags, c.largest = all.flags, all.largest
 			case ctlFin:
 				c.final = all.final
 			case ctlFinAck:
@@ -129,8 +132,10 @@ func TestIsControl(t *testing.T) {
 		{"a plain window update", segment{cmd: cmdWins, ts: controlVersion}, false},
 		{"without data", segment{cmd: cmdWins, sn: controlMagic, ts: controlVersion}, false},
 		{"another version", segment{cmd: cmdWins, sn: controlMagic, ts: 2, data: data}, false},
-		{"another number", segment{cmd: cmdWins, sn: controlMagic + 1, ts: controlVersion, data: data}, false},
-		{"another command", segment{cmd: cmdPush, sn: controlMagic, ts: controlVersion, data: data}, false},
+		{"another number",
+			segment{cmd: cmdWins, sn: controlMagic + 1, ts: controlVersion, data: data}, false},
+		{"another command",
+			segment{cmd: cmdPush, sn: controlMagic, ts: controlVersion, data: data}, false},
 	}
 	for _, tt := range tests {
 		if got := isControl(&tt.s); got != tt.want {

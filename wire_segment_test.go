@@ -14,7 +14,8 @@ import (
 func TestSegmentLayout(t *testing.T) {
 	s := segment{conv: 0x04030201, cmd: cmdPush, frg: 0x06, wnd: 0x0807, ts: 0x0c0b0a09,
 		sn: 0x100f0e0d, una: 0x14131211, data: []byte("data")}
-	const want = "01020304" + "51" + "06" + "0708" + "090a0b0c" + "0d0e0f10" + "11121314" + "04000000" + "64617461"
+	const want = "01020304" + "51" + "06" + "0708" + "090a0b0c" + "0d0e0f10" + "11121314" +
+		"04000000" + "64617461"
 	if got := hex.EncodeToString(appendSegment(nil, &s)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -128,7 +129,8 @@ func TestSequenceNumbersWrap(t *testing.T) {
 func FuzzSegment(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, data: []byte("data")}))
-	f.Add(appendSegment(appendSegment(nil, &segment{conv: 7, cmd: cmdAck, sn: 1, una: 2}), &segment{conv: 7, cmd: cmdWins, sn: controlMagic,
+	ack := appendSegment(nil, &segment{conv: 7, cmd: cmdAck, sn: 1, una: 2})
+	f.Add(appendSegment(ack, &segment{conv: 7, cmd: cmdWins, sn: controlMagic,
 		ts: controlVersion, data: []byte{ctlFin, 4, 9, 0, 0, 0}}))
 	f.Add(appendSegment(nil, &segment{conv: 7, cmd: cmdPush, sn: 1<<32 - 1, una: 1 << 31,
 		wnd: 65535, ts: 5, frg: 255}))
