@@ -221,7 +221,8 @@ func fuzzHandsOut(s *UDPSession) bool {
 func fuzzReadable(s *UDPSession) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.partial.data != nil || s.hasDataLocked() || s.core.endOfStream() || s.core.cutShort() ||
+	return s.partial.data != nil || s.hasDataLocked() ||
+		s.core.endOfStream() || s.core.cutShort() ||
 		s.life.readErr != nil || s.life.closed() || s.life.readShut()
 }
 
