@@ -2,25 +2,6 @@
 
 package kcp
 
-// challenge settles the suspicion that the peer's session is gone. A RESET without an incarnation and a HELLO of another
-// one are authentic at best: an observer can have them made by sending a copy of a packet from another address, or to
-// another listener with the same key, and pass them on. So the peer is asked by a PING with a fresh number before the
-// session ends (RFC 5961 section 3 calls that a challenge ACK). A peer that does not know PING is asked for its window.
-type challenge struct {
-	at    millis // of the next question or the verdict; without a suspicion the earliest time for one
-	state challengeState
-	asked uint8 // questions so far
-}
-
-type challengeState uint8
-
-const (
-	peerTrusted   challengeState = iota
-	peerSuspected                // something says that the session is gone at the peer
-	peerDenied                   // and something has said so again since the peer was asked
-	peerGone                     // the peer did not answer: the session ends
-)
-
 // challengeQuestions is how many questions the peer is asked, two in each RTO. At a loss of 20 % each way all of them
 // fail in one case of 460.
 const challengeQuestions = 6

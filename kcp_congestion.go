@@ -21,8 +21,6 @@ func (c *congestion) init() {
 
 func (c *congestion) window() uint32 { return c.size }
 
-func (c *congestion) allows(inFlight uint32) bool { return inFlight < c.size }
-
 func (c *congestion) sent(uint64, instant) {}
 
 // acked grows the window by the newly acknowledged segments, up to the limit. The window grows only while it is what
@@ -80,7 +78,6 @@ type uncontrolled congestion
 func (u *uncontrolled) classic() *congestion { return (*congestion)(u) }
 
 func (u *uncontrolled) window() uint32       { return math.MaxUint32 }
-func (u *uncontrolled) allows(uint32) bool   { return true }
 func (u *uncontrolled) sent(uint64, instant) {}
 func (u *uncontrolled) acked(e ackEvent)     { u.classic().acked(e) }
 func (u *uncontrolled) lost(e lossEvent)     { u.classic().lost(e) }

@@ -5,10 +5,9 @@ package kcp
 // controller decides how many segments may be in flight. It has no clock and keeps nothing of what it is given. The classic
 // congestion window, the absence of one, and the limit by what the path has carried implement it. The rate limit is apart.
 type controller interface {
-	// window returns how many segments may be in flight, math.MaxUint32 where nothing limits them.
+	// window returns how many segments may be in flight, math.MaxUint32 where nothing limits them. It changes with
+	// acked, lost and undo alone.
 	window() uint32
-	// allows reports whether another segment may be in flight beside so many. A refusal counts as one that was held back.
-	allows(inFlight uint32) bool
 	// sent notes a transmission.
 	sent(order uint64, now instant)
 	// acked notes all that one datagram has acknowledged. Losses that follow from it come afterwards.

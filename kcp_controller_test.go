@@ -18,7 +18,6 @@ type scripted struct {
 }
 
 func (s *scripted) window() uint32               { return s.size }
-func (s *scripted) allows(inFlight uint32) bool  { return inFlight < s.size }
 func (s *scripted) sent(order uint64, _ instant) { s.orders = append(s.orders, order) }
 func (s *scripted) acked(e ackEvent)             { s.acks = append(s.acks, e) }
 func (s *scripted) lost(e lossEvent)             { s.losses = append(s.losses, e) }
@@ -39,7 +38,7 @@ func TestControllerIsToldAndObeyed(t *testing.T) {
 			c.setNoDelay(1, 10, 2, 1)
 			c.setWindows(1000, 32)
 			c.rmtWnd = 1000
-			c.flight.inner = s
+			c.flight.wrap(s)
 			defer releaseCore(c)
 			for c.queued() < 1000 {
 				c.send([]byte("x"))
@@ -76,7 +75,7 @@ func TestControllerTakesATimeoutBack(t *testing.T) {
 	s := &scripted{size: 4}
 	c := new(core)
 	c.init(7, 1000)
-	c.flight.inner = s
+	c.flight.wrap(s)
 	defer releaseCore(c)
 	c.send([]byte("x"))
 	flushAll(c, 1000)

@@ -51,8 +51,10 @@ func (a *announcement) left(at millis, most uint8) { a.at, a.tries = at, min(a.t
 type messageSet uint8
 
 func (m messageSet) has(kind int) bool { return m&(1<<kind) != 0 }
-func (m *messageSet) add(kind int)     { *m |= 1 << kind }
-func (m *messageSet) remove(kind int)  { *m &^= 1 << kind }
+
+func (m *messageSet) add(kind int) { *m |= 1 << kind }
+
+func (m *messageSet) remove(kind int) { *m &^= 1 << kind }
 
 // role is how a session has come about.
 type role uint8
@@ -93,10 +95,12 @@ func (s *extension) begin(incarnation uint64, keyed, marks bool) {
 func (s *extension) shareAddress() { s.flags |= helloShared }
 
 // dial and accept say how the session has come about.
-func (s *extension) dial()   { s.role = roleDialled }
+func (s *extension) dial() { s.role = roleDialled }
+
 func (s *extension) accept() { s.role = roleAccepted }
 
-func (s *extension) dialled() bool  { return s.role == roleDialled }
+func (s *extension) dialled() bool { return s.role == roleDialled }
+
 func (s *extension) accepted() bool { return s.role == roleAccepted }
 
 // known reports whether the peer speaks the extension.
@@ -110,6 +114,7 @@ func (s *extension) bothMark() bool { return s.flags&s.peerFlags&helloMarks != 0
 
 // closing reports whether Close was called, unheard whether nothing has come from the peer besides.
 func (s *extension) closing() bool { return s.stage != stageOpen }
+
 func (s *extension) unheard() bool { return s.stage == stageUnheard }
 
 // close notes that all that is left to do is to deliver.
@@ -157,7 +162,8 @@ func (s *extension) hasPeerFinal() bool { return s.received.has(ctlFin) }
 // wasReset reports whether a valid RESET has come in.
 func (s *extension) wasReset() bool { return s.received.has(ctlReset) }
 
-func (s *extension) resetDue() bool  { return s.due.has(ctlReset) }
+func (s *extension) resetDue() bool { return s.due.has(ctlReset) }
+
 func (s *extension) resetSent() bool { return s.sent.has(ctlReset) }
 
 // sendReset makes a RESET due.
@@ -189,321 +195,6 @@ func (s *extension) windowHeard() { s.asking.acked = s.asking.acked || s.asking.
 // urgent reports whether a message wants to leave now. HELLO and FIN never do.
 func (s *extension) urgent() bool {
 	return s.resetDue() || s.known() && s.due&(1<<ctlFinAck|1<<ctlPing|1<<ctlPong) != 0
-}
-
-// controlEvent returns when a FIN is to be sent next.
-func (c *core) controlEvent() millis {
-	if c.finReady() {
-		return c.ctl.fin.at
-	}
-	if c.asksHello() {
-		return c.ctl.asking.at
-	}
-	return never
-}
-
-// finReady reports whether the FIN may be sent: all before it has left, and the peer knows what it means.
-func (c *core) finReady() bool {
-	return c.ctl.due.has(ctlFin) && c.ctl.known() && c.sendNxt == c.sendEnd
-}
-
-// closeWrite ends the stream behind what has been queued.
-func (c *core) closeWrite(now millis) {
-	if c.ctl.finWanted() {
-		return
-	}
-	c.ctl.due.add(ctlFin)
-	c.ctl.fin.at = now
-	c.endDelay() // there is nothing to wait for
-}
-
-// writeDone reports whether all that was written has been acknowledged, the end of the stream included where the
-// peer knows of it.
-func (c *core) writeDone() bool {
-	return c.sendUna == c.sendEnd && (!c.ctl.due.has(ctlFin) || !c.ctl.known())
-}
-
-// A peer whose HELLO was lost would never learn of the end of the stream. So a side that has closed its stream and has
-// not seen one asks for the window: the answer of a peer that knows the extension carries its HELLO, an answer without
-// settles that it does not know it. helloAsks bounds the questions: with their back-off they take the linger time.
-const helloAsks = 12
-
-// peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
-func (c *core) peerSettled(now millis) bool {
-	ctl := &c.ctl
-	if ctl.known() || !c.begun() || ctl.asking.acked && !ctl.hasPeerFinal() {
-		return true
-	}
-	return ctl.asking.tries >= helloAsks && now >= ctl.asking.at
-}
-
-// asksHello reports whether the peer is to be asked who it is: all has been delivered to it but the end of the stream.
-func (c *core) asksHello() bool {
-	ctl := &c.ctl
-	return ctl.finWanted() && !ctl.known() && (!ctl.asking.acked || ctl.hasPeerFinal()) && c.sendUna == c.sendEnd && c.begun() &&
-		ctl.asking.tries < helloAsks
-}
-
-// askHello asks who the peer is.
-func (c *core) askHello(now millis) {
-	ctl := &c.ctl
-	if !c.asksHello() || now < ctl.asking.at {
-		return
-	}
-	ctl.hello.at = min(ctl.hello.at, now)
-	ctl.asking.left(now+c.shortBackoff(ctl.asking.tries), helloAsks)
-	c.askForWindow()
-}
-
-// refuse reports whether a PUSH is for a session that nobody reads any more. A peer that knows the extension is told by
-// a RESET, but not before it has all that was written here. Until then its data is taken and thrown away: a peer that
-// reads nothing before it has written would wait for this side, and this side for it.
-func (c *core) refuse(s *segment) bool {
-	if !c.ctl.closing() || !c.ctl.known() || s.sn.before(c.rcvNxt) {
-		return false
-	}
-	c.ctl.noteUnread()
-	return c.writeDone()
-}
-
-// peerDone reports whether the peer has closed its write side and all before that has arrived.
-func (c *core) peerDone() bool { return c.ctl.hasPeerFinal() && c.rcvNxt == c.ctl.peerFinal }
-
-// endOfStream reports whether the peer has closed its write side and all before that has been read.
-func (c *core) endOfStream() bool {
-	return c.ctl.hasPeerFinal() && c.readNxt == c.ctl.peerFinal
-}
-
-// cutShort reports whether the stream ends within a message, whose other fragments the peer will never send.
-func (c *core) cutShort() bool {
-	return c.peerDone() && c.readable() > 0 && c.peekSegments() == 0
-}
-
-// inputControl takes in the messages of a control segment. It reports whether they can be of the peer's session: what
-// stands beside another's HELLO is not, nor is a RESET, which no session that goes on sends.
-func (c *core) inputControl(ctx *inputContext, s *segment) (fromPeer bool) {
-	ctl, now := &c.ctl, ctx.now.ms()
-	if ctl.incarnation == 0 {
-		return true
-	}
-	m, ok := parseControl(s.data)
-	if !ok {
-		c.stats.badFields++
-		return true
-	}
-	if m.has[ctlHello] && !c.inputHello(&m, now) {
-		return false
-	}
-	if m.has[ctlReset] {
-		c.inputReset(s, &m, now)
-		return false
-	}
-	if m.has[ctlFin] {
-		c.inputFin(m.final, ctx.cache)
-	}
-	if m.has[ctlFinAck] && ctl.fin.tries > 0 && m.finalAcked == c.sendEnd {
-		ctl.fin.acked = true
-		ctl.due.remove(ctlFin)
-		c.life.expect(now)
-	}
-	if m.has[ctlPing] {
-		ctl.due.add(ctlPong)
-		ctl.pong = m.ping
-	}
-	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
-		ctl.pingNumber = 0
-		c.thin.answered(now, c.newestAt, c.newestTS)
-		if ctl.clockDoubted {
-			ctl.clockDoubted = false
-			c.forgetClock()
-		}
-		c.proved()
-		c.trust(now)
-	}
-	return true
-}
-
-// inputHello reports whether the HELLO is the peer's.
-func (c *core) inputHello(m *controlSet, now millis) bool {
-	ctl := &c.ctl
-	switch {
-	case m.incarnation == 0,
-		m.incarnation == ctl.incarnation,                                            // this side's own, sent back
-		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // a session before this one is meant
-		c.stats.badFields++
-		return false
-	case ctl.known() && m.incarnation != ctl.peer:
-		c.stats.badFields++
-		if ctl.dialled() {
-			c.suspect(m.incarnation, now)
-		}
-		return false
-	}
-	first := !ctl.known()
-	ctl.met = true
-	if first {
-		ctl.peer, ctl.peerMost, ctl.peerFlags = m.incarnation, m.largest, uint8(m.flags)
-		ctl.wantHello()
-	}
-	c.heardOfProof(m.flags&helloProved != 0, first, now)
-	if m.heard == ctl.incarnation {
-		ctl.hello.acked = true
-		c.proved()
-	} else {
-		ctl.wantHello() // the peer has repeated its HELLO without naming this side
-	}
-	return true
-}
-
-// inputReset applies docs/protocol.md's rules. A RESET answers something that was sent: it has an una within what is in
-// flight, or the number of a PING or a FIN. What has the right incarnation ends the session. With a key that is so only
-// beside the peer's HELLO, if the peer is one that adds it: another listener with the key, to which an observer has
-// passed the session's packets, knows the incarnation too.
-func (c *core) inputReset(s *segment, m *controlSet, now millis) {
-	ctl := &c.ctl
-	answers := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una) || m.echo != 0 &&
-		(m.echo == ctl.pingNumber || ctl.fin.tries > 0 && m.echo == uint64(c.sendEnd))
-	switch {
-	case answers && m.resetFor == ctl.incarnation && (!ctl.keyed || ctl.peerMost == 0 || m.has[ctlHello]):
-		ctl.received.add(ctlReset)
-	case answers && m.resetFor == ctl.incarnation,
-		// Without an echo the first version of RESET answers PING and FIN by an una of this side's.
-		(answers || s.una == c.rcvNxt) && m.resetFor == 0 && ctl.keyed:
-		c.suspect(0, now)
-	default:
-		c.stats.badFields++
-	}
-}
-
-// inputFin notes the end of the peer's stream. One that lies below what has been received, beyond what could have
-// been sent, or that moves is no end. From a peer whose packets a key vouches for that is a protocol error, which
-// resets the session; from anybody else it may be forged and is counted only.
-func (c *core) inputFin(final seqNum, cache *bufferCache) {
-	ctl := &c.ctl
-	moved := ctl.hasPeerFinal() && final != ctl.peerFinal
-	if moved || final.before(c.rcvNxt) || (c.rcvNxt + 2*wndMax).before(final) {
-		c.stats.badFields++
-		if ctl.keyed && ctl.known() {
-			ctl.sendReset(resetProtocol)
-		}
-		return
-	}
-	if !ctl.hasPeerFinal() {
-		c.discardFrom(final, cache)
-	}
-	ctl.peerFinal = final
-	ctl.received.add(ctlFin)
-	ctl.due.add(ctlFinAck)
-}
-
-// control writes the messages that are due, behind everything else.
-func (f *flusher) control() bool {
-	c, ctl := f.c, &f.c.ctl
-	if ctl.incarnation == 0 {
-		ctl.due.remove(ctlReset)
-		return true
-	}
-	var m controlSet
-	sending := f.w.isOpen() || len(f.w.packets) > 0
-	if fin := c.finReady() && f.now >= ctl.fin.at; fin {
-		m.has[ctlFin], m.final = true, c.sendEnd
-	}
-	if ctl.known() {
-		m.has[ctlFinAck], m.finalAcked = ctl.due.has(ctlFinAck), ctl.peerFinal
-		m.has[ctlPing], m.ping = ctl.due.has(ctlPing), ctl.pingNumber
-		m.has[ctlPong], m.pong = ctl.due.has(ctlPong), ctl.pong
-	}
-	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue() && ctl.known(), ctl.resetCode, ctl.peer
-	if ctl.challenge.state == peerGone && ctl.stranger != 0 {
-		m.resetFor, f.hdr.una = ctl.stranger, 0 // nothing of it was acknowledged
-	}
-	// A RESET and a question about the session say whose it is.
-	named := m.has[ctlReset] && ctl.keyed || m.has[ctlPing] && c.suspicious()
-	if named || (sending || !m.empty()) && c.helloDue(f.now, m.has[ctlFin]) {
-		c.sayHello(&m)
-	}
-	if m.empty() {
-		ctl.due.remove(ctlReset)
-		return true
-	}
-	var buf [maxControl]byte
-	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m)) {
-		if c.addr.heldBack() && m.has[ctlReset] {
-			f.resetReserved(&m)
-			// The session ends without a word: it must not wait for leave to say it.
-			ctl.sent.add(ctlReset)
-			ctl.due.remove(ctlReset)
-		}
-		return false
-	}
-	c.controlSent(&m, f.now)
-	return true
-}
-
-// hello puts a HELLO that is due into the open packet, which has no room for what comes next: it belongs into the first
-// datagram of several, so that a peer with another session in its table sees at once that this is a new one.
-func (f *flusher) hello() {
-	c := f.c
-	if c.ctl.incarnation == 0 || f.w.room() < helloSegment || !c.helloDue(f.now, false) {
-		return
-	}
-	var m controlSet
-	var buf [helloSegment]byte
-	c.sayHello(&m)
-	f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m))
-	c.helloSaid(f.now)
-}
-
-// sayHello fills in a HELLO.
-func (c *core) sayHello(m *controlSet) {
-	s := &c.ctl
-	m.has[ctlHello], m.incarnation, m.heard, m.largest = true, s.incarnation, s.peer, largestDatagram
-	m.flags = uint32(s.flags)
-	if c.life.connecting() {
-		m.flags |= helloOpens
-	}
-	if s.accepted() && c.addr == nil {
-		m.flags |= helloProved
-	}
-}
-
-// helloDue reports whether a HELLO goes along with a datagram that leaves now.
-func (c *core) helloDue(now millis, withFin bool) bool {
-	ctl := &c.ctl
-	if !ctl.known() {
-		if c.life.connecting() && !ctl.met {
-			return true // it opens the session
-		}
-		return ctl.hello.tries < helloLimit && now >= ctl.hello.at &&
-			(ctl.hello.tries < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.asking.tries > 0)
-	}
-	// A peer that still asks is answered, however soon: it asks once an RTO of its own. One that has not named this
-	// side cannot answer a FIN, so it is told again along with it.
-	return ctl.due.has(ctlHello) || !ctl.hello.acked && (withFin || now >= ctl.hello.at)
-}
-
-func (c *core) helloSaid(now millis) {
-	ctl := &c.ctl
-	ctl.hello.left(now+c.rto(), helloLimit)
-	ctl.helloSentAt = now
-	ctl.due.remove(ctlHello)
-}
-
-func (c *core) controlSent(m *controlSet, now millis) {
-	ctl := &c.ctl
-	if m.has[ctlHello] {
-		c.helloSaid(now)
-	}
-	if m.has[ctlFin] {
-		if ctl.fin.tries == 0 && c.sendUna == c.sendNxt {
-			c.life.expect(now)
-		}
-		ctl.fin.left(now+c.shortBackoff(ctl.fin.tries), maxLevel)
-	}
-	if m.has[ctlReset] {
-		ctl.sent.add(ctlReset)
-	}
-	ctl.due &= 1<<ctlHello | 1<<ctlFin
 }
 
 // marking is how a session tells what it has sent itself from what its peer has sent.
@@ -552,3 +243,22 @@ func (s *extension) strangerIn(p *packet) bool {
 	m := findControl(p.segments)
 	return m.has[ctlHello] && m.incarnation != s.incarnation && m.incarnation != s.peer
 }
+
+// challenge settles the suspicion that the peer's session is gone. A RESET without an incarnation and a HELLO of another
+// one are authentic at best: an observer can have them made by sending a copy of a packet from another address, or to
+// another listener with the same key, and pass them on. So the peer is asked by a PING with a fresh number before the
+// session ends (RFC 5961 section 3 calls that a challenge ACK). A peer that does not know PING is asked for its window.
+type challenge struct {
+	at    millis // of the next question or the verdict; without a suspicion the earliest time for one
+	state challengeState
+	asked uint8 // questions so far
+}
+
+type challengeState uint8
+
+const (
+	peerTrusted   challengeState = iota
+	peerSuspected                // something says that the session is gone at the peer
+	peerDenied                   // and something has said so again since the peer was asked
+	peerGone                     // the peer did not answer: the session ends
+)

@@ -11,13 +11,14 @@ package kcp
 // back. On very short paths a round that takes longer than it could shows a queue, and the limit goes down.
 type flightLimit struct {
 	inner  controller
+	inside uint32  // its window
 	limit  uint32  // segments in flight
-	floor  uint32  // the least limit
 	best   uint32  // segments delivered in a round, the most of late
 	fast   uint32  // the limit of a short path
-	probe  uint64  // the transmission whose acknowledgement ends the round, 0 between rounds
 	count  uint32  // segments delivered in this round
+	floor  uint16  // the least limit
 	bound  bool    // the limit has held something back in this round
+	probe  uint64  // the transmission whose acknowledgement ends the round, 0 between rounds
 	sentAt instant // when the round began
 	least  instant // the shortest round: 0 before the first, roundsUntimed if the owner's clock is too coarse
 }
@@ -41,18 +42,20 @@ const (
 )
 
 func (f *flightLimit) init(inner controller) {
-	f.inner = inner
+	f.wrap(inner)
 	f.limit, f.floor, f.fast, f.least = flightStart, flightStart, wndMax, roundsUntimed
 }
 
 // timeRounds makes the time of rounds count, for an owner whose clock tells much less than a millisecond.
 func (f *flightLimit) timeRounds() { f.least = 0 }
 
-func (f *flightLimit) window() uint32 { return min(f.inner.window(), f.limit) }
+// wrap makes inner the controller in use.
+func (f *flightLimit) wrap(inner controller) { f.inner, f.inside = inner, inner.window() }
 
-func (f *flightLimit) allows(inFlight uint32) bool {
-	return f.inner.allows(inFlight) && !f.holds(inFlight)
-}
+func (f *flightLimit) window() uint32 { return min(f.inside, f.limit) }
+
+// allows reports whether another segment may be in flight beside so many.
+func (f *flightLimit) allows(inFlight uint32) bool { return inFlight < f.inside && !f.holds(inFlight) }
 
 // sent begins a round with a transmission, unless one is under way.
 func (f *flightLimit) sent(order uint64, now instant) {
@@ -72,13 +75,18 @@ func (f *flightLimit) acked(e ackEvent) {
 		f.end()
 	}
 	f.inner.acked(e)
+	f.inside = f.inner.window()
 }
 
-func (f *flightLimit) undo() { f.inner.undo() }
+func (f *flightLimit) undo() {
+	f.inner.undo()
+	f.inside = f.inner.window()
+}
 
 // lost ends the round early if the transmission that measures it was lost.
 func (f *flightLimit) lost(e lossEvent) {
 	f.inner.lost(e)
+	f.inside = f.inner.window()
 	f.floor = flightLossy
 	if f.probe == e.order {
 		f.bound = true
@@ -91,7 +99,7 @@ func (f *flightLimit) end() {
 		f.best -= f.best / 8
 	}
 	f.best = max(f.best, f.count)
-	f.limit = min(max(2*f.best, f.floor), f.fast)
+	f.limit = min(max(2*f.best, uint32(f.floor)), f.fast)
 	f.probe, f.bound = 0, false
 }
 

@@ -26,7 +26,7 @@ func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
 		s      segment
 		result = inputOK
 	)
-	in.rtt = -1
+	in.now, in.rtt = ctx.now.ms(), -1
 	for len(data) > 0 && result == inputOK {
 		var status parseStatus
 		data, status = parseSegment(data, &s)
@@ -67,6 +67,7 @@ func inputFailure(status parseStatus, some bool) inputResult {
 // inputState gathers what the segments of one datagram say. The cumulative acknowledgement takes effect at its end:
 // before, the ACKs behind it would no longer find the transmissions they answer.
 type inputState struct {
+	now      millis
 	segments int
 	una      seqNum // the newest cumulative acknowledgement
 	wnd      uint16 // the window that came with it
@@ -82,7 +83,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	if c.logMask&logInputAll != 0 {
 		c.note(inputLog[s.cmd-cmdPush], s, len(s.data))
 	}
-	if isControl(s) && !c.inputControl(ctx, s) {
+	if isControl(s) && !c.inputControl(ctx, s, in.now) {
 		return
 	}
 	in.alive = in.alive || c.canBeLife(s.una)
@@ -100,7 +101,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	switch s.cmd {
 	case cmdAck:
 		before := c.queuedOutstanding()
-		if rtt := c.acknowledged(ctx, s.sn, s.ts); rtt >= 0 {
+		if rtt := c.acknowledged(s.sn, s.ts, in.now, ctx.cache); rtt >= 0 {
 			// The newest transmission among them waited the least at the peer, the oldest the most.
 			if in.rtt < 0 || rtt < in.rtt {
 				in.rtt = rtt
@@ -109,10 +110,10 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 		}
 		in.acked += before - c.queuedOutstanding()
 	case cmdPush:
-		c.receive(ctx, s)
+		c.receive(ctx, s, in.now)
 	case cmdWask:
 		c.advertise()
-		c.ctl.asked(ctx.now.ms(), c.ctl.accepted() && c.addr == nil)
+		c.ctl.asked(in.now, c.ctl.accepted() && c.addr == nil)
 	case cmdWins:
 		if !isControl(s) {
 			c.heardWindow()
@@ -123,7 +124,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 
 // finishInput applies what a datagram said as a whole.
 func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
-	now := ctx.now.ms()
+	now := in.now
 	if in.wndNews != windowUnheard {
 		if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
 			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {

@@ -3,8 +3,7 @@
 package kcp
 
 // receive handles one PUSH.
-func (c *core) receive(ctx *inputContext, s *segment) {
-	now := ctx.now.ms()
+func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if !s.sn.before(c.rcvNxt + seqNum(c.capacity())) {
 		c.stats.outOfWindow++
 		return

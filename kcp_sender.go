@@ -125,20 +125,6 @@ func (snd *sender) queuedOutstanding() uint32 {
 	return snd.inFlight + snd.ring.lost()
 }
 
-// setMTU changes the packet size and re-cuts what is queued but not yet sent; what is in flight stays as it is, for
-// its sequence numbers are taken. It reports false, and changes nothing, if no data would fit.
-func (snd *sender) setMTU(mtu int) bool {
-	if mtu <= segmentHeaderSize {
-		return false
-	}
-	smaller := mtu-segmentHeaderSize < snd.mss
-	snd.mtu, snd.mss = mtu, mtu-segmentHeaderSize
-	if smaller {
-		snd.recut()
-	}
-	return true
-}
-
 // setNoDelay sets the timing; a negative value leaves one as it is.
 func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if noDelay >= 0 {
@@ -155,9 +141,9 @@ func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	}
 	switch {
 	case nc == 1:
-		snd.flight.inner = (*uncontrolled)(&snd.cc)
+		snd.flight.wrap((*uncontrolled)(&snd.cc))
 	case nc >= 0:
-		snd.flight.inner = &snd.cc
+		snd.flight.wrap(&snd.cc)
 	}
 }
 
@@ -171,7 +157,7 @@ func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
 
 // congestionWindow returns how many segments the congestion window allows in flight, 0 if there is none.
 func (snd *sender) congestionWindow() uint32 {
-	if n := snd.flight.inner.window(); n != math.MaxUint32 {
+	if n := snd.flight.inside; n != math.MaxUint32 {
 		return n
 	}
 	return 0

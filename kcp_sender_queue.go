@@ -27,17 +27,6 @@ func (snd *sender) enqueueSlab(s *slab, at, size, stride int) {
 	seg.slab, seg.at = s, uint16(at)
 }
 
-// free gives back the buffer of a segment of the send window, to the cache if there is one.
-func (seg *sendSegment) free(cache *bufferCache) {
-	if seg.slab != nil {
-		seg.slab.release()
-		seg.slab = nil
-	} else {
-		cache.put(seg.data)
-	}
-	seg.data = nil
-}
-
 // hold keeps a slab while datagrams that lie in it are on their way to the socket.
 func (snd *sender) hold(s *slab) {
 	if n := len(snd.held); n == 0 || snd.held[n-1] != s {
@@ -282,4 +271,18 @@ func (c *core) flushed(sentNew, left bool, now millis) {
 	case left:
 		c.giveRides(1)
 	}
+}
+
+// setMTU changes the packet size and re-cuts what is queued but not yet sent; what is in flight stays as it is, for
+// its sequence numbers are taken. It reports false, and changes nothing, if no data would fit.
+func (snd *sender) setMTU(mtu int) bool {
+	if mtu <= segmentHeaderSize {
+		return false
+	}
+	smaller := mtu-segmentHeaderSize < snd.mss
+	snd.mtu, snd.mss = mtu, mtu-segmentHeaderSize
+	if smaller {
+		snd.recut()
+	}
+	return true
 }

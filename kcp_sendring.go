@@ -135,3 +135,14 @@ const (
 	lossEarly             // some ACK for a later one, a round trip has passed, and there is nothing new to send
 	lossTimeout           // its retransmission timer ran out
 )
+
+// free gives back the buffer of a segment of the send window, to the cache if there is one.
+func (seg *sendSegment) free(cache *bufferCache) {
+	if seg.slab != nil {
+		seg.slab.release()
+		seg.slab = nil
+	} else {
+		cache.put(seg.data)
+	}
+	seg.data = nil
+}

@@ -6,8 +6,7 @@ import "math"
 
 // acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
 // transmission of a segment in flight changes nothing.
-func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts timestamp) (rtt millis) {
-	now := ctx.now.ms()
+func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCache) (rtt millis) {
 	if c.addr.acknowledged(sn, ts) {
 		if c.addr.probes == 1 && !c.rtt.valid() {
 			c.rtt.sample(now-c.addr.askedAt, now-c.addr.askedAt)
@@ -39,7 +38,7 @@ func (c *core) acknowledged(ctx *inputContext, sn seqNum, ts timestamp) (rtt mil
 			c.flight.undo()
 		}
 	}
-	c.drop(sn, ctx.cache)
+	c.drop(sn, cache)
 	if sn == c.sendUna {
 		c.advanceUna()
 	}

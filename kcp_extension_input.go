@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+// inputControl takes in the messages of a control segment. It reports whether they can be of the peer's session: what
+// stands beside another's HELLO is not, nor is a RESET, which no session that goes on sends.
+func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer bool) {
+	ctl := &c.ctl
+	if ctl.incarnation == 0 {
+		return true
+	}
+	m, ok := parseControl(s.data)
+	if !ok {
+		c.stats.badFields++
+		return true
+	}
+	if m.has[ctlHello] && !c.inputHello(&m, now) {
+		return false
+	}
+	if m.has[ctlReset] {
+		c.inputReset(s, &m, now)
+		return false
+	}
+	if m.has[ctlFin] {
+		c.inputFin(m.final, ctx.cache)
+	}
+	if m.has[ctlFinAck] && ctl.fin.tries > 0 && m.finalAcked == c.sendEnd {
+		ctl.fin.acked = true
+		ctl.due.remove(ctlFin)
+		c.life.expect(now)
+	}
+	if m.has[ctlPing] {
+		ctl.due.add(ctlPong)
+		ctl.pong = m.ping
+	}
+	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
+		ctl.pingNumber = 0
+		c.thin.answered(now, c.newestAt, c.newestTS)
+		if ctl.clockDoubted {
+			ctl.clockDoubted = false
+			c.forgetClock()
+		}
+		c.proved()
+		c.trust(now)
+	}
+	return true
+}
+
+// inputHello reports whether the HELLO is the peer's.
+func (c *core) inputHello(m *controlSet, now millis) bool {
+	ctl := &c.ctl
+	switch {
+	case m.incarnation == 0,
+		m.incarnation == ctl.incarnation,                                            // this side's own, sent back
+		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // a session before this one is meant
+		c.stats.badFields++
+		return false
+	case ctl.known() && m.incarnation != ctl.peer:
+		c.stats.badFields++
+		if ctl.dialled() {
+			c.suspect(m.incarnation, now)
+		}
+		return false
+	}
+	first := !ctl.known()
+	ctl.met = true
+	if first {
+		ctl.peer, ctl.peerMost, ctl.peerFlags = m.incarnation, m.largest, uint8(m.flags)
+		ctl.wantHello()
+	}
+	c.heardOfProof(m.flags&helloProved != 0, first, now)
+	if m.heard == ctl.incarnation {
+		ctl.hello.acked = true
+		c.proved()
+	} else {
+		ctl.wantHello() // the peer has repeated its HELLO without naming this side
+	}
+	return true
+}
+
+// inputReset applies docs/protocol.md's rules. A RESET answers something that was sent: it has an una within what is in
+// flight, or the number of a PING or a FIN. What has the right incarnation ends the session. With a key that is so only
+// beside the peer's HELLO, if the peer is one that adds it: another listener with the key, to which an observer has
+// passed the session's packets, knows the incarnation too.
+func (c *core) inputReset(s *segment, m *controlSet, now millis) {
+	ctl := &c.ctl
+	answers := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una) || m.echo != 0 &&
+		(m.echo == ctl.pingNumber || ctl.fin.tries > 0 && m.echo == uint64(c.sendEnd))
+	switch {
+	case answers && m.resetFor == ctl.incarnation && (!ctl.keyed || ctl.peerMost == 0 || m.has[ctlHello]):
+		ctl.received.add(ctlReset)
+	case answers && m.resetFor == ctl.incarnation,
+		// Without an echo the first version of RESET answers PING and FIN by an una of this side's.
+		(answers || s.una == c.rcvNxt) && m.resetFor == 0 && ctl.keyed:
+		c.suspect(0, now)
+	default:
+		c.stats.badFields++
+	}
+}
+
+// inputFin notes the end of the peer's stream. One that lies below what has been received, beyond what could have
+// been sent, or that moves is no end. From a peer whose packets a key vouches for that is a protocol error, which
+// resets the session; from anybody else it may be forged and is counted only.
+func (c *core) inputFin(final seqNum, cache *bufferCache) {
+	ctl := &c.ctl
+	moved := ctl.hasPeerFinal() && final != ctl.peerFinal
+	if moved || final.before(c.rcvNxt) || (c.rcvNxt + 2*wndMax).before(final) {
+		c.stats.badFields++
+		if ctl.keyed && ctl.known() {
+			ctl.sendReset(resetProtocol)
+		}
+		return
+	}
+	if !ctl.hasPeerFinal() {
+		c.discardFrom(final, cache)
+	}
+	ctl.peerFinal = final
+	ctl.received.add(ctlFin)
+	ctl.due.add(ctlFinAck)
+}
+
+// refuse reports whether a PUSH is for a session that nobody reads any more. A peer that knows the extension is told by
+// a RESET, but not before it has all that was written here. Until then its data is taken and thrown away: a peer that
+// reads nothing before it has written would wait for this side, and this side for it.
+func (c *core) refuse(s *segment) bool {
+	if !c.ctl.closing() || !c.ctl.known() || s.sn.before(c.rcvNxt) {
+		return false
+	}
+	c.ctl.noteUnread()
+	return c.writeDone()
+}
+
+// peerDone reports whether the peer has closed its write side and all before that has arrived.
+func (c *core) peerDone() bool { return c.ctl.hasPeerFinal() && c.rcvNxt == c.ctl.peerFinal }
+
+// endOfStream reports whether the peer has closed its write side and all before that has been read.
+func (c *core) endOfStream() bool {
+	return c.ctl.hasPeerFinal() && c.readNxt == c.ctl.peerFinal
+}
+
+// cutShort reports whether the stream ends within a message, whose other fragments the peer will never send.
+func (c *core) cutShort() bool {
+	return c.peerDone() && c.readable() > 0 && c.peekSegments() == 0
+}
