@@ -14,19 +14,23 @@ import (
 // name that vanishes or changes its type breaks the build of the tests.
 
 var (
-	_ func(string) (net.Conn, error)                                                          = Dial
-	_ func(string, BlockCrypt, int, int) (*UDPSession, error)                                 = DialWithOptions
-	_ func(string) (net.Listener, error)                                                      = Listen
-	_ func(string, BlockCrypt, int, int) (*Listener, error)                                   = ListenWithOptions
-	_ func(BlockCrypt, int, int, net.PacketConn) (*Listener, error)                           = ServeConn
-	_ func(string, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)                 = NewConn
-	_ func(net.Addr, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)               = NewConn2
-	_ func(uint32, net.Addr, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)       = NewConn3
-	_ func(uint32, net.Addr, BlockCrypt, int, int, bool, net.PacketConn) (*UDPSession, error) = NewConn4
-	_ func(cipher.AEAD) BlockCrypt                                                            = NewAEADCrypt
-	_ func(io.Reader)                                                                         = SetEntropy
-	_ func(int) *TimedSched                                                                   = NewTimedSched
-	_ func(int) *RingBuffer[string]                                                           = NewRingBuffer[string]
+	_ func(string) (net.Conn, error)                                            = Dial
+	_ func(string, BlockCrypt, int, int) (*UDPSession, error)                   = DialWithOptions
+	_ func(string) (net.Listener, error)                                        = Listen
+	_ func(string, BlockCrypt, int, int) (*Listener, error)                     = ListenWithOptions
+	_ func(BlockCrypt, int, int, net.PacketConn) (*Listener, error)             = ServeConn
+	_ func(string, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)   = NewConn
+	_ func(net.Addr, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error) = NewConn2
+
+	_ func(uint32, net.Addr, BlockCrypt, int, int,
+		net.PacketConn) (*UDPSession, error) = NewConn3
+	_ func(uint32, net.Addr, BlockCrypt, int, int, bool,
+		net.PacketConn) (*UDPSession, error) = NewConn4
+
+	_ func(cipher.AEAD) BlockCrypt  = NewAEADCrypt
+	_ func(io.Reader)               = SetEntropy
+	_ func(int) *TimedSched         = NewTimedSched
+	_ func(int) *RingBuffer[string] = NewRingBuffer[string]
 )
 
 var _ = []func(key []byte) (BlockCrypt, error){

@@ -57,7 +57,8 @@ func TestSetMtuBoundsEveryDatagram(t *testing.T) {
 							mtu, largest, want)
 					}
 				}
-				for _, mtu := range []int{-1, 0, 24, n.client.overheadLocked() + segmentHeaderSize} {
+				least := n.client.overheadLocked() + segmentHeaderSize
+				for _, mtu := range []int{-1, 0, 24, least} {
 					if n.client.SetMtu(mtu) {
 						t.Errorf("SetMtu(%d) = true, though nothing is left for data", mtu)
 					}
