@@ -2,18 +2,18 @@
 
 package kcp
 
-// Constants and types by the names that programs written for the existing Go package use, after the C original's. Those of
-// KCP's methods are in kcp.go, those of logging in logger.go.
+// These constants and types have the names that programs written for the existing Go package use,
+// after those of the C original. kcp.go has the methods of KCP, logger.go those of logging.
 
-// PacketType says where a datagram fed to Input comes from.
+// PacketType is where a datagram given to Input comes from.
 type PacketType int8
 
-// FlushType says how much a flush sends.
+// FlushType is how much a flush sends.
 type FlushType int8
 
 const (
 	IKCP_PACKET_REGULAR PacketType = iota // arrived as it is
-	IKCP_PACKET_FEC                       // recovered by FEC: its window and its timing are not trusted
+	IKCP_PACKET_FEC                       // recovered by FEC: window and timing are old
 )
 
 const (
@@ -39,7 +39,7 @@ const (
 	IKCP_ACK_FAST    = 3
 	IKCP_INTERVAL    = 100
 	IKCP_OVERHEAD    = segmentHeaderSize
-	IKCP_DEADLINK    = 20 // transmissions of one segment after which deployed peers give up
+	IKCP_DEADLINK    = 20 // transmissions of one segment after which legacy peers give up
 	IKCP_THRESH_INIT = ssthreshInit
 	IKCP_THRESH_MIN  = ssthreshMin
 	IKCP_PROBE_INIT  = 500    // first window probe

@@ -10,119 +10,139 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Config is how sessions and listeners are made. The zero value is of use: no cipher, no FEC, windows of 512 segments,
-// message mode. A Config may be used for any number of sessions, from several goroutines as long as nobody changes it;
-// later changes do not affect what has been made with it.
+// Config configures sessions and listeners. The zero value is usable: no cipher, no FEC, windows of
+// 512 segments, message mode. A Config may be used for any number of sessions, by several
+// goroutines as long as none changes it. Later changes do not affect sessions and listeners made
+// with it.
 //
-// Both ends must agree on BlockCrypt. Everything else is each end's own choice.
+// Both ends must agree on BlockCrypt. All other fields are each end's own choice.
 type Config struct {
-	// BlockCrypt protects the datagrams; nil sends them in the clear.
+	// BlockCrypt protects the datagrams. Default nil: datagrams are not encrypted.
 	BlockCrypt BlockCrypt
 
-	// DataShards and ParityShards are the Reed-Solomon configuration of what this side sends: for each DataShards
-	// packets ParityShards packets follow that make up for as many lost ones. Both zero, the default: none. Together
-	// at most 256.
+	// DataShards and ParityShards are the Reed-Solomon configuration of what this side sends: each
+	// DataShards packets are followed by ParityShards packets that can replace as many lost ones.
+	// Both zero, the default: none. Together at most 256.
 	//
-	// What the peer sends is found out from its packets: nothing is recovered before two of its groups, or 24 packets, have
-	// shown how they are made up. Of a peer that has not said that it knows the extension the same configuration is expected,
-	// as deployed peers need it, until a packet contradicts it: configure both sides alike there, or none of this at a side
-	// that need not send parity.
+	// The peer's configuration is found from its packets. Nothing is recovered until two of its
+	// groups, or 24 packets, have shown how they are composed. A legacy peer is expected to have
+	// the same configuration, until a packet contradicts that: configure both sides alike then. A
+	// side that need not send parity can leave both fields zero.
 	DataShards, ParityShards int
 
-	// MTU is the size of a datagram in bytes, its whole UDP payload. Default 1400, at most 1500.
+	// MTU is the size of a datagram in bytes: its whole UDP payload. Default 1400, at most 1500.
 	MTU int
 
-	// SendWindow and ReceiveWindow are in segments of up to a datagram each. Default 512, at most 65535.
+	// SendWindow and ReceiveWindow are in segments of up to one datagram each. Default 512, at most
+	// 65535.
 	SendWindow, ReceiveWindow int
 
-	// NoDelay lowers the least retransmission timeout from 100 to 30 ms and its back-off from 2 to 1.5.
+	// NoDelay lowers the minimum retransmission timeout from 100 to 30 ms and its back-off factor
+	// from 2 to 1.5.
 	NoDelay bool
 
-	// Interval is the most that an acknowledgement or a delayed write waits, 10 ms to 5 s. Default 100 ms, 10 ms
-	// with NoDelay.
+	// Interval is the longest time that an acknowledgement or a delayed write waits, 10 ms to 5 s.
+	// Default 100 ms, or 10 ms with NoDelay.
 	Interval time.Duration
 
-	// FastResend is the number of acknowledgements of later segments after which a segment is sent again without
-	// waiting for its timeout; at most 64, 0 is off.
+	// FastResend is the number of acknowledgements of later segments after which a segment is
+	// retransmitted before its timeout. Default 0: off. At most 64.
 	FastResend int
 
-	// NoCongestionControl leaves the windows alone to limit what is in flight.
+	// NoCongestionControl disables the congestion window: only the send and receive windows then
+	// limit the data in flight.
 	NoCongestionControl bool
 
-	// StreamMode carries a stream of bytes, as TCP does: small writes may be merged. The default keeps messages.
+	// StreamMode carries a stream of bytes, as TCP does: small writes may be merged. The default
+	// keeps the boundaries of messages.
 	StreamMode bool
 
-	// WriteDelay lets small writes leave together: what does not fill a datagram waits for more, for any packet that
-	// leaves anyway, or for the interval. What fills one leaves at once.
+	// WriteDelay lets small writes share a datagram. Data that does not fill a datagram waits for
+	// more data, for any packet that is sent anyway, or for the interval. A full datagram is sent
+	// at once.
 	WriteDelay bool
 
 	// ACKNoDelay acknowledges after each received batch instead of waiting for the interval.
 	ACKNoDelay bool
 
-	// DeadTimeout ends a session whose peer has not answered for that long while it owed an answer, an
-	// acknowledgement for instance. Default 30 s; negative: never. Here and in the following two, more than 100 years
-	// count as 100 years.
+	// DeadTimeout ends a session whose peer has not answered for that long while it owed an answer,
+	// such as an acknowledgement. Default 30 s; negative: never. Here and in the following two
+	// fields, more than 100 years count as 100 years.
 	DeadTimeout time.Duration
 
-	// KeepAlive asks a silent peer after that time whether it is there. Default 0: off.
+	// KeepAlive is the time after which a silent peer is asked for an answer. Default 0: off.
 	KeepAlive time.Duration
 
-	// IdleTimeout ends a session that has heard nothing for that long. Default 0: off.
+	// IdleTimeout ends a session that has received nothing for that long. Default 0: off.
 	IdleTimeout time.Duration
 
-	// WaitPeer makes Dial and Client wait until the peer has opened the session, so that its Accept returns, or refused,
-	// which is an error, or, for Dial, the context ends. By default they send nothing and return at once.
+	// WaitPeer makes Dial and Client wait until the peer has opened the session, so that its Accept
+	// returns. If the peer refuses, or the context of Dial ends, they return an error. By default
+	// they send nothing and return at once.
 	WaitPeer bool
 
-	// AcceptBacklog is how many new sessions wait for Accept; beyond it they try again. Default 2048.
+	// AcceptBacklog is the number of new sessions that wait for Accept. Peers beyond it retransmit
+	// until there is room. Default 2048.
 	AcceptBacklog int
 
-	// MaxSessions is how many sessions may be on the sockets of a listener; newcomers beyond it are refused. Default
-	// 262144; at some 2 KiB for an idle one.
+	// MaxSessions is the number of sessions on the sockets of a listener. Further ones are refused.
+	// Default 262144; an idle session takes some 2 KiB.
 	MaxSessions int
 
-	// MaxMemory is how many bytes all sessions on the sockets of a listener, a Transport or a dialled session may hold
-	// together: what was received and not read yet, out-of-band packets and what error correction keeps of it, and what
-	// was written and not acknowledged yet. Each segment counts 1536 bytes. A session may hold no more than what is then
-	// left for the others, and so gets smaller windows while many hold much, but always 8 segments each way, some 28 KiB.
-	// The first 8 KiB of each are not counted. A session that has failed counts until it has been read to its end or closed.
-	// Default 2 GiB; negative is no bound.
+	// MaxMemory is the number of bytes that all sessions on the sockets of a listener, a Transport
+	// or a dialled session may hold together. It counts received data that was not read,
+	// out-of-band packets, what error correction keeps, and written data that was not acknowledged.
+	// Each segment counts 1536 bytes.
+	//
+	// A session may hold no more than what is left for the others. It gets smaller windows while
+	// many sessions hold much, but always 8 segments each way, some 28 KiB. The first 8 KiB of each
+	// session are not counted. A failed session counts until it is read to its end or closed.
+	// Default 2 GiB; negative: no limit.
 	MaxMemory int64
 
-	// MaxPending is how many accepted sessions there may be whose peer has not proved to receive at its address.
-	// Newcomers beyond it, or while half of AcceptBacklog waits, have to prove it before anything is kept of them: that
-	// takes them a round trip and a retransmission, some 200 ms. Default 1024.
+	// MaxPending is the number of accepted sessions whose peer's address is not validated. Beyond
+	// it, or while more than half of AcceptBacklog waits, new peers must validate their address
+	// before the listener keeps any state. That takes them a round trip and a retransmission, some
+	// 200 ms. Default 1024.
 	MaxPending int
 
-	// MaxPerPrefix is how many accepted sessions may come from one IPv4 address, or from the addresses that share 56 bits
-	// of an IPv6 address, loopback addresses excepted. Default 65536.
+	// MaxPerPrefix is the number of accepted sessions from one IPv4 address, or from the IPv6
+	// addresses with the same first 56 bits. Loopback addresses are not limited. Default 65536.
 	MaxPerPrefix int
 
-	// AmplificationLimit bounds what an accepted session sends to an address that has not yet proved to receive: this many
-	// times the bytes that came from it, and one datagram besides, or ten where the cipher authenticates who asks. It keeps
-	// the listener from being used to flood strangers whose address was forged. A peer proves itself by its first
-	// acknowledgement, so that an answer of several datagrams takes one round trip more. One that only reads earns nothing
-	// for what is lost on its way to it, so it is asked for the proof ten times within half a minute, and again with all that
-	// comes from it. A new session of which all that is lost ends by DeadTimeout. Default 3; negative: no bound.
+	// AmplificationLimit limits how much an accepted session sends to a peer whose address is not
+	// yet validated: this many times the bytes received from it, plus one datagram, or ten with an
+	// AEAD. It prevents use of the listener to flood a forged address.
+	//
+	// A peer validates its address by its first acknowledgement, so that an answer of several
+	// datagrams takes one more round trip. A peer that only reads earns no allowance for what is
+	// lost. It is therefore asked ten times within half a minute, and again whenever it sends
+	// something. A new session ends by DeadTimeout if all that it sends is lost. Default 3;
+	// negative: no limit.
 	AmplificationLimit int
 
-	// OnSocketError is told of errors of the socket: op is "read" or "write". They end nothing (see SocketStats, which
-	// counts them); a socket that has been closed is no such error and shows in Read, Write and Accept. It is called
-	// outside all locks, on a goroutine of its own, at most once a second for each socket and op, and not while an
-	// earlier call for them has not returned. With op "key" it is told, once for each socket, that 2^31 packets have been
-	// sealed and opened with an AEAD of nonces of 12 bytes or fewer: see NewAEADCrypt. Default nil: nobody is told.
+	// OnSocketError is called for errors of the socket, with op "read" or "write". They end
+	// nothing, and SocketStats counts them. A closed socket is not reported here, but by Read,
+	// Write and Accept.
+	//
+	// It is called without locks, on a goroutine of its own, at most once a second for each socket
+	// and op, and never while an earlier call for them runs. With op "key" it is called once for
+	// each socket, when 2^31 packets have been sealed and opened with an AEAD whose nonces have at
+	// most 12 bytes: see NewAEADCrypt. Default nil: no calls.
 	OnSocketError func(op string, err error)
 
-	// Sockets is how many sockets Listen and OpenTransport open on one port, 1 to 256, each read by a goroutine of its
-	// own, so that receiving grows with the processors. The kernel spreads the peers over them (SO_REUSEPORT). Default
-	// 1; what is more than that counts on Linux alone.
+	// Sockets is the number of sockets that Listen and OpenTransport open on one port, 1 to 256.
+	// Each has its own reading goroutine, so that receiving scales with the processors. The kernel
+	// spreads the peers over them (SO_REUSEPORT). Default 1. More than one has an effect only on
+	// Linux.
 	Sockets int
 
-	// Scheduler drives the timers. Default SystemTimedSched. It must outlive the sessions.
+	// Scheduler runs the timers. Default SystemTimedSched. It must outlive the sessions.
 	Scheduler *TimedSched
 }
 
-// options returns the settings that c gives, with its defaults filled in. The error names the field that is out of range.
+// options returns the settings of c with its defaults filled in. An error names the field that is
+// out of range.
 func (c *Config) options() (*options, error) {
 	o := &options{
 		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards}, mtu: c.MTU,
@@ -142,8 +162,8 @@ func (c *Config) options() (*options, error) {
 	return o, o.complete(c.Interval)
 }
 
-// legacyOptions are the settings of deployed peers, for the functions that take no Config. Either number of shards zero or
-// less is no FEC, as it is for them.
+// legacyOptions returns the settings of legacy peers, for functions without a Config. There is no
+// FEC if either number of shards is zero or less.
 func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, error) {
 	if dataShards <= 0 || parityShards <= 0 {
 		dataShards, parityShards = 0, 0
@@ -158,10 +178,12 @@ func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, er
 	return c.options()
 }
 
-// Dial makes a session to the UDP address addr over a socket of its own. It sends nothing and does not wait for the
-// peer, unless WaitPeer is set; ctx limits the resolution of the name and that wait, and nothing later. An error for a
-// field of c that is out of range names it and matches os.ErrInvalid; others are those of the address, of opening a socket,
-// of ctx, or, with WaitPeer, of the session, as Read returns them.
+// Dial makes a session to the UDP address addr over its own socket. It sends nothing and does not
+// wait for the peer, unless WaitPeer is set. ctx limits the resolution of the name and that wait.
+//
+// An error for a field of c that is out of range names it and matches os.ErrInvalid. Other errors
+// are those of the address, of opening a socket, or of ctx. With WaitPeer they can be those of the
+// session, as Read returns them.
 func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 	o, err := c.options()
 	if err != nil {
@@ -186,8 +208,9 @@ func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 	return s, nil
 }
 
-// Client makes a session to raddr, an address of conn's own kind, over conn, which stays the caller's: nobody else may
-// read it while the session lives. With WaitPeer it waits without an end but DeadTimeout. Errors are as of Dial.
+// Client makes a session to raddr, an address of conn's own kind, over conn. conn stays the
+// caller's, but no one else may read it while the session lives. With WaitPeer only DeadTimeout
+// limits the wait. Errors are as for Dial.
 func (c *Config) Client(conn net.PacketConn, raddr net.Addr) (*UDPSession, error) {
 	o, err := c.options()
 	if err != nil {
@@ -203,8 +226,9 @@ func (c *Config) Client(conn net.PacketConn, raddr net.Addr) (*UDPSession, error
 	return s, nil
 }
 
-// Listen accepts sessions on the local UDP address addr, as in ":4000" or "[::1]:0". ctx limits the resolution of the
-// name. An error for a field of c that is out of range names it and matches os.ErrInvalid.
+// Listen accepts sessions on the local UDP address addr, such as ":4000" or "[::1]:0". ctx limits
+// the resolution of the name. An error for a field of c that is out of range names it and matches
+// os.ErrInvalid.
 func (c *Config) Listen(ctx context.Context, addr string) (*Listener, error) {
 	o, err := c.options()
 	if err != nil {
@@ -213,8 +237,9 @@ func (c *Config) Listen(ctx context.Context, addr string) (*Listener, error) {
 	return listenAt(ctx, addr, o)
 }
 
-// Serve accepts sessions on conn, which stays the caller's: nobody else may read it while the listener or one of its
-// sessions lives. Errors are as of Listen, and one that matches os.ErrInvalid for a nil conn.
+// Serve accepts sessions on conn, which stays the caller's. No one else may read it while the
+// listener or one of its sessions lives. Errors are as for Listen, and one that matches
+// os.ErrInvalid for a nil conn.
 func (c *Config) Serve(conn net.PacketConn) (*Listener, error) {
 	o, err := c.options()
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Dial makes a session to the UDP address raddr without cipher or FEC, with the settings of deployed peers: windows of
-// 32 segments, message mode. It sends nothing and does not fail for an absent peer: an error is that of the address or of
-// opening a socket. The net.Conn is a *UDPSession.
+// Dial makes a session to the UDP address raddr without cipher or FEC, with the settings of legacy
+// peers: windows of 32 segments, message mode. It sends nothing and does not fail if the peer is
+// absent. An error is that of the address or of opening a socket. The net.Conn is a *UDPSession.
 func Dial(raddr string) (net.Conn, error) {
 	s, err := DialWithOptions(raddr, nil, 0, 0)
 	if err != nil {
@@ -21,8 +21,8 @@ func Dial(raddr string) (net.Conn, error) {
 	return s, nil
 }
 
-// DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none; together at most
-// 256). An error for shard counts that are out of range names them.
+// DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for
+// none; together at most 256). An error for shard counts that are out of range names them.
 func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards int) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -40,11 +40,11 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	return dialOpened(conn, addr, o)
 }
 
-// NewConn makes a session to the UDP address raddr over conn, which stays the caller's and which nobody else may read
-// while the session lives: after Close that is until the peer has acknowledged all, and UDPSession.Done tells when. The
-// next session, listener or Transport over the same conn need not wait for that: with the same cipher and scheduler it
-// shares the reader of those that still live. Errors are those of DialWithOptions, and one that matches os.ErrInvalid for
-// a nil conn.
+// NewConn makes a session to the UDP address raddr over conn. conn stays the caller's, but no one
+// else may read it while the session lives. That is until the peer has acknowledged all data after
+// Close: see UDPSession.Done. The next session, listener or Transport over the same conn need not
+// wait for that. With the same cipher and scheduler it shares their reader. Errors are those of
+// DialWithOptions, and one that matches os.ErrInvalid for a nil conn.
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := resolve(context.Background(), raddr)
 	if err != nil {
@@ -53,19 +53,20 @@ func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn 
 	return NewConn2(addr, block, dataShards, parityShards, conn)
 }
 
-// NewConn2 is NewConn with an address of conn's own kind, which need not be UDP's.
+// NewConn2 is NewConn with an address of conn's own kind, which need not be a UDP address.
 func NewConn2(raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	return NewConn3(randomConv(), raddr, block, dataShards, parityShards, conn)
 }
 
-// NewConn3 is NewConn2 with a conversation id of the caller's choice, which the other three draw at random. One that was
-// in use with the same peer a short while ago may meet packets of then (docs/protocol.md section 4).
+// NewConn3 is NewConn2 with a conversation id of the caller's choice. The other functions draw a
+// random one. An id that was in use with the same peer shortly before may receive packets of that
+// session (docs/protocol.md, section 4).
 func NewConn3(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	return NewConn4(convid, raddr, block, dataShards, parityShards, false, conn)
 }
 
-// NewConn4 is NewConn3, and with ownConn the session closes conn when it has ended: once Close has delivered what was
-// written, or the session has failed and Close was called.
+// NewConn4 is NewConn3. If ownConn is true, the session closes conn when it has ended: once Close
+// has delivered all data, or the session has failed and Close was called.
 func NewConn4(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -74,9 +75,10 @@ func NewConn4(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parit
 	return dialOver(conn, ownConn, raddr, convid, o)
 }
 
-// Listen accepts sessions on the local UDP address laddr, as in ":4000", without cipher or FEC, with the settings of
-// deployed peers: windows of 32 segments, message mode. An error is that of the address or of opening the socket. The
-// net.Listener is a *Listener, and what it accepts are *UDPSession.
+// Listen accepts sessions on the local UDP address laddr, such as ":4000", without cipher or FEC,
+// with the settings of legacy peers: windows of 32 segments, message mode. An error is that of the
+// address or of opening the socket. The net.Listener is a *Listener, and accepted connections are
+// *UDPSession.
 func Listen(laddr string) (net.Listener, error) {
 	l, err := ListenWithOptions(laddr, nil, 0, 0)
 	if err != nil {
@@ -85,8 +87,9 @@ func Listen(laddr string) (net.Listener, error) {
 	return l, nil
 }
 
-// ListenWithOptions is Listen with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for none). A peer's
-// FEC is understood whatever it is. An error for shard counts that are out of range names them.
+// ListenWithOptions is Listen with a cipher (nil for none) and a Reed-Solomon configuration (0, 0
+// for none). The FEC of peers is understood whatever it is. An error for shard counts that are out
+// of range names them.
 func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards int) (*Listener, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -95,8 +98,9 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 	return listenAt(context.Background(), laddr, o)
 }
 
-// ServeConn accepts sessions on conn, which stays the caller's and which nobody else may read while the listener or one
-// of its sessions lives. Errors are those of ListenWithOptions, and one that matches os.ErrInvalid for a nil conn.
+// ServeConn accepts sessions on conn, which stays the caller's. No one else may read it while the
+// listener or one of its sessions lives. Errors are those of ListenWithOptions, and one that
+// matches os.ErrInvalid for a nil conn.
 func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
@@ -134,7 +138,7 @@ func serveOver(conn net.PacketConn, owned bool, o *options) *Listener {
 	return l
 }
 
-// serveOn begins to listen on sockets that nobody else uses yet.
+// serveOn makes a listener on sockets without another user.
 func serveOn(d *demux, o *options) *Listener {
 	b, _ := d.listen(o) // it cannot fail
 	d.start()
@@ -175,15 +179,15 @@ func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, e
 	return newDemux([]net.PacketConn{conn}, connOwn, o, newIngress).dialFirst(raddr, randomConv(), o)
 }
 
-// dialFirst makes the session that a demux is there for.
+// dialFirst makes the first session of a demux.
 func (d *demux) dialFirst(raddr net.Addr, conv uint32, o *options) (*UDPSession, error) {
 	s, err := d.dial(d.eps[0], raddr, conv, o, false)
 	d.start()
 	return s, err
 }
 
-// resolve finds the UDP address of a peer. A name with addresses of both families is taken at its first, IPv4 before
-// IPv6, as the net package does. The resolver looks at ctx only where it has to wait.
+// resolve finds the UDP address of a peer. Of a name with several addresses it takes the first,
+// IPv4 before IPv6, as package net does. The resolver checks ctx only where it has to wait.
 func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
 	a, err := lookup(ctx, addr)
 	if err != nil {
@@ -231,7 +235,8 @@ func lookup(ctx context.Context, addr string) (*net.UDPAddr, error) {
 	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(best.Unmap(), uint16(n))), nil
 }
 
-// openSocket opens an unconnected socket of the family of raddr, so that a refusal by ICMP is no error of its own.
+// openSocket opens an unconnected socket of the family of raddr, so that an ICMP refusal is no
+// error of the socket.
 func openSocket(ctx context.Context, raddr *net.UDPAddr) (net.PacketConn, error) {
 	network := "udp6"
 	if raddr.IP.To4() != nil || raddr.IP == nil {

@@ -11,9 +11,9 @@ import (
 	"reflect"
 )
 
-// connError is what a session or a listener reports. It is a net.Error
-// itself, and errors.Is and errors.As find each of the standard errors it
-// stands for. Its values are shared, made once and compared by address.
+// connError is an error of a session or a listener. It is a net.Error, and errors.Is and errors.As
+// find each of the standard errors that it stands for. Its values are shared, made once and
+// compared by address.
 type connError struct {
 	text    string
 	matches []error
@@ -21,7 +21,7 @@ type connError struct {
 
 func (e *connError) Error() string { return e.text }
 
-// Timeout reports whether a deadline passed; the connection is still good.
+// Timeout reports whether a deadline passed. The connection is still usable then.
 func (e *connError) Timeout() bool { return e == errTimeout }
 
 // Temporary reports whether the same call may succeed later.
@@ -30,79 +30,77 @@ func (e *connError) Temporary() bool { return e.Timeout() }
 // Unwrap returns the standard errors that e matches.
 func (e *connError) Unwrap() []error { return e.matches }
 
-// closedConnError is a connError of what has been closed.
+// closedConnError is a connError of a closed connection.
 type closedConnError struct{ *connError }
 
-// Cause returns io.ErrClosedPipe for programs that ask by errors.Cause of
-// github.com/pkg/errors, as they had to before errors.Is.
+// Cause returns io.ErrClosedPipe for programs that use errors.Cause of github.com/pkg/errors, as
+// was necessary before errors.Is.
 func (e *closedConnError) Cause() error { return io.ErrClosedPipe }
 
 var (
-	// errTimeout: a deadline has passed. It matches os.ErrDeadlineExceeded
-	// and its Timeout method returns true.
+	// errTimeout: a deadline has passed. It matches os.ErrDeadlineExceeded and its Timeout method
+	// returns true.
 	errTimeout error = &connError{
 		text:    "kcp: i/o timeout",
 		matches: []error{os.ErrDeadlineExceeded},
 	}
-	// errClosed: the session or listener was closed on this side. It matches
-	// net.ErrClosed and io.ErrClosedPipe.
+	// errClosed: the session or listener was closed on this side. It matches net.ErrClosed and
+	// io.ErrClosedPipe.
 	errClosed error = &closedConnError{&connError{
 		text:    "kcp: use of closed connection",
 		matches: []error{net.ErrClosed, io.ErrClosedPipe},
 	}}
-	// errReset: the peer aborted the session or was restarted. It matches
-	// syscall.ECONNRESET.
+	// errReset: the peer aborted the session or was restarted. It matches syscall.ECONNRESET.
 	errReset error = &connError{
 		text:    "kcp: connection reset by peer",
 		matches: resetErrors,
 	}
-	// errPeerDead: the peer answers no more. It matches syscall.ETIMEDOUT.
-	// Its Timeout method returns false, unlike that of the system's error:
-	// programs take true for a deadline that passed, and try again on a
-	// session that is lost.
+	// errPeerDead: the peer does not answer. It matches syscall.ETIMEDOUT. Its Timeout method
+	// returns false, unlike that of the system's error: programs take true for a passed deadline,
+	// and would retry on a lost session.
 	errPeerDead error = &connError{
 		text:    "kcp: peer does not answer",
 		matches: timedOutErrors,
 	}
-	// errProtocol: the peer broke the rules of the end of a stream, and the
-	// session was reset. It matches syscall.ECONNRESET.
+	// errProtocol: the peer violated the rules for the end of a stream, and the session was reset.
+	// It matches syscall.ECONNRESET.
 	errProtocol error = &connError{
 		text:    "kcp: protocol error, connection reset",
 		matches: resetErrors,
 	}
-	// errIdle: nothing was heard from the peer for Config.IdleTimeout. It
-	// matches syscall.ETIMEDOUT.
+	// errIdle: nothing was received from the peer for Config.IdleTimeout. It matches
+	// syscall.ETIMEDOUT.
 	errIdle error = &connError{
 		text:    "kcp: session was idle for too long",
 		matches: timedOutErrors,
 	}
-	// errSocketClosed: somebody else closed the socket. It matches
-	// net.ErrClosed and io.ErrClosedPipe.
+	// errSocketClosed: another owner closed the socket. It matches net.ErrClosed and
+	// io.ErrClosedPipe.
 	errSocketClosed error = &closedConnError{&connError{
 		text:    "kcp: the socket has been closed",
 		matches: []error{net.ErrClosed, io.ErrClosedPipe},
 	}}
-	// errUnproved: an out-of-band packet would be more than may be sent to an
-	// address that has not proved to receive.
+	// errUnproved: an out-of-band packet would exceed what may be sent to an address that is not
+	// validated.
 	errUnproved error = &connError{
 		text: "kcp: the peer's address is not validated yet",
 	}
-	// errNoOption: the socket does not have what was asked for. It matches
-	// errors.ErrUnsupported.
+	// errNoOption: the socket does not have the option. It matches errors.ErrUnsupported.
 	errNoOption error = &connError{
 		text:    "kcp: invalid operation: not supported by this kind of connection",
 		matches: []error{errors.ErrUnsupported},
 	}
-	// errNotOwner: the call would change a socket that is not this
-	// session's. It matches errors.ErrUnsupported.
+	// errNotOwner: the call would change a socket that is not this session's. It matches
+	// errors.ErrUnsupported.
 	errNotOwner error = &connError{
 		text:    "kcp: invalid operation: the socket belongs to somebody else",
 		matches: []error{errors.ErrUnsupported},
 	}
 )
 
-// passes reports whether a read that failed with err says nothing about the reads to come: a deadline, what calls itself
-// temporary, and what a packet socket says of a single datagram or of the way to a peer.
+// passes reports whether later reads may succeed after a read that failed with err. That is a
+// deadline, an error that is temporary, or one that concerns a single datagram or the way to a
+// peer.
 func passes(err error) bool {
 	var (
 		timeout   interface{ Timeout() bool }
@@ -120,16 +118,15 @@ func passes(err error) bool {
 	return false
 }
 
-// argumentError says which argument of a call was bad. It matches
-// os.ErrInvalid.
+// argumentError names the argument of a call that was invalid. It matches os.ErrInvalid.
 type argumentError struct {
 	name  string // as the caller knows it: the parameter or Config's field
 	value any
 	want  string
 }
 
-// badArgument returns an error that names the argument, its value and what
-// would have been right, as in "kcp: invalid MTU 20: want 50 to 1500".
+// badArgument returns an error that names the argument, its value and the valid range, such as
+// "kcp: invalid MTU 20: want 50 to 1500".
 func badArgument(name string, value any, want string) error {
 	return &argumentError{name: name, value: value, want: want}
 }

@@ -9,7 +9,8 @@ import "syscall"
 var (
 	resetErrors    = []error{syscall.ECONNRESET}
 	timedOutErrors = []error{syscall.ETIMEDOUT}
-	// passingErrors are what a packet socket says of a single datagram, of the way to a peer, or of a lack of memory.
+	// passingErrors are errors of a packet socket that concern a single datagram, the way to a
+	// peer, or a lack of memory.
 	passingErrors = []error{
 		syscall.EACCES, syscall.EADDRNOTAVAIL, syscall.ECONNREFUSED, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
 		syscall.EMSGSIZE, syscall.ENETDOWN, syscall.ENETRESET, syscall.ENETUNREACH, syscall.ENOBUFS, syscall.ENOMEM,

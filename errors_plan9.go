@@ -4,8 +4,7 @@ package kcp
 
 import "syscall"
 
-// Plan 9 has error strings instead of numbers, and none for a reset that
-// package syscall names.
+// Plan 9 has error strings instead of numbers. Package syscall has none for a reset.
 var (
 	resetErrors    = []error{syscall.NewError("connection reset")}
 	timedOutErrors = []error{syscall.ETIMEDOUT}

@@ -6,5 +6,5 @@ package kcp
 
 import "math"
 
-// openFiles returns how many files the process may have open: there is no bound that could be asked for.
+// openFiles returns how many files the process may have open. This system has no known limit.
 func openFiles() int { return math.MaxInt }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// mtuMax is the largest UDP payload: what an Ethernet frame carries, and then some.
+// mtuMax is the largest UDP payload: slightly more than an Ethernet frame carries.
 const mtuMax = 1500
 
 const (
 	windowDefault = 512
-	// backlogDefault lets a thousand clients begin at once, also where no Config raises it.
+	// backlogDefault lets a thousand clients connect at once without a Config that raises it.
 	backlogDefault     = 2048
 	sessionsDefault    = 1 << 18
 	pendingDefault     = 1 << 10
@@ -20,7 +20,8 @@ const (
 	deadTimeoutDefault = 30 * time.Second
 )
 
-// options are the settings of sessions and of what carries them: plain values, valid once complete has returned nil.
+// options are the settings of sessions and their sockets. They are plain values, valid once
+// complete has returned nil.
 type options struct {
 	block                         BlockCrypt
 	fec                           fecShards
@@ -42,8 +43,8 @@ type options struct {
 	sched                         *TimedSched
 }
 
-// complete checks the settings as a Config has given them, and fills in the defaults. The error names the field of Config
-// that is out of range.
+// complete checks the settings of a Config and fills in the defaults. An error names the field of
+// Config that is out of range.
 func (o *options) complete(interval time.Duration) error {
 	var err error
 	if o.fec, err = o.fec.check("Config.DataShards", "Config.ParityShards"); err != nil {
@@ -76,7 +77,7 @@ func (o *options) complete(interval time.Duration) error {
 	return o.completeRest(interval)
 }
 
-// completeRest checks and fills in what depends on several fields.
+// completeRest checks and fills in settings that depend on several fields.
 func (o *options) completeRest(interval time.Duration) error {
 	sealer := newSealer(o.block)
 	least := sealer.headroom() + sealer.tailroom() + fecHeaderSize + segmentHeaderSize + 1

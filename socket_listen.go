@@ -11,11 +11,13 @@ import (
 // socketsMax is the most sockets on one port.
 const socketsMax = 256
 
-// listenSockets opens n sockets on the UDP address laddr, fewer where the system does not spread peers over several. The
-// port is taken as a single socket would take it, so that one that is in use is an error, and then shared.
+// listenSockets opens n sockets on the UDP address laddr, or fewer if the system does not spread
+// peers over several. It first takes the port exclusively, so that a port in use is an error, and
+// then shares it.
 func listenSockets(ctx context.Context, laddr string, n int) ([]net.PacketConn, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, &net.OpError{Op: "listen", Net: "udp", Err: err} // the resolver may not look
+		// the resolver may not check it
+		return nil, &net.OpError{Op: "listen", Net: "udp", Err: err}
 	}
 	var lc net.ListenConfig
 	first, err := lc.ListenPacket(ctx, "udp", laddr)
@@ -51,8 +53,8 @@ func listenSockets(ctx context.Context, laddr string, n int) ([]net.PacketConn, 
 	return conns, nil
 }
 
-// sameSocket returns how to open another socket like the one that laddr gave: on its port, and for both families if it
-// is.
+// sameSocket returns how to open another socket like the one that laddr gave: on its port, and for
+// the same families.
 func sameSocket(laddr string, local net.Addr) (network, addr string) {
 	host, _, _ := net.SplitHostPort(laddr)
 	_, port, _ := net.SplitHostPort(local.String())

@@ -11,7 +11,7 @@ import (
 // socketsPerPort bounds the sockets on one port.
 const socketsPerPort = socketsMax
 
-// reusePort lets further sockets of the same user share the port of this one (socket(7)).
+// reusePort lets further sockets of the same user share the port (socket(7)).
 func reusePort(fd uintptr) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
 }

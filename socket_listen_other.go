@@ -6,7 +6,8 @@ package kcp
 
 import "errors"
 
-// socketsPerPort is one: elsewhere the last socket on a port takes all datagrams, or sharing means something else.
+// socketsPerPort is one: on other systems the last socket on a port receives all datagrams, or
+// sharing means something else.
 const socketsPerPort = 1
 
 func reusePort(uintptr) error { return errors.ErrUnsupported }

@@ -10,17 +10,18 @@ import (
 )
 
 const (
-	// defaultSocketBuffer is what is asked of the kernel for each direction. On Linux a receive buffer of this size holds
-	// 3,640 datagrams of 1400 bytes, or 5,888 that arrive in runs, while nobody reads; the 208 KiB that it gives unasked
-	// hold 92, far below a window of 1024.
+	// defaultSocketBuffer is the size that is requested for each direction. On Linux a receive
+	// buffer of this size holds 3,640 datagrams of 1400 bytes, or 5,888 that arrive in runs. The
+	// 208 KiB that it has by default hold 92, far less than a window of 1024.
 	defaultSocketBuffer = 4 << 20
-	// leastSocketBuffer is not worth asking for: every system gives as much by itself.
+	// leastSocketBuffer is not worth a request: every system has as much by default.
 	leastSocketBuffer = 128 << 10
 )
 
-// setDSCP sets the differentiated services code point (RFC 2474), 0 to 63, of what conn sends: the upper six bits of the
-// IPv4 TOS field and of the IPv6 traffic class. On a dual-stack socket it sets both where the system can. Windows takes
-// the call but marks nothing unless its policy says so.
+// setDSCP sets the differentiated services code point (RFC 2474), 0 to 63, of what conn sends: the
+// upper six bits of the IPv4 TOS field and of the IPv6 traffic class. On a dual-stack socket it
+// sets both if the system can. Windows accepts the call but marks nothing unless its policy allows
+// it.
 func setDSCP(conn net.PacketConn, dscp int) error {
 	if dscp < 0 || dscp > 63 {
 		return badArgument("DSCP", dscp, "0 to 63")
@@ -28,8 +29,8 @@ func setDSCP(conn net.PacketConn, dscp int) error {
 	return controlSocket(conn, func(fd uintptr) error { return setTrafficClass(fd, dscp<<2) })
 }
 
-// socketBuffers returns the sizes of conn's receive and send buffers in bytes, as the kernel counts them: Linux reports
-// twice what was asked for, because its own bookkeeping counts too.
+// socketBuffers returns the sizes of conn's receive and send buffers in bytes, as the kernel counts
+// them. Linux reports twice the requested size, because it counts its bookkeeping too.
 func socketBuffers(conn net.PacketConn) (rcv, snd int, err error) {
 	err = controlSocket(conn, func(fd uintptr) error {
 		rcv, snd, err = bufferSizes(fd)
@@ -38,9 +39,9 @@ func socketBuffers(conn net.PacketConn) (rcv, snd int, err error) {
 	return rcv, snd, err
 }
 
-// setDefaultBuffers asks for socket buffers that hold a window of bulk data, for a socket that the library opened. It
-// never makes one smaller. The system may give less (on Linux net.core.rmem_max and wmem_max limit it); socketBuffers
-// tells.
+// setDefaultBuffers requests socket buffers that hold a window of bulk data, for a socket that the
+// library opened. It never makes a buffer smaller. The system may grant less: net.core.rmem_max and
+// wmem_max limit it on Linux.
 func setDefaultBuffers(conn net.PacketConn) {
 	rcv, snd, _ := socketBuffers(conn)
 	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
@@ -51,7 +52,8 @@ func setDefaultBuffers(conn net.PacketConn) {
 	}
 }
 
-// growBuffer asks for less until the system agrees: the BSDs refuse what Linux would cut to its limit.
+// growBuffer requests less until the system agrees. The BSDs refuse a size that Linux would reduce
+// to its limit.
 func growBuffer(set func(bytes int) error, current int) {
 	for size := defaultSocketBuffer; size > max(current, leastSocketBuffer); size /= 2 {
 		if set(size) == nil {
@@ -60,7 +62,7 @@ func growBuffer(set func(bytes int) error, current int) {
 	}
 }
 
-// controlSocket runs f on the socket of conn; a wrapper's too, as long as it lets through SyscallConn.
+// controlSocket runs f on the socket of conn. conn may be a wrapper that has SyscallConn.
 func controlSocket(conn net.PacketConn, f func(fd uintptr) error) error {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {

@@ -21,7 +21,7 @@ func setTrafficClass(fd uintptr, class int) error {
 		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, class)
 	case *unix.SockaddrInet6:
 		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, class)
-		// For IPv4 peers of a dual-stack socket; Linux alone has it.
+		// This is for IPv4 peers of a dual-stack socket. Only Linux has it.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, class)
 	default:
 		return errors.ErrUnsupported

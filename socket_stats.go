@@ -7,17 +7,19 @@ import (
 	"time"
 )
 
-// socketErrorPause is the least time between two calls of Config.OnSocketError for one socket and operation.
+// socketErrorPause is the least time between two calls of Config.OnSocketError for one socket and
+// operation.
 const socketErrorPause = time.Second
 
-// socketErrors counts what went wrong at a socket and tells who wants to know. It is safe for concurrent use.
+// socketErrors counts the errors of a socket and reports them to a hook. It is safe for concurrent
+// use.
 type socketErrors struct {
-	hook   atomic.Pointer[func(op string, err error)] // nil: nobody does
+	hook   atomic.Pointer[func(op string, err error)] // nil: none
 	lost   atomic.Uint64
 	reads  atomic.Uint64
 	newest atomic.Pointer[socketError]
 	gates  [2]hookGate // of reading and of writing
-	worn   atomic.Bool // the hook has been told that the key is to be changed
+	worn   atomic.Bool // the hook has been called because the key is to be changed
 }
 
 type socketError struct {
@@ -25,7 +27,7 @@ type socketError struct {
 	at  time.Time
 }
 
-// setHook makes hook the function that is told; nil tells nobody.
+// setHook sets the function that is called for errors; nil is none.
 func (s *socketErrors) setHook(hook func(op string, err error)) {
 	if hook == nil {
 		s.hook.Store(nil)
@@ -34,13 +36,13 @@ func (s *socketErrors) setHook(hook func(op string, err error)) {
 	s.hook.Store(&hook)
 }
 
-// hookGate lets through one call at a time and after it none for a while.
+// hookGate admits one call at a time, and none for a while after it.
 type hookGate struct {
 	closed atomic.Bool
 	last   atomic.Int64 // when the newest call began, in Unix nanoseconds
 }
 
-// socketOp is what was tried at a socket.
+// socketOp is an operation on a socket.
 type socketOp uint8
 
 const (
@@ -50,7 +52,7 @@ const (
 
 func (op socketOp) String() string { return [...]string{"read", "write"}[op] }
 
-// note keeps err as the newest one and reports it if that is due. No lock may be held.
+// note keeps err as the newest error and calls the hook if that is due. No lock may be held.
 func (s *socketErrors) note(op socketOp, err error) {
 	now := time.Now()
 	s.newest.Store(&socketError{err, now})
@@ -66,7 +68,7 @@ func (s *socketErrors) note(op socketOp, err error) {
 		return
 	}
 	g.last.Store(now.UnixNano())
-	// On a goroutine of its own: this one may be the reader or a scheduler worker, which serve others too.
+	// The hook has its own goroutine: this one may be the reader or a scheduler worker.
 	go func() {
 		defer g.closed.Store(false)
 		(*hook)(op.String(), err)

@@ -11,25 +11,26 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Transport carries any number of sessions over one socket: dialled ones to many peers, several to the same peer if need
-// be, and those of a listener. It has one goroutine for each socket, whatever the number of sessions, and another that
-// writes where the connection is no *net.UDPConn. What arrives and is not KCP, STUN for instance, is the program's:
-// ReadNonKCP. All methods may be called from any goroutine at any time.
+// Transport carries any number of sessions over one socket: dialled ones to many peers, also
+// several to the same peer, and those of a listener. It has one goroutine for each socket, whatever
+// the number of sessions, and one that writes if the connection is not a *net.UDPConn. ReadNonKCP
+// returns datagrams that are not KCP, such as STUN. All methods may be called concurrently.
 //
-// All sessions of a Transport have its cipher and its scheduler, for a datagram is opened before it is known whose it is.
+// All sessions of a Transport share its cipher and its scheduler, because a datagram is opened
+// before its session is known.
 //
-// Sessions that a Transport dials tell their peer that they share the address (HELLO, docs/protocol.md section 4). A
-// deployed peer without this extension does not heed it: it keeps one session at a time for each address.
+// The HELLO of sessions that a Transport dials says that they share the address (S4.6). A legacy
+// peer ignores it and keeps one session at a time for each address.
 type Transport struct {
 	demux *demux
 	opts  options
 	block BlockCrypt
-	next  atomic.Uint32 // the socket of the next session
+	next  atomic.Uint32 // counts sessions, to spread them over the sockets
 }
 
-// NewTransport makes a Transport over conn, which stays the caller's: nobody else may read it before the Transport and
-// all its sessions are closed. c is the default for what is dialled and accepted; Sockets is not heeded. It sends
-// nothing.
+// NewTransport makes a Transport over conn, which stays the caller's. No one else may read it
+// before the Transport and all its sessions are closed. c is the default for dialled and accepted
+// sessions; its Sockets is ignored. NewTransport sends nothing.
 func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 	o, err := c.options()
 	if err != nil {
@@ -46,8 +47,9 @@ func (c *Config) NewTransport(conn net.PacketConn) (*Transport, error) {
 	return t, nil
 }
 
-// OpenTransport makes a Transport over a socket of its own on the local UDP address addr, as in ":4000" or
-// "127.0.0.1:0", or over several on the same port (Sockets). It closes with the last session once Close was called.
+// OpenTransport makes a Transport over its own socket on the local UDP address addr, such as
+// ":4000" or "127.0.0.1:0", or over several on the same port (Sockets). The sockets close with the
+// last session after Close.
 func (c *Config) OpenTransport(ctx context.Context, addr string) (*Transport, error) {
 	o, err := c.options()
 	if err != nil {
@@ -60,7 +62,7 @@ func (c *Config) OpenTransport(ctx context.Context, addr string) (*Transport, er
 	return &Transport{demux: d, opts: *o, block: c.BlockCrypt}, nil
 }
 
-// options returns the settings of c, or those of the Transport for nil.
+// options returns the settings of c, or those of the Transport if c is nil.
 func (t *Transport) options(c *Config) (*options, error) {
 	if c == nil {
 		return &t.opts, nil
@@ -75,9 +77,10 @@ func (t *Transport) options(c *Config) (*options, error) {
 	return own.options()
 }
 
-// Dial makes a session to raddr, an address of the socket's own kind. Like Config.Dial it sends nothing and does not wait
-// for the peer, unless WaitPeer is set; then ctx limits that. c may be nil for the Transport's settings; its BlockCrypt
-// must be nil or the Transport's, and its Scheduler and OnSocketError are not heeded. After Close the error matches net.ErrClosed.
+// Dial makes a session to raddr, an address of the socket's own kind. Like Config.Dial it sends
+// nothing and does not wait for the peer, unless WaitPeer is set; then ctx limits the wait. c may
+// be nil for the Transport's settings. Its BlockCrypt must be nil or the Transport's, and its
+// Scheduler and OnSocketError are ignored. After Close the error matches net.ErrClosed.
 func (t *Transport) Dial(ctx context.Context, raddr net.Addr, c *Config) (*UDPSession, error) {
 	o, err := t.options(c)
 	if err != nil {
@@ -103,8 +106,8 @@ func (t *Transport) Dial(ctx context.Context, raddr net.Addr, c *Config) (*UDPSe
 	return s, nil
 }
 
-// Listen accepts sessions on the socket. c is as in Dial. A Transport has at most one listener at a time; closing that
-// does not close the Transport.
+// Listen accepts sessions on the socket. c is as for Dial. A Transport has at most one listener at
+// a time. Closing the listener does not close the Transport.
 func (t *Transport) Listen(c *Config) (*Listener, error) {
 	o, err := t.options(c)
 	if err != nil {
@@ -125,13 +128,14 @@ func (t *Transport) closed() bool { return !t.demux.hasTransport() }
 // LocalAddr returns the address of the socket.
 func (t *Transport) LocalAddr() net.Addr { return t.demux.localAddr() }
 
-// Sessions yields the sessions that have not ended, dialled and accepted ones. No lock is held meanwhile: a session that
-// opens or ends during the iteration may or may not be among them.
+// Sessions yields the sessions that have not ended, dialled and accepted ones. No lock is held: a
+// session that opens or ends during the iteration may or may not be yielded.
 func (t *Transport) Sessions() iter.Seq[*UDPSession] { return t.demux.sessions.all }
 
-// Close ends dialling, ReadNonKCP and the listener, as Listener.Close does. Sessions live on. A socket of OpenTransport
-// closes with the last of them; one that is the caller's is not read any more once Close has returned and no session is
-// left. Closing a second time gives an error that matches net.ErrClosed.
+// Close ends dialling, ReadNonKCP and the listener, as Listener.Close does. Sessions live on. A
+// socket of OpenTransport closes with the last of them. A socket of the caller is no longer read
+// once Close has returned and no session is left. A second Close returns an error that matches
+// net.ErrClosed.
 func (t *Transport) Close() error {
 	if !t.demux.closeTransport() {
 		return errClosed
@@ -139,15 +143,16 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its sessions.
+// SetDSCP sets the differentiated services code point, 0 to 63, of the socket and so of all its
+// sessions.
 func (t *Transport) SetDSCP(dscp int) error { return t.demux.setDSCP(dscp) }
 
-// SetReadBuffer sets the size of the socket's receive buffer in bytes, of each where there are several.
+// SetReadBuffer sets the size of the socket's receive buffer in bytes, or of each socket's.
 func (t *Transport) SetReadBuffer(bytes int) error { return t.demux.setReadBuffer(bytes) }
 
-// SetWriteBuffer sets the size of the socket's send buffer in bytes, of each where there are several.
+// SetWriteBuffer sets the size of the socket's send buffer in bytes, or of each socket's.
 func (t *Transport) SetWriteBuffer(bytes int) error { return t.demux.setWriteBuffer(bytes) }
 
-// Control calls f with the socket, to set options on it, or with one after the other where there are several, up to the
-// first error. f must not read, write or close it.
+// Control calls f with the socket, to set options on it. If there are several sockets, it calls f
+// with each, up to the first error. f must not read, write or close the socket.
 func (t *Transport) Control(f func(conn net.PacketConn) error) error { return t.demux.each(f) }
