@@ -12,8 +12,7 @@ import (
 )
 
 // The examples are in the package itself and not in kcp_test. A test that imports this module by
-// its path would break go mod tidy in programs that put it in the place of another module with a
-// replace line.
+// its path would break go mod tidy in programs that replace another module by it.
 
 // Both ends in one program.
 func Example() {

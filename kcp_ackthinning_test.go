@@ -16,8 +16,8 @@ func thinLink(delay millis, interval, window, queue int, back line) (*coreLink, 
 	return l, lines
 }
 
-// The return path carries 48 acknowledgements a second. With one for every second segment of 10
-// Mbit/s its queue would fill, a round trip would take seconds, and half of them would be dropped.
+// The return path carries 48 acknowledgements a second. One for every second segment of 10 Mbit/s
+// would fill its queue. A round trip would take seconds, and half of them would be dropped.
 func TestAcknowledgementsFitAThinReturnPath(t *testing.T) {
 	const size = 2 << 20
 	for _, tt := range []struct {

@@ -137,8 +137,8 @@ func BenchmarkInputAck(b *testing.B) {
 	})
 }
 
-// BenchmarkInputPush measures a datagram of 58 small data segments and the flush of their ACKs: in
-// order, and with a receive window full of holes, every second segment of it from the far end on.
+// BenchmarkInputPush measures a datagram of 58 small data segments and the flush of their ACKs. It
+// does so in order, and with a receive window in which every second segment is a hole.
 func BenchmarkInputPush(b *testing.B) {
 	for _, order := range []struct {
 		name string

@@ -96,8 +96,9 @@ func TestObserverEndsNoSession(t *testing.T) {
 	}
 }
 
-// A packet that another listener with the same key has received, or the same one before a restart,
-// opens a session when it is replayed from a client's address. The sessions of that client stay.
+// A packet that another listener with the same key has received opens a session when it is replayed
+// from a client's address. So does one that this listener received before a restart. The sessions
+// of that client stay.
 func TestRepeatedOpeningEndsNoSession(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprint("restarted ", restarted), func(t *testing.T) {

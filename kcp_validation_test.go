@@ -42,8 +42,8 @@ func unvalidatedConfigs(t *testing.T) map[string]Config {
 }
 
 // An address that sends requests, and never proves that it receives, is sent at most three times
-// its bytes and one datagram, ten with an AEAD. This holds for everything that the program sends:
-// data, parity, copies, out-of-band packets, FINs and resets.
+// its bytes and one datagram. With an AEAD it is ten datagrams. This holds for everything that the
+// program sends: data, parity, copies, out-of-band packets, FINs and resets.
 func TestUnprovedAddressGetsThreeTimesWhatItSends(t *testing.T) {
 	for name, c := range unvalidatedConfigs(t) {
 		t.Run(name, func(t *testing.T) {

@@ -175,8 +175,8 @@ func packetKinds(window int) []struct {
 const costMost = 10
 
 // The most expensive datagram of a hostile peer costs at most ten times an ordinary one of the same
-// size, at a small window and at the largest. The minimum of many rounds excludes other load on the
-// machine. If the load affects all rounds, more are measured.
+// size. This holds at a small window and at the largest. The minimum of many rounds excludes other
+// load on the machine. If the load affects all rounds, more are measured.
 func TestDearestPacketCostsLittleMore(t *testing.T) {
 	rounds, tries := 21, 3
 	if raceDetector {

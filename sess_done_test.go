@@ -8,7 +8,7 @@ import (
 )
 
 // A caller's connection is not read any more soon after the session over it was closed and the peer
-// has everything, whether the peer closes its side or not. The next session over it loses nothing.
+// has everything. The peer may close its side or not. The next session over it loses nothing.
 func TestLentConnectionIsFreeSoonAfterClose(t *testing.T) {
 	for name, wait := range map[string]func(s *UDPSession){
 		"200 ms": func(*UDPSession) { time.Sleep(200 * time.Millisecond) },

@@ -465,8 +465,8 @@ func latencies(t *testing.T, seed uint64, shards fecShards, count int) (took []t
 }
 
 // The benefit of parity is bounded by its group. Recovery waits for the end of the group, 90 ms
-// with 10 packets at this rate, and two losses are too many for one parity packet. At a low rate
-// small groups with two parity packets are best.
+// with 10 packets at this rate. Two losses are too many for one parity packet. At a low rate small
+// groups with two parity packets are best.
 func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 	tests := []struct {
 		shards fecShards
