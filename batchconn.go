@@ -10,57 +10,64 @@ import (
 	"sync/atomic"
 )
 
-// received is one buffer filled by the socket: a datagram, or a run of datagrams of `segment` bytes each, the last
-// possibly shorter, all from one peer. An empty datagram has n and segment 0.
+// received is one buffer that the socket has filled: a datagram, or a run of datagrams of `segment`
+// bytes each from one peer. The last datagram of a run may be shorter. An empty datagram has n and
+// segment 0.
 type received struct {
-	buf      []byte         // set by the reader once, reused; a reader may find its buffers in another order
+	buf      []byte         // set by the reader once and reused; a reader may permute its buffers
 	n        int            // bytes received
 	segment  int            // size of each datagram in buf[:n]; equals n for a single one
-	from     netip.AddrPort // the source on a UDP socket, IPv4-mapped addresses unmapped, zone kept; else invalid
-	fromAddr net.Addr       // the source as a custom net.PacketConn named it, nil if it named none; nil on a UDP socket
-	local    netip.Addr     // the address the datagram was sent to, where the platform tells; invalid otherwise
+	from     netip.AddrPort // source on a UDP socket, unmapped, with its zone; else invalid
+	fromAddr net.Addr       // source on a custom net.PacketConn, or nil
+	local    netip.Addr     // the address the datagram was sent to; invalid if not known
 }
 
-// outgoing is a datagram, or a run of equal-sized datagrams (the last may be shorter), to one peer.
+// outgoing is a datagram to one peer, or a run of datagrams of equal size, of which the last may be
+// shorter.
 type outgoing struct {
 	buf     []byte
 	segment int            // size of each datagram; 0 or >= len(buf): a single one
-	to      netip.AddrPort // the peer; what a UDP socket uses
-	toAddr  net.Addr       // the peer as it was named; what a custom net.PacketConn is given, unless it is nil
-	// local is the source address to use, as a received.local told it; invalid leaves it to the kernel, which is right
-	// for a dialled session: its own address may change. Ignored where the platform cannot choose.
+	to      netip.AddrPort // the peer, for a UDP socket
+	toAddr  net.Addr       // the peer as it was named, for a custom net.PacketConn, or nil
+	// local is the source address, as a received.local gave it. An invalid one leaves the choice to
+	// the kernel. That is right for a dialled session, whose own address may change. local is
+	// ignored if the platform cannot choose.
 	local netip.Addr
 }
 
-// batchConn is the seam between an endpoint and its socket. Closing the socket stays the owner's business.
+// batchConn connects an endpoint to its socket. The owner of the socket closes it.
 type batchConn interface {
-	// readBatch blocks until at least one datagram is there and fills p[:n]. An error comes with n == 0. It matches
-	// net.ErrClosed when the socket is gone for good; every other one is transient, whatever it says: the caller goes
-	// on reading, with a pause if it persists. For one goroutine at a time.
+	// readBatch blocks until at least one datagram has arrived and fills p[:n]. An error comes with
+	// n == 0. It matches net.ErrClosed if the socket is gone for good. Every other error is
+	// transient: the caller goes on reading, with a pause if errors persist. Only one goroutine may
+	// call it at a time.
 	readBatch(p []received) (n int, err error)
-	// writeBatch sends all of p in order; runs longer than the platform takes are split. A datagram that the socket
-	// refuses is skipped: sent counts the datagrams handed to the kernel, lost the others. err is the last cause of a
-	// loss, nil without one; it matches net.ErrClosed when the socket is gone. It keeps nothing of p. It may be called
-	// from several goroutines at once; a full socket buffer holds it up for a bounded time.
+	// writeBatch sends all of p in order and splits runs that are too long for the platform. It
+	// skips a datagram that the socket refuses: sent counts the datagrams given to the kernel, lost
+	// the others. err is the last cause of a loss, or nil. It matches net.ErrClosed if the socket
+	// is gone. writeBatch keeps nothing of p. It may be called concurrently, and a full socket
+	// buffer delays it for a bounded time.
 	writeBatch(p []outgoing) (sent, lost int, err error)
-	// readBatchSize is what a reader should allocate: so many messages with buffers of bufferSize bytes. Buffers are
-	// filled from the first on, so that memory is touched only as far as the load goes.
+	// readBatchSize returns what a reader should allocate: the number of messages and the size of
+	// their buffers. Buffers are filled from the first on, so that memory is only touched as the
+	// load requires.
 	readBatchSize() (messages, bufferSize int)
-	// maxRun is the longest run worth building: 1 segment where runs are sent one datagram at a time anyway. It may
-	// sink while the socket is in use.
+	// maxRun returns the longest run worth building. That is 1 segment if runs are sent one
+	// datagram at a time anyway. It may decrease while the socket is in use.
 	maxRun() (bytes, segments int)
-	// features tells whether runs of datagrams leave (gso) and arrive (gro) in one piece.
+	// features reports whether runs of datagrams are sent (gso) and received (gro) in one piece.
 	features() (gso, gro bool)
-	// stopReading is called before a deadline in the past ends a read for good: what has arrived stays in the socket.
+	// stopReading is called before a deadline in the past ends reading for good. What has arrived
+	// stays in the socket.
 	stopReading()
-	// release resets the socket options that change what others read from the socket, for one that stays its
-	// caller's. The batchConn is not to be used any more.
+	// release resets the socket options that change what others read from a socket of the caller.
+	// The batchConn must not be used afterwards.
 	release()
 }
 
 const (
-	// maxRunBytes is the most a run may hold: 65535, the length field of IP, less an IPv6 and a UDP header. IPv4 has room
-	// for 20 more, not worth a second figure.
+	// maxRunBytes is the largest run: 65535, the limit of IP's length field, less an IPv6 and a UDP
+	// header. IPv4 has room for 20 more bytes.
 	maxRunBytes = 65535 - 40 - 8
 )
 
@@ -70,8 +77,9 @@ var (
 	errReadLength    = errors.New("kcp: packet connection reports a length outside the buffer")
 )
 
-// newBatchConn returns the fastest batchConn for conn. A type that wraps or embeds a *net.UDPConn may have methods of its
-// own, so only a *net.UDPConn itself is bypassed; everything else is used through net.PacketConn alone.
+// newBatchConn returns the fastest batchConn for conn. Only a *net.UDPConn itself is bypassed,
+// because a type that wraps or embeds it may have methods of its own. Everything else is used
+// through net.PacketConn.
 func newBatchConn(conn net.PacketConn) batchConn {
 	if udp, ok := conn.(*net.UDPConn); ok {
 		if c := newPlatformConn(udp); c != nil {
@@ -83,17 +91,17 @@ func newBatchConn(conn net.PacketConn) batchConn {
 	return c
 }
 
-// portableConn is the batchConn over the methods of any net.PacketConn, a datagram a call.
+// portableConn is the batchConn over the methods of any net.PacketConn, with one datagram a call.
 type portableConn struct {
 	conn net.PacketConn
-	udp  *net.UDPConn   // conn if it is exactly that: netip addresses then, and no allocation
+	udp  *net.UDPConn   // conn if it is exactly that, for netip addresses without allocation
 	peer netip.AddrPort // where udp is connected to
 	last atomic.Pointer[portablePeer]
 
 	source sourceChooser // of udp
 }
 
-// portablePeer keeps the net.Addr made for the last destination: most connections talk to one peer for a while.
+// portablePeer keeps the net.Addr made for the last destination, which is often the next one too.
 type portablePeer struct {
 	to   netip.AddrPort
 	addr *net.UDPAddr
@@ -107,14 +115,15 @@ func newPortableConn(conn net.PacketConn) *portableConn {
 	return c
 }
 
-// chooseSources makes answers leave from the address that was asked, where the system can.
+// chooseSources makes the socket answer from the address that a peer has sent to, if the system
+// can.
 func (c *portableConn) chooseSources() {
 	if c.udp != nil {
 		c.source.ask(c.udp)
 	}
 }
 
-// connectedPeer is the address that conn is connected to, invalid if none.
+// connectedPeer returns the address that conn is connected to, or an invalid one.
 func connectedPeer(conn *net.UDPConn) netip.AddrPort {
 	peer, _ := conn.RemoteAddr().(*net.UDPAddr)
 	return peerAddrPort(peer)
@@ -204,7 +213,7 @@ func (c *portableConn) write(datagram []byte, o *outgoing) error {
 	return err
 }
 
-// udpAddr is `to` as a net.PacketConn takes it.
+// udpAddr returns `to` as a net.Addr.
 func (c *portableConn) udpAddr(to netip.AddrPort) *net.UDPAddr {
 	if p := c.last.Load(); p != nil && p.to == to {
 		return p.addr
@@ -228,7 +237,8 @@ func (c *portableConn) release() {
 	}
 }
 
-// destination is where o goes on an IP socket, unmapped; invalid when it names no IP address.
+// destination returns where o is sent on an IP socket, unmapped. It is invalid if o names no IP
+// address.
 func (o *outgoing) destination() netip.AddrPort {
 	if o.to.IsValid() {
 		return unmapped(o.to)
@@ -237,8 +247,8 @@ func (o *outgoing) destination() netip.AddrPort {
 	return peerAddrPort(addr)
 }
 
-// nextPiece cuts from o, at offset, what fits one message of at most maxSegments datagrams: the bytes and the size of each
-// datagram in them. An empty datagram is a piece too.
+// nextPiece returns the part of o at offset that fits one message of at most maxSegments datagrams,
+// and the size of each datagram in it. An empty datagram is a piece too.
 func nextPiece(o *outgoing, offset, maxSegments int) (piece []byte, segment int) {
 	rest := o.buf[offset:]
 	segment = o.segment
@@ -249,7 +259,7 @@ func nextPiece(o *outgoing, offset, maxSegments int) (piece []byte, segment int)
 	return rest[:min(size, len(rest))], segment
 }
 
-// datagrams counts those in size bytes cut every segment bytes.
+// datagrams returns the number of datagrams in size bytes that are cut every segment bytes.
 func datagrams(size, segment int) int {
 	if segment <= 0 || segment >= size {
 		return 1
@@ -257,7 +267,7 @@ func datagrams(size, segment int) int {
 	return (size-1)/segment + 1
 }
 
-// datagramsFrom counts the datagrams of p from byte offset of p[index] on.
+// datagramsFrom returns the number of datagrams of p from byte offset of p[index] on.
 func datagramsFrom(p []outgoing, index, offset int) int {
 	n := 0
 	for ; index < len(p); index++ {
@@ -267,14 +277,14 @@ func datagramsFrom(p []outgoing, index, offset int) int {
 	return n
 }
 
-// closedError is what ended a socket, said in other words than net.ErrClosed.
+// closedError is an error other than net.ErrClosed that means a closed socket.
 type closedError struct{ cause error }
 
 func (e closedError) Error() string   { return e.cause.Error() }
 func (e closedError) Unwrap() []error { return []error{net.ErrClosed, e.cause} }
 
-// seamError makes the errors by which custom connections say that they are closed match net.ErrClosed: a packet
-// connection has no end of stream, so io.EOF can mean nothing else.
+// seamError makes the errors by which custom connections report that they are closed match
+// net.ErrClosed. A packet connection has no end of stream, so io.EOF can only mean that.
 func seamError(err error) error {
 	if !errors.Is(err, net.ErrClosed) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)) {
 		return closedError{err}

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeControl is the control data of one message that is sent: how a run is cut, and the address it is sent from. Either
-// may be left out; the structs are padded as CMSG_SPACE demands.
+// writeControl is the control data of a message to send: the segment size of a run, and the source
+// address. Either may be missing. The structs are padded as CMSG_SPACE requires.
 //
 //	| cmsghdr | u16 segment size | pad | cmsghdr | in_pktinfo or in6_pktinfo | pad |
 type writeControl struct {
@@ -32,7 +32,8 @@ var (
 	controlDataOffset   = unix.CmsgLen(0)
 )
 
-// encode points h at the control messages asked for. segment 0 means a single datagram, an invalid source the kernel's choice.
+// encode writes the control messages and points h at them. segment is 0 for a single datagram,
+// source invalid for the kernel's choice.
 func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, family int) {
 	h.Control = nil
 	space := 0
@@ -53,7 +54,8 @@ func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, fa
 	h.SetControllen(space)
 }
 
-// encodeSource writes the address, and leaves the interface 0: the route, or the destination's zone, chooses that.
+// encodeSource writes the address and leaves the interface 0: the route, or the destination's zone,
+// chooses that.
 func (w *writeControl) encodeSource(source netip.Addr, family int) (space int) {
 	size := unix.SizeofInet6Pktinfo
 	if family == unix.AF_INET6 {
@@ -68,7 +70,8 @@ func (w *writeControl) encodeSource(source netip.Addr, family int) (space int) {
 	return unix.CmsgSpace(size)
 }
 
-// decodeControl reads the segment size (0 if none was told) and the local address from the control data of a message.
+// decodeControl returns the segment size (0 if there is none) and the local address from the
+// control data of a message.
 func decodeControl(b []byte) (segment int, local netip.Addr) {
 	for {
 		level, kind, data, rest, ok := nextAncillary(b)

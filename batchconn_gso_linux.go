@@ -15,18 +15,21 @@ import (
 )
 
 const (
-	// gsoAvoided is how many peers are remembered; one forgotten costs a refused call more.
+	// gsoAvoided is the number of peers that are remembered. A forgotten peer costs one more
+	// refused call.
 	gsoAvoided = 64
-	// gsoRetry is when they are tried again: the kernel forgets a path MTU after as long (net.ipv4.route.mtu_expires).
+	// gsoRetry is when they are tried again. The kernel forgets a path MTU after the same time
+	// (net.ipv4.route.mtu_expires).
 	gsoRetry = 10 * time.Minute
-	// gsoRefusals is how many refused runs in a row, to peers not known before, mean that it is not the peers' paths.
+	// gsoRefusals is how many refused runs in a row, to peers not known before, show that the
+	// peers' paths are not the cause.
 	gsoRefusals = 16
 )
 
-// gsoState decides whether runs of datagrams may leave in one piece. Some errors say that the system or the device cannot
-// do it at all. Others come as well from a path whose MTU is smaller than a datagram of the run, where only fragments get
-// through; any peer can bring that about for its own path, so that it must not slow down the others. It is safe for
-// concurrent use.
+// gsoState decides whether runs of datagrams are sent in one piece. Some errors mean that the
+// system or the device cannot do that at all. Others also come from a path whose MTU is smaller
+// than a datagram of the run, so that only fragments pass. Any peer can cause them for its own
+// path, which must not slow down others. gsoState is safe for concurrent use.
 type gsoState struct {
 	on       atomic.Bool
 	refusals atomic.Int32 // runs refused since the last one that was accepted
@@ -45,7 +48,7 @@ func (g *gsoState) enabled() bool { return g.on.Load() }
 
 func (g *gsoState) disable() { g.on.Store(false) }
 
-// segments is how many datagrams a message to this peer may hold.
+// segments returns how many datagrams a message to this peer may hold.
 func (g *gsoState) segments(to netip.Addr) int {
 	if !g.on.Load() {
 		return 1
@@ -68,14 +71,15 @@ func (g *gsoState) segments(to netip.Addr) int {
 	return maxRunSegments
 }
 
-// accepted takes note of a run that the kernel took.
+// accepted records a run that the kernel has taken.
 func (g *gsoState) accepted() {
 	if g.refusals.Load() != 0 {
 		g.refusals.Store(0)
 	}
 }
 
-// refused takes note of a run that the kernel refused for errno, though its datagrams went through one by one.
+// refused records a run that the kernel refused with errno, although its datagrams were sent one by
+// one.
 func (g *gsoState) refused(to netip.Addr, errno syscall.Errno) {
 	switch errno {
 	case unix.EIO, unix.EOPNOTSUPP, unix.ENOPROTOOPT:
@@ -91,7 +95,7 @@ func (g *gsoState) refused(to netip.Addr, errno syscall.Errno) {
 	}
 }
 
-// slot is where `to` is remembered, and as what; never 0.
+// slot returns where `to` is remembered, and the value for it, which is never 0.
 func (g *gsoState) slot(to netip.Addr) (uint64, *atomic.Uint64) {
 	address := to.As16()
 	key := maphash.Bytes(g.seed, address[:])

@@ -18,12 +18,13 @@ import (
 )
 
 const (
-	// envDisableGSO and envDisableGRO switch the two features off in the field when set to anything but "0" or "false".
+	// envDisableGSO and envDisableGRO disable the two features if they are set to anything but "0"
+	// or "false".
 	envDisableGSO = "KCP_DISABLE_GSO"
 	envDisableGRO = "KCP_DISABLE_GRO"
 
-	// maxRunSegments is UDP_MAX_SEGMENTS of the kernels before 6.9; later ones take 128, which runs of MTU-sized
-	// datagrams cannot reach within maxRunBytes.
+	// maxRunSegments is UDP_MAX_SEGMENTS of kernels before 6.9. Later ones take 128, which runs of
+	// MTU-sized datagrams cannot reach within maxRunBytes.
 	maxRunSegments = 64
 )
 
@@ -33,7 +34,7 @@ type mmsghdr struct {
 	size uint32
 }
 
-// mmsgCalls are the system calls of the data path; tests put failing ones in their place.
+// mmsgCalls are the system calls of the data path. Tests replace them.
 type mmsgCalls struct {
 	recv func(fd uintptr, msgs []mmsghdr) (n int, errno syscall.Errno)
 	send func(fd uintptr, msgs []mmsghdr) (n int, errno syscall.Errno)
@@ -41,11 +42,11 @@ type mmsgCalls struct {
 
 var kernelCalls = mmsgCalls{recv: receiveMessages, send: sendMessages}
 
-// rawLeast is the size of a message whose copy keeps a processor busy for so long that the runtime has to be told, so that
-// it can go on without it: a microsecond or so. Shorter calls cost a tenth less if it is not.
+// rawLeast is the size of a message whose copy takes so long, about a microsecond, that the runtime
+// must know of it to use the processor otherwise. Shorter calls cost a tenth less without that.
 const rawLeast = 16 << 10
 
-// receiveMessages asks for a single message in a call that costs a third less.
+// receiveMessages receives a single message by a call that costs a third less.
 func receiveMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	if len(msgs) != 1 {
 		return mmsgCall(unix.SYS_RECVMMSG, fd, msgs)
@@ -59,7 +60,7 @@ func receiveMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	return 1, 0
 }
 
-// sendMessages sends a single datagram in a call that costs a tenth less, if it needs no control messages.
+// sendMessages sends a single datagram without control messages by a call that costs a tenth less.
 func sendMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	if len(msgs) != 1 {
 		return mmsgCall(unix.SYS_SENDMMSG, fd, msgs)
@@ -76,8 +77,8 @@ func sendMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	return 1, 0
 }
 
-// singleFailed is the end of a call for a single message. Some architectures have got those calls later than the others
-// (386 and s390x with Linux 4.3).
+// singleFailed ends a failed call for a single message. Some architectures got those calls later
+// than the others (386 and s390x with Linux 4.3).
 func singleFailed(call, fd uintptr, msgs []mmsghdr, errno syscall.Errno) (int, syscall.Errno) {
 	if errno == unix.ENOSYS {
 		return mmsgCall(call, fd, msgs)
@@ -85,14 +86,15 @@ func singleFailed(call, fd uintptr, msgs []mmsghdr, errno syscall.Errno) (int, s
 	return 0, errno
 }
 
-// mmsgCall never blocks: waiting is left to the caller, so that no thread is held.
+// mmsgCall never blocks. The caller waits, so that no thread is held.
 func mmsgCall(call, fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	n, _, errno := unix.Syscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(msgs))), uintptr(len(msgs)),
 		unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
-// linuxConn is the batchConn of a *net.UDPConn: recvmmsg and sendmmsg, with UDP GSO and GRO where the kernel has them.
+// linuxConn is the batchConn of a *net.UDPConn. It uses recvmmsg and sendmmsg, with UDP GSO and GRO
+// if the kernel has them.
 type linuxConn struct {
 	raw     syscall.RawConn
 	calls   mmsgCalls
@@ -103,13 +105,15 @@ type linuxConn struct {
 	options socketOptions // as they were before
 	reader  *linuxReader
 	writers sync.Pool // of *linuxWriter
-	// basic takes over for good when blocked is set: the kernel or a sandbox does not let the calls through.
+	// basic replaces the rest for good when blocked is set, because the kernel or a sandbox forbids
+	// the calls.
 	basic   *portableConn
 	blocked atomic.Bool
 	stopped atomic.Bool // see stopReading
 }
 
-// newPlatformConn returns the batchConn for conn, nil if the system offers nothing better than the portable one.
+// newPlatformConn returns the batchConn for conn, or nil if the system has nothing better than the
+// portable one.
 func newPlatformConn(conn *net.UDPConn) batchConn {
 	if c := newLinuxConn(conn, kernelCalls); c != nil {
 		return c
@@ -132,14 +136,15 @@ func newLinuxConn(conn *net.UDPConn, calls mmsgCalls) *linuxConn {
 	return c
 }
 
-// probe finds out what the socket can do and sets its options; false if the calls themselves are refused.
+// probe finds out what the socket can do and sets its options. It returns false if the calls
+// themselves are refused.
 func (c *linuxConn) probe(fd int) bool {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || (domain != unix.AF_INET && domain != unix.AF_INET6) {
 		return false
 	}
 	c.family = domain
-	// A call for no message does nothing, but a sandbox that forbids it says so.
+	// A call for no message does nothing, but a sandbox that forbids it returns an error.
 	if _, errno := c.calls.send(uintptr(fd), nil); errno != 0 {
 		return false
 	}
@@ -149,16 +154,17 @@ func (c *linuxConn) probe(fd int) bool {
 	_, err = unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
 	c.gso.init(err == nil && !envSwitch(envDisableGSO))
 	gro := !envSwitch(envDisableGRO)
-	// Control messages are looked at in any case: the socket's owner may have wishes of its own.
+	// Control messages are read in any case, because the socket's owner may have asked for some.
 	c.gro.Store(c.options.set(uintptr(fd), unix.IPPROTO_UDP, unix.UDP_GRO, boolInt(gro)) && gro)
 	if sa, err := unix.Getsockname(fd); err == nil && unspecified(sa) && !c.peer.IsValid() {
-		// Where it fails the kernel chooses the source address of answers, as it does without it.
+		// If it fails, the kernel chooses the source address of answers.
 		askDestination(uintptr(fd), &c.options)
 	}
 	return true
 }
 
-// unspecified tells whether a socket is bound to all addresses, so that which one was asked is worth knowing.
+// unspecified reports whether a socket is bound to all addresses, so that the address a peer has
+// sent to matters.
 func unspecified(sa unix.Sockaddr) bool {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -176,7 +182,7 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// envSwitch tells whether the environment variable is set and not to a false value.
+// envSwitch reports whether the environment variable is set and not to a false value.
 func envSwitch(name string) bool {
 	value := os.Getenv(name)
 	on, err := strconv.ParseBool(value)
@@ -205,7 +211,7 @@ func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 	return sent, lost, err
 }
 
-// block leaves the socket to the portable path from now on, which cannot take runs apart.
+// block leaves the socket to the portable path from now on. That path cannot split received runs.
 func (c *linuxConn) block() {
 	c.gso.disable()
 	c.resetOptions()
@@ -232,7 +238,7 @@ func (c *linuxConn) release() {
 }
 
 func (c *linuxConn) resetOptions() {
-	// It fails only on a closed socket, where there is nothing to reset.
+	// It only fails on a closed socket, which has nothing to reset.
 	_ = c.raw.Control(c.options.reset)
 	c.gro.Store(false)
 }

@@ -6,5 +6,5 @@ package kcp
 
 import "net"
 
-// newPlatformConn returns nil: the portable path serves here.
+// newPlatformConn returns nil: this system uses the portable path.
 func newPlatformConn(*net.UDPConn) batchConn { return nil }

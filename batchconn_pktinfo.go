@@ -13,16 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sourceCodec is how a system carries local IPv4 addresses in control messages: where in the data they are, and under
-// which names. The data of IPv6 is everywhere that of RFC 3542, section 6: struct in6_pktinfo, the address first.
+// sourceCodec is how a system carries local IPv4 addresses in control messages: their position in
+// the data, and the types. The data of IPv6 is that of RFC 3542, section 6, on all systems: struct
+// in6_pktinfo, with the address first.
 type sourceCodec struct {
-	option                int // asks for the message, and
-	receive, send         int // their types
+	option                int // asks for the message
+	receive, send         int // the types of messages
 	size                  int // bytes of data
-	destination, sourceAt int // where in them the address is that a datagram was sent to, and that it is to be sent from
+	destination, sourceAt int // offsets in them: of a datagram's destination, and of its source
 }
 
-// set sets a socket option and keeps its old value; false if the kernel does not have it.
+// set sets a socket option and keeps its old value. It returns false if the kernel does not have
+// the option.
 func (o *socketOptions) set(fd uintptr, level, name, value int) bool {
 	old, err := unix.GetsockoptInt(int(fd), level, name)
 	if err != nil || unix.SetsockoptInt(int(fd), level, name, value) != nil {
@@ -32,15 +34,16 @@ func (o *socketOptions) set(fd uintptr, level, name, value int) bool {
 	return true
 }
 
-// reset sets them as they were.
+// reset restores the old values.
 func (o socketOptions) reset(fd uintptr) {
 	for _, v := range o {
 		_ = unix.SetsockoptInt(int(fd), v.level, v.name, v.value)
 	}
 }
 
-// askDestination asks for the messages. A dual-stack socket has those of both families: for IPv4 the second is the
-// better one, which on Linux names our address when a broadcast one was asked.
+// askDestination asks for the messages. A dual-stack socket has those of both families. For IPv4
+// the second is better: on Linux it has the socket's own address if a peer has sent to a broadcast
+// one.
 func askDestination(fd uintptr, options *socketOptions) bool {
 	six := false
 	if sa, err := unix.Getsockname(int(fd)); err == nil {
@@ -51,8 +54,8 @@ func askDestination(fd uintptr, options *socketOptions) bool {
 	return options.set(fd, unix.IPPROTO_IP, systemSource.option, 1) || six
 }
 
-// appendSource appends the message that makes a datagram leave from source. The interface in it stays 0: the route, or
-// the destination's zone, chooses that.
+// appendSource appends the message that makes source the source address of a datagram. Its
+// interface stays 0: the route, or the destination's zone, chooses that.
 func appendSource(b []byte, source netip.Addr) []byte { return systemSource.append(b, source) }
 
 func (c *sourceCodec) append(b []byte, source netip.Addr) []byte {
@@ -64,7 +67,8 @@ func (c *sourceCodec) append(b []byte, source netip.Addr) []byte {
 	return appendAncillary(b, unix.IPPROTO_IP, c.send, c.size, c.sourceAt, address[:])
 }
 
-// appendAncillary appends a control message of size bytes of data, zero but for value at offset at.
+// appendAncillary appends a control message with size bytes of data, which are zero but for value
+// at offset at.
 func appendAncillary(b []byte, level, kind, size, at int, value []byte) []byte {
 	start := len(b)
 	b = append(b, make([]byte, unix.CmsgSpace(size))...)
@@ -75,7 +79,7 @@ func appendAncillary(b []byte, level, kind, size, at int, value []byte) []byte {
 	return b
 }
 
-// nextAncillary takes the first control message off b; ok is false when there is none.
+// nextAncillary takes the first control message off b. ok is false if there is none.
 func nextAncillary(b []byte) (level, kind int, data, rest []byte, ok bool) {
 	header := unix.CmsgLen(0)
 	if len(b) < header {
@@ -90,8 +94,8 @@ func nextAncillary(b []byte) (level, kind int, data, rest []byte, ok bool) {
 	return int(h.Level), int(h.Type), data, b[min(unix.CmsgSpace(len(data)), len(b)):], true
 }
 
-// parseDestination returns the address that a datagram was sent to, invalid if b does not tell or it is no address to
-// answer from.
+// parseDestination returns the address that a datagram was sent to. It is invalid if b does not
+// have it, or if no datagram can be sent from it.
 func parseDestination(b []byte) netip.Addr { return systemSource.parse(b) }
 
 func (c *sourceCodec) parse(b []byte) (local netip.Addr) {
@@ -107,7 +111,8 @@ func (c *sourceCodec) parse(b []byte) (local netip.Addr) {
 	}
 }
 
-// address is what a control message says of the datagram's destination, invalid if it is another message.
+// address returns the datagram's destination from a control message, or an invalid one if it is
+// another message.
 func (c *sourceCodec) address(level, kind int, data []byte) netip.Addr {
 	switch {
 	case level == unix.IPPROTO_IP && kind == c.receive && len(data) >= c.size:
@@ -118,7 +123,7 @@ func (c *sourceCodec) address(level, kind int, data []byte) netip.Addr {
 	return netip.Addr{}
 }
 
-// answerable is a, or nothing if no datagram can be sent from it.
+// answerable returns a, or an invalid address if no datagram can be sent from it.
 func answerable(a netip.Addr) netip.Addr {
 	if a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return netip.Addr{}
@@ -126,7 +131,7 @@ func answerable(a netip.Addr) netip.Addr {
 	return a
 }
 
-// refusesSource reports whether err, of a send from a chosen address, can be about that address.
+// refusesSource reports whether the error of a send from a chosen address can concern that address.
 func refusesSource(err error) bool {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {

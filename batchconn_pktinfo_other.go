@@ -6,7 +6,7 @@ package kcp
 
 import "net/netip"
 
-// Here the kernel chooses the source address of answers.
+// On this system the kernel chooses the source address of answers.
 
 func (socketOptions) reset(uintptr) {}
 

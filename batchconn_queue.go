@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// queueMost bounds the memory of the datagrams that wait for a connection: two windows of 1,024 full segments, since
-	// parity and copies wait too.
+	// queueMost bounds the memory of the datagrams that wait for a connection. It holds two windows
+	// of 1,024 full segments, because parity and copies wait too.
 	queueMost = 4 << 20
-	// queueLatency is how long a datagram may wait while there are more than queueLeast bytes: a slow connection shall delay
-	// what is sent by about that, and not by what its queue could hold.
+	// queueLatency is how long a datagram may wait while there are more than queueLeast bytes. A
+	// slow connection thus delays datagrams by about that time, not by what the queue can hold.
 	queueLatency = 500 * time.Millisecond
 	queueLeast   = 64 << 10
 	// queueTurn is how many datagrams the writer takes at a time.
@@ -26,9 +26,10 @@ const (
 
 var errQueueFull = errors.New("kcp: the packet connection takes packets too slowly")
 
-// queuedConn is the batchConn of a foreign connection, whose WriteTo may block for as long as it likes. Only a goroutine
-// of its own calls that, so that readers, scheduler workers and Writes never wait in it. The goroutine begins
-// with the first datagram and ends with the socket. Datagrams that find the queue full are lost.
+// queuedConn is the batchConn of a foreign connection, whose WriteTo may block. Only its own
+// goroutine calls WriteTo, so that readers, scheduler workers and Writes never wait in it. The
+// goroutine starts with the first datagram and ends with the socket. Datagrams are lost if the
+// queue is full.
 type queuedConn struct {
 	batchConn
 	report func(sent, lost int, err error) // the outcome of writes
@@ -36,8 +37,8 @@ type queuedConn struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting RingBuffer[queuedDatagram]
-	held    int       // bytes of buffers, also of those being written
-	more    sync.Cond // tells the goroutine of datagrams, or of the end
+	held    int       // of buffers, including those being written
+	more    sync.Cond // signals datagrams, or the end
 	state   queueState
 	queued  uint64      // datagrams so far
 	done    uint64      // of them, those written or dropped
@@ -52,7 +53,7 @@ type queuedDatagram struct {
 	at     time.Time
 }
 
-// queueWait is a wait until so many datagrams are done.
+// queueWait is a wait until that many datagrams are done.
 type queueWait struct {
 	target uint64
 	over   chan struct{}
@@ -61,7 +62,7 @@ type queueWait struct {
 type queueState uint8
 
 const (
-	queueIdle queueState = iota // nothing has been written yet: there is no goroutine
+	queueIdle queueState = iota // nothing has been written: there is no goroutine
 	queueRunning
 	queueClosed
 )
@@ -105,7 +106,7 @@ func (c *queuedConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 	return sent, lost, nil
 }
 
-// run writes what waits, until the end.
+// run writes the queued datagrams until the end.
 func (c *queuedConn) run() {
 	for more := true; more; {
 		var late int
@@ -119,8 +120,8 @@ func (c *queuedConn) run() {
 	}
 }
 
-// take gives back the buffers of the batch that has been written and begins the next one. It returns how many datagrams
-// have waited for too long and are lost; more is false at the end.
+// take releases the buffers of the batch that has been written and begins the next one. It returns
+// how many datagrams have waited too long and are lost. more is false at the end.
 func (c *queuedConn) take() (late int, more bool) {
 	bytes, written := 0, len(c.batch)
 	for i := range c.batch {
@@ -157,7 +158,7 @@ func (c *queuedConn) take() (late int, more bool) {
 	return late, len(c.batch) > 0 || c.state != queueClosed
 }
 
-// finished notes that n datagrams more are done. The lock is held.
+// finished records that n more datagrams are done. The lock must be held.
 func (c *queuedConn) finished(n int) {
 	c.done += uint64(n)
 	for len(c.waits) > 0 && c.waits[0].target <= c.done {
@@ -166,7 +167,7 @@ func (c *queuedConn) finished(n int) {
 	}
 }
 
-// written returns a channel that is closed once all that has been queued so far is written or dropped.
+// written returns a channel that is closed once all datagrams queued so far are written or dropped.
 func (c *queuedConn) written() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +177,8 @@ func (c *queuedConn) written() <-chan struct{} {
 	return w.over
 }
 
-// await waits for that, or for a time. It reports whether all is written or dropped.
+// await is like written, but waits for a bounded time. It reports whether all are written or
+// dropped.
 func (c *queuedConn) await(patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -188,7 +190,7 @@ func (c *queuedConn) await(patience time.Duration) bool {
 	}
 }
 
-// close drops what waits and what still comes.
+// close drops the queued datagrams and all further ones.
 func (c *queuedConn) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,9 +16,10 @@ import (
 const (
 	// writeMessages is how many messages a call sends at most.
 	writeMessages = 64
-	// A full socket buffer drains at the link's pace: 64 KiB take a millisecond at 500 Mbit/s and 50 at 10 Mbit/s.
-	// writeWait bounds what one batch waits for that, because a link that does not drain at all must not hold up a
-	// goroutine that serves other sockets too. The pauses grow from the first to the longest.
+	// A full socket buffer drains at the link's rate: 64 KiB take 1 ms at 500 Mbit/s and 50 ms at
+	// 10 Mbit/s. writeWait bounds how long a batch waits for that. A link that does not drain must
+	// not delay a goroutine that serves other sockets too. The pauses grow from the first to the
+	// longest.
 	writeWait       = 100 * time.Millisecond
 	writeFirstPause = 50 * time.Microsecond
 	writePause      = time.Millisecond
@@ -34,9 +35,10 @@ type linuxWriter struct {
 	pieces   [writeMessages]writePiece // what each message holds
 	queued   int                       // messages that are filled in
 	done     int                       // of them, those dealt with
-	call     func(fd uintptr)          // made once: a method value made per call would be allocated
-	n        int
-	errno    syscall.Errno
+	// made once: a method value made for each call would be allocated
+	call  func(fd uintptr)
+	n     int
+	errno syscall.Errno
 
 	batch      []outgoing
 	index      int // with offset: where the next piece of batch begins
@@ -54,7 +56,7 @@ type writePiece struct{ index, offset, size, segment int }
 
 func (m *writePiece) run() bool { return m.size > m.segment }
 
-// writeRefusal is a run that was refused in one piece and goes out datagram by datagram.
+// writeRefusal is a run that was refused in one piece and is sent datagram by datagram.
 type writeRefusal struct {
 	index, end int           // the run ends at byte end of batch[index]
 	errno      syscall.Errno // why; 0 once a datagram of it went through
@@ -83,7 +85,7 @@ func (w *linuxWriter) write(p []outgoing) (sent, lost int, err error) {
 	return w.sent, w.lost, w.err
 }
 
-// fill puts the next pieces of the batch into messages; false when there are none left.
+// fill puts the next pieces of the batch into messages. It returns false if none are left.
 func (w *linuxWriter) fill() bool {
 	w.queued, w.done = 0, 0
 	for w.queued < len(w.msgs) && w.index < len(w.batch) {
@@ -95,7 +97,7 @@ func (w *linuxWriter) fill() bool {
 			w.pieces[w.queued] = m
 			w.queued++
 		} else if w.queued > 0 {
-			break // after the messages before it, which may have to be filled in anew
+			break // the messages before it come first: they may have to be filled in again
 		} else {
 			w.lose(m.size, m.segment, err)
 		}
@@ -104,7 +106,7 @@ func (w *linuxWriter) fill() bool {
 	return w.queued > 0
 }
 
-// segments is how many datagrams the next message may hold.
+// segments returns how many datagrams the next message may hold.
 func (w *linuxWriter) segments(o *outgoing, to netip.Addr) int {
 	if o.segment <= 0 || o.segment >= len(o.buf) || w.refusal.covers(w.index, w.offset) {
 		return 1
@@ -134,13 +136,13 @@ func (w *linuxWriter) encode(i int, o *outgoing, to netip.AddrPort, data []byte,
 	}
 	source := o.local.Unmap()
 	if source.Is4() != to.Addr().Is4() {
-		source = netip.Addr{} // of no use towards this peer
+		source = netip.Addr{} // not usable towards this peer
 	}
 	w.controls[i].encode(h, segment, source, w.conn.family)
 	return nil
 }
 
-// encodeAddr writes `to` as the socket's family takes it; 0 if it cannot.
+// encodeAddr writes `to` for a socket of that family. It returns 0 if that is impossible.
 func encodeAddr(sa *unix.RawSockaddrInet6, to netip.AddrPort, family int) (length uint32) {
 	addr := to.Addr()
 	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
@@ -160,11 +162,12 @@ func encodeAddr(sa *unix.RawSockaddrInet6, to netip.AddrPort, family int) (lengt
 	return unix.SizeofSockaddrInet4
 }
 
-// flush sends the messages that fill prepared, or gives up what is left of the batch; false when that ends it.
+// flush sends the messages that fill has prepared, or gives up the rest of the batch. It returns
+// false if the batch has ended.
 func (w *linuxWriter) flush() bool {
 	for w.done < w.queued {
-		// Control, not Write: it takes no lock, so that goroutines send at once, and no notice of a deadline, which on a
-		// shared socket is not ours.
+		// Control is used instead of Write. It takes no lock, so that goroutines send concurrently.
+		// It also ignores a deadline, which belongs to the owner of a shared socket.
 		if err := w.conn.raw.Control(w.call); err != nil {
 			return w.abandon(err)
 		}
@@ -186,7 +189,7 @@ func (w *linuxWriter) flush() bool {
 	return true
 }
 
-// wait gives the socket's buffer time to drain; false when the batch has waited enough.
+// wait gives the socket's buffer time to drain. It returns false if the batch has waited enough.
 func (w *linuxWriter) wait() bool {
 	if w.pause == 0 {
 		w.full, w.pause = time.Now(), writeFirstPause
@@ -198,7 +201,7 @@ func (w *linuxWriter) wait() bool {
 	return true
 }
 
-// accepted takes note of the next n messages being sent.
+// accepted records that the next n messages have been sent.
 func (w *linuxWriter) accepted(n int) {
 	for _, m := range w.pieces[w.done:min(w.done+n, w.queued)] {
 		w.sent += datagrams(m.size, m.segment)
@@ -214,19 +217,19 @@ func (w *linuxWriter) accepted(n int) {
 	w.retries = 0
 }
 
-// refused deals with the next message, which the kernel would not take.
+// refused handles the next message, which the kernel has refused.
 func (w *linuxWriter) refused(errno syscall.Errno) {
 	m := w.pieces[w.done]
 	switch {
 	case w.conn.peer.IsValid() && w.retries == 0:
-		// On a connected socket the error may be an ICMP message that an earlier datagram met, reported only now.
+		// On a connected socket the error may be an ICMP message for an earlier datagram.
 		w.retries++
 		return
 	case m.run():
 		w.refusal = writeRefusal{m.index, m.offset + m.size, errno}
 		w.restart(m.index, m.offset)
 	case w.refusal.errno == errno && w.refusal.covers(m.index, m.offset):
-		// It is not being a run that was refused.
+		// The cause of the refusal is not that it was a run.
 		w.lose(w.refusal.end-m.offset, m.segment, errno)
 		w.restart(m.index, w.refusal.end)
 	default:
@@ -242,7 +245,7 @@ func (w *linuxWriter) lose(size, segment int, err error) {
 	w.err = err
 }
 
-// goTo makes byte offset of batch[index] the next to be filled in.
+// goTo makes byte offset of batch[index] the next to fill in.
 func (w *linuxWriter) goTo(index, offset int) {
 	if offset >= len(w.batch[index].buf) {
 		index, offset = index+1, 0
@@ -250,13 +253,14 @@ func (w *linuxWriter) goTo(index, offset int) {
 	w.index, w.offset = index, offset
 }
 
-// restart drops the messages not yet sent: filling goes on at byte offset of batch[index].
+// restart drops the messages that are not sent yet. Filling continues at byte offset of
+// batch[index].
 func (w *linuxWriter) restart(index, offset int) {
 	w.queued, w.done = 0, 0
 	w.goTo(index, offset)
 }
 
-// abandon counts as lost all that is not sent yet.
+// abandon counts all that is not sent yet as lost.
 func (w *linuxWriter) abandon(err error) bool {
 	m := w.pieces[w.done]
 	w.lost += datagramsFrom(w.batch, m.index, m.offset)

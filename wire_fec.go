@@ -21,25 +21,27 @@ const (
 
 	fecTypeData, fecTypeParity, fecTypeOOB = 0xF1, 0xF2, 0xF3
 
-	// fecOOBSeqid is no group's: every seqid of a group is below fecShape.wrap, which is at most this.
+	// fecOOBSeqid belongs to no group: every seqid of a group is below fecShape.wrap, which is at
+	// most this.
 	fecOOBSeqid = math.MaxUint32
 )
 
-// fecHeader is the first 8 bytes of a FEC packet. In a parity packet size is the first two parity bytes.
+// fecHeader is the first 8 bytes of a FEC packet. In a parity packet size is the first two parity
+// bytes.
 type fecHeader struct {
 	seqid uint32
 	kind  uint16
 	size  uint16
 }
 
-// append adds the header's wire form to b.
+// append appends the header's wire form to b.
 func (h fecHeader) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, h.seqid)
 	b = binary.LittleEndian.AppendUint16(b, h.kind)
 	return binary.LittleEndian.AppendUint16(b, h.size)
 }
 
-// parseFECHeader reads the header of a packet; false if the packet is shorter than one.
+// parseFECHeader reads the header of a packet. It returns false if the packet is too short.
 func parseFECHeader(packet []byte) (h fecHeader, ok bool) {
 	if len(packet) < fecHeaderSize {
 		return h, false
@@ -50,9 +52,9 @@ func parseFECHeader(packet []byte) (h fecHeader, ok bool) {
 	return h, true
 }
 
-// fecDataPayload returns what a data or out-of-band packet carries behind its header; false if the packet is short or
-// its size field is not exactly what arrived. Bytes behind size are refused rather than cut off: deployed peers never
-// send any, their parity would cover them, and so they could only be somebody else's.
+// fecDataPayload returns what follows the header of a data or out-of-band packet (S2.8). It returns
+// false if the packet is short, or its size field differs from what arrived. Bytes behind size are
+// refused instead of cut off: legacy peers never send any, and parity would cover them.
 func fecDataPayload(packet []byte) ([]byte, bool) {
 	h, ok := parseFECHeader(packet)
 	if !ok || int(h.size) != len(packet)-fecShardOffset {
