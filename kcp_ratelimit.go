@@ -25,6 +25,13 @@ func (b *tokenBucket) set(rate uint32, now millis) {
 	*b = tokenBucket{rate: rate, serial: b.serial + 1, scale: b.scale, last: now}
 }
 
+// setScale sets how many thousandths of a byte leave for each byte of a segment.
+func (b *tokenBucket) setScale(scale int64) {
+	if b.rate != 0 {
+		b.scale = scale
+	}
+}
+
 func (b *tokenBucket) refill(now millis) {
 	if d := now - b.last; d > 0 {
 		b.tokens = min(b.tokens+min(int64(d), 60000)*int64(b.rate), int64(b.rate)*burstMillis)

@@ -45,9 +45,7 @@ func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, 
 		return need
 	}
 	copies := int(s.dup.Load())
-	if s.core.rate.rate != 0 {
-		s.core.rate.scale = s.turns.rateScale(copies)
-	}
+	s.core.rate.setScale(s.turns.rateScale(copies))
 	at := s.core.clock(fine) // another flush may have looked at the clock later
 	now := at.ms()
 	s.giveUpClosingLocked(now)

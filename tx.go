@@ -122,18 +122,16 @@ func (tx *txScratch) flush(k *txSocket, o turnOwner) {
 
 // unlockAndFlush is like flush, but is called with the lock of o held and room reserved.
 func (tx *txScratch) unlockAndFlush(k *txSocket, o turnOwner, now instant) {
-	tx.turns = append(tx.turns, turn{})
-	need := o.unlockAndBeginTurn(&tx.turns[len(tx.turns)-1], now, &tx.w, &tx.counters)
-	for need > 0 {
-		tx.turns = tx.turns[:len(tx.turns)-1]
+	t := tx.pushTurn()
+	for need := o.unlockAndBeginTurn(t, now, &tx.w, &tx.counters); need > 0; {
+		tx.popTurn()
 		tx.reserve(k, need)
-		tx.turns = append(tx.turns, turn{})
+		t = tx.pushTurn()
 		o.lock()
-		need = o.unlockAndBeginTurn(&tx.turns[len(tx.turns)-1], now, &tx.w, &tx.counters)
+		need = o.unlockAndBeginTurn(t, now, &tx.w, &tx.counters)
 	}
-	t := &tx.turns[len(tx.turns)-1]
 	if t.owner == nil {
-		tx.turns = tx.turns[:len(tx.turns)-1]
+		tx.popTurn()
 		return
 	}
 	from := len(tx.batch)
@@ -144,6 +142,15 @@ func (tx *txScratch) unlockAndFlush(k *txSocket, o turnOwner, now instant) {
 	}
 	t.multiply(1 + t.copies)
 }
+
+// pushTurn returns a turn to be begun.
+func (tx *txScratch) pushTurn() *turn {
+	tx.turns = append(tx.turns, turn{})
+	return &tx.turns[len(tx.turns)-1]
+}
+
+// popTurn takes back a turn that was not begun.
+func (tx *txScratch) popTurn() { tx.turns = tx.turns[:len(tx.turns)-1] }
 
 // send hands the batch to the socket and ends the turns in it, until no owner has more to send.
 func (tx *txScratch) send() {
