@@ -4,14 +4,14 @@ package kcp
 
 import "math"
 
-// congestion is KCP's classic congestion window, in segments: slow start from one segment, additive increase above
-// the threshold, halved on a fast loss, back to one on a timeout. One loss event counts once a round trip.
-// (docs/protocol.md section 1; the recovery period is that of RFC 6582.)
+// congestion is KCP's classic congestion window, in segments: slow start from one segment, additive
+// increase above the threshold, halved on a fast loss, back to one on a timeout. One loss event
+// counts once a round trip. The recovery period is that of RFC 6582. (docs/protocol.md section 1)
 type congestion struct {
 	size     uint32 // the window
 	ssthresh uint32
 	credit   uint32                          // acknowledged segments towards the next increase
-	recovery uint64                          // transmissions up to this one belong to a loss already answered
+	recovery uint64                          // transmissions up to this one belong to a loss already handled
 	before   struct{ size, ssthresh uint32 } // the last timeout
 }
 
@@ -23,8 +23,8 @@ func (c *congestion) window() uint32 { return c.size }
 
 func (c *congestion) sent(uint64, instant) {}
 
-// acked grows the window by the newly acknowledged segments, up to the limit. The window grows only while it is what
-// holds the sender back (RFC 7661's concern, in its simplest form).
+// acked grows the window by the newly acknowledged segments, up to the limit. It grows only while
+// it is what limits the sender (the concern of RFC 7661, in its simplest form).
 func (c *congestion) acked(e ackEvent) {
 	n := e.segments
 	if e.inFlight+n < c.size {
@@ -62,8 +62,8 @@ func (c *congestion) lost(e lossEvent) {
 	c.recovery = e.newest
 }
 
-// undo takes back what the last timeout did, when a segment it gave up for lost turns out to have arrived (RFC 3522's
-// response, without its detection: the echoed ts tells).
+// undo reverts the latest timeout when a segment taken for lost has arrived after all. This is the
+// response of RFC 3522; the echoed ts serves as detection.
 func (c *congestion) undo() {
 	if c.before.size > c.size {
 		c.size, c.ssthresh = c.before.size, c.before.ssthresh
@@ -71,8 +71,8 @@ func (c *congestion) undo() {
 	c.before.size = 0
 }
 
-// uncontrolled lets the windows of both sides alone limit what is in flight (nc = 1). The classic window behind it goes on, so
-// that it is up to date when it is switched on.
+// uncontrolled is no congestion control (nc = 1): only the windows of both sides limit what is in
+// flight. The classic window behind it is kept up to date for the case that it is enabled again.
 type uncontrolled congestion
 
 func (u *uncontrolled) classic() *congestion { return (*congestion)(u) }

@@ -4,19 +4,21 @@ package kcp
 
 import "unsafe"
 
-// core is the KCP ARQ state machine: a sender and a receiver of segments, the control messages, and the rules about a peer
-// that is silent or not known yet. It is pure: the time comes in as an argument, packets leave through a packetWriter, counts
-// gather in stats, and it takes no lock. Whoever owns it serialises the calls.
+// core is the KCP ARQ state machine: a sender and a receiver of segments, the control messages, and
+// the rules for a peer that is silent or not validated yet. It is pure. The time is an argument,
+// packets leave through a packetWriter, counts gather in stats, and it takes no lock. Its owner
+// serialises the calls.
 //
-// The fields of each part are assigned in the part's own files: kcp_send*.go and kcp_loss.go, kcp_rec*.go, kcp_ack.go and
-// kcp_slab.go, kcp_extension.go, kcp_liveness.go, kcp_validation*.go.
+// The fields of each part are assigned in the files of that part alone: kcp_send*.go,
+// kcp_transmit.go and kcp_loss.go; kcp_rec*.go, kcp_ack.go and kcp_slab.go; kcp_extension*.go and
+// kcp_challenge.go; kcp_liveness.go; kcp_validation*.go.
 type core struct {
 	sender
 	receiver
 	ctl  extension
 	life liveness
-	addr *addressCheck // nil: the peer is known to receive at its address
-	duty *proofDuty    // nil: this side need not prove that it does
+	addr *addressCheck // nil: the peer's address is validated
+	duty *proofDuty    // nil: this side need not validate its own
 
 	conv     uint32
 	tsOrigin timestamp // added to the clock on the wire, so that ts cannot be guessed
@@ -26,24 +28,24 @@ type core struct {
 	logMask KCPLogType
 	stats   coreStats
 	draw    func() uint64 // gives unguessable numbers
-	logs    []logRecord   // waits for the owner to report it outside its lock
+	logs    []logRecord   // reported by the owner outside its lock
 }
 
-// coreStats counts what the state machine did. The owner adds it up.
+// coreStats counts what the state machine did. The owner adds it to its totals.
 type coreStats struct {
 	segsIn, segsOut          uint64
-	bytesSent, bytesReceived uint64 // of the application's, each counted once
+	bytesSent, bytesReceived uint64 // application data, each byte counted once
 	fastRetrans              uint64
 	earlyRetrans             uint64
 	timeoutRetrans           uint64
-	repeats                  uint64 // PUSH segments that were there already
+	repeats                  uint64 // duplicate PUSH segments
 	outOfWindow              uint64 // PUSH segments beyond the window
-	badFields                uint64 // numbers that an honest peer cannot have sent
-	inputErrors              uint64 // datagrams with a rest that is no segment
+	badFields                uint64 // values that no correct peer sends
+	inputErrors              uint64 // datagrams that end in bytes that are no segment
 	probes                   uint64
 }
 
-// init sets a new state machine to the defaults of deployed peers.
+// init sets a new state machine to the defaults of legacy peers.
 func (c *core) init(conv uint32, now millis) {
 	c.conv, c.latest = conv, now.instant()
 	c.draw = drawNothing
@@ -57,7 +59,8 @@ func (c *core) init(conv uint32, now millis) {
 // randomize gives c an origin for the timestamps on the wire and a source of unguessable numbers.
 func (c *core) randomize(origin timestamp, draw func() uint64) { c.tsOrigin, c.draw = origin, draw }
 
-// drawNothing is the source of numbers of a state machine whose owner has not given it one: nobody is hostile to it.
+// drawNothing stands in for the random source of a state machine whose owner has given none. Such
+// an owner has no hostile peers.
 func drawNothing() uint64 { return 1 }
 
 // setWindows sets the windows in segments, clamped to [1, 65535]; 0 and less leave one as it is.
@@ -71,22 +74,23 @@ func (c *core) setWindows(snd, rcv int) {
 	}
 }
 
-// intervalChanged shortens the waits that have begun to the interval as it is now.
+// intervalChanged shortens waits that have begun to the present interval.
 func (c *core) intervalChanged(now millis) {
 	c.delayAtMost(now + c.interval)
 	c.ackAtMost(now + c.interval)
 }
 
-// clock returns the time of a call that begins: now, or that of the latest call if somebody else has been later.
+// clock returns the time of a call that begins: now, or the time of the latest call if that is
+// later.
 func (c *core) clock(now instant) instant {
 	c.latest = max(c.latest, now)
 	return c.latest
 }
 
-// nextEvent returns when the state machine next needs a flush: exactly, or never.
+// nextEvent returns when the state machine next needs a flush, exactly, or never.
 func (c *core) nextEvent(now millis) millis {
 	if c.addr.heldBack() {
-		// All that is due waits for the peer's proof, or for another word of it.
+		// Everything that is due waits for the address validation or for more allowance.
 		return max(min(c.addr.probeAt, c.lifeEvent()), now)
 	}
 	if c.askWindow || c.tellWindow || c.ctl.urgent() {
@@ -103,7 +107,7 @@ func (c *core) nextEvent(now millis) millis {
 	return max(at, now)
 }
 
-// sendEvent returns when a segment is next to be sent, or sent again.
+// sendEvent returns when a segment is next to be sent or resent.
 func (c *core) sendEvent(now millis) millis {
 	if c.ring == nil {
 		return never
@@ -118,22 +122,23 @@ func (c *core) sendEvent(now millis) millis {
 	return min(at, c.lossEvent())
 }
 
-// releaseIdle gives the rings back once they are empty.
+// releaseIdle returns the rings to their pools once they are empty.
 func (c *core) releaseIdle() {
 	c.receiver.releaseIdle(c.ring == nil)
 	c.sender.releaseIdle()
 }
 
-// releaseSending gives back what is queued or in flight, for a session that has ended.
+// releaseSending drops what is queued or in flight and the pending acknowledgements of a session
+// that has ended.
 func (c *core) releaseSending() {
 	c.giveUp()
 	c.forgetAcks()
 	c.releaseIdle()
 }
 
-// heldBytes is how many bytes the state machine holds.
+// heldBytes returns how many bytes the state machine holds.
 func (c *core) heldBytes() int {
-	// A Read that is copying has taken segments out whose slab is not given back yet.
+	// A Read that is copying has taken segments whose slab is not released yet.
 	segs := max(0, int(c.readable()+c.beyond+c.queued())-int(c.lentSegs))
 	n := (segs+int(c.heavy))*memorySegment + int(c.pinned)*bufferLarge
 	if c.in != nil {
@@ -145,13 +150,13 @@ func (c *core) heldBytes() int {
 	return n
 }
 
-// resetClock begins a call whose time counts even if another call has been later.
+// resetClock sets the time of a call that begins, even if another call was later.
 func (c *core) resetClock(now instant) { c.latest = now }
 
-// setLogMask sets the events that are kept.
+// setLogMask sets which events are kept.
 func (c *core) setLogMask(mask KCPLogType) { c.logMask = mask }
 
-// note keeps an event of the given kind if it is wanted.
+// note keeps an event for the logger if its kind is wanted.
 func (c *core) note(kind KCPLogType, s *segment, size int) {
 	if c.logMask&kind == 0 {
 		return
@@ -165,7 +170,7 @@ func (c *core) note(kind KCPLogType, s *segment, size int) {
 	c.logs = append(c.logs, r)
 }
 
-// takeLogs hands over what has been noted.
+// takeLogs returns the events kept so far and forgets them.
 func (c *core) takeLogs() []logRecord {
 	logs := c.logs
 	c.logs = nil

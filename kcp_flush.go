@@ -2,9 +2,10 @@
 
 package kcp
 
-// flush writes all that is due at that time: acknowledgements, window messages, what was lost, new data as far as the
-// windows allow, control messages last. It returns true when the writer was full before all was said; the caller
-// sends the packets and calls again.
+// flush lays out everything that is due at that time: acknowledgements, window messages, lost
+// segments, new data as far as the windows allow, and control messages last. It returns true if the
+// writer was full before everything was laid out. The caller then sends the packets and calls flush
+// again.
 func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	at = c.clock(at)
 	now := at.ms()
@@ -32,7 +33,7 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	return more
 }
 
-// flushAcks writes the pending acknowledgements and nothing else.
+// flushAcks lays out the pending acknowledgements and nothing else.
 func (c *core) flushAcks(now millis, w *packetWriter) (more bool) {
 	f := flusher{c: c, w: w, now: now}
 	f.begin()
@@ -41,7 +42,7 @@ func (c *core) flushAcks(now millis, w *packetWriter) (more bool) {
 	return more
 }
 
-// flusher is one flush. Its methods return false when the writer is full.
+// A flusher is the state of one flush. Its methods return false when the writer is full.
 type flusher struct {
 	c   *core
 	w   *packetWriter
@@ -77,22 +78,25 @@ func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 	return true
 }
 
-// snOpensNothing is the sn of a WASK or WINS that opens no session at a deployed listener: those go by the sn of a
-// datagram's first segment, whatever its command, and open for 0. No receiver looks at the sn of these commands.
+// snOpensNothing is the sn of a WASK or WINS that opens no session at a legacy listener. Such a
+// listener opens a session if the sn of a datagram's first segment is 0, whatever its command. No
+// receiver looks at the sn of these commands.
 const snOpensNothing seqNum = 1<<32 - 1
 
-// opens reports whether a segment of n bytes would begin a datagram for which a deployed listener opens a session, although
-// this side has ended its stream and the peer may have closed the session already. The data that a session begins with is
-// no such segment until the peer has acknowledged or sent data: there may be no session yet. The question that a listener
-// asks an unknown address is not such data.
+// opens reports whether a segment of n bytes would begin a datagram that opens a session at a
+// legacy listener, although this side has ended its stream and the peer may have closed the
+// session.
+//
+// The first data of a session is exempt until the peer has acknowledged or sent data, because the
+// session may not exist yet. A listener's probe of an unvalidated address is not exempt.
 func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 	c := f.c
 	return sn == 0 && c.ctl.finWanted() && !c.ctl.known() && (!f.w.isOpen() || f.w.room() < n) &&
 		(cmd != cmdPush || c.delivered > 0 || c.newestAt >= 0)
 }
 
-// windowSN is the sn of a WASK or WINS, which may come after the peer has closed the session where this side has ended its
-// stream, still asks for the proof of its address, or doubts whether the peer is there.
+// windowSN returns the sn of a WASK or WINS. The peer may have closed the session if this side has
+// ended its stream, still validates its own address, or suspects that the session is gone.
 func (c *core) windowSN() seqNum {
 	if !c.ctl.known() && !c.life.connecting() && (c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
 		return snOpensNothing
@@ -100,7 +104,7 @@ func (c *core) windowSN() seqNum {
 	return 0
 }
 
-// lay is put for what has its allowance.
+// lay is put without the check of the allowance.
 func (f *flusher) lay(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool {
 	b := f.w.next(segmentHeaderSize + len(data))
 	if b == nil {
@@ -113,8 +117,8 @@ func (f *flusher) lay(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 	return true
 }
 
-// push writes the PUSH of a segment. One that fills a datagram and lies in a slab stays there, where the writer can use
-// that, and gets its header in front.
+// push writes the PUSH of a segment. A segment that fills a datagram and lies in a slab stays there
+// if the writer supports that. Its header is written in front of it.
 func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
 	if !f.w.shares || f.c.addr != nil || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
@@ -134,7 +138,7 @@ func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
 	return true
 }
 
-// said takes note of the segment just written.
+// said notes that a segment has been written.
 func (f *flusher) said(size int) {
 	if f.c.logMask&logOutputAll != 0 {
 		f.c.note(outputLog[f.hdr.cmd-cmdPush], &f.hdr, size)
@@ -143,8 +147,8 @@ func (f *flusher) said(size int) {
 	f.c.advertised(f.hdr.wnd)
 }
 
-// acks sends the pending ACKs once they are due, or along with data that leaves anyway. What una covers already is
-// left out, all but the last, whose ts gives the peer its round-trip time.
+// acks writes the pending ACKs once they are due, or along with data that leaves anyway. ACKs that
+// una covers are left out, except the last: its ts gives the peer a round-trip time.
 func (f *flusher) acks(sending bool) bool {
 	c := f.c
 	if len(c.acks) == 0 || (f.now < c.ackAt && !sending) {
@@ -187,7 +191,7 @@ func (f *flusher) windowMessages() bool {
 	return true
 }
 
-// data sends what was lost, then what is new.
+// data sends lost segments, then new ones.
 func (f *flusher) data() bool {
 	c := f.c
 	if c.ring == nil {
@@ -208,8 +212,8 @@ func (f *flusher) data() bool {
 			c.stats.timeoutRetrans++
 		}
 	}
-	// A control message follows: what is delayed leaves along with it. A peer that measures the path asks for a PONG too often
-	// for that.
+	// A control message follows, so delayed data leaves along with it. A PONG does not count: a
+	// peer that measures the path requests one too often.
 	due := c.ctl.urgent() && !c.ctl.due.has(ctlPong) || c.controlEvent() <= f.now
 	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) && c.rate.allow(f.now) {
 		if !f.transmit(c.sendNxt) {
@@ -219,12 +223,12 @@ func (f *flusher) data() bool {
 	return true
 }
 
-// fitsOpen reports whether the segment sn fits into the packet that has been begun.
+// fitsOpen reports whether the segment sn fits into the open packet.
 func (f *flusher) fitsOpen(sn seqNum) bool {
 	return f.w.isOpen() && segmentHeaderSize+len(f.c.ring.at(sn).data) <= f.w.room()
 }
 
-// transmit sends the segment sn, for the first time or again.
+// transmit sends the segment sn for the first time or again.
 func (f *flusher) transmit(sn seqNum) bool {
 	c := f.c
 	seg := c.ring.at(sn)

@@ -2,42 +2,45 @@
 
 package kcp
 
-// flightLimit bounds what is in flight by what the path has shown to carry, whatever the controller that it wraps says.
-// Without it a large window would be sent at once: a short queue on the way drops nearly all of it, and on a path at
-// memory speed it fills the peer's socket buffer and leaves the processor's caches before it is read.
+// flightLimit bounds what is in flight by what the path has been seen to deliver, in addition to
+// the controller that it wraps. Without it a large window is sent at once. A short queue on the
+// path then drops nearly all of it. On a path at memory speed it fills the peer's socket buffer and
+// leaves the processor's caches before it is read.
 //
-// It counts rounds, from a transmission to its acknowledgement. Twice what the best of the recent rounds delivered may be
-// in flight, so that it doubles each round until the path gives no more, and random loss of up to a half does not hold it
-// back. On very short paths a round that takes longer than it could shows a queue, and the limit goes down.
+// The limit counts rounds, from a transmission to its acknowledgement. Twice what the best of the
+// recent rounds delivered may be in flight. So the limit doubles each round until the path delivers
+// no more, and random loss of up to a half does not lower it. On very short paths a round that
+// takes too long indicates a queue, and the limit goes down.
 type flightLimit struct {
 	inner  controller
 	inside uint32  // its window
 	limit  uint32  // segments in flight
-	best   uint32  // segments delivered in a round, the most of late
+	best   uint32  // most segments delivered in a recent round
 	fast   uint32  // the limit of a short path
 	count  uint32  // segments delivered in this round
 	floor  uint16  // the least limit
-	bound  bool    // the limit has held something back in this round
+	bound  bool    // the limit has blocked a segment in this round
 	probe  uint64  // the transmission whose acknowledgement ends the round, 0 between rounds
 	sentAt instant // when the round began
-	least  instant // the shortest round: 0 before the first, roundsUntimed if the owner's clock is too coarse
+	least  instant // the shortest round: 0 before the first; or roundsUntimed
 }
 
 const (
-	// flightStart is the limit to begin with, and the least on a path that loses nothing: as much as deployed peers
-	// with their usual settings send at once.
+	// flightStart is the initial limit, and the least on a path without loss. Legacy peers with
+	// their usual settings send as much at once.
 	flightStart = 128
-	// flightLossy is the least limit once something was lost. With 128, 10 Mbit/s with a queue of 25 packets gave
-	// 88 % of goodput, with 32 it gives 95 %.
+	// flightLossy is the least limit after a loss. On 10 Mbit/s with a queue of 25 packets the
+	// goodput was 88 % of the line with 128, and 95 % with 32.
 	flightLossy = 32
-	// flightFast is the least limit of a short path: twice what 10 Gbit/s hold in 0.2 ms, so that one half is
-	// prepared while the other is on its way.
+	// flightFast is the least limit of a short path: twice what 10 Gbit/s hold in 0.2 ms. One half
+	// is prepared while the other is under way.
 	flightFast = 512
-	// flightPath: on a path whose shortest round is longer no limit comes from the time of a round.
+	// flightPath is the longest round of a short path. Longer rounds set no limit by their time.
 	flightPath = instant(8e6)
-	// flightQueue is how much longer than twice the shortest a round may take by queueing.
+	// flightQueue is by how much a round may exceed twice the shortest one before it counts as
+	// queued.
 	flightQueue = instant(400e3)
-	// roundsUntimed is the shortest round where none is measured.
+	// roundsUntimed is the shortest round if rounds are not measured.
 	roundsUntimed instant = -1
 )
 
@@ -46,7 +49,7 @@ func (f *flightLimit) init(inner controller) {
 	f.limit, f.floor, f.fast, f.least = flightStart, flightStart, wndMax, roundsUntimed
 }
 
-// timeRounds makes the time of rounds count, for an owner whose clock tells much less than a millisecond.
+// timeRounds enables the measurement of rounds, for an owner with a clock finer than a millisecond.
 func (f *flightLimit) timeRounds() { f.least = 0 }
 
 // wrap makes inner the controller in use.
@@ -65,7 +68,8 @@ func (f *flightLimit) sent(order uint64, now instant) {
 	}
 }
 
-// acked counts what has been delivered, and ends the round once the transmission that began it has been acknowledged.
+// acked counts what has been delivered, and ends the round once the transmission that began it is
+// acknowledged.
 func (f *flightLimit) acked(e ackEvent) {
 	f.count += e.segments
 	if f.probe != 0 && e.newest >= f.probe {
@@ -83,7 +87,7 @@ func (f *flightLimit) undo() {
 	f.inside = f.inner.window()
 }
 
-// lost ends the round early if the transmission that measures it was lost.
+// lost ends the round early if the transmission that measures it is lost.
 func (f *flightLimit) lost(e lossEvent) {
 	f.inner.lost(e)
 	f.inside = f.inner.window()
@@ -103,7 +107,7 @@ func (f *flightLimit) end() {
 	f.probe, f.bound = 0, false
 }
 
-// round looks at the time of a round on a short path.
+// round evaluates the time of a round on a short path.
 func (f *flightLimit) round(took instant) {
 	if f.least == 0 || took < f.least {
 		f.least = took
@@ -118,7 +122,7 @@ func (f *flightLimit) round(took instant) {
 	}
 }
 
-// short reports whether rounds have shown a short path.
+// short reports whether rounds have shown that the path is short.
 func (f *flightLimit) short() bool { return f.least > 0 && f.least < flightPath }
 
 // holds reports whether another segment has to wait.

@@ -2,7 +2,7 @@
 
 package kcp
 
-// inputResult tells what one datagram was.
+// inputResult is the outcome of parsing one datagram.
 type inputResult uint8
 
 const (
@@ -13,8 +13,9 @@ const (
 	inputUnknown               // a cmd that does not exist
 )
 
-// input feeds one datagram of segments. trusted is false for a packet that FEC recovered: its window and its timing
-// are old. Segments before the first bad one count; the rest is dropped.
+// input processes one datagram of segments. trusted is false for a packet that FEC has recovered:
+// its window and its timing are old. Segments before the first malformed one count; the rest is
+// dropped.
 func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
 	c.resetClock(ctx.now)
 	if len(data) < segmentHeaderSize {
@@ -47,8 +48,8 @@ func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
 	return result
 }
 
-// inputFailure names what ended the parsing of a datagram. Fewer than 24 bytes behind whole segments are dropped
-// without a word; they are not counted as an error by deployed peers either.
+// inputFailure returns why parsing has ended. Fewer than 24 bytes behind complete segments are
+// ignored: legacy peers do not count them as an error either.
 func inputFailure(status parseStatus, some bool) inputResult {
 	switch status {
 	case parseOK:
@@ -64,8 +65,8 @@ func inputFailure(status parseStatus, some bool) inputResult {
 	return inputShort
 }
 
-// inputState gathers what the segments of one datagram say. The cumulative acknowledgement takes effect at its end:
-// before, the ACKs behind it would no longer find the transmissions they answer.
+// inputState collects what the segments of one datagram carry. The cumulative acknowledgement is
+// applied last: applied earlier, it would remove the transmissions that the ACKs behind it answer.
 type inputState struct {
 	now      millis
 	segments int
@@ -91,7 +92,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	case c.sendNxt.before(s.una):
 		c.stats.badFields++
 	case s.una.before(c.sendUna - wndMax):
-		// More than a window late: it says nothing any more.
+		// More than a window late: the value is obsolete.
 	case in.wndNews == windowUnheard || !s.una.before(in.una):
 		in.una, in.wnd, in.wndNews = s.una, s.wnd, max(in.wndNews, windowHeard)
 		if c.bearsClock(s) {
@@ -102,7 +103,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	case cmdAck:
 		before := c.queuedOutstanding()
 		if rtt := c.acknowledged(s.sn, s.ts, in.now, ctx.cache); rtt >= 0 {
-			// The newest transmission among them waited the least at the peer, the oldest the most.
+			// The newest transmission has waited least at the peer, the oldest most.
 			if in.rtt < 0 || rtt < in.rtt {
 				in.rtt = rtt
 			}
@@ -122,7 +123,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	}
 }
 
-// finishInput applies what a datagram said as a whole.
+// finishInput applies what the datagram as a whole has brought.
 func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	now := in.now
 	if in.wndNews != windowUnheard {
@@ -148,7 +149,8 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	}
 	c.ctl.heard()
 	if in.alive || in.acked > 0 {
-		// A peer whose window is closed may be unable to take what is in flight: any word of it counts.
+		// A peer whose window is closed may be unable to accept what is in flight. Any segment of
+		// it counts as progress.
 		progress := in.acked > 0 || closed || c.rmtWnd == 0
 		if progress {
 			c.ctl.noteProgress()

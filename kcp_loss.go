@@ -4,8 +4,8 @@ package kcp
 
 import "math/bits"
 
-// detectOvertaken finds the segments lost by the count of ACKs. Each list is in the order of transmission, so only
-// segments that are lost are visited, and one more of each list.
+// detectOvertaken finds segments lost by the count of ACKs. Each list is in the order of
+// transmission, so only the lost segments and one more of each list are visited.
 func (snd *sender) detectOvertaken() {
 	if snd.ring == nil || len(snd.topOrders) == 0 {
 		return
@@ -18,23 +18,25 @@ func (snd *sender) detectOvertaken() {
 	}
 }
 
-// openTries is how often the first segment of a session is sent before its waits grow beyond a second: nothing is known of
-// the path yet, and a listener may have been full for a moment. Linux does likewise (tcp_syn_linear_timeouts).
+// openTries is how often the first segment of a session is sent before its timeout grows beyond a
+// second. The path is unknown then, and a listener may have been full for a moment. Linux does the
+// same (tcp_syn_linear_timeouts).
 const openTries = 8
 
-// thinFlight is how many segments in flight are too few for later ones to show that one is lost, and thinTries for how many
-// timeouts the wait for them does not grow: that adds little to the load, and Linux does likewise for TCP
-// (tcp_thin_linear_timeouts).
+// thinFlight is the most segments in flight that are too few to reveal a loss by later
+// acknowledgements. thinTries is for how many timeouts their timeout does not grow. That adds
+// little load, and Linux does the same (tcp_thin_linear_timeouts).
 const (
 	thinFlight = 4
 	thinTries  = 4
 )
 
-// thinOpening is the same for a small first segment, while nothing is known of the path (tcp_syn_linear_timeouts).
+// thinOpening is thinTries for a small first segment while the path is unknown
+// (tcp_syn_linear_timeouts).
 const thinOpening = 3
 
-// backoff is how long a segment waits for its acknowledgement after level timeouts. Once the session is being closed it
-// has the linger time and no longer, so the waits stay short.
+// backoff returns how long a segment waits for its acknowledgement after level timeouts. The waits
+// of a closing session stay short, because it has the linger time only.
 func (c *core) backoff(level uint8) millis {
 	level -= min(level, c.linearTries())
 	switch {
@@ -48,13 +50,14 @@ func (c *core) backoff(level uint8) millis {
 	return backoff(c.rto(), level, c.noDelay())
 }
 
-// openBackoff is the wait for the first acknowledgement of a session.
+// openBackoff returns the wait for the first acknowledgement of a session.
 func (snd *sender) openBackoff(level uint8) millis {
 	return backoff(snd.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, snd.noDelay())
 }
 
-// linearTries returns for how many timeouts the wait does not grow. Without a measured round trip the path may be one on
-// which a datagram takes longer than the first timeout: then it stays so for little data alone.
+// linearTries returns for how many timeouts the wait does not grow. Without a measured round trip a
+// datagram may take longer than the first timeout. The wait then stays constant for little data
+// only.
 func (snd *sender) linearTries() uint8 {
 	switch {
 	case snd.sendUna.distance(snd.sendNxt) > thinFlight:
@@ -67,8 +70,8 @@ func (snd *sender) linearTries() uint8 {
 	return 0
 }
 
-// openJitter lengthens a wait by up to a quarter, so that many that have begun at once do not all come again at once. The
-// first wait stays as it is.
+// openJitter lengthens a wait by up to a quarter, so that sessions that began together do not retry
+// together. The first wait is unchanged.
 func (c *core) openJitter(wait millis, level uint8) millis {
 	if level == 0 {
 		return wait
@@ -76,12 +79,13 @@ func (c *core) openJitter(wait millis, level uint8) millis {
 	return wait + wait*millis(c.tsOrigin>>(level&15)&0xFF)/1024
 }
 
-// unheardRetry is how often the first segment is sent again by a closed session that has heard nothing yet: it has one
-// second to find its peer, and 10 tries fail together once in 1000 where each third datagram is lost.
+// unheardRetry is the interval at which a closed session that has received nothing resends its
+// first segment. Such a session has one second to reach its peer. If every third datagram is lost,
+// all 10 attempts fail in one case of 1000.
 const unheardRetry millis = 100
 
-// retryHead returns when the first outstanding segment is sent again because the session is closed and has heard
-// nothing, never in all other cases.
+// retryHead returns when the first outstanding segment is resent because the session is closed and
+// has received nothing. It returns never in all other cases.
 func (c *core) retryHead() millis {
 	if !c.ctl.unheard() || c.ring == nil || !c.ring.isOutstanding(c.sendUna) {
 		return never
@@ -93,14 +97,15 @@ func (c *core) retryHead() millis {
 	return seg.sentAt + unheardRetry
 }
 
-// unmeasured reports whether segments are in flight, and nothing has been acknowledged yet from which a round-trip time
-// could be taken. The timeout is a guess then, and on a slow line all of a window may outlast it: only the first segment is
-// sent again, as a question (RFC 6298 section 5.4 does so for every timeout).
+// unmeasured reports whether segments are in flight and no acknowledgement has given a round-trip
+// time yet. The timeout is a guess then, and on a slow line a whole window may take longer. So only
+// the first segment is resent, as a probe (RFC 6298 section 5.4 does so for every timeout).
 func (snd *sender) unmeasured() bool {
 	return !snd.rtt.valid() && snd.delivered == 0 && snd.inFlight > 0
 }
 
-// headTimeout returns when the first outstanding segment times out, never if it is about to be sent again.
+// headTimeout returns when the first outstanding segment times out, never if it is queued for
+// retransmission.
 func (c *core) headTimeout() millis {
 	seg := c.ring.at(c.sendUna)
 	if !c.ring.isOutstanding(c.sendUna) || seg.list == lostList {
@@ -109,14 +114,14 @@ func (c *core) headTimeout() millis {
 	return seg.sentAt + c.backoff(seg.level)
 }
 
-// timedOut marks sn lost, for which it waits longer the next time.
+// timedOut marks sn lost and raises its back-off level.
 func (snd *sender) timedOut(sn seqNum) {
 	seg := snd.ring.at(sn)
 	seg.level = min(seg.level+1, maxLevel)
 	snd.markLost(sn, lossTimeout)
 }
 
-// detectTimeouts finds the segments lost by time.
+// detectTimeouts finds segments lost by time.
 func (c *core) detectTimeouts(now millis) {
 	if c.ring == nil {
 		return
@@ -131,7 +136,7 @@ func (c *core) detectTimeouts(now millis) {
 		return
 	}
 	early := !c.canSendNew()
-	// From the highest level down, so that what moves up a level is not looked at twice.
+	// From the highest level down, so that a segment that moves up a level is visited once.
 	for used := c.ring.used &^ (1 << lostList); used != 0; {
 		level := uint8(bits.Len32(used) - 1)
 		used &^= 1 << level
@@ -150,7 +155,7 @@ func (c *core) detectTimeouts(now millis) {
 	}
 }
 
-// lossEvent returns when detectTimeouts next has something to find.
+// lossEvent returns when detectTimeouts next finds a loss.
 func (c *core) lossEvent() millis {
 	at := c.retryHead()
 	if c.unmeasured() {
@@ -168,7 +173,7 @@ func (c *core) lossEvent() millis {
 	return at
 }
 
-// markLost moves sn to the list of what is to be sent again.
+// markLost moves sn to the list of segments to be resent.
 func (snd *sender) markLost(sn seqNum, cause lossCause) {
 	seg := snd.ring.at(sn)
 	snd.flight.lost(lossEvent{order: seg.order, newest: snd.order, inFlight: snd.inFlight, cause: cause})
@@ -178,8 +183,8 @@ func (snd *sender) markLost(sn seqNum, cause lossCause) {
 	snd.ring.push(lostList, sn)
 }
 
-// windowOpened sends again, without the back-off gathered meanwhile, what has timed out while the peer's window was
-// closed: the peer had no room for it.
+// windowOpened marks segments lost that have timed out while the peer's window was closed, and
+// clears their back-off: the peer had no room for them.
 func (snd *sender) windowOpened() {
 	if snd.ring == nil {
 		return
@@ -197,10 +202,11 @@ func (snd *sender) windowOpened() {
 	}
 }
 
-// patience bounds the back-off at the end of a stream, where little is said and there is little time to say it in.
-const patience millis = 1000
+// lingerBackoff bounds the back-off at the end of a stream, where there is little traffic and
+// little time.
+const lingerBackoff millis = 1000
 
-// shortBackoff is the wait after so many tries at the end of a stream.
+// shortBackoff returns the wait after so many attempts at the end of a stream.
 func (snd *sender) shortBackoff(tries uint8) millis {
-	return min(backoff(snd.rto(), tries, snd.noDelay()), max(snd.rto(), patience))
+	return min(backoff(snd.rto(), tries, snd.noDelay()), max(snd.rto(), lingerBackoff))
 }

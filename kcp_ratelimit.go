@@ -2,22 +2,22 @@
 
 package kcp
 
-// tokenBucket paces what leaves to a rate. Its depth is what the rate gives in burstMillis; the last packet of a burst
-// may overdraw it, and what follows waits for that.
+// tokenBucket limits the rate of what leaves. Its depth is what the rate allows in burstMillis. The
+// last packet of a burst may overdraw it, and what follows waits for that.
 //
-// What a segment costs is known only once its packet is sealed, with headers, parity and copies. It is estimated when
-// the segment is laid out, and settled when the packet is out.
+// The cost of a segment is known only once its packet is sealed, with headers, parity and copies.
+// It is estimated when the segment is laid out, and corrected when the packet is out.
 type tokenBucket struct {
 	rate    uint32 // bytes a second, 0 = unlimited
-	serial  uint32 // of the limit: what was laid out under another one is not settled
+	serial  uint32 // of the limit; charges under another one are not corrected
 	scale   int64  // thousandths of a byte that leave for each byte of a segment, 0 = 1000
 	tokens  int64  // thousandths of a byte; negative after a packet that overdrew
-	charged int64  // likewise: spent and not yet settled
+	charged int64  // likewise: charged and not yet corrected
 	last    millis
 }
 
-// burstMillis bounds a burst: long enough that a scheduler that wakes a few milliseconds late loses no rate, short
-// enough that any whole second holds within 5 %.
+// burstMillis bounds a burst. It is long enough that a scheduler that wakes a few milliseconds late
+// loses no rate, and short enough that every whole second is within 5 %.
 const burstMillis = 20
 
 // set changes the rate. The bucket starts empty.
@@ -66,14 +66,14 @@ type rateReceipt struct {
 	charged int64
 }
 
-// receipt returns what was spent since the last one.
+// receipt returns what was charged since the last one.
 func (b *tokenBucket) receipt() rateReceipt {
 	r := rateReceipt{b.serial, b.charged}
 	b.charged = 0
 	return r
 }
 
-// reconcile puts the bytes that left in the place of what r estimated.
+// reconcile replaces what r estimated by the bytes that have left.
 func (b *tokenBucket) reconcile(r rateReceipt, bytes int) {
 	if b.rate != 0 && b.serial == r.serial {
 		b.tokens -= int64(bytes)*1000 - r.charged

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// minRing is the smallest ring: enough for a request and its answer, small beside the buffers it points to.
+// minRing is the smallest ring: enough for a request and its answer, and small beside its buffers.
 const minRing = 16
 
 // bitmap is one bit a ring slot; its length in bits is a power of two.
@@ -19,7 +19,8 @@ func (b bitmap) clear(slot uint32) { b[slot>>6] &^= 1 << (slot & 63) }
 
 func (b bitmap) has(slot uint32) bool { return b[slot>>6]&(1<<(slot&63)) != 0 }
 
-// run returns how many of the n slots from slot on, in ring order, hold the value want without a break.
+// run returns how many of the n slots from slot on, in ring order, have the value want without a
+// gap.
 func (b bitmap) run(slot, n, size uint32, want bool) uint32 {
 	var done uint32
 	for done < n {
@@ -39,8 +40,8 @@ func (b bitmap) run(slot, n, size uint32, want bool) uint32 {
 	return n
 }
 
-// Rings are pooled by size: a session borrows one while data is under way and gives it back empty, so that an idle
-// session holds none and a busy one makes no garbage.
+// Rings are pooled by size. A session borrows one while data is under way and returns it empty. So
+// an idle session holds none, and a busy one makes no garbage.
 var (
 	sendRings [33]sync.Pool
 	recvRings [33]sync.Pool

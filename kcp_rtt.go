@@ -2,7 +2,8 @@
 
 package kcp
 
-// rttEstimator smooths round-trip times as RFC 6298 does, with weights 1/8 and 1/4 held as scaled integers.
+// rttEstimator smooths round-trip times as RFC 6298 does, with weights 1/8 and 1/4 held as scaled
+// integers.
 type rttEstimator struct {
 	srtt8   millis // smoothed round-trip time, times 8
 	rttvar4 millis // its mean deviation, times 4
@@ -15,8 +16,9 @@ func (r *rttEstimator) init() { r.latest = -1 }
 // valid reports whether there has been a sample.
 func (r *rttEstimator) valid() bool { return r.latest >= 0 }
 
-// sample takes in the round-trip time of the newest transmission that a datagram acknowledged, and the longest among
-// them: the older ones waited for the acknowledgement to be sent, which the timeout has to allow for.
+// sample adds the round-trip time of the newest transmission that a datagram acknowledges, and the
+// longest among them. The older transmissions waited for the acknowledgement to be sent, which the
+// timeout has to allow for.
 func (r *rttEstimator) sample(rtt, longest millis) {
 	rtt = max(0, min(rtt, rtoMax))
 	longest = max(rtt, min(longest, rtoMax))
@@ -40,8 +42,9 @@ func (r *rttEstimator) sample(rtt, longest millis) {
 func (r *rttEstimator) srtt() millis   { return r.srtt8 / 8 }
 func (r *rttEstimator) rttvar() millis { return r.rttvar4 / 4 }
 
-// rto is the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar), within bounds. The variance of a
-// long and steady path goes to nothing; an eighth of srtt keeps a delayed acknowledgement from being taken for a loss.
+// rto returns the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar),
+// within bounds. On a long and steady path the variance approaches 0. The term srtt/8 then prevents
+// that a delayed acknowledgement counts as a loss.
 func (r *rttEstimator) rto(interval, least millis) millis {
 	if !r.valid() {
 		return rtoDefault
@@ -49,14 +52,16 @@ func (r *rttEstimator) rto(interval, least millis) millis {
 	return min(max(r.srtt()+max(interval, r.rttvar4, r.srtt()/8), least), rtoMax)
 }
 
-// reorderDelay is how long after a segment was sent its acknowledgement is waited for once later ones have been
-// acknowledged: 9/8 of the round-trip time, as RFC 9002 section 6.1.2 has it, and at least a clock tick.
+// reorderDelay returns how long after its transmission a segment may still be acknowledged once
+// later ones have been: 9/8 of the round-trip time (RFC 9002 section 6.1.2), and at least a clock
+// tick.
 func (r *rttEstimator) reorderDelay() millis {
 	rtt := max(r.srtt(), r.latest)
 	return rtt + max(rtt/8, 1)
 }
 
-// backoff lengthens an RTO after level timeouts: doubled each time, or times 1.5 in no-delay mode, up to 60 s.
+// backoff lengthens an RTO after level timeouts: doubled each time, or times 1.5 in no-delay mode,
+// up to 60 s.
 func backoff(rto millis, level uint8, noDelay bool) millis {
 	for ; level > 0 && rto < rtoMax; level-- {
 		if noDelay {

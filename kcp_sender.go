@@ -4,7 +4,7 @@ package kcp
 
 import "math"
 
-// modes are the ways of a session that are on.
+// modes is the set of a session's modes that are on.
 type modes uint8
 
 const (
@@ -32,20 +32,21 @@ const (
 	windowClocked // heard, together with the peer's clock
 )
 
-// sender is the sending half of a core. [una, nxt) is in flight and [nxt, end) is queued, all of them with the prefix send.
+// sender is the sending half of a core. Segments from sendUna to before sendNxt are in flight, and
+// those from sendNxt to before sendEnd are queued.
 type sender struct {
 	mtu      int // most bytes of segments in one packet
 	mss      int // most bytes of data in one segment
 	modes    modes
-	rides    uint16 // delayed writes that may leave at once until ridesEnd: see owesRide
-	interval millis // the most that an ACK or a delayed write waits
+	rides    uint16 // delayed writes that may leave at once until ridesEnd; see owesRide
+	interval millis // the longest wait of an ACK or a delayed write
 	minRTO   millis
 
 	ring      *sendRing
 	sendUna   seqNum
 	sendNxt   seqNum
 	sendEnd   seqNum
-	sendBytes uint32 // of data in flight and queued
+	sendBytes uint32 // data in flight and queued
 	sndWnd    uint32
 	rmtWnd    uint32
 	wndUna    seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with
@@ -58,17 +59,17 @@ type sender struct {
 	askWindow bool   // a WASK is due
 	filling   bool   // a Write copies into fill without the lock
 	order     uint64 // transmissions made
-	delivered uint64 // the highest transmission number acknowledged
+	delivered uint64 // highest transmission number acknowledged
 	topOrders []uint64
-	flushAt   millis // a delayed write goes out at this time at the latest
+	flushAt   millis // a delayed write leaves at this time at the latest
 	probeAt   millis // next window probe, never if none is due
 	probeWait millis
 	rtt       rttEstimator
 	rate      tokenBucket
-	cc        congestion  // kept up to date whether or not it is in use
+	cc        congestion  // kept up to date even while not in use
 	flight    flightLimit // around the controller in use
 
-	fill *slab   // has room for the next Write's segments, or nil
+	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent
 }
 
@@ -82,7 +83,7 @@ func (snd *sender) init() {
 	snd.flight.init(&snd.cc)
 }
 
-// drop releases the buffer of sn, to the cache if there is one, and takes it out of its list.
+// drop releases the buffer of sn, to the cache if there is one, and removes sn from its list.
 func (snd *sender) drop(sn seqNum, cache *bufferCache) {
 	seg := snd.ring.at(sn)
 	snd.sendBytes -= uint32(len(seg.data))
@@ -102,8 +103,8 @@ func (snd *sender) advanceUna() {
 	snd.sendUna += seqNum(snd.ring.outstanding.run(snd.ring.slot(snd.sendUna), n, snd.ring.size(), false))
 }
 
-// noteDelivered remembers the highest transmission numbers acknowledged, as many as fast retransmission counts: a
-// segment whose number is below the least of them has been overtaken by that many.
+// noteDelivered keeps the highest transmission numbers acknowledged, as many as fast retransmission
+// counts. A segment whose number is below the least of them has been overtaken by that many.
 func (snd *sender) noteDelivered(order uint64) {
 	snd.delivered = max(snd.delivered, order)
 	t := snd.topOrders
@@ -117,7 +118,7 @@ func (snd *sender) noteDelivered(order uint64) {
 	t[i] = order
 }
 
-// queuedOutstanding returns the segments sent and not acknowledged, lost ones included.
+// queuedOutstanding returns how many segments are sent and not acknowledged, lost ones included.
 func (snd *sender) queuedOutstanding() uint32 {
 	if snd.ring == nil {
 		return 0
@@ -125,7 +126,7 @@ func (snd *sender) queuedOutstanding() uint32 {
 	return snd.inFlight + snd.ring.lost()
 }
 
-// setNoDelay sets the timing; a negative value leaves one as it is.
+// setNoDelay sets the timing; a negative value leaves a setting unchanged.
 func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if noDelay >= 0 {
 		snd.minRTO = rtoMin
@@ -147,15 +148,15 @@ func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	}
 }
 
-// noDelay reports whether the no-delay mode is on, which lowers the least RTO and the back-off.
+// noDelay reports whether no-delay mode is on, which lowers the least RTO and the back-off.
 func (snd *sender) noDelay() bool { return snd.minRTO == rtoNoDelay }
 
 func (snd *sender) rto() millis { return snd.rtt.rto(snd.interval, snd.minRTO) }
 
-// queued returns the segments that wait to be acknowledged or sent.
+// queued returns how many segments wait to be acknowledged or sent.
 func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
 
-// congestionWindow returns how many segments the congestion window allows in flight, 0 if there is none.
+// congestionWindow returns the congestion window in segments, 0 if there is no congestion control.
 func (snd *sender) congestionWindow() uint32 {
 	if n := snd.flight.inside; n != math.MaxUint32 {
 		return n
@@ -166,7 +167,7 @@ func (snd *sender) congestionWindow() uint32 {
 // setWindow sets the send window in segments.
 func (snd *sender) setWindow(segments uint32) { snd.sndWnd = segments }
 
-// releaseIdle gives the ring and the slabs back once they are empty.
+// releaseIdle returns the ring and the slabs to their pools once they are empty.
 func (snd *sender) releaseIdle() {
 	if snd.ring != nil && snd.sendUna == snd.sendEnd {
 		putSendRing(snd.ring)

@@ -4,10 +4,11 @@ package kcp
 
 import "math"
 
-// slabLeast is how many segments a Write must have for a slab, which an idle session does not keep.
+// slabLeast is how many segments a Write must have to use a slab. An idle session keeps none.
 const slabLeast = 4
 
-// fillSlab returns the slab for the next segments of a Write, each with room for stride bytes, and how many it takes.
+// fillSlab returns the slab for the next segments of a Write, each with room for stride bytes, and
+// how many of them it has room for.
 func (snd *sender) fillSlab(stride int) (s *slab, room int) {
 	if snd.fill != nil && len(snd.fill.buf)-snd.fill.used < stride {
 		snd.fill.release()
@@ -19,7 +20,7 @@ func (snd *sender) fillSlab(stride int) (s *slab, room int) {
 	return snd.fill, (len(snd.fill.buf) - snd.fill.used) / stride
 }
 
-// enqueueSlab queues the segment whose header is at byte `at` of the slab.
+// enqueueSlab queues the segment whose header is at offset at of the slab.
 func (snd *sender) enqueueSlab(s *slab, at, size, stride int) {
 	s.refs++
 	snd.enqueue(s.buf[at+segmentHeaderSize:at+segmentHeaderSize+size:at+stride], 0)
@@ -27,7 +28,7 @@ func (snd *sender) enqueueSlab(s *slab, at, size, stride int) {
 	seg.slab, seg.at = s, uint16(at)
 }
 
-// hold keeps a slab while datagrams that lie in it are on their way to the socket.
+// hold keeps a slab while datagrams in it are on their way to the socket.
 func (snd *sender) hold(s *slab) {
 	if n := len(snd.held); n == 0 || snd.held[n-1] != s {
 		s.refs++
@@ -35,7 +36,7 @@ func (snd *sender) hold(s *slab) {
 	}
 }
 
-// releaseHeld is called when they are out.
+// releaseHeld releases the slabs of hold once the datagrams are out.
 func (snd *sender) releaseHeld() {
 	for i, s := range snd.held {
 		s.release()
@@ -44,8 +45,9 @@ func (snd *sender) releaseHeld() {
 	snd.held = snd.held[:0]
 }
 
-// send queues p: in stream mode as part of the stream, in message mode as one message of up to 255 fragments. It
-// returns the segments added, or -1 for an empty p and -2 for a message of too many fragments.
+// send queues p: in stream mode as part of the stream, in message mode as one message of up to 255
+// fragments. It returns the number of segments added, -1 for an empty p, or -2 for a message of too
+// many fragments.
 func (c *core) send(p []byte) int {
 	if len(p) == 0 {
 		return -1
@@ -71,8 +73,8 @@ func (c *core) send(p []byte) int {
 	return count
 }
 
-// fillLast appends as much of p as fits to the last queued segment, so that a stream of small writes leaves in full
-// segments, and returns the rest.
+// fillLast appends as much of p as fits to the last queued segment and returns the rest. So a
+// stream of small writes leaves in full segments.
 func (c *core) fillLast(p []byte) []byte {
 	if c.sendNxt == c.sendEnd {
 		return p
@@ -92,8 +94,8 @@ func (c *core) fillLast(p []byte) []byte {
 	return p[n:]
 }
 
-// cut is how many bytes the segment sn may hold. The first of a session leaves room for the HELLO that goes along with
-// it, and for the ACK of what it answers.
+// cut returns how many bytes the segment sn may hold. The first segment of a session leaves room
+// for the HELLO that goes along with it, and for the ACK of the segment that it answers.
 func (c *core) cut(sn seqNum) int {
 	if sn != 0 || c.order > 0 || c.ctl.incarnation == 0 {
 		return c.mss
@@ -108,7 +110,7 @@ func (c *core) cut(sn seqNum) int {
 	return c.mss - room
 }
 
-// enqueue takes over a pooled buffer as the next segment's data.
+// enqueue takes ownership of a pooled buffer as the data of the next segment.
 func (snd *sender) enqueue(data []byte, frg uint8) {
 	n := snd.queued() + 1
 	switch {
@@ -122,28 +124,30 @@ func (snd *sender) enqueue(data []byte, frg uint8) {
 	snd.sendBytes += uint32(len(data))
 }
 
-// delayWrite lets queued data wait for the interval, if writes are delayed.
+// delayWrite starts the wait of queued data if writes are delayed.
 func (snd *sender) delayWrite(now millis) {
 	if snd.modes.has(modeWriteDelay) && snd.flushAt == never {
 		snd.flushAt = now + snd.interval
 	}
 }
 
-// restRides is how many full segments of a Write take its rest along. Up to then waiting for the next Write saves a good
-// part of the packets; a reader of large frames would wait for the rest of each.
+// restRides is how many full segments of a Write let its rest leave with them. For smaller Writes,
+// waiting for the next Write saves a good part of the packets. A reader of large frames would wait
+// for the rest of each.
 const restRides = 8
 
-// released reports whether new data need not wait for more: no write is delayed, the interval is over, it is the rest of a
-// large Write, a packet that has just left would have carried it, or there is enough to fill a packet.
+// released reports whether new data need not wait for more. That is so if no write is delayed, the
+// interval is over, the data is the rest of a large Write, a packet that has just left would have
+// carried it, or there is enough to fill a packet.
 func (c *core) released(now millis) bool {
 	return c.flushAt == never || c.flushAt <= now || c.fullRun >= restRides || c.owesRide(now) || c.fillsPacket()
 }
 
-// fillsPacket reports whether the new data fills a packet, so that waiting adds nothing to that.
+// fillsPacket reports whether the new data fills a packet.
 func (c *core) fillsPacket() bool {
 	full := c.mtu
 	if !c.modes.has(modeStream) {
-		full -= segmentHeaderSize // no other message fits behind it
+		full -= segmentHeaderSize // no other message fits after it
 	}
 	size := 0
 	for sn := c.sendNxt; sn != c.sendEnd; sn++ {
@@ -155,15 +159,16 @@ func (c *core) fillsPacket() bool {
 	return false
 }
 
-// owesRide reports whether a delayed write makes up for a packet that it has missed. The acknowledgement of bulk data
-// leaves as soon as it is received, before the program can have written its answer, a multiplexer's window update for
-// instance. So the answer leaves at once as well, up to an interval after the data: as if the acknowledgement had waited.
+// owesRide reports whether a delayed write makes up for a packet that it has missed. The
+// acknowledgement of bulk data leaves as soon as the data is received, before the program can have
+// written its answer, such as a multiplexer's window update. So the answer leaves at once as well,
+// up to an interval after the data: as if the acknowledgement had waited for it.
 func (snd *sender) owesRide(now millis) bool {
 	return snd.rides > 0 && timestamp(now).before(snd.ridesEnd)
 }
 
-// giveRides gives leave to at least n delayed writes: one for each packet that has left without new data, and as many as
-// there would have been acknowledgements if the data had not come in large batches.
+// giveRides lets at least n delayed writes leave at once: one for each packet that has left without
+// new data, and as many as there would have been acknowledgements without large batches.
 func (c *core) giveRides(n uint32) {
 	if !c.modes.has(modeWriteDelay) || c.newestAt < 0 {
 		return
@@ -172,9 +177,11 @@ func (c *core) giveRides(n uint32) {
 	c.ridesEnd = timestamp(c.newestAt + c.interval)
 }
 
-// recut cuts queued segments that are larger than mss anew. Messages keep their bounds while they fit 255 fragments.
+// recut cuts queued segments again that are larger than mss. Messages keep their bounds while they
+// fit 255 fragments.
 func (snd *sender) recut() {
-	// The rest of a message whose first fragments are on their way keeps its cut: they have told the count.
+	// The rest of a message whose first fragments have been sent keeps its cut: they have announced
+	// the count.
 	first := snd.sendNxt
 	for partial := snd.lastFrg > 0; partial && first != snd.sendEnd; first++ {
 		partial = snd.ring.at(first).frg > 0
@@ -210,8 +217,8 @@ func (snd *sender) recut() {
 	}
 }
 
-// requeue queues a message again whose bounds are to be kept. A message that no longer fits 255 fragments becomes
-// several.
+// requeue queues a message again with its bounds. A message that no longer fits 255 fragments
+// becomes several.
 func (snd *sender) requeue(message []byte) {
 	for len(message) > 0 {
 		n := min(len(message), 255*snd.mss)
@@ -228,7 +235,7 @@ func (snd *sender) requeue(message []byte) {
 	}
 }
 
-// setMode switches a mode on or off. Without modeWriteDelay nothing waits any more.
+// setMode switches a mode on or off. Switching modeWriteDelay off ends a wait.
 func (snd *sender) setMode(mode modes, on bool) {
 	if snd.modes.set(mode, on); mode == modeWriteDelay && !on {
 		snd.endDelay()
@@ -238,7 +245,7 @@ func (snd *sender) setMode(mode modes, on bool) {
 // setModes sets all modes at the beginning of a session.
 func (snd *sender) setModes(m modes) { snd.modes = m }
 
-// endDelay ends the wait of what is queued.
+// endDelay ends the wait of queued data.
 func (snd *sender) endDelay() { snd.flushAt = never }
 
 // delayAtMost shortens a wait that has begun.
@@ -256,14 +263,14 @@ func (snd *sender) beginFilling() { snd.filling = true }
 
 func (snd *sender) endFilling() { snd.filling = false }
 
-// flushed ends or renews the wait of a delayed write after a flush. sentNew says that new data was among it, left that
-// packets have left, but for control messages alone.
+// flushed ends or renews the wait of a delayed write after a flush. sentNew means that new data was
+// sent, left that packets have left, not counting control messages.
 func (c *core) flushed(sentNew, left bool, now millis) {
 	switch {
 	case c.sendNxt == c.sendEnd:
 		c.flushAt = never
 	case sentNew && c.flushAt != never && c.flushAt > now:
-		c.flushAt = now + c.interval // what is over has been written just now
+		c.flushAt = now + c.interval // the remaining data was written just now
 	}
 	switch {
 	case sentNew:
@@ -273,8 +280,9 @@ func (c *core) flushed(sentNew, left bool, now millis) {
 	}
 }
 
-// setMTU changes the packet size and re-cuts what is queued but not yet sent; what is in flight stays as it is, for
-// its sequence numbers are taken. It reports false, and changes nothing, if no data would fit.
+// setMTU changes the packet size and cuts again what is queued and not yet sent. Segments in flight
+// keep their size, because their sequence numbers are taken. It returns false, and changes nothing,
+// if no data would fit.
 func (snd *sender) setMTU(mtu int) bool {
 	if mtu <= segmentHeaderSize {
 		return false

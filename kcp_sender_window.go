@@ -2,34 +2,38 @@
 
 package kcp
 
-// flightRoom reports whether another segment may be in flight, as far as the path and the congestion window, if it is
-// on, are concerned.
+// flightRoom reports whether the path and the congestion window, if it is on, allow another segment
+// in flight.
 func (snd *sender) flightRoom() bool { return snd.flight.allows(snd.inFlight) }
 
-// resends reports whether the first of the lost segments may be sent again now. While nothing is measured it is the only
-// one, and takes the place of its transmission before.
+// resends reports whether the first lost segment may be resent now. While no round trip has been
+// measured it is the only one, and replaces its earlier transmission.
 func (snd *sender) resends() bool {
 	return snd.ring.lost() > 0 && (snd.unmeasured() || snd.flightRoom())
 }
 
-// writeMost is how many bytes a session takes from Write before they are acknowledged, however small the windows. A program
-// that writes a request and then reads an answer that the peer writes meanwhile needs no second goroutine up to there.
+// writeMost is how many bytes a session takes from Write before they are acknowledged, however
+// small the windows. A program that writes a request and then reads a concurrent answer needs no
+// second goroutine up to that size.
 const writeMost = 4 << 20
 
-// writeSegments bounds the same for small messages, each of which takes a buffer and a slot in the ring.
+// writeSegments bounds the same for small messages, each of which takes a buffer and a slot in the
+// ring.
 const writeSegments = 16384
 
-// writeLeast is how many segments a Write may always queue on a short path, as far as the send window goes.
+// writeLeast is how many segments a Write may always queue on a short path, within the send window.
 const writeLeast = 1024
 
-// writeShare: a Write that waits goes on once this share of the window is free, so that it is not woken for each ACK (the
-// kernel's sk_stream_write_space does likewise for TCP).
+// writeShare is the fraction of the window that has to be free before a blocked Write continues, so
+// that it is not woken for each ACK. The kernel's sk_stream_write_space does the same for TCP.
 const writeShare = 4
 
-// writeRoom returns how many segments a Write may queue now, and for how many one that has had to wait goes on waiting.
-// While a short path alone sets the pace, no more than twice what that holds in flight is queued in all: more would only
-// leave the processor's caches before it is sent. With it windows of 4096 and 32768 were as fast as one of 1024 on loopback,
-// and 15 and 25 % slower without.
+// writeRoom returns how many segments a Write may queue now, and how many a blocked Write waits
+// for.
+//
+// While a short path alone sets the pace, at most twice what it holds in flight is queued in total.
+// More would only leave the processor's caches before it is sent. Windows of 4096 and 32768 were as
+// fast as one of 1024 on loopback with this bound, and 15 and 25 % slower without.
 func (c *core) writeRoom() (free, share uint32) {
 	queued, mss := c.queued(), uint32(c.mss)
 	most := max(min(writeMost/mss, writeSegments), c.sndWnd)
@@ -50,8 +54,8 @@ func (c *core) writeRoom() (free, share uint32) {
 	return free, max(min(most, c.sndWnd)/writeShare, 1)
 }
 
-// pathSetsPace reports whether a short path alone limits what leaves: not the peer's window, a rate limit, or a peer that
-// has stopped to acknowledge.
+// pathSetsPace reports whether a short path alone limits what leaves: not the peer's window, a rate
+// limit, or a peer that has stopped acknowledging.
 func (snd *sender) pathSetsPace() bool {
 	if !snd.flight.short() || snd.rate.rate != 0 || snd.rmtWnd <= snd.sendUna.distance(snd.sendNxt) {
 		return false
@@ -59,17 +63,17 @@ func (snd *sender) pathSetsPace() bool {
 	return snd.ring == nil || snd.ring.used&^(1<<lostList|1) == 0 // nothing that was sent has timed out
 }
 
-// atMost returns how far used is from limit, 0 if it is there or beyond.
+// atMost returns how far used is below limit, 0 if it is not.
 func atMost(used, limit uint32) uint32 { return limit - min(used, limit) }
 
-// canSendNew reports whether a queued segment may go out.
+// canSendNew reports whether a queued segment may be sent.
 func (snd *sender) canSendNew() bool {
 	return snd.sendNxt != snd.sendEnd && snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd) && snd.flightRoom()
 }
 
-// updateProbe starts asking for the window when the peer has closed it: its own word that it has opened again may be
-// lost, and what is in flight may lie beyond what it takes. A window is mostly closed for a moment only, so the first
-// question comes after an RTO.
+// updateProbe starts window probes when the peer has closed its window. The peer's update may be
+// lost, and what is in flight may lie beyond its window. A window is mostly closed for a moment
+// only, so the first probe comes after an RTO.
 func (snd *sender) updateProbe(now millis) {
 	if snd.rmtWnd > 0 || snd.sendUna == snd.sendEnd {
 		snd.probeAt, snd.probeWait = never, 0
@@ -81,15 +85,16 @@ func (snd *sender) updateProbe(now millis) {
 	}
 }
 
-// canBeLife reports whether a segment with that una can be of the peer's session, whose una never goes back. An answer that
-// no session stands behind, a stray WINS above all, begins at 0. sendUna is no measure: it passes the una of a peer whose
-// receive queue is full, as that acknowledges segments which have to wait.
+// canBeLife reports whether a segment with that una can belong to the peer's session, whose una
+// never goes back. An answer from outside a session, above all a WINS, begins at 0. sendUna is no
+// measure: it passes the una of a peer with a full receive queue, which acknowledges segments that
+// wait.
 func (snd *sender) canBeLife(una seqNum) bool {
 	return !snd.sendNxt.before(una) && (snd.wndNews == windowUnheard || !una.before(snd.wndUna))
 }
 
-// bearsClock reports whether a segment's ts is the peer's clock. Legacy peers fill it in for PUSH alone: their WASK and
-// WINS carry 0 or what the last ACK echoed. A probe's ts is random.
+// bearsClock reports whether the ts of a segment is the peer's clock. Legacy peers fill it in for
+// PUSH alone: their WASK and WINS carry 0 or the ts of the last ACK. The ts of a probe is random.
 func (c *core) bearsClock(s *segment) bool {
 	switch s.cmd {
 	case cmdPush:
@@ -100,11 +105,11 @@ func (c *core) bearsClock(s *segment) bool {
 	return false
 }
 
-// staleWindow bounds how much older a window update may be than the newest to be taken for one that was overtaken
-// on the way. A larger step back is a clock that jumped, or a forgery that must not stop updates for long.
+// staleWindow bounds how much older than the newest a window update may be to count as overtaken. A
+// larger step back is a clock that has jumped, or a forgery, which must not block updates for long.
 const staleWindow = 10000
 
-// updateWindow takes over the peer's window, unless this datagram has been overtaken by a newer one.
+// updateWindow stores the peer's window unless the datagram was overtaken by a newer one.
 func (c *core) updateWindow(in *inputState) {
 	if in.wndNews == windowUnheard || c.wndNews != windowUnheard && c.overtakenWindow(in) {
 		return
@@ -119,9 +124,10 @@ func (c *core) updateWindow(in *inputState) {
 	}
 }
 
-// overtakenWindow reports whether a window is older than the one known. The larger una is newer. At one una the window
-// of a receiver only opens, because every segment that takes a slot advances una. Only a peer with the extension may
-// close it there, for want of memory: the newer clock decides where there is one.
+// overtakenWindow reports whether a window is older than the known one. The larger una is newer.
+// With the same una the window of a receiver only opens, because every segment that takes a slot
+// advances una. Only a peer with the extension may close it then, for want of memory. The newer
+// clock decides if both are known.
 func (c *core) overtakenWindow(in *inputState) bool {
 	switch {
 	case in.una != c.wndUna:
@@ -133,7 +139,7 @@ func (c *core) overtakenWindow(in *inputState) bool {
 	return c.wndNews == windowClocked && 0 < age && age < staleWindow
 }
 
-// probeDue makes the next window probe due, and sets the time of the one after it.
+// probeDue makes the next window probe due and sets the time of the following one.
 func (c *core) probeDue(now millis) {
 	if now < c.probeAt {
 		return
@@ -147,5 +153,5 @@ func (c *core) probeDue(now millis) {
 // askForWindow makes a WASK due.
 func (snd *sender) askForWindow() { snd.askWindow = true }
 
-// windowAsked notes that it has left.
+// windowAsked notes that a WASK has left.
 func (snd *sender) windowAsked() { snd.askWindow = false }

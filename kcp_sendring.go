@@ -16,14 +16,15 @@ type sendSegment struct {
 	xmits   uint16
 	at      uint16 // where its header stands in slab
 	list    uint8  // the list it is in: its back-off level, or lostList
-	level   uint8  // back-off level: how often its retransmission timer has run out
+	level   uint8  // back-off level: how often its timeout has expired
 	frg     uint8
 	cause   lossCause
 }
 
-// Lists of segments in flight. List i holds those whose timer has run out i times, in the order of transmission, so
-// that its head always has the earliest deadline of the list: the next event of a whole window is the least of a
-// few heads. lostList holds what has been found lost and waits to be sent again.
+// Lists of segments in flight. List i holds the segments whose timeout has expired i times, in the
+// order of transmission. So its head has the earliest deadline of the list, and the next event of a
+// window is the least of a few heads. lostList holds segments that have been found lost and wait to
+// be resent.
 const (
 	maxLevel = 19 // 1.5^19 times the least RTO is beyond the 60 s bound
 	lostList = maxLevel + 1
@@ -35,17 +36,18 @@ type segmentList struct {
 	n          uint32
 }
 
-// sendRing is the storage of a send window, indexed by sequence number. The lists are linked by sequence numbers, so
-// they stay valid when the ring grows.
+// sendRing is the storage of a send window, indexed by sequence number. The lists are linked by
+// sequence numbers, so they stay valid when the ring grows.
 type sendRing struct {
-	// What a session with a segment or two in flight looks at lies in one cache line, lists[0] included.
+	// The fields that a session with a segment or two in flight uses share a cache line, with
+	// lists[0].
 	slots       []sendSegment
 	outstanding bitmap // sent and not acknowledged
 	used        uint32 // bit i: list i is not empty
 	lists       [numLists]segmentList
 }
 
-// lost is how many segments have been found lost and wait to be sent again.
+// lost returns how many segments have been found lost and wait to be resent.
 func (r *sendRing) lost() uint32 {
 	if r.used&(1<<lostList) == 0 {
 		return 0
@@ -76,7 +78,7 @@ func (r *sendRing) push(l uint8, sn seqNum) {
 	r.used |= 1 << l
 }
 
-// unlink takes sn out of the list it is in.
+// unlink removes sn from its list.
 func (r *sendRing) unlink(sn seqNum) {
 	seg := r.at(sn)
 	list := &r.lists[seg.list]
@@ -103,13 +105,14 @@ func getSendRing(n uint32) *sendRing {
 	return &sendRing{slots: make([]sendSegment, size), outstanding: make(bitmap, (size+63)/64)}
 }
 
-// putSendRing takes back a ring that holds nothing: no data, no bit set, no list in use. Slots are written whole when
-// they are filled, so that nothing need be cleared here.
+// putSendRing returns an empty ring to its pool: no data, no bit set, no list in use. Slots are
+// written whole when they are filled, so nothing is cleared here.
 func putSendRing(r *sendRing) {
 	sendRings[bits.Len32(r.size())].Put(r)
 }
 
-// grow returns a ring of at least n slots that holds what r holds between from and to, and gives r back.
+// grow returns a ring of at least n slots that holds what r holds between from and to, and releases
+// r.
 func (r *sendRing) grow(n uint32, from, to seqNum) *sendRing {
 	bigger := getSendRing(n)
 	for sn := from; sn != to; sn++ {
@@ -131,12 +134,12 @@ type lossCause uint8
 
 const (
 	lossNone    lossCause = iota
-	lossFast              // enough ACKs for segments sent later
-	lossEarly             // some ACK for a later one, a round trip has passed, and there is nothing new to send
-	lossTimeout           // its retransmission timer ran out
+	lossFast              // enough ACKs of segments sent later
+	lossEarly             // an ACK of a later one, a round trip has passed, and nothing new is queued
+	lossTimeout           // its retransmission timeout has expired
 )
 
-// free gives back the buffer of a segment of the send window, to the cache if there is one.
+// free releases the buffer of a segment, to the cache if there is one.
 func (seg *sendSegment) free(cache *bufferCache) {
 	if seg.slab != nil {
 		seg.slab.release()

@@ -4,8 +4,8 @@ package kcp
 
 import "math"
 
-// acknowledged handles one ACK. It returns the round-trip time it measured, or -1. An ACK that answers no
-// transmission of a segment in flight changes nothing.
+// acknowledged processes one ACK. It returns the round-trip time that it measures, or -1. An ACK
+// that answers no transmission of a segment in flight changes nothing.
 func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCache) (rtt millis) {
 	if c.addr.acknowledged(sn, ts) {
 		if c.addr.probes == 1 && !c.rtt.valid() {
@@ -45,7 +45,8 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 	return rtt
 }
 
-// acknowledgedBelow handles a cumulative acknowledgement and returns how many segments it took out of flight.
+// acknowledgedBelow processes a cumulative acknowledgement and returns how many segments it takes
+// out of flight.
 func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 	if una.before(c.sendUna) {
 		return 0
@@ -59,7 +60,7 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 			n++
 			seg := c.ring.at(c.sendUna)
 			if seg.xmits == 1 {
-				// Of several transmissions it would be unknown which one arrived.
+				// Which of several transmissions has arrived is unknown.
 				c.noteDelivered(seg.order)
 			}
 			if seg.list == lostList && seg.cause == lossTimeout {
@@ -102,5 +103,5 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 	c.flight.sent(c.order, at)
 }
 
-// ts is the clock as it goes onto the wire.
+// ts returns the timestamp on the wire for a time.
 func (c *core) ts(now millis) timestamp { return timestamp(now) + c.tsOrigin }

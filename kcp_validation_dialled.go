@@ -21,7 +21,7 @@ type proofDuty struct {
 }
 
 const (
-	// proofPatience is for how many questions the wait stays within patience: where many packets are lost the answer
+	// proofPatience is for how many questions the wait stays within lingerBackoff: where many packets are lost the answer
 	// that waits for the proof shall not wait for minutes.
 	proofPatience = 40
 	// proofBlind is the same for a peer that is not known to speak the extension. proofBlindMost is how often it is asked
@@ -139,7 +139,7 @@ func (c *core) proofWait(tries uint8) millis {
 		often = proofBlind
 	}
 	if tries < often {
-		return min(backoff(c.rto(), tries, false), max(c.rto(), patience))
+		return min(backoff(c.rto(), tries, false), max(c.rto(), lingerBackoff))
 	}
-	return backoff(max(c.rto(), patience), tries-often, false)
+	return backoff(max(c.rto(), lingerBackoff), tries-often, false)
 }

@@ -78,5 +78,5 @@ func (f *farewell) runTimed(now instant, b *timedBatch) {
 		data: appendControl(buf[:0], &f.reset)}
 	f.env.host.sendTimed(&reset, f.sealer, &f.to, b)
 	f.sent++
-	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, patience)))
+	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, lingerBackoff)))
 }
