@@ -163,7 +163,7 @@ type inputView struct {
 	sendUna, sendNxt, sendEnd, readNxt, rcvNxt seqNum
 	rmtWnd, inFlight, outstanding, beyond      uint32
 	acks                                       int
-	askWindow, tellWindow                      bool
+	askWindow, windowDue                      bool
 	delivered                                  uint64
 	rtt                                        rttEstimator
 	window                                     uint32
@@ -172,8 +172,8 @@ type inputView struct {
 func viewOf(c *core) inputView {
 	return inputView{
 		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt, c.rmtWnd, c.inFlight,
-		c.queuedOutstanding(), c.beyond,
-		len(c.acks), c.askWindow, c.tellWindow, c.delivered, c.rtt, c.cc.size,
+		c.queuedOutstanding(), c.outOfOrder,
+		len(c.acks), c.askWindow, c.windowDue, c.delivered, c.rtt, c.cc.size,
 	}
 }
 
@@ -187,7 +187,7 @@ func checkCore(t *testing.T, c *core) {
 		t.Fatalf("sequence numbers out of order: %d %d %d, %d %d",
 			c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt)
 	}
-	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) || c.readable()+c.beyond > 2*wndMax {
+	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) || c.readable()+c.outOfOrder > 2*wndMax {
 		t.Fatalf("more in flight than sent, or more received than there is room for: %+v",
 			viewOf(c))
 	}

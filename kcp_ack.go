@@ -2,13 +2,14 @@
 
 package kcp
 
-// acksLeast is how many ACKs are kept while the socket takes none, whatever the window. Beyond it, and beyond four times
-// the window, it can only be duplicates that came.
+// acksLeast is how many ACKs are kept at least while the socket accepts none. More than that, and
+// more than four times the window, can only be for duplicates.
 const acksLeast = 1024
 
-// addAck notes a PUSH to acknowledge within the interval. Waiting longer than for a share of the window would hold up a
-// sender that has filled it, and deployed senders start with a window of 32. Segments of half a datagram and more come
-// from a stream, which is told of every second one (RFC 9293 section 3.8.6.3), or as rarely as ackThinning says.
+// addAck notes a PUSH to be acknowledged within the interval. A sender that has filled a share of
+// the window is not kept waiting, because legacy senders start with a window of 32. Segments of
+// half a datagram and more belong to a stream. Every second of those is acknowledged (RFC 9293
+// section 3.8.6.3), or fewer as ackThinning decides.
 func (c *core) addAck(s *segment, now millis) {
 	if uint32(len(c.acks)) < max(acksLeast, 4*c.rcvWnd) {
 		c.acks = append(c.acks, ackItem{s.sn, s.ts})
@@ -31,11 +32,11 @@ func (c *core) addAck(s *segment, now millis) {
 	}
 }
 
-// quickAcks is the end of a session's beginning, in segments received. Until then each segment of a stream is acknowledged
-// at once: the peer knows nothing of the path yet, and its window is small.
+// quickAcks is the end of a session's start, in segments received. Until then every segment of a
+// stream is acknowledged at once: the path is unknown to the peer, and its window is small.
 const quickAcks = 16
 
-// ackShare is how many segments are acknowledged without waiting for the interval.
+// ackShare returns how many segments are acknowledged without waiting for the interval.
 func (rcv *receiver) ackShare() uint32 { return max(1, min(rcv.rcvWnd, wndInitial)/4) }
 
 func (rcv *receiver) ackNow(now millis) { rcv.ackAt = min(rcv.ackAt, now) }
@@ -47,20 +48,20 @@ func (rcv *receiver) ackAtMost(until millis) {
 	}
 }
 
-// ackAgain acknowledges a PUSH once more, unless others are to be acknowledged anyway.
+// ackAgain acknowledges a PUSH once more, unless other ACKs are pending.
 func (rcv *receiver) ackAgain(sn seqNum, ts timestamp) {
 	if len(rcv.acks) == 0 {
 		rcv.acks = append(rcv.acks, ackItem{sn, ts})
 	}
 }
 
-// ackedBefore drops the first n pending ACKs, which have left or need not.
+// ackedBefore drops the first n pending ACKs, which have left or are covered by una.
 func (rcv *receiver) ackedBefore(n int) { rcv.acks = rcv.acks[:copy(rcv.acks, rcv.acks[n:])] }
 
-// forgetAcks gives up the pending ACKs.
+// forgetAcks drops the pending ACKs.
 func (rcv *receiver) forgetAcks() { rcv.acks = nil }
 
-// acksSent ends the wait of the acknowledgements, which have left.
+// acksSent notes that the pending acknowledgements have left.
 func (c *core) acksSent(now millis) {
 	n := c.unacked / c.ackShare()
 	if n > 0 {
@@ -72,35 +73,39 @@ func (c *core) acksSent(now millis) {
 }
 
 const (
-	// gapHold bounds how long a legacy sender is not told of a hole. With reordering by 5 ms, and with losses that parity
-	// repairs, it sent two to ten times as many segments again when it was told at once, with 20 ms as few as to its own
-	// kind.
+	// gapHold bounds how long a gap is not reported to a legacy sender. With reordering by 5 ms,
+	// and with losses that parity repairs, such a sender resent two to ten times as many segments
+	// when gaps were reported at once. With 20 ms it resent as few as towards its own kind.
 	gapHold millis = 20
-	// acksHeld is how many acknowledgements may wait for that: what fills a datagram.
+	// acksHeld is how many acknowledgements may be delayed for that: as many as fill a datagram.
 	acksHeld = 58
-	// legacyAfter is how many segments without a HELLO make a legacy peer: others send it along with the first.
+	// legacyAfter is how many segments without a HELLO identify a legacy peer: other peers send it
+	// along with the first.
 	legacyAfter = 64
 )
 
-// ackGap acknowledges a PUSH that has found, left or filled a hole, or that was there already: the sender is told at
-// once. A legacy sender sends a segment again as soon as it has seen a few later ones acknowledged, however late the
-// segment or the parity that repairs its loss may be. So while there is a hole it is told as late as its own kind would.
-// due is when the acknowledgements before this one were to leave.
+// ackGap acknowledges a PUSH that has revealed, left or filled a gap, or is a duplicate: the sender
+// is notified at once.
+//
+// A legacy sender resends a segment as soon as a few later ones are acknowledged, however late the
+// segment or the parity that repairs its loss may be. So it is notified of a gap as late as its own
+// kind would do. due is when the acknowledgements before this one were to leave.
 func (c *core) ackGap(due, now millis) {
 	legacy := !c.ctl.known() && c.stats.segsIn >= legacyAfter
 	switch {
-	case c.beyond == 0:
+	case c.outOfOrder == 0:
 		c.ackNow(now)
 	case legacy:
 		c.ackWithin(due, now, min(c.interval, gapHold))
-	case c.beyond == 1:
+	case c.outOfOrder == 1:
 		c.ackNow(now)
 	default:
 		c.ackWithin(due, now, c.thin.wait(now))
 	}
 }
 
-// ackRepeat acknowledges a PUSH that was there already. Where acknowledgements wait, it came because they are late.
+// ackRepeat acknowledges a duplicate PUSH. If acknowledgements are delayed, their delay has caused
+// it.
 func (c *core) ackRepeat(due, now millis) {
 	if wait := c.thin.wait(now); wait > 0 {
 		c.ackWithin(due, now, wait)
@@ -126,7 +131,7 @@ func (c *core) measurePath(now millis) {
 	case t.asked > 0:
 		wait = min(max(thinLate*t.usual(), thinLost)<<(t.asked-1), thinStale)
 	case millis(t.quarter) >= thinLeast:
-		wait = 0 // a machine that was busy for a moment shall not hold a fast stream up
+		wait = 0 // a brief stall of the machine must not slow down a fast stream
 	}
 	if !c.ctl.known() || c.addr != nil || c.ctl.closing() || c.asksAnyway() || t.since(now) < wait {
 		return
@@ -136,5 +141,5 @@ func (c *core) measurePath(now millis) {
 	t.askedAt, t.asked = uint16(now), asked
 }
 
-// asksAnyway reports whether a PING serves to find out whether the peer is there.
+// asksAnyway reports whether a PING is used to find out whether the peer is there.
 func (c *core) asksAnyway() bool { return c.suspicious() || c.ctl.clockDoubted || c.life.asking }

@@ -4,45 +4,50 @@ package kcp
 
 import "math"
 
-// ackThinning makes acknowledgements rarer where they wait in a queue: 10 Mbit/s take 450 a second, of which a return path
-// of 20 kbit/s carries 48, and the others delay or drop each other (RFC 3449 section 4). While a stream comes in, its
-// receiver measures the path by PING. The ts of the data tell how much of a round trip the data's own queue takes. A quarter
-// of what else it takes longer than the shortest is how long acknowledgements wait for each other, so that the queue
-// settles where they all fit, and a path without one is not slowed down. Peers that do not know PING get them as always.
+// ackThinning makes acknowledgements rarer where they wait in a queue. 10 Mbit/s take 450 a second,
+// of which a return path of 20 kbit/s carries 48, and the others delay or displace each other (RFC
+// 3449 section 4).
+//
+// While a stream arrives, its receiver measures the path by PING. The ts of the data tells how much
+// of a round trip is the queue of the data itself. Acknowledgements are delayed by a quarter of the
+// rest of the excess over the shortest round trip. So the queue settles where all acknowledgements
+// fit, and a path without a queue is not slowed down. Peers that do not know PING are acknowledged
+// as usual.
 type ackThinning struct {
 	askedAt uint16 // on the clock's low 16 bits: when the latest PING left
-	forward uint16 // the clock less ts of the PUSH that came soonest after it was sent; of no use while least is 0
+	forward uint16 // clock minus ts of the fastest PUSH; invalid while least is 0
 	least   uint16 // the shortest round trip, ms, plus one; 0: none yet
 	quarter uint8  // of what the latest took longer, ms
 	asked   uint8  // how many PINGs have left since the latest answer
 }
 
 const (
-	// thinShare: with a quarter, 20 kbit/s settle at a queue of 85 ms.
+	// thinShare is the divisor of the excess. With a quarter, 20 kbit/s settle at a queue of 85 ms.
 	thinShare = 4
-	// thinLeast and thinMost bound the wait. Less comes from a busy machine or a queue of data, and 100 ms is what deployed
-	// peers wait with their default settings.
+	// thinLeast and thinMost bound the delay. Less is noise of a busy machine or a queue of data.
+	// 100 ms is the delay of legacy peers with default settings.
 	thinLeast millis = 10
 	thinMost  millis = 100
-	// thinPing is how often the path is measured at most, while it has no queue.
+	// thinPing is the shortest interval of measurements while the path has no queue.
 	thinPing millis = 100
-	// thinStale is how old a measurement may be. The stream has paused meanwhile.
+	// thinStale is the greatest age of a measurement. The stream has paused meanwhile.
 	thinStale millis = 3000
-	// thinLate is how many times the usual round trip a PING takes before it is repeated, and thinLost the least time.
+	// thinLate is how many usual round trips a PING takes before it is repeated, thinLost the least
+	// time.
 	thinLate        = 4
 	thinLost millis = 500
 	// thinAsked bounds the doubling of that wait.
 	thinAsked = 4
 )
 
-// usual is the latest round trip, as far as it is known.
+// usual returns the latest round trip, as far as it is known.
 func (t *ackThinning) usual() millis { return millis(t.least) + thinShare*millis(t.quarter) }
 
-// since is how long ago the latest PING left, modulo 2^16 ms.
+// since returns how long ago the latest PING left, modulo 2^16 ms.
 func (t *ackThinning) since(now millis) millis { return millis(uint16(now) - t.askedAt) }
 
-// wait is how long acknowledgements of a stream wait for each other, 0 for not at all. Where a queue has been seen, a PING
-// that is late tells that it has grown.
+// wait returns how long acknowledgements of a stream are delayed, 0 for not at all. Where a queue
+// has been seen, a late PING indicates that the queue has grown.
 func (t *ackThinning) wait(now millis) millis {
 	since, quarter := t.since(now), millis(t.quarter)
 	if t.least == 0 || since >= thinStale || quarter < thinLeast {
@@ -54,7 +59,8 @@ func (t *ackThinning) wait(now millis) millis {
 	return min(quarter, thinMost)
 }
 
-// answered takes in the answer to a PING. The newest PUSH came at newestAt and was sent at ts on the peer's clock.
+// answered processes the answer to a PING. The newest PUSH arrived at newestAt and was sent at ts
+// on the peer's clock.
 func (t *ackThinning) answered(now, newestAt millis, ts timestamp) {
 	if t.asked == 0 {
 		return

@@ -93,11 +93,11 @@ func (c *core) nextEvent(now millis) millis {
 		// Everything that is due waits for the address validation or for more allowance.
 		return max(min(c.addr.probeAt, c.lifeEvent()), now)
 	}
-	if c.askWindow || c.tellWindow || c.ctl.urgent() {
+	if c.askWindow || c.windowDue || c.ctl.urgent() {
 		return now
 	}
 	c.updateProbe(now)
-	at := min(c.ackAt, c.probeAt, c.tellAt)
+	at := min(c.ackAt, c.probeAt, c.repeatAt)
 	at = min(at, c.life.opening.at)
 	if c.addr != nil {
 		at = min(at, c.addr.probeAt)
@@ -139,7 +139,7 @@ func (c *core) releaseSending() {
 // heldBytes returns how many bytes the state machine holds.
 func (c *core) heldBytes() int {
 	// A Read that is copying has taken segments whose slab is not released yet.
-	segs := max(0, int(c.readable()+c.beyond+c.queued())-int(c.lentSegs))
+	segs := max(0, int(c.readable()+c.outOfOrder+c.queued())-int(c.lentSegs))
 	n := (segs+int(c.heavy))*memorySegment + int(c.pinned)*bufferLarge
 	if c.in != nil {
 		n += len(c.in.slots) * int(unsafe.Sizeof(recvSegment{}))

@@ -13,7 +13,7 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	c.askHello(now)
 	c.connectTick(now)
 	c.proofTick(now)
-	c.tellAgain(now)
+	c.advertiseAgain(now)
 	f := flusher{c: c, w: w, at: at, now: now}
 	before, next := len(w.packets), c.sendNxt
 	f.begin()
@@ -177,16 +177,16 @@ func (f *flusher) windowMessages() bool {
 		c.windowAsked()
 		c.stats.probes++
 	}
-	if c.tellWindow {
+	if c.windowDue {
 		sn := c.windowSN()
-		if c.tells > 0 {
+		if c.repeats > 0 {
 			// A legacy listener that has closed the session opens another one for an sn of 0.
 			sn = c.rcvNxt
 		}
 		if !f.put(cmdWins, 0, c.ts(f.now), sn, nil) {
 			return false
 		}
-		c.windowTold(f.now)
+		c.windowAdvertised(f.now)
 	}
 	return true
 }

@@ -166,10 +166,10 @@ func TestInputAcknowledgesDuplicatesAndKeepsTheFirst(t *testing.T) {
 		}
 		c.input(inputAt(1100), data, true)
 		if c.stats.repeats != 4 || len(c.acks) != 4 || c.rcvNxt != before.rcvNxt ||
-			c.beyond != before.beyond {
+			c.outOfOrder != before.beyond {
 			t.Errorf("at %d: %d repeats, %d ACKs, rcvNxt %d, %d beyond; want 4, 4, %d, %d",
 				base, c.stats.repeats, len(c.acks),
-				c.rcvNxt, c.beyond, before.rcvNxt, before.beyond)
+				c.rcvNxt, c.outOfOrder, before.rcvNxt, before.beyond)
 		}
 		var got []byte
 		buf := make([]byte, 100)
@@ -290,14 +290,14 @@ func TestReceiverHoldsMemoryInProportion(t *testing.T) {
 			}
 		}
 		c.input(inputAt(1000), pushData(5, reachLeast-1), true)
-		if c.beyond != 1 {
+		if c.outOfOrder != 1 {
 			t.Fatalf("segment %d was not taken", reachLeast-1)
 		}
 		for sn := range seqNum(wndMax / reachShare) {
 			c.input(inputAt(1000), pushData(5, sn), true)
 		}
 		c.input(inputAt(1000), pushData(5, wndMax-1), true)
-		if c.beyond != 1 {
+		if c.outOfOrder != 1 {
 			t.Errorf("after %d segments the last of the window was not taken", c.stats.segsIn)
 		}
 	})

@@ -2,14 +2,14 @@
 
 package kcp
 
-// receive handles one PUSH.
+// receive processes one PUSH.
 func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if !s.sn.before(c.rcvNxt + seqNum(c.capacity())) {
 		c.stats.outOfWindow++
 		return
 	}
-	if c.tells > 0 && !s.sn.before(c.closedAt) {
-		c.tells, c.tellAt = 0, never
+	if c.repeats > 0 && !s.sn.before(c.closedAt) {
+		c.repeats, c.repeatAt = 0, never
 	}
 	if s.frg > 0 && uint16(s.frg) >= c.rcvMost {
 		// No window has ever been large enough for the message.
@@ -24,7 +24,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		return
 	}
 	if !s.sn.before(c.rcvNxt) && (c.newestAt < 0 || c.newestTS.before(s.ts)) {
-		// What lies below may bear no clock at all: see addressCheck.
+		// A segment below may carry no clock: see addressCheck.
 		c.newestTS, c.newestAt = s.ts, now
 	}
 	at := c.readNxt.distance(s.sn) + 1
@@ -33,7 +33,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		return
 	}
 	weight := memoryWeight(len(s.data))
-	if c.memory.room < c.beyond+c.heavy+weight && c.refuses(s.sn, at, weight) {
+	if c.memory.room < c.outOfOrder+c.heavy+weight && c.refuses(s.sn, at, weight) {
 		c.memory.refuse()
 		return
 	}
@@ -68,28 +68,29 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		c.heavy += memoryWeight(cap(seg.data)) - 1
 	}
 	seg.frg = s.frg
-	c.beyond++
+	c.outOfOrder++
 	c.memory.use(weight)
 	c.stats.bytesReceived += uint64(len(s.data))
-	gap := s.sn != c.rcvNxt || c.beyond > 1
+	gap := s.sn != c.rcvNxt || c.outOfOrder > 1
 	c.advance()
 	if gap {
 		c.ackGap(due, now)
 	}
 }
 
-// ringOfRun is the size of a ring that begins with a large run, whose segments it holds without growing.
+// ringOfRun is the size of a ring that begins with a large run, which it holds without growing.
 const ringOfRun = 64
 
-// A ring takes memory for all segments up to the farthest. What that costs is bounded by what the peer has sent so far:
-// beyond reachLeast a segment counts as lost if it lies farther ahead than reachShare times as many segments. Loss and
-// reordering do not come near that.
+// A ring takes memory for all segments up to the farthest one. Its cost is bounded by what the peer
+// has sent so far. Above reachLeast a segment counts as lost if it lies farther ahead than
+// reachShare times as many segments as have been received. Loss and reordering stay far below that.
 const (
 	reachLeast = 1024
 	reachShare = 16
 )
 
-// recv reads one message into p: its length, -1 if there is none, -2 if p is too small.
+// recv reads one message into p and returns its length, -1 if there is none, or -2 if p is too
+// small.
 func (c *core) recv(p []byte) int {
 	size := c.peekSize()
 	if size < 0 {
@@ -108,24 +109,24 @@ func (c *core) recv(p []byte) int {
 	return n
 }
 
-// discardFrom throws away what waits at or beyond the end of the peer's stream: an honest peer has sent nothing there, and
-// data that went past the end would hide it.
+// discardFrom drops out-of-order segments at or after the end of the peer's stream. A correct peer
+// has sent none, and data past the end would hide the end.
 func (c *core) discardFrom(final seqNum, cache *bufferCache) {
-	for sn := c.rcvNxt; c.beyond > 0 && c.readNxt.distance(sn) < c.in.size(); sn++ {
+	for sn := c.rcvNxt; c.outOfOrder > 0 && c.readNxt.distance(sn) < c.in.size(); sn++ {
 		if slot := c.in.slot(sn); !sn.before(final) && c.in.present.has(slot) {
 			c.in.present.clear(slot)
 			c.freeReceived(&c.in.slots[slot], cache)
-			c.beyond--
+			c.outOfOrder--
 			c.stats.badFields++
 		}
 	}
 }
 
-// refuses reports whether there is no room for a new segment that counts as so many, and lies at-1 segments beyond the
-// next to be read. Those beyond a hole get half of the room.
+// refuses reports whether there is no room for a new segment of that weight, which lies at-1
+// segments after the next one to be read. Out-of-order segments get half of the room.
 func (c *core) refuses(sn seqNum, at, weight uint32) bool {
 	switch {
-	case c.memory.room >= c.beyond+c.heavy+weight || sn.before(c.rcvNxt):
+	case c.memory.room >= c.outOfOrder+c.heavy+weight || sn.before(c.rcvNxt):
 		return false
 	case sn == c.rcvNxt:
 		return c.memory.room < weight && !c.takesNext(weight)
@@ -133,12 +134,13 @@ func (c *core) refuses(sn seqNum, at, weight uint32) bool {
 	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
 }
 
-// spareCommon is how many segments of the last memory are for those that count as one: what completes the largest message.
-// Segments that count as many, one in each of a hundred sessions, would leave nothing for that.
+// spareCommon is how many segments of the last memory are reserved for segments of weight one:
+// enough to complete the largest message. Heavy segments, one in each of a hundred sessions, would
+// otherwise take all of it.
 const spareCommon = 256
 
-// takesNext reports whether the next segment is taken without room for it: the first few are, and, until there is no memory
-// at all, what completes a message.
+// takesNext reports whether the next segment is accepted without room for it. That holds for the
+// first few segments, and, until there is no memory at all, for segments that complete a message.
 func (c *core) takesNext(weight uint32) bool {
 	if c.readable()+c.heavy+weight <= roomLeast {
 		return true

@@ -2,38 +2,39 @@
 
 package kcp
 
-// receiver is the receiving half of a core. [readNxt, rcvNxt) is readable, present slots beyond wait for a hole to fill.
+// receiver is the receiving half of a core. Segments from readNxt to before rcvNxt are readable.
+// Segments present from rcvNxt on are out of order and wait for a gap to be filled.
 type receiver struct {
-	in       *recvRing
-	readNxt  seqNum
-	rcvNxt   seqNum
-	rcvWnd   uint32
-	beyond   uint32 // segments present at or beyond rcvNxt
-	acks     []ackItem
-	ackAt    millis    // the pending ACKs leave at this time at the latest
-	newestTS timestamp // newest ts among the PUSH segments
-	closedAt seqNum    // una when the window last opened again: a PUSH from there on shows that the peer knows
-	newestAt millis    // when it came, negative for not at all
-	unacked  uint32    // PUSH segments since the last flush of ACKs
-	rcvMost  uint16    // the largest receive window so far: the peer may have cut messages for it
-	awaited  uint16    // segments that a waiting Read takes as soon as they come
+	in         *recvRing
+	readNxt    seqNum
+	rcvNxt     seqNum
+	rcvWnd     uint32
+	outOfOrder uint32 // segments present from rcvNxt on
+	acks       []ackItem
+	ackAt      millis    // the pending ACKs leave at this time at the latest
+	newestTS   timestamp // newest ts among the PUSH segments
+	closedAt   seqNum    // una when the window last reopened: a PUSH from there on confirms it
+	newestAt   millis    // when it arrived, negative before the first
+	unacked    uint32    // PUSH segments since the last flush of ACKs
+	rcvMost    uint16    // the largest receive window so far, which bounds the peer's messages
+	awaited    uint16    // segments that a waiting Read takes as soon as they arrive
 
-	tellWindow bool   // a WINS is due
-	wasFull    bool   // the peer has been told a window of 0
-	tells      uint8  // how often a window that has opened again is still to be told
-	toldWnd    uint32 // the window in the newest segment sent
-	tellAt     millis // when it is told again, never if that is not due
+	windowDue     bool   // a WINS is due
+	wasFull       bool   // a window of 0 has been advertised
+	repeats       uint8  // how often a reopened window is still to be advertised
+	advertisedWnd uint32 // the window in the latest segment sent
+	repeatAt      millis // when it is advertised again, never if that is not due
 
 	pinned    int32 // slabs of received data
 	lentSegs  int32 // segments in them
 	lentBytes int32
-	heavy     uint32 // segments that the large ones among those received count besides as one each
+	heavy     uint32 // what large received segments count beyond one each
 	thin      ackThinning
 }
 
 func (rcv *receiver) init() {
 	rcv.rcvWnd, rcv.rcvMost = wndInitial, wndInitial
-	rcv.ackAt, rcv.tellAt = never, never
+	rcv.ackAt, rcv.repeatAt = never, never
 	rcv.newestAt = -1
 }
 
@@ -43,44 +44,45 @@ func (rcv *receiver) setWindow(segments uint32) {
 	rcv.rcvMost = max(rcv.rcvMost, uint16(segments))
 }
 
-// await sets how many segments a waiting Read takes as soon as they come.
+// await sets how many segments a waiting Read takes as soon as they arrive.
 func (rcv *receiver) await(segments uint16) { rcv.awaited = segments }
 
-// forgetClock forgets the peer's clock: the next PUSH shows it.
+// forgetClock forgets the peer's clock, which the next PUSH sets again.
 func (rcv *receiver) forgetClock() { rcv.newestAt = -1 }
 
-// releaseIdle gives the ring back once it is empty, and the room for ACKs if nothing is being sent either.
+// releaseIdle returns the ring to its pool once it is empty, and drops the room for ACKs if nothing
+// is being sent either.
 func (rcv *receiver) releaseIdle(sendsNothing bool) {
 	if len(rcv.acks) == 0 && cap(rcv.acks) > idleAcks && sendsNothing && rcv.in == nil {
 		rcv.acks = nil
 	}
-	if rcv.in != nil && rcv.readNxt == rcv.rcvNxt && rcv.beyond == 0 {
+	if rcv.in != nil && rcv.readNxt == rcv.rcvNxt && rcv.outOfOrder == 0 {
 		putRecvRing(rcv.in)
 		rcv.in = nil
 	}
 }
 
-// advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. The first segment to enter
-// an empty queue may bring a message that needs more room than the window.
+// advance moves rcvNxt over what has become contiguous, as far as the receive queue has room. The
+// first segment of an empty queue may belong to a message that needs more room than the window.
 func (rcv *receiver) advance() {
-	for rcv.beyond > 0 {
+	for rcv.outOfOrder > 0 {
 		n, most := rcv.readable(), rcv.capacity()
 		if n >= most {
 			break
 		}
-		run := rcv.in.present.run(rcv.in.slot(rcv.rcvNxt), min(most-n, rcv.beyond), rcv.in.size(), true)
+		run := rcv.in.present.run(rcv.in.slot(rcv.rcvNxt), min(most-n, rcv.outOfOrder), rcv.in.size(), true)
 		if run == 0 {
 			break
 		}
 		rcv.rcvNxt += seqNum(run)
-		rcv.beyond -= run
+		rcv.outOfOrder -= run
 	}
 	if rcv.readable() >= rcv.capacity() && rcv.awaited == 0 {
 		rcv.wasFull = true
 	}
 }
 
-// peekSize returns the bytes of the next whole message, -1 if there is none.
+// peekSize returns the size of the next complete message in bytes, -1 if there is none.
 func (rcv *receiver) peekSize() int {
 	n := rcv.peekSegments()
 	if n == 0 {
@@ -93,8 +95,8 @@ func (rcv *receiver) peekSize() int {
 	return size
 }
 
-// peekSegments returns how many segments the next whole message has, 0 if there is none. The first fragment's count
-// decides; the counts of those behind it are the peer's to keep right.
+// peekSegments returns how many segments the next complete message has, 0 if there is none. The
+// count in the first fragment decides; later counts are not checked.
 func (rcv *receiver) peekSegments() uint32 {
 	if rcv.readNxt == rcv.rcvNxt {
 		return 0
@@ -106,7 +108,7 @@ func (rcv *receiver) peekSegments() uint32 {
 	return n
 }
 
-// take removes the next readable segment and hands it to the caller, who frees it.
+// take removes the next readable segment. The caller releases it.
 func (rcv *receiver) take() recvSegment {
 	at := rcv.in.at(rcv.readNxt)
 	seg := *at
@@ -116,7 +118,7 @@ func (rcv *receiver) take() recvSegment {
 	return seg
 }
 
-// releaseReceived gives back all that has been received and not read.
+// releaseReceived releases everything that has been received and not read.
 func (rcv *receiver) releaseReceived() {
 	if rcv.in == nil {
 		return
@@ -127,28 +129,28 @@ func (rcv *receiver) releaseReceived() {
 			rcv.freeReceived(&rcv.in.slots[slot], nil)
 		}
 	}
-	rcv.beyond, rcv.readNxt = 0, rcv.rcvNxt
+	rcv.outOfOrder, rcv.readNxt = 0, rcv.rcvNxt
 }
 
-// readable returns the segments that are in order and not yet read.
+// readable returns how many segments are in order and not yet read.
 func (rcv *receiver) readable() uint32 { return rcv.readNxt.distance(rcv.rcvNxt) }
 
-// isProbe reports whether a segment asks for nothing but its acknowledgement. Its ts is nobody's clock.
+// isProbe reports whether a segment only asks for its acknowledgement. Its ts is no clock.
 func (rcv *receiver) isProbe(s *segment) bool {
 	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(rcv.rcvNxt-probeDistance/2)
 }
 
-// ackItem is one PUSH to acknowledge.
+// An ackItem is one PUSH to acknowledge.
 type ackItem struct {
 	sn seqNum
 	ts timestamp
 }
 
-// idleAcks is the room for pending ACKs that an idle session keeps.
+// idleAcks is the capacity for pending ACKs that an idle session keeps.
 const idleAcks = 16
 
-// capacity is how many segments the receive queue holds: the receive window, or all of the message at its head, which
-// could otherwise never become complete.
+// capacity returns how many segments the receive queue holds: the receive window, or all of the
+// message at its head, which could otherwise never become complete.
 func (rcv *receiver) capacity() uint32 {
 	if rcv.readNxt == rcv.rcvNxt {
 		return rcv.rcvWnd

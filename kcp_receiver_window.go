@@ -2,8 +2,9 @@
 
 package kcp
 
-// window is what wnd says: the free slots of the receive queue, or what there is memory for. What a waiting Read is about
-// to take counts as taken: a window of 0 would stop the peer, and the word that it has opened can be lost.
+// window returns the value of wnd: the free slots of the receive queue, or fewer if memory is
+// short. What a waiting Read is about to take counts as free. A window of 0 would stop the peer,
+// and the update that reopens it can be lost.
 func (c *core) window() uint16 {
 	n, most := c.readable(), c.capacity()
 	if taking := c.taking(); taking > 0 {
@@ -19,7 +20,8 @@ func (c *core) window() uint16 {
 	return uint16(min(most-n, free))
 }
 
-// taking returns how many of the readable segments a waiting Read takes: one message, or what fills its buffer.
+// taking returns how many of the readable segments a waiting Read takes: one message, or what fills
+// its buffer.
 func (c *core) taking() uint32 {
 	switch {
 	case c.awaited == 0:
@@ -30,58 +32,59 @@ func (c *core) taking() uint32 {
 	return c.peekSegments()
 }
 
-// afterRead lets waiting segments in and tells the peer of a window that has opened again: of a closed one when a quarter
-// of it is free, or at the latest when there is nothing more to read, so that a slow reader does not send an update for
-// each segment; of one that the peer believes to be half closed or more when it has opened by a half.
+// afterRead moves waiting segments into the queue and advertises a window that has reopened. A
+// closed window is advertised when a quarter of it is free, or at the latest when nothing is left
+// to read. So a slow reader does not send an update for each segment. A window that the peer
+// believes to be half closed or more is advertised when it has opened by a half.
 func (c *core) afterRead() {
 	c.advance()
 	free := uint32(c.window())
 	if c.wasFull {
 		if free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
 			c.wasFull = false
-			c.tellWindow = true
-			c.tells, c.closedAt = tellsMost, c.rcvNxt
+			c.windowDue = true
+			c.repeats, c.closedAt = advertiseMost, c.rcvNxt
 		}
 		return
 	}
-	if c.toldWnd < c.rcvWnd/2 && free >= c.toldWnd+c.rcvWnd/2 && c.stats.segsOut > 0 {
-		c.tellWindow = true
+	if c.advertisedWnd < c.rcvWnd/2 && free >= c.advertisedWnd+c.rcvWnd/2 && c.stats.segsOut > 0 {
+		c.windowDue = true
 	}
 }
 
-// tellsMost is how often a window that has opened again is told: with the back-off of shortBackoff for about ten seconds,
-// which is longer than a legacy peer waits until it asks. A peer that has no more to send cannot show that it knows.
-const tellsMost = 12
+// advertiseMost is how often a reopened window is advertised: for about ten seconds with the back-off
+// of shortBackoff. A legacy peer probes sooner. A peer with nothing more to send cannot confirm it.
+const advertiseMost = 12
 
-// tellAgain tells a window that has opened again once more, unless it has closed meanwhile.
-func (c *core) tellAgain(now millis) {
-	if now < c.tellAt {
+// advertiseAgain advertises a reopened window once more, unless it has closed meanwhile.
+func (c *core) advertiseAgain(now millis) {
+	if now < c.repeatAt {
 		return
 	}
-	c.tellAt = never
+	c.repeatAt = never
 	if c.wasFull || c.peerDone() {
-		c.tells = 0
+		c.repeats = 0
 		return
 	}
-	c.tellWindow = true
+	c.windowDue = true
 }
 
-// windowTold sets the time at which the window is told again.
-func (c *core) windowTold(now millis) {
-	c.tellWindow = false
-	if c.tells == 0 {
+// windowAdvertised notes that the window has been advertised, and sets the time of the next repetition.
+func (c *core) windowAdvertised(now millis) {
+	c.windowDue = false
+	if c.repeats == 0 {
 		return
 	}
-	if c.tells--; c.tells > 0 {
-		c.tellAt = now + c.shortBackoff(tellsMost-1-c.tells)
+	if c.repeats--; c.repeats > 0 {
+		c.repeatAt = now + c.shortBackoff(advertiseMost-1-c.repeats)
 	}
 }
 
 // advertise makes a WINS due.
-func (rcv *receiver) advertise() { rcv.tellWindow = true }
+func (rcv *receiver) advertise() { rcv.windowDue = true }
 
 // advertised notes the window in a segment that was written.
 func (rcv *receiver) advertised(wnd uint16) {
-	rcv.toldWnd = uint32(wnd)
+	rcv.advertisedWnd = uint32(wnd)
 	rcv.wasFull = rcv.wasFull || wnd == 0
 }

@@ -2,7 +2,7 @@
 
 package kcp
 
-// keepInSlab makes data, received in s, a segment that stays in it.
+// keepInSlab returns a segment for data that was received in s and stays there.
 func (rcv *receiver) keepInSlab(s *slab, data []byte) recvSegment {
 	s.refs++
 	rcv.lentBytes += int32(len(data))
@@ -13,7 +13,7 @@ func (rcv *receiver) keepInSlab(s *slab, data []byte) recvSegment {
 // lendLeast is the least size of a segment that stays in a slab.
 const lendLeast = bufferSmall
 
-// freeReceived gives back the buffer of a segment that has been received, to the cache if there is one.
+// freeReceived releases the buffer of a received segment, to the cache if there is one.
 func (rcv *receiver) freeReceived(seg *recvSegment, cache *bufferCache) {
 	if seg.slab != nil {
 		rcv.endLend(seg)
@@ -34,7 +34,7 @@ func (rcv *receiver) endLend(seg *recvSegment) {
 	seg.slab = nil
 }
 
-// own moves a segment into a buffer of its own.
+// own copies a segment out of its slab.
 func (rcv *receiver) own(seg *recvSegment, cache *bufferCache) {
 	if seg.slab == nil {
 		return
@@ -45,18 +45,19 @@ func (rcv *receiver) own(seg *recvSegment, cache *bufferCache) {
 	seg.data = data
 }
 
-// sparse reports whether the slabs of received data hold less than a third of what they take, as when a few segments wait
-// behind a hole. A peer must not make a small window cost many times its memory.
+// sparse reports whether the slabs of received data are filled to less than a third, as when a few
+// segments wait behind a gap. A peer must not make a small window cost many times its memory.
 func (rcv *receiver) sparse() bool { return int64(rcv.pinned)*bufferLarge > 3*int64(rcv.lentBytes) }
 
-// compact takes what is left out of slabs that are mostly empty.
+// compact copies the remaining segments out of slabs that are mostly empty.
 func (rcv *receiver) compact(cache *bufferCache) {
 	if rcv.sparse() {
 		rcv.ownAll(nil, cache)
 	}
 }
 
-// ownAll moves what has been received and not read out of a slab, or out of all for nil.
+// ownAll copies what has been received and not read out of the slab from, or out of all slabs if
+// from is nil.
 func (rcv *receiver) ownAll(from *slab, cache *bufferCache) {
 	if rcv.in == nil {
 		return
@@ -69,7 +70,7 @@ func (rcv *receiver) ownAll(from *slab, cache *bufferCache) {
 	}
 }
 
-// pin notes that a slab of received data stays with the segments in it.
+// pin notes that a slab of received data is kept with the segments in it.
 func (rcv *receiver) pin(cache *bufferCache) {
 	rcv.pinned++
 	rcv.compact(cache)

@@ -88,7 +88,7 @@ func (s *UDPSession) CloseRead() error {
 		s.releasePartialLocked()
 	}
 	s.wakeReadersLocked()
-	due := s.core.tellWindow && !s.life.ended()
+	due := s.core.windowDue && !s.life.ended()
 	s.unlockAndSend(due)
 	return nil
 }

@@ -254,9 +254,9 @@ func (l *listenFuzz) check() {
 		s.mu.Lock()
 		checkCore(l.t.(*testing.T), &s.core)
 		c := &s.core
-		if c.readable()+c.beyond > 3*sessFuzzWnd || len(c.acks) > sessFuzzWnd {
+		if c.readable()+c.outOfOrder > 3*sessFuzzWnd || len(c.acks) > sessFuzzWnd {
 			l.t.Fatalf("%d segments readable, %d beyond, %d to acknowledge", c.readable(),
-				c.beyond, len(c.acks))
+				c.outOfOrder, len(c.acks))
 		}
 		s.mu.Unlock()
 	}

@@ -120,10 +120,10 @@ func (f *sessFuzz) check() {
 	c := &s.core
 	checkCore(f.t.(*testing.T), c)
 	// A message at the head may be as long as the largest window, with a full window behind it.
-	if c.readable()+c.beyond > 3*sessFuzzWnd ||
+	if c.readable()+c.outOfOrder > 3*sessFuzzWnd ||
 		c.in != nil && c.in.size() > ringSize(4*sessFuzzWnd) {
 		f.t.Fatalf("%d segments readable, %d beyond, in a ring of %d",
-			c.readable(), c.beyond, c.in.size())
+			c.readable(), c.outOfOrder, c.in.size())
 	}
 	f.wnd = max(f.wnd, c.capacity())
 	for i := f.wnd; c.in != nil && i < c.in.size()-c.readable(); i++ {
@@ -319,7 +319,7 @@ func (f *sessFuzz) recover() {
 			}
 		}
 		f.answer()
-		if c.beyond == 0 && (c.readable() == 0 || c.cutShort()) && c.queued() == 0 && c.rmtWnd > 0 {
+		if c.outOfOrder == 0 && (c.readable() == 0 || c.cutShort()) && c.queued() == 0 && c.rmtWnd > 0 {
 			if written || s.life.writeErr != nil || c.ctl.finWanted() {
 				break
 			}
@@ -331,7 +331,7 @@ func (f *sessFuzz) recover() {
 	}
 	if f.now() >= end {
 		f.t.Fatalf("no end: %d readable, %d beyond, %d queued, window %d, FIN %v",
-			c.readable(), c.beyond, c.queued(), c.rmtWnd, c.ctl.finWanted())
+			c.readable(), c.outOfOrder, c.queued(), c.rmtWnd, c.ctl.finWanted())
 	}
 	var said []byte
 	for sn := from; written && sn != c.sendEnd; sn++ {
@@ -385,7 +385,7 @@ func (f *sessFuzz) answer() {
 	f.batch = append(f.batch, appendSegment(f.acks, &segment{conv: sessFuzzConv, cmd: cmdWins,
 		wnd: sessFuzzWnd, ts: f.clock(), una: c.sendNxt}))
 	f.acks = nil
-	if c.beyond > 0 || c.readable() > 0 {
+	if c.outOfOrder > 0 || c.readable() > 0 {
 		for i := range seqNum(min(c.rcvWnd, 16)) {
 			f.batch = append(f.batch, appendSegment(nil, &segment{conv: sessFuzzConv, cmd: cmdPush,
 				wnd: sessFuzzWnd,

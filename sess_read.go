@@ -210,7 +210,7 @@ func (s *UDPSession) endReadLocked() (flush bool) {
 	s.core.releaseIdle()
 	s.chargeLocked()
 	s.core.afterRead()
-	return s.core.tellWindow && !s.life.ended()
+	return s.core.windowDue && !s.life.ended()
 }
 
 // releaseReadingLocked gives back what will not be read any more. A Read that is still copying does it when it is done.

@@ -80,7 +80,7 @@ func (s *UDPSession) Stats() Stats {
 		LastRTT: max(c.rtt.latest, 0).duration(), RTO: c.rto().duration(),
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
-		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.beyond),
+		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.outOfOrder),
 		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil, OOBDropped: s.oob.Load().droppedCount(),
 	}
 	st.CongestionWindow = int(c.congestionWindow())

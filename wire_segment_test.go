@@ -176,8 +176,8 @@ func segmentFeed(t *testing.T, b []byte) {
 		switch {
 		case nxt.before(una) || end.before(nxt) || una.distance(end) > 5:
 			t.Fatalf("sending: una %d, next %d, end %d", una, nxt, end)
-		case c.rcvNxt.before(c.readNxt) || c.readable()+c.beyond > 2*c.rcvWnd:
-			t.Fatalf("receiving: read %d, next %d, beyond %d", c.readNxt, c.rcvNxt, c.beyond)
+		case c.rcvNxt.before(c.readNxt) || c.readable()+c.outOfOrder > 2*c.rcvWnd:
+			t.Fatalf("receiving: read %d, next %d, beyond %d", c.readNxt, c.rcvNxt, c.outOfOrder)
 		}
 		out.reset(0, 0, c.mtu)
 		c.flush((1000 + i).instant(), &out)
