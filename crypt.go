@@ -10,63 +10,57 @@ import (
 	"reflect"
 )
 
-// BlockCrypt transforms one whole packet with a key that both peers hold.
+// BlockCrypt transforms a whole packet with a key that both peers have.
 //
-// Encrypt and Decrypt write to dst the transformed src. dst is at least as
-// long as src, and the two are the same memory or do not overlap at all; the
-// package itself always passes the same packet twice. The length does not
-// change. The first 16 bytes of a packet are random and differ from packet to
-// packet (the nonce), the next 4 are a CRC-32 of the rest: both are written
-// before Encrypt and checked after Decrypt by the caller, so an implementation
-// only has to make everything behind the nonce depend on nonce and key.
+// Encrypt and Decrypt write the transformed src to dst. dst is at least as long as src, and the two
+// are either the same memory or do not overlap. The package itself always passes the same packet
+// twice. The length does not change. The first 16 bytes of a packet are the nonce, which is random
+// and differs from packet to packet. The next 4 are a CRC-32 of the rest. The caller writes both
+// before Encrypt and checks them after Decrypt. An implementation only has to make everything
+// behind the nonce depend on nonce and key.
 //
-// Many sessions and goroutines call one BlockCrypt at the same time: an
-// implementation must not keep scratch memory in itself without a lock. Those
-// of this package may be shared freely.
+// Many sessions and goroutines call one BlockCrypt concurrently: an implementation must not keep
+// scratch memory without a lock. The implementations of this package may be shared freely.
 //
-// A BlockCrypt of one's own is used as it is and gives what a CRC gives:
-// protection from accidents, not from an attacker who changes packets. For
-// that, pass a cipher.AEAD to [NewAEADCrypt], or use [NewAESGCMCrypt].
+// Another implementation of BlockCrypt gives the protection of a CRC: from accidents, not from an
+// attacker who changes packets. For that, pass a cipher.AEAD to [NewAEADCrypt], or use
+// [NewAESGCMCrypt].
 //
-// A nil BlockCrypt means no protection and no header at all. The constructors
-// return nil together with an error, so an error that is not looked at would
-// send plain text.
+// A nil BlockCrypt means no protection and no header. The constructors return nil together with an
+// error: a program that ignores the error would send plain text.
 type BlockCrypt interface {
 	// Encrypt transforms the packet src into dst.
 	Encrypt(dst, src []byte)
-	// Decrypt is the inverse of Encrypt. It is called with whatever bytes
-	// arrive, of any length from 20 up.
+	// Decrypt is the inverse of Encrypt. It is called with any bytes that arrive, at least 20.
 	Decrypt(dst, src []byte)
 }
 
-// Layout of the crypto header of everything that is not an AEAD.
+// This is the layout of the crypto header of all ciphers but AEADs (S3.1).
 const (
 	cryptNonceSize  = 16
 	cryptHeaderSize = cryptNonceSize + crc32.Size
 )
 
-// errSealShort reports a packet without the room that headroom and tailroom
-// ask for.
+// errSealShort is returned for a packet without room for headroom and tailroom.
 var errSealShort = errors.New("kcp: packet has no room for the crypto header")
 
-// sealer protects and opens whole datagrams in place. It is immutable and may
-// be shared by any number of sessions and goroutines. One of three layouts:
+// A sealer protects and opens whole datagrams in place. It is immutable and may be shared by any
+// number of sessions and goroutines. There are three layouts (S3.1, S3.5):
 //
 //	no cipher   | payload |
-//	BlockCrypt  | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |   then all of it through Encrypt
+//	BlockCrypt  | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |, then Encrypt of all
 //	AEAD        | nonce | ciphertext of the payload | tag |
 type sealer struct {
-	aead  *aeadCrypt // set for the AEAD layout alone
-	block BlockCrypt // set for the BlockCrypt layout alone
+	aead  *aeadCrypt // of the AEAD layout only
+	block BlockCrypt // of the BlockCrypt layout only
 	pair  *cfbCrypt  // block, if it encrypts two packets faster than one after the other
 	head  int        // bytes before the payload
 	tail  int        // bytes behind the payload
 	side  nonceSide
-	sent  *nonceSet // of packets that may come back; shared by the sealers of one demux
+	sent  *nonceSet // of packets that may come back; shared by the sealers of a demux
 }
 
-// newSealer chooses the layout that block asks for. A nil block gives the
-// sealer that leaves packets as they are.
+// newSealer returns the sealer for block. That of a nil block does not change packets.
 func newSealer(block BlockCrypt) *sealer {
 	switch b := block.(type) {
 	case nil:
@@ -93,13 +87,11 @@ func (s *sealer) headroom() int { return s.head }
 // tailroom returns how many bytes of a packet lie behind its payload.
 func (s *sealer) tailroom() int { return s.tail }
 
-// authenticates reports whether a packet that opens was made by a holder of
-// the key.
+// authenticates reports whether only a holder of the key can have made a packet that opens.
 func (s *sealer) authenticates() bool { return s.aead != nil }
 
-// seal protects packet = headroom | payload | tailroom in place. After an
-// error (the nonce source failed, or the AEAD broke its contract) the packet
-// is unfit to be sent.
+// seal protects packet = headroom | payload | tailroom in place. If it returns an error, because
+// the nonce source failed or the AEAD violated its contract, the packet must not be sent.
 func (s *sealer) seal(packet []byte) error {
 	if len(packet) < s.head+s.tail {
 		return errSealShort
@@ -128,8 +120,8 @@ func fillCryptHeader(packet []byte) error {
 	return nil
 }
 
-// sealPair is seal for two packets at once, where the cipher is faster so. It reports false if it has sealed neither: each
-// is for seal then.
+// sealPair is seal for two packets at once, if the cipher is faster that way. If it returns false,
+// it has sealed neither, and seal must be called for each.
 func (s *sealer) sealPair(a, b []byte) bool {
 	if s.pair == nil || min(len(a), len(b)) < s.head || fillCryptHeader(a) != nil || fillCryptHeader(b) != nil {
 		return false
@@ -138,7 +130,8 @@ func (s *sealer) sealPair(a, b []byte) bool {
 	return true
 }
 
-// sealFrom is seal for an AEAD with the payload elsewhere: packet = headroom | room for the payload | tailroom.
+// sealFrom is seal for an AEAD with the payload elsewhere: packet = headroom | room for the payload
+// | tailroom.
 func (s *sealer) sealFrom(packet, payload []byte) error {
 	if err := s.nonce(packet[:s.head]); err != nil {
 		return err
@@ -146,9 +139,9 @@ func (s *sealer) sealFrom(packet, payload []byte) error {
 	return s.aead.sealFrom(packet, payload)
 }
 
-// open undoes seal in place and returns the payload, a part of packet; false
-// for a packet that does not verify, whose bytes are then lost. It accepts any
-// length, and neither way allocates.
+// open undoes seal in place and returns the payload, which is a part of packet. It returns false
+// for a packet that does not verify, whose bytes are then lost (S3.7). It accepts any length and
+// does not allocate.
 func (s *sealer) open(packet []byte) ([]byte, bool) {
 	switch {
 	case s.aead != nil:
@@ -164,8 +157,8 @@ func (s *sealer) open(packet []byte) ([]byte, bool) {
 	return packet, true
 }
 
-// cryptInto returns the part of dst that is to hold the transformed src, with
-// src in it, so that every cipher has to work in place only.
+// cryptInto copies src to dst, unless they are the same, and returns that part of dst. A cipher
+// then only has to work in place.
 func cryptInto(dst, src []byte) []byte {
 	if len(dst) < len(src) {
 		panic("kcp: output smaller than input")
@@ -177,10 +170,11 @@ func cryptInto(dst, src []byte) []byte {
 	return dst
 }
 
-// nonceAccepted is the bit of a nonce's first byte that accepted sessions and listeners set and dialled ones clear.
+// nonceAccepted is the bit of a nonce's first byte that accepted sessions and listeners set and
+// dialled sessions clear (S3.9).
 const nonceAccepted = 0x80
 
-// nonceMarked is the least length of a nonce that gives a bit away for that: of AES-GCM's 96 bits 95 are left.
+// nonceMarked is the least length of a nonce with that bit: it leaves 95 of AES-GCM's 96 bits.
 const nonceMarked = 12
 
 // nonceSide is the side that the first bit of a nonce names.
@@ -192,10 +186,10 @@ const (
 	sideAccepted
 )
 
-// marks reports whether the first bit of a nonce tells which side has sealed.
+// marks reports whether the first bit of a nonce shows which side has sealed.
 func (s *sealer) marks() bool { return s.side != sideNone }
 
-// nonce draws one.
+// nonce draws a nonce.
 func (s *sealer) nonce(p []byte) error {
 	err := readNonce(p)
 	switch s.side {
@@ -207,10 +201,12 @@ func (s *sealer) nonce(p []byte) error {
 	return err
 }
 
-// remember keeps the nonce of a sealed packet, so that the packet is known should it come back.
+// remember keeps the nonce of a sealed packet, so that the packet is recognised if it comes back
+// (S3.13).
 func (s *sealer) remember(packet []byte) { s.sent.add(packet[:s.head]) }
 
-// forBothSides returns the sealers of dialled and of accepted sessions, which remember nonces in sent.
+// forBothSides returns the sealers of dialled and of accepted sessions. They remember nonces in
+// sent.
 func (s *sealer) forBothSides(sent *nonceSet) (dials, accepts *sealer) {
 	a, b := *s, *s
 	a.sent, b.sent = sent, sent
@@ -220,7 +216,8 @@ func (s *sealer) forBothSides(sent *nonceSet) (dials, accepts *sealer) {
 	return &a, &b
 }
 
-// same reports whether two sealers open each other's packets: they have the same cipher, or ciphers of the same key.
+// same reports whether two sealers open each other's packets, because they have the same cipher or
+// ciphers with the same key.
 func (s *sealer) same(other *sealer) bool {
 	switch {
 	case s.head != other.head || s.tail != other.tail || (s.aead == nil) != (other.aead == nil):
@@ -233,7 +230,8 @@ func (s *sealer) same(other *sealer) bool {
 	return true
 }
 
-// sample returns what a packet of zeros becomes, under a nonce of zeros. It never leaves this process.
+// sample returns what a packet of zeros becomes with a nonce of zeros. It never leaves this
+// process.
 func (s *sealer) sample() []byte {
 	b := make([]byte, s.head+2*cryptHeaderSize+s.tail)
 	if s.aead != nil {
@@ -246,7 +244,8 @@ func (s *sealer) sample() []byte {
 	return b
 }
 
-// sameCipher reports whether two ciphers are the same one. Those of a type that cannot be compared are taken for others.
+// sameCipher reports whether two ciphers are the same. Ciphers of a type that is not comparable
+// count as different.
 func sameCipher(a, b BlockCrypt) bool {
 	return reflect.ValueOf(a).Comparable() && a == b
 }

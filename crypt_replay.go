@@ -9,35 +9,36 @@ import (
 	"sync/atomic"
 )
 
-// What a key vouches for has been sent by a holder of the key, but when, to whom and how often is another matter. The wire
-// of deployed peers has nothing to tell it by but the nonce, which is random and so different in each packet. Three
-// things are made of that:
+// An authenticated packet was sent by a holder of the key, but it may be a repeated one. The wire
+// of legacy peers has nothing to detect that by but the nonce, which is random and so different in
+// each packet. It is used in three ways:
 //
-//   - A listener remembers the nonces of packets that could open a session, so that no session opens from a repeated one,
-//     wherever it comes from.
-//   - The nonces of out-of-band packets, which have no sequence numbers, are remembered likewise.
-//   - The first bit of a nonce tells whether a dialled or an accepted session has sent the packet, and HELLO says that it
-//     does, so that a packet sent back to where it came from is known for that. Where both sides have dialled, the order
-//     of their incarnations decides (marking). For a peer that has not said so, an old one above all, the nonces of what
-//     was sent to it are remembered.
+//   - A listener remembers the nonces of packets that could open a session, so that a repeated one
+//     opens none (S3.8).
+//   - It remembers the nonces of out-of-band packets, which have no sequence numbers, in the same
+//     way.
+//   - The first bit of a nonce shows whether a dialled or an accepted session has sent the packet,
+//     if the HELLO says so. A packet that is sent back is thus recognised (S3.9). If both sides
+//     have dialled, the order of their incarnations decides. For peers whose HELLO does not say so,
+//     the nonces of packets sent to them are remembered (S3.13).
 type replayGuard struct {
 	openers nonceSet
 	oob     nonceSet
 	sent    nonceSet // filled by the sealers
 }
 
-// share makes the sets take part in a budget, before they are used.
+// share makes the sets use a budget. It must be called before they are used.
 func (g *replayGuard) share(b *nonceBudget) { g.openers.budget, g.oob.budget, g.sent.budget = b, b, b }
 
-// release gives the memory back for good.
+// release frees the memory for good.
 func (g *replayGuard) release() {
 	g.openers.release()
 	g.oob.release()
 	g.sent.release()
 }
 
-// nonceSet remembers nonces: at least the last three quarters of nonceSlots of them, in two generations of at most 2 MiB.
-// With a budget they may be fewer. It may be used by several goroutines.
+// nonceSet remembers at least the last three quarters of nonceSlots nonces, in two generations of
+// at most 2 MiB. With a budget there may be fewer. It is safe for concurrent use.
 type nonceSet struct {
 	budget *nonceBudget // nil: the set has memory of its own
 
@@ -53,15 +54,16 @@ const (
 	nonceSlotsFirst = 1 << 8
 )
 
-// nonceBudget is memory that many sets share. A generation may take half of what is left over for all, so that few sets
-// get as much as they can use and many get equal parts; what each has at first does not depend on others.
+// nonceBudget is memory that many sets share. A generation may take half of what is left. Few sets
+// thus get as much as they can use, and many get equal parts. The first slots of a set do not
+// depend on others.
 type nonceBudget struct {
 	slots int64
 	used  atomic.Int64
 }
 
-// dialledNonces is shared by the sets of all dialled sessions with sockets of their own: 32 MiB. Seven of them can
-// remember as much as they may.
+// dialledNonces is shared by the sets of all dialled sessions with their own sockets: 32 MiB. It is
+// enough for seven of them with full sets.
 var dialledNonces = nonceBudget{slots: 16 * nonceSlots}
 
 // largest returns the most slots that a generation may have.
@@ -82,7 +84,7 @@ func (b *nonceBudget) take(slots int) {
 	}
 }
 
-// add puts a nonce in. It reports whether it was there already.
+// add adds a nonce. It reports whether the nonce was there already.
 func (s *nonceSet) add(nonce []byte) (seen bool) {
 	h := maphash.Bytes(tableSeed, nonce) | 1
 	s.mu.Lock()
@@ -91,7 +93,7 @@ func (s *nonceSet) add(nonce []byte) (seen bool) {
 		return true
 	}
 	if s.released {
-		return false // nobody is left to be protected
+		return false // there is no session left to protect
 	}
 	if s.count >= len(s.newer)/4*3 {
 		s.makeRoom()
@@ -101,7 +103,7 @@ func (s *nonceSet) add(nonce []byte) (seen bool) {
 	return false
 }
 
-// has reports whether a nonce is in.
+// has reports whether a nonce is in the set.
 func (s *nonceSet) has(nonce []byte) bool {
 	h := maphash.Bytes(tableSeed, nonce) | 1
 	s.mu.Lock()
@@ -134,7 +136,7 @@ func (s *nonceSet) makeRoom() {
 	s.newer = free
 }
 
-// release gives the memory back for good.
+// release frees the memory for good.
 func (s *nonceSet) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,25 +12,23 @@ import (
 )
 
 const (
-	// salsaNonceSize is the part of a packet that stays clear: Salsa20's nonce.
+	// salsaNonceSize is the size of Salsa20's nonce, the part of a packet that stays clear (S3.3).
 	salsaNonceSize = 8
-	// The pad of the XOR cipher: its salt, rounds and length.
+	// These are the salt, rounds and length of the XOR cipher's pad (S3.4).
 	xorSalt       = "sH3CIVoF#rWLtJo6"
 	xorIterations = 32
 	xorPadSize    = 1500
 )
 
-// salsa20Crypt leaves the first 8 bytes of a packet clear and XORs the rest
-// with the key stream that they select.
+// salsa20Crypt leaves the first 8 bytes of a packet clear and XORs the rest with the key stream
+// that they select.
 type salsa20Crypt struct{ key [32]byte }
 
-// NewSalsa20BlockCrypt returns Salsa20. The key should have 32 bytes. As for
-// deployed peers a shorter one is filled up with zeros, which makes it no
-// stronger than its own length, and of a longer one only the first 32 bytes
-// count; the error is always nil. Packets are encrypted, not authenticated:
-// who knows a packet's contents can replace them, bit by bit. 8 bytes select
-// the key stream, so after some 2^32 packets under one key two of them share
-// theirs and betray each other.
+// NewSalsa20BlockCrypt returns Salsa20. The key should have 32 bytes. For legacy peers a shorter
+// one is padded with zeros, which makes it no stronger, and only the first 32 bytes of a longer one
+// count. The error is always nil. Packets are encrypted, not authenticated: whoever knows a
+// packet's contents can replace them bit by bit. 8 bytes select the key stream, so that after some
+// 2^32 packets under one key two packets share theirs and reveal each other.
 func NewSalsa20BlockCrypt(key []byte) (BlockCrypt, error) {
 	c := new(salsa20Crypt)
 	copy(c.key[:], key)
@@ -53,10 +51,9 @@ func (c *salsa20Crypt) Decrypt(dst, src []byte) { c.Encrypt(dst, src) }
 // xorCrypt XORs every packet with the same pad.
 type xorCrypt struct{ pad []byte }
 
-// NewSimpleXORBlockCrypt returns XOR with a pad of 1500 bytes that is derived
-// from the key. The key may have any length. It hides packets from a glance
-// only: the pad is the same for each of them, so two packets suffice to learn
-// from. Bytes beyond 1500 stay as they are.
+// NewSimpleXORBlockCrypt returns XOR with a pad of 1500 bytes that is derived from the key. The key
+// may have any length. It is no encryption: the pad is the same for all packets, and two packets
+// suffice to learn from. Bytes beyond 1500 are not changed.
 func NewSimpleXORBlockCrypt(key []byte) (BlockCrypt, error) {
 	pad, err := pbkdf2.Key(sha1.New, string(key), []byte(xorSalt), xorIterations, xorPadSize)
 	if err != nil {
@@ -74,13 +71,12 @@ func (c *xorCrypt) Encrypt(dst, src []byte) {
 // Decrypt implements BlockCrypt.
 func (c *xorCrypt) Decrypt(dst, src []byte) { c.Encrypt(dst, src) }
 
-// noneCrypt leaves packets as they are.
+// noneCrypt does not change packets.
 type noneCrypt struct{}
 
-// NewNoneBlockCrypt returns a BlockCrypt that encrypts nothing: packets carry
-// the crypto header, whose CRC-32 detects accidents, and are readable by
-// anyone. The key may have any length and is not used. Not the same as a nil
-// BlockCrypt, which has no header: both ends must choose alike.
+// NewNoneBlockCrypt returns a BlockCrypt that encrypts nothing. Packets have the crypto header,
+// whose CRC-32 detects accidents, and can be read by anyone. The key may have any length and is not
+// used. A nil BlockCrypt is different, because it has no header: both ends must choose the same.
 func NewNoneBlockCrypt(key []byte) (BlockCrypt, error) { return noneCrypt{}, nil }
 
 // Encrypt implements BlockCrypt.
