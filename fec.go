@@ -7,27 +7,30 @@ import (
 	"math"
 )
 
-// Forward error correction (docs/protocol.md section 2): k data packets with consecutive seqids make a group. Its p parity
-// packets take the next p seqids. Any k of the k+p packets recover the group.
+// Forward error correction (docs/protocol.md, section 2): k data packets with consecutive seqids
+// make a group. Its p parity packets take the next p seqids. Any k of the k+p packets recover the
+// group.
 const (
-	// fecMaxTotal bounds k+p: the code has so many points. Beyond it deployed peers change to another code.
+	// fecMaxTotal bounds k+p (S2.1): the code has that many points. Beyond it legacy peers use
+	// another code.
 	fecMaxTotal = 256
 
-	// fecMaxPacket is the largest packet taken for a shard: no peer has an MTU above 1500.
+	// fecMaxPacket is the largest packet accepted as a shard: no peer has an MTU above 1500.
 	fecMaxPacket = 1500
 
-	// fecParityGap is how far apart in ms the last two data packets of a group may be for its parity to be sent.
-	// Deployed peers do the same: by then the sender's own retransmission is on its way.
+	// fecParityGap is the least time in ms between the last two data packets of a group for which
+	// no parity is sent (S2.5). Legacy peers do the same: the sender's own retransmission is on its
+	// way by then.
 	fecParityGap = 500
 )
 
-// fecShape is how a stream is cut into groups; its zero value is "not known".
+// fecShape is how a stream is divided into groups. Its zero value is an unknown shape.
 type fecShape struct {
 	data  int // k, 1..255
 	total int // k+p, 2..256
 }
 
-// newFECShape checks shard counts; the error names the argument.
+// newFECShape checks shard counts. An error names the argument.
 func newFECShape(dataShards, parityShards int) (fecShape, error) {
 	switch {
 	case dataShards < 1 || dataShards >= fecMaxTotal:
@@ -43,12 +46,13 @@ func (s fecShape) parity() int { return s.total - s.data }
 
 func (s fecShape) known() bool { return s.total != 0 }
 
-// wrap is where seqids start again at 0: a whole number of groups, so that seqid mod total is the shard's index always.
+// wrap returns where seqids start again at 0 (S2.3). It is a whole number of groups, so that seqid
+// mod total is always the shard's index.
 func (s fecShape) wrap() uint32 {
 	return math.MaxUint32 / uint32(s.total) * uint32(s.total)
 }
 
-// fits reports whether a packet of this seqid and type has its place in the shape.
+// fits reports whether a packet of this seqid and type has a place in the shape.
 func (s fecShape) fits(seqid uint32, parity bool) bool {
 	if !s.known() || seqid > math.MaxUint32-fecMaxTotal && seqid >= s.wrap() {
 		return false
@@ -66,8 +70,8 @@ func (s fecShape) align(seqid uint32) uint32 {
 	return uint32(next)
 }
 
-// fecMiddle returns the one of three seqids that lies between the other two on the circle of 32-bit numbers: one
-// outlier among three never moves it.
+// fecMiddle returns the one of three seqids that lies between the other two on the circle of 32-bit
+// numbers. A single outlier does not move it.
 func fecMiddle(a, b, c uint32) uint32 {
 	ab, bc, ac := fecDistance(a, b), fecDistance(b, c), fecDistance(a, c)
 	switch {
@@ -87,11 +91,11 @@ func fecDistance(a, b uint32) uint32 {
 	return b - a
 }
 
-// fecShards is a Reed-Solomon configuration; 0/0 is none.
+// fecShards is a Reed-Solomon configuration. 0/0 is none.
 type fecShards struct{ data, parity int }
 
-// check validates a configuration and makes all that is none 0/0: both numbers zero or less. The error names the argument
-// that is out of range, by the names that they have for the caller.
+// check validates a configuration. It returns 0/0 if both numbers are zero or less. An error names
+// the argument that is out of range, as the caller calls it.
 func (f fecShards) check(dataName, parityName string) (fecShards, error) {
 	switch {
 	case f.data <= 0 && f.parity <= 0:

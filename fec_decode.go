@@ -5,87 +5,88 @@ package kcp
 import "encoding/binary"
 
 const (
-	// fecMemoryLimit bounds the packets that a decoder holds. It is twice what the largest group needs with full-size
-	// packets; a window of 256 packets is 384 KiB.
+	// fecMemoryLimit bounds the packets that a decoder holds. It is twice what the largest group
+	// needs with full-size packets. A window of 256 packets takes 384 KiB.
 	fecMemoryLimit = 1 << 20
 
-	// fecTablesLimit bounds what it takes to keep track of them.
+	// fecTablesLimit bounds the memory for tables.
 	fecTablesLimit = 48 << 10
 
-	// fecJumpSeen is from where on a step of the stream, forward or back, may be that of fecShapeJump, with loss and
-	// reordering around it. No loss alone explains it.
+	// fecJumpSeen is the least step of the stream, forward or back, that may be fecShapeJump with
+	// loss and reordering around it. Loss alone does not explain it.
 	fecJumpSeen = fecShapeJump / 2
 
 	// fecStaleRun is how many packets from before a jump show that the stream has gone back.
 	fecStaleRun = 32
 
-	// fecFirstLooks is how many packets it takes to know where a stream begins: of three one may be forged.
+	// fecFirstLooks is how many packets show where a stream begins: one of three may be forged.
 	fecFirstLooks = 3
 
-	// fecKeptMillis is how long packets are kept at least, and twice that is the longest. A sender has repeated by then
-	// what was lost.
+	// fecKeptMillis is the least time for which packets are kept. The longest is twice that. A
+	// sender has retransmitted lost packets by then.
 	fecKeptMillis = 5000
 
-	// fecIdleMillis is how long after the last packet all memory is given back.
+	// fecIdleMillis is how long after the last packet all memory is released.
 	fecIdleMillis = 2000
 )
 
-// fecStats counts what a decoder saw and did since it was made.
+// fecStats are the counts of a decoder.
 type fecStats struct {
 	complete       uint64 // groups whose data packets all arrived by themselves
 	recovered      uint64 // groups whose missing data packets were recovered
 	failed         uint64 // groups given up with data packets missing
 	packets        uint64 // data packets recovered
 	parity         uint64 // parity packets received
-	parityUnused   uint64 // of these, those that nothing was recovered with
-	errors         uint64 // packets that are malformed, foreign or out of place, and recoveries that came out wrong
-	shapesDetected uint64 // times the peer's k and p were found to be others than known or hinted
+	parityUnused   uint64 // parity packets without which all was recovered
+	errors         uint64 // malformed, foreign or misplaced packets, and wrong recoveries
+	shapesDetected uint64 // times that the peer's k and p differed from those known or hinted
 }
 
-// fecDecoder brings lost data packets of one peer back. It keeps the newest packets in a window and finds out by itself
-// how the peer groups them: k and p are proven (fec_prove.go), and so is where each group lies (fec_place.go). A packet
-// that would come out of anything less may be one that nobody sent. Owned by one session's reader under its lock, no
-// lock inside.
+// fecDecoder recovers lost data packets of one peer. It keeps the newest packets in a window and
+// finds out how the peer groups them: k and p are proven (fec_prove.go), and so is where each group
+// lies (fec_place.go). With less certainty it could make up packets that were never sent. One
+// session's reader owns it, under the session's lock.
 type fecDecoder struct {
 	fecWindow
 	fecStream
-	shape    fecShape // proven; with total 0 only k is, and nothing with data 0
-	hinted   fecShape // what the window is made for at first
-	reported fecShape // the shape before, for the count of changes
+	shape    fecShape // proven; total is 0 if only k is, data is 0 if nothing is
+	hinted   fecShape // the window is first made for it
+	reported fecShape // the last shape, to count changes
 	proof    fecProof
 	run      int // data packets without a gap up to lastData
 	lastData uint32
-	refuted  bool  // a contradiction was met: all that was inferred is void
+	refuted  bool  // by a contradiction: all that was inferred is void
 	conv     int64 // of the session; anyConv until it is known
 
 	oldTop  uint32 // packets below are older than oldAt
 	oldAt   millis
-	lastAt  millis // when the last packet came
-	idleAt  millis // when to look next whether that is long ago
-	credit  int    // allowance for trying again, see fecTryEarned
+	lastAt  millis // when the last packet arrived
+	idleAt  millis // when to check next whether it was long ago
+	credit  int    // allowance for further tries: see fecTryEarned
 	adder   fecAdder
-	members []fecShard // of the group being looked at
+	members []fecShard // the group at hand
 	results [][]byte   // what the last input returned
 	buffers [][]byte   // the memory behind it
 	counts  fecStats
 }
 
-// fecStream is where the stream of seqids is. Nothing moves it that a single packet says.
+// fecStream is the position of the stream of seqids. A single packet cannot move it.
 type fecStream struct {
-	at     uint32    // the newest place of the stream, kept while released
-	behind int       // packets from far behind it, less two for each other, up to fecStaleRun
+	at     uint32    // the newest position of the stream, kept while released
+	behind int       // packets from far behind it, less two for each other one, up to fecStaleRun
 	looked int       // packets looked at, up to fecFirstLooks
 	recent [3]uint32 // seqids of the newest three packets
-	most   uint32    // the largest seqid yet
+	most   uint32    // the largest seqid so far
 }
 
-// newFECDecoder returns a decoder that knows nothing of its peer yet.
+// newFECDecoder returns a decoder without knowledge of its peer.
 func newFECDecoder() *fecDecoder { return &fecDecoder{conv: anyConv} }
 
-// anyConv is the conversation id of a decoder that knows none.
+// anyConv is the conversation id of a decoder that does not know it.
 const anyConv = -1
 
-// hint tells which shards the session was configured with. The window is made for them; they are proven like others.
+// hint gives the shards that the session was configured with. The window is made for them, but they
+// must be proven like others.
 func (d *fecDecoder) hint(k, p int) {
 	if shape, err := newFECShape(k, p); err == nil {
 		d.hinted = shape
@@ -95,18 +96,18 @@ func (d *fecDecoder) hint(k, p int) {
 	}
 }
 
-// unhint drops the hint. Deployed peers have to be configured alike, one that knows the extension may well be configured
-// otherwise.
+// unhint drops the hint. Legacy peers must be configured alike, but a peer with the extension may
+// be configured otherwise.
 func (d *fecDecoder) unhint() { d.hinted = fecShape{} }
 
-// expectConv tells the conversation id that every data packet of the session begins with, and therefore every parity
-// packet too: the coefficients of a row add up to 1. From then on packets of another one are dropped before they can do
-// harm: whoever does not know the id can change nothing.
+// expectConv gives the conversation id at the beginning of every data packet, and so of every
+// parity packet: the coefficients of a row add up to 1. Packets of another conversation are then
+// dropped (S2.15). An attacker who does not know the id can change nothing.
 func (d *fecDecoder) expectConv(conv uint32) { d.conv = int64(conv) }
 
-// input takes one data or parity packet from its FEC header on, keeps what it needs of it, and returns the payloads that
-// are recovered with it. They are valid until the next input or release. The packet's own payload is not among them; see
-// fecDataPayload.
+// input takes one data or parity packet from its FEC header on, keeps what it needs of it, and
+// returns the payloads that are recovered with it. They are valid until the next input or release.
+// The packet's own payload is not among them: see fecDataPayload.
 func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	d.dropResults(0)
 	h, ok := d.checkPacket(packet)
@@ -139,7 +140,8 @@ func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
 	return d.results
 }
 
-// place follows the stream and returns the position of a seqid; false if it has none in the window.
+// place follows the stream and returns the position of a seqid. It returns false if that is outside
+// the window.
 func (d *fecDecoder) place(seqid uint32) (pos uint32, ok bool) {
 	if d.stale(seqid) {
 		return 0, false
@@ -157,7 +159,7 @@ func (d *fecDecoder) place(seqid uint32) (pos uint32, ok bool) {
 	switch {
 	case jumped && !sure:
 		return 0, false
-	case jumped: // what the groups are now has to be proven
+	case jumped: // the new groups have to be proven
 		d.forget()
 		d.hinted = fecShape{}
 	}
@@ -176,8 +178,8 @@ func (d *fecDecoder) begin(seqid uint32) {
 	d.restart(seqid)
 }
 
-// restart empties the window and begins it anew at a seqid. If it reaches to the beginning of the stream that is marked:
-// every encoder's first group has seqid 0.
+// restart empties the window and starts it at a seqid. It marks the beginning of the stream if the
+// window reaches to it: every encoder's first group has seqid 0.
 func (d *fecDecoder) restart(seqid uint32) {
 	d.headSeq, d.head = seqid, fecFirstPosition
 	d.clear()
@@ -187,7 +189,8 @@ func (d *fecDecoder) restart(seqid uint32) {
 	}
 }
 
-// late reports whether the stream has been so far from 0 that another group than the first may begin there.
+// late reports whether the stream has been so far from 0 that a group other than the first may
+// begin there.
 func (s *fecStream) late() bool { return s.most > fecFirstPosition }
 
 // advance moves the head of the window to a seqid.
@@ -206,8 +209,9 @@ func (d *fecDecoder) advance(seqid uint32) {
 	}
 }
 
-// stale reports whether a packet comes from before the stream's last jump. What is late must not be grouped as the
-// stream is now, nor take the stream back to where it was; a stream that did go back is followed after a while.
+// stale reports whether a packet is from before the stream's last jump (S2.16). A late packet must
+// not be grouped as the stream is now, or move the stream back. A stream that did go back is
+// followed after a while.
 func (d *fecDecoder) stale(seqid uint32) bool {
 	if d.looked < fecFirstLooks || int32(seqid-d.at) > -fecJumpSeen {
 		d.behind = max(d.behind-2, 0)
@@ -217,7 +221,7 @@ func (d *fecDecoder) stale(seqid uint32) bool {
 	return d.behind < fecStaleRun
 }
 
-// checkPacket checks all that one packet shows by itself.
+// checkPacket checks what a packet shows by itself.
 func (d *fecDecoder) checkPacket(packet []byte) (h fecHeader, ok bool) {
 	h, ok = parseFECHeader(packet)
 	if !ok || len(packet) > fecMaxPacket {
@@ -233,12 +237,12 @@ func (d *fecDecoder) checkPacket(packet []byte) (h fecHeader, ok bool) {
 	return h, false
 }
 
-// ours reports whether a payload begins with the session's conversation id, or may.
+// ours reports whether a payload may begin with the session's conversation id.
 func (d *fecDecoder) ours(payload []byte) bool {
 	return d.conv == anyConv || len(payload) >= 4 && int64(binary.LittleEndian.Uint32(payload)) == d.conv
 }
 
-// refute notes that what was inferred of the groups is wrong.
+// refute records that what was inferred about the groups is wrong (S2.14).
 func (d *fecDecoder) refute() {
 	d.counts.errors++
 	d.refuted = true
@@ -250,7 +254,7 @@ func (d *fecDecoder) forget() {
 	d.shape, d.proof, d.refuted = fecShape{}, fecProof{}, false
 }
 
-// expire gives packets back that nobody waits for any more. It is called before input with the time.
+// expire releases packets that are no longer needed. It is called before input with the time.
 func (d *fecDecoder) expire(now millis) {
 	if d.lastAt = now; d.slots == nil {
 		d.oldAt, d.idleAt = now, now+fecIdleMillis
@@ -265,7 +269,7 @@ func (d *fecDecoder) expire(now millis) {
 	d.oldTop, d.oldAt = d.top+1, now
 }
 
-// nextIdle is when releaseIdle is to be called; never while there is nothing to give back.
+// nextIdle returns when releaseIdle is to be called, or never while nothing is to be released.
 func (d *fecDecoder) nextIdle() millis {
 	if d == nil || d.slots == nil {
 		return never
@@ -273,7 +277,7 @@ func (d *fecDecoder) nextIdle() millis {
 	return d.idleAt
 }
 
-// releaseIdle gives all memory back if no packet came for a while, and reports whether it did.
+// releaseIdle releases all memory if no packet has arrived for a while, and reports whether it did.
 func (d *fecDecoder) releaseIdle(now millis) bool {
 	if now < d.nextIdle() {
 		return false
@@ -297,7 +301,7 @@ func (d *fecDecoder) put(b []byte) {
 	putBuffer(b)
 }
 
-// dropResults takes back what was recovered after the first n packets.
+// dropResults releases what was recovered after the first n packets.
 func (d *fecDecoder) dropResults(n int) {
 	for _, b := range d.buffers[n:] {
 		d.put(b)
@@ -307,14 +311,15 @@ func (d *fecDecoder) dropResults(n int) {
 	d.buffers, d.results = d.buffers[:n], d.results[:n]
 }
 
-// discard gives all packets back without a verdict on their groups.
+// discard releases all packets without a result for their groups.
 func (d *fecDecoder) discard() { d.clear() }
 
-// memory returns the bytes held now: at most fecMemoryLimit for packets and fecTablesLimit to keep track of them.
+// memory returns the bytes held now: at most fecMemoryLimit for packets and fecTablesLimit for
+// tables.
 func (d *fecDecoder) memory() int { return d.held + d.tables() }
 
-// release gives all memory back, of an idle session or a closed one. What was proven and counted stays; groups that were
-// open are lost, and input goes on whenever packets come again.
+// release releases all memory, of an idle or a closed session. What was proven and counted is kept.
+// Open groups are lost, and input continues when packets arrive again.
 func (d *fecDecoder) release() {
 	d.discard()
 	d.slots, d.spares, d.members, d.results, d.buffers = nil, nil, nil, nil, nil

@@ -9,30 +9,33 @@ import (
 	"sync/atomic"
 )
 
-// fecMinParityBuffer keeps the parity buffers of a stream of small packets from growing at every second packet.
+// fecMinParityBuffer keeps the parity buffers of a stream of small packets from growing at every
+// second packet.
 const fecMinParityBuffer = 256
 
-// fecEncoder numbers the data packets of one sender and makes the parity of each group while the packets pass: a data
-// packet is multiplied into the p parity buffers and never kept. Owned by one transmitter at a time, no lock inside.
+// fecEncoder numbers the data packets of one sender and makes the parity of each group on the way:
+// a data packet is multiplied into the p parity buffers and not kept. One transmitter owns it at a
+// time.
 type fecEncoder struct {
 	shape   fecShape
-	pending fecShape // of setShards, taken over when the next group begins
+	pending fecShape // of setShards, for the next group
 
 	next   uint32 // seqid of the next packet, below shape.wrap()
 	filled int    // data packets of the open group so far
 	ready  int    // parity packets that parity() hands out
 
-	lastMillis int64 // when the previous data packet was encoded, in whatever group; neverEncoded at first
+	lastMillis int64 // when the previous data packet was encoded, or neverEncoded
 
-	weights []uint8      // fecWeight of every shard over the data shards; nil until the first packet
-	buffers [][]byte     // parity packets under construction, header included; nil while released
+	weights []uint8      // weights of every shard over the data shards, from the first packet on
+	buffers [][]byte     // parity packets being made, with header; nil while released
 	longest int          // bytes of the group's longest shard so far
-	held    atomic.Int32 // bytes of the buffers, for who does not transmit
+	held    atomic.Int32 // bytes of the buffers, for other goroutines
 	adder   fecAdder
 }
 
-// newFECEncoder returns an encoder whose first packet has seqid 0. dataShards and parityShards are at least 1 and
-// together at most 256; an error names the argument. It holds no buffers before the first packet.
+// newFECEncoder returns an encoder whose first packet has seqid 0. dataShards and parityShards are
+// at least 1 and together at most 256. An error names the argument. It holds no buffers before the
+// first packet.
 func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 	shape, err := newFECShape(dataShards, parityShards)
 	if err != nil {
@@ -44,14 +47,15 @@ func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 // neverEncoded is longer ago than any gap between packets.
 const neverEncoded = math.MinInt64 / 2
 
-// fecShapeJump is how far ahead the seqids of changed groups begin. A receiver that went on grouping them as before could
-// make packets up that look like ours, because header bytes that are the same in all packets come out right whatever is
-// mixed; a jump that no loss explains tells it to begin anew.
+// fecShapeJump is how far ahead the seqids of changed groups begin (S2.16). A receiver that grouped
+// them as before could make up packets that look valid: header bytes that are the same in all
+// packets come out right whatever is mixed. A jump that loss does not explain makes it start again.
 const fecShapeJump = 3 << 20
 
-// setShards changes the group from the next one on, the open one is finished as it was begun. Seqids go on upwards,
-// fecShapeJump and more ahead, at a boundary of the new groups: a seqid's remainder is its index for ever, also to a
-// receiver that has not noticed the change yet. An error names the argument and changes nothing.
+// setShards changes the groups from the next one on. The open group is finished as it was begun.
+// Seqids increase by fecShapeJump and more, to a boundary of the new groups. A seqid's remainder is
+// thus always its index, also for a receiver that has not noticed the change. An error names the
+// argument and changes nothing.
 func (e *fecEncoder) setShards(k, p int) error {
 	shape, err := newFECShape(k, p)
 	if err != nil {
@@ -61,12 +65,14 @@ func (e *fecEncoder) setShards(k, p int) error {
 	return nil
 }
 
-// encode writes the FEC header of a data packet into packet[0:8], adds the packet to its group's parity and returns how
-// many parity packets are ready now: 0, or all of the group's if it was the group's last. packet[8:] are its segments;
-// the packet is from 8 to 65541 bytes long, and nothing of it is kept. nowMillis is any clock that does not jump.
+// encode writes the FEC header of a data packet into packet[0:8], adds the packet to its group's
+// parity, and returns how many parity packets are ready: 0, or all of the group if the packet was
+// its last. packet[8:] are the packet's segments. The packet has 8 to 65541 bytes, and nothing of
+// it is kept. nowMillis is a clock that does not jump.
 //
-// If the last data packet of the group comes 500 ms or more after the one before it (or is the encoder's first), there
-// is no parity for the group and its seqids are skipped, as deployed peers do.
+// If the last data packet of the group comes 500 ms or more after the one before it, or is the
+// encoder's first, there is no parity for the group (S2.5). Its seqids are skipped, as legacy peers
+// do.
 func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
 	if len(packet) < fecHeaderSize || len(packet)-fecShardOffset > math.MaxUint16 {
 		panic("kcp: FEC packet of impossible size")
@@ -105,7 +111,7 @@ func (e *fecEncoder) begin() {
 	}
 }
 
-// fecEncodeWeights returns the weight of every shard when the data shards are the known ones.
+// fecEncodeWeights returns the weight of every shard if the data shards are the known ones.
 func fecEncodeWeights(shape fecShape) []uint8 {
 	weights := make([]uint8, shape.total)
 	for i := range weights {
@@ -118,8 +124,8 @@ func fecEncodeWeights(shape fecShape) []uint8 {
 	return weights
 }
 
-// fold adds the group's next data shard to all parity shards. A shard counts as padded with zeros to the longest, so
-// only its own length has to be visited.
+// fold adds the group's next data shard to all parity shards (S2.4). A shard counts as padded with
+// zeros to the longest, so that only its own length is processed.
 func (e *fecEncoder) fold(shard []byte) {
 	if len(shard) > e.longest {
 		e.lengthen(len(shard))
@@ -131,7 +137,7 @@ func (e *fecEncoder) fold(shard []byte) {
 	}
 }
 
-// lengthen makes the parity shards n bytes long, with zeros behind what they hold.
+// lengthen makes the parity shards n bytes long, padded with zeros.
 func (e *fecEncoder) lengthen(n int) {
 	used, need := fecShardOffset+e.longest, fecShardOffset+n
 	for i, b := range e.buffers {
@@ -168,8 +174,8 @@ func (e *fecEncoder) finish(early bool) int {
 	return e.ready
 }
 
-// parity returns the i-th ready parity packet, header included. It is valid until the next encode, setShards does not
-// touch it, release does.
+// parity returns the i-th ready parity packet with its header. It is valid until the next encode or
+// release.
 func (e *fecEncoder) parity(i int) []byte {
 	return e.buffers[:e.ready][i][:fecShardOffset+e.longest]
 }
@@ -177,12 +183,12 @@ func (e *fecEncoder) parity(i int) []byte {
 // memory returns the bytes of the parity buffers. Any goroutine may call it.
 func (e *fecEncoder) memory() int { return int(e.held.Load()) }
 
-// idle reports that no group is open: release would cost nothing.
+// idle reports that no group is open, so that release loses nothing.
 func (e *fecEncoder) idle() bool { return e.filled == 0 }
 
-// release gives the parity buffers back; they return with the next packet. A group that is open goes without parity,
-// and the next packet begins a new one: to a receiver it looks like packets lost. To switch parity off and on again
-// release the encoder and keep it, so that seqids go on upwards.
+// release releases the parity buffers until the next packet. An open group gets no parity, and the
+// next packet begins a new one: a receiver takes that for packet loss. To switch parity off and on
+// again, release the encoder and keep it, so that seqids increase.
 func (e *fecEncoder) release() {
 	if e.filled > 0 {
 		e.next += uint32(e.shape.data - e.filled)

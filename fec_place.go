@@ -2,16 +2,20 @@
 
 package kcp
 
-// Where a group lies. Seqids say nothing of it: deployed senders before v5.6.16 take no seqids for the parity that they do
-// not send, so that groups begin anywhere. What is certain is what holds for every known encoder:
+// Where a group lies (S2.11). Seqids do not show it: legacy senders before v5.6.16 skip no seqids
+// for parity that they do not send, so that groups begin anywhere. What holds for every known
+// encoder is certain:
 //
-//   - k data packets make a group. Then come its p parity packets, without a gap in seqids, or the next group.
-//   - So parity right behind data is the group's first parity packet, and parity right before data its last.
-//   - From where one group begins, the next ones begin k or k+p further, and what was received shows which.
+//   - k data packets make a group. Then come its p parity packets, without a gap in seqids, or the
+//     next group.
+//   - Parity right behind data is therefore the group's first parity packet, and parity right
+//     before data its last.
+//   - From the beginning of a group, the next ones begin k or k+p further, and the received packets
+//     show which.
 //
-// A group is settled only when one of its parity packets has its row for certain.
+// A group is settled only if the row of one of its parity packets is certain.
 
-// settleAround looks at what a packet just kept makes certain or completes.
+// settleAround checks what a packet that was just kept makes certain or completes.
 func (d *fecDecoder) settleAround(pos uint32, kind fecKind) {
 	if !d.shape.known() && d.prove(pos, kind) {
 		d.settleAll()
@@ -33,7 +37,8 @@ func (d *fecDecoder) settleAround(pos uint32, kind fecKind) {
 	}
 }
 
-// reach is how far from a group's first packet its last may be; while p is not known, how many rows may be looked at.
+// reach returns how far from a group's first packet its last one may be. While p is not known, it
+// is how many rows may be checked.
 func (d *fecDecoder) reach() uint32 {
 	if d.shape.known() {
 		return uint32(d.shape.total)
@@ -41,7 +46,7 @@ func (d *fecDecoder) reach() uint32 {
 	return uint32(2 * d.shape.data)
 }
 
-// settleAll looks at all parity packets held.
+// settleAll checks all parity packets held.
 func (d *fecDecoder) settleAll() {
 	for pos := d.tail; int32(d.top-pos) >= 0 && d.open > 0 && !d.refuted; pos++ {
 		if d.isOpen(pos) {
@@ -50,7 +55,8 @@ func (d *fecDecoder) settleAll() {
 	}
 }
 
-// settleAbove looks at the first parity packet within n positions above one, settleBelow at the first below.
+// settleAbove checks the first parity packet within n positions above one, settleBelow the first
+// below.
 func (d *fecDecoder) settleAbove(pos, n uint32) {
 	for ; n > 0 && int32(d.top-pos) > 0 && d.open > 0; n-- {
 		if pos++; d.isOpen(pos) {
@@ -69,7 +75,8 @@ func (d *fecDecoder) settleBelow(pos, n uint32) {
 	}
 }
 
-// dropUncovered gives a data packet back whose group went without parity: more than k data packets in a row end at pos.
+// dropUncovered releases a data packet whose group has no parity: more than k data packets in a row
+// end at pos.
 func (d *fecDecoder) dropUncovered(pos uint32) {
 	if pos == d.lastData+1 {
 		d.run++
@@ -83,7 +90,7 @@ func (d *fecDecoder) dropUncovered(pos uint32) {
 	}
 }
 
-// settleParity settles the group of a parity packet, if it is certain which that is.
+// settleParity settles the group of a parity packet if its place is certain (S2.10).
 func (d *fecDecoder) settleParity(pos uint32) {
 	if d.refuted {
 		return
@@ -94,14 +101,15 @@ func (d *fecDecoder) settleParity(pos uint32) {
 	}
 	base := pos - row - uint32(d.shape.data)
 	d.settle(base)
-	if d.marked(base, fecMarkDone) && d.isOpen(pos) { // one more than was known of
+	if d.marked(base, fecMarkDone) && d.isOpen(pos) { // one more than was known
 		s := d.slot(pos)
 		d.drop(s)
 		s.marks |= fecMarkDone | fecMarkParity
 	}
 }
 
-// row returns which of its group's parity packets the one at pos is; false if that is not certain.
+// row returns the index of the parity packet at pos in its group. It returns false if that is not
+// certain.
 func (d *fecDecoder) row(pos uint32) (row uint32, ok bool) {
 	first := pos
 	for d.kind(first-1) == fecParity && pos-first < fecMaxTotal {
@@ -130,7 +138,7 @@ func (d *fecDecoder) row(pos uint32) (row uint32, ok bool) {
 	return d.rowFromAbove(pos)
 }
 
-// rowBounds bounds the row of a parity packet by the data and parity packets around it. first is the lowest of those
+// rowBounds bounds the row of a parity packet by the packets around it. first is the lowest of the
 // parity packets that lie below it without a gap.
 func (d *fecDecoder) rowBounds(pos, first uint32) (low, high uint32) {
 	p := uint32(d.shape.parity())
@@ -164,7 +172,7 @@ const (
 	fecBetweenBoth
 )
 
-// between tells what of n positions from pos on was received.
+// between returns what was received of n positions from pos on.
 func (d *fecDecoder) between(pos, n uint32) (seen fecBetween) {
 	for i := range n {
 		switch d.kind(pos + i) {
@@ -177,7 +185,8 @@ func (d *fecDecoder) between(pos, n uint32) (seen fecBetween) {
 	return seen
 }
 
-// decisive is how many positions behind a group's data are all of them either its parity or the next group's data.
+// decisive returns how many positions behind a group's data are either all its parity or all the
+// next group's data.
 func (d *fecDecoder) decisive() uint32 {
 	if d.shape.known() {
 		return uint32(min(d.shape.data, d.shape.parity()))
@@ -185,7 +194,7 @@ func (d *fecDecoder) decisive() uint32 {
 	return 1
 }
 
-// rowFromBelow counts groups from the nearest certain beginning of one below pos.
+// rowFromBelow counts groups from the nearest certain beginning of a group below pos.
 func (d *fecDecoder) rowFromBelow(pos uint32) (row uint32, ok bool) {
 	start, far := pos-1, 3*d.reach()
 	for !d.marked(start, fecMarkStart) {
@@ -221,7 +230,7 @@ func (d *fecDecoder) rowFromBelow(pos uint32) (row uint32, ok bool) {
 	}
 }
 
-// rowFromAbove counts groups down from the nearest certain beginning of one above pos.
+// rowFromAbove counts groups down from the nearest certain beginning of a group above pos.
 func (d *fecDecoder) rowFromAbove(pos uint32) (row uint32, ok bool) {
 	if !d.shape.known() {
 		return 0, false
@@ -252,7 +261,7 @@ func (d *fecDecoder) rowFromAbove(pos uint32) (row uint32, ok bool) {
 	return 0, false
 }
 
-// settle completes the group that begins at base, which is certain, as far as its packets allow.
+// settle completes the group that certainly begins at base, as far as its packets allow.
 func (d *fecDecoder) settle(base uint32) {
 	first := d.claim(base)
 	if first.marks&fecMarkDone != 0 {
@@ -286,7 +295,8 @@ func (d *fecDecoder) settle(base uint32) {
 	}
 }
 
-// look counts the data packets of a group; false if one of its packets is of the wrong type.
+// look counts the data packets of a group. It returns false if one of its packets has the wrong
+// type.
 func (d *fecDecoder) look(base uint32) (data int, ok bool) {
 	k := uint32(d.shape.data)
 	for pos := base; pos != base+k; pos++ {
@@ -300,8 +310,8 @@ func (d *fecDecoder) look(base uint32) (data int, ok bool) {
 	return data, !d.shape.known() || d.between(base+k, uint32(d.shape.parity()))&fecBetweenData == 0
 }
 
-// rows is how many parity packets the group at base may have. While p is not known, parity may be the next group's from
-// k positions on, but not before.
+// rows returns how many parity packets the group at base may have. While p is not known, parity
+// from k positions on may be the next group's.
 func (d *fecDecoder) rows(base uint32) int {
 	if d.shape.known() {
 		return d.shape.parity()
@@ -312,7 +322,8 @@ func (d *fecDecoder) rows(base uint32) int {
 	return min(n, fecMaxTotal-d.shape.data)
 }
 
-// follows reports whether a group can begin at base after the nearest one below whose beginning is certain.
+// follows reports whether a group can begin at base after the nearest one below whose beginning is
+// certain.
 func (d *fecDecoder) follows(base uint32) bool {
 	if !d.shape.known() {
 		return true
@@ -326,7 +337,8 @@ func (d *fecDecoder) follows(base uint32) bool {
 			if rest == 0 {
 				return true
 			}
-			if rest%k == 0 { // groups without parity lie between, or else k is a part of what it should be
+			// groups without parity lie between, or k is a divisor of the right one
+			if rest%k == 0 {
 				return d.verify(base+uint32(k), k, d.shape.parity()) != fecRefuted
 			}
 		}
@@ -335,7 +347,8 @@ func (d *fecDecoder) follows(base uint32) bool {
 	return true
 }
 
-// gather lists the packets of a group that are held: data, parity, and what has taken nobody's place.
+// gather lists the packets of a group that are held: data, parity, and spare ones for positions
+// without a packet.
 func (d *fecDecoder) gather(base uint32, k, rows int) {
 	d.members = d.members[:0]
 	for i := range k + rows {
@@ -352,8 +365,8 @@ func (d *fecDecoder) gather(base uint32, k, rows int) {
 	}
 }
 
-// finish gives a group's packets back and remembers that nothing more is wanted of it. Of its parity packets recovered
-// have been of use.
+// finish releases a group's packets and records that no more are needed. recovered of its parity
+// packets were used.
 func (d *fecDecoder) finish(base uint32, recovered int) {
 	k, known := d.shape.data, d.shape.known()
 	for i := range k + d.rows(base) {

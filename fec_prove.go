@@ -7,24 +7,29 @@ import (
 	"math/bits"
 )
 
-// How k and p are found. Between two certain beginnings, that of a group and that of parity, lie the data packets of one
-// group; of several if the sender sent no parity for some, or if all parity of some got lost. Each k up to their number is
-// a claim. The places of the packets refute most claims, and so do the bytes: more than k packets of a group tell whether
-// the code with that k could have made them. No claim that is true is ever refuted, so the last one left is proven. That
-// bytes agree with a claim proves nothing: data in which little changes from packet to packet agrees with a smaller k too.
-// p is the length of a whole run of parity.
+// How k and p are found (S2.12). Between the certain beginnings of a group and of parity lie the
+// data packets of one group. They are those of several groups if the sender sent no parity for
+// some, or all parity of some was lost. Each k up to their number is a claim. The positions of
+// packets refute most claims. The bytes do too: more than k packets of a group show whether the
+// code with that k could have made them.
+//
+// A true claim is never refuted, so that the last one left is proven. Bytes that agree with a claim
+// prove nothing: data that changes little from packet to packet agrees with a smaller k too. p is
+// the length of a whole run of parity.
 
-// fecProofPrefix is how much of each packet is looked at first: the headers, which hardly ever agree by chance.
+// fecProofPrefix is how much of each packet is compared first: the headers, which rarely agree by
+// chance.
 const fecProofPrefix = 64
 
-// fecProof is the set of ks that something has refuted.
+// fecProof is the set of ks that have been refuted.
 type fecProof [fecMaxTotal / 64]uint64
 
 func (p *fecProof) refuted(k int) bool { return p[k/64]&(1<<(k%64)) != 0 }
 
 func (p *fecProof) refute(k int) { p[k/64] |= 1 << (k % 64) }
 
-// left returns the only k that is not refuted; 0 if there are several, and false if there is none.
+// left returns the only k that is not refuted, or 0 if there are several. It returns false if there
+// is none.
 func (p *fecProof) left() (k int, ok bool) {
 	for i, word := range p {
 		if i == 0 {
@@ -41,11 +46,11 @@ func (p *fecProof) left() (k int, ok bool) {
 	return k, k != 0
 }
 
-// fecVerdict says what the bytes of a group tell of a k.
+// fecVerdict is what the bytes of a group show about a k.
 type fecVerdict uint8
 
 const (
-	fecUntold fecVerdict = iota // not more than k packets are there, or the allowance is used up
+	fecUntold fecVerdict = iota // at most k packets are there, or the allowance is spent
 	fecRefuted
 	fecBorneOut
 )
@@ -53,14 +58,14 @@ const (
 // fecSpan is where data ends and parity begins.
 type fecSpan struct {
 	newest  uint32 // the last data packet received before
-	first   uint32 // the first parity packet received behind it; between them packets may be missing
+	first   uint32 // the first parity packet received behind it, perhaps after a gap
 	rows    int    // parity packets from first on without a gap
-	start   uint32 // the nearest beginning of a group below newest that is certain
+	start   uint32 // the nearest certain beginning of a group below newest
 	certain bool   // there is one
 	missing int    // packets between start and first
 }
 
-// prove looks whether a packet just kept shows k, or p. It reports whether it did.
+// prove checks whether a packet that was just kept shows k or p. It reports whether it did.
 func (d *fecDecoder) prove(pos uint32, kind fecKind) bool {
 	span, ok := d.spanAt(pos, kind)
 	if !ok {
@@ -88,7 +93,7 @@ func (d *fecDecoder) prove(pos uint32, kind fecKind) bool {
 	return true
 }
 
-// spanAt returns the end of data and the beginning of parity that a packet belongs to.
+// spanAt returns the end of data and the beginning of parity around a packet.
 func (d *fecDecoder) spanAt(pos uint32, kind fecKind) (s fecSpan, ok bool) {
 	s.first = pos
 	if kind == fecData {
@@ -137,7 +142,8 @@ func (d *fecDecoder) measure(s *fecSpan) {
 	}
 }
 
-// proveParity finds p where a run of parity has been received from the first to the last, with data on both sides.
+// proveParity finds p if a run of parity has been received from the first to the last packet, with
+// data on both sides (S2.13).
 func (d *fecDecoder) proveParity(first uint32) bool {
 	end := first
 	for d.kind(end) == fecParity {
@@ -146,7 +152,7 @@ func (d *fecDecoder) proveParity(first uint32) bool {
 	return d.kind(end) == fecData && d.proven(int(end-first))
 }
 
-// proven takes p over.
+// proven records p.
 func (d *fecDecoder) proven(p int) bool {
 	shape, err := newFECShape(d.shape.data, p)
 	if err != nil {
@@ -165,7 +171,8 @@ func (d *fecDecoder) proven(p int) bool {
 	return true
 }
 
-// proveData refutes the ks that a span leaves no room for, and returns the one that is left; 0 while there are several.
+// proveData refutes the ks that do not fit a span, and returns the one that is left, or 0 while
+// there are several.
 func (d *fecDecoder) proveData(s *fecSpan) (k int) {
 	if !s.certain {
 		return 0
@@ -182,8 +189,8 @@ func (d *fecDecoder) proveData(s *fecSpan) (k int) {
 	return k
 }
 
-// possible reports whether a group of k data packets may end in a span: where its parity may begin is any position
-// behind the newest data.
+// possible reports whether a group of k data packets may end in a span. Its parity may begin at any
+// position behind the newest data.
 func (d *fecDecoder) possible(k int, s *fecSpan) bool {
 	for first := s.first; first != s.newest && k > 0; first-- {
 		if s.holds(k, first) {
@@ -195,14 +202,16 @@ func (d *fecDecoder) possible(k int, s *fecSpan) bool {
 	return false
 }
 
-// holds reports whether the positions from the start of a span to a group of k with its parity at first are none, or
-// whole groups: without parity, or with parity of which nothing was received.
+// holds reports whether the positions from the start of a span to a group of k with its parity at
+// first are none or whole groups. These are groups without parity, or groups whose parity was not
+// received.
 func (s *fecSpan) holds(k int, first uint32) bool {
 	rest := int(first-s.start) - k
 	if rest%k == 0 {
 		return rest >= 0
 	}
-	for rest -= k; rest > 0; rest -= k { // what is left has been parity, at least as much for each group as here
+	// the rest was parity, at least as much for each group as here
+	for rest -= k; rest > 0; rest -= k {
 		if rest >= s.rows && rest <= s.missing {
 			return true
 		}
@@ -210,7 +219,7 @@ func (s *fecSpan) holds(k int, first uint32) bool {
 	return false
 }
 
-// verify compares the parity from first on with what k data packets before it make of it.
+// verify compares the parity from first on with what the k data packets before it give.
 func (d *fecDecoder) verify(first uint32, k, rows int) (verdict fecVerdict) {
 	if k < 1 || k >= fecMaxTotal {
 		return fecUntold

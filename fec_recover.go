@@ -7,21 +7,22 @@ import (
 	"encoding/binary"
 )
 
-// The first try at a group is always made. If it comes out wrong a shard is forged, and each further try, without one
-// shard or another, is paid for from an allowance in multiplications of a shard (60 ns each at 1400 bytes): every packet
-// earns some, so that whatever an attacker sends, it costs less than 2 us a packet.
+// The first try at a group is always made. If it gives a wrong packet, a shard is forged. Each
+// further try leaves out one or another shard and is paid from an allowance, in multiplications of
+// a shard (60 ns each at 1400 bytes). Every packet earns some, so that an attacker costs less than
+// 2 us a packet.
 const (
 	fecTryEarned = 32
 	fecTrySaved  = 8192
 )
 
-// fecChoice is k shards of a group that are taken for true.
+// fecChoice is k shards of a group that are assumed to be true.
 type fecChoice struct {
 	n       int
 	length  int                 // of the parity shards
 	have    [4]uint64           // by index
 	points  [fecMaxTotal]uint8  // their indexes
-	members [fecMaxTotal]uint16 // their places in the group
+	members [fecMaxTotal]uint16 // their positions in the group
 }
 
 func (c *fecChoice) add(index uint8, member int) {
@@ -41,8 +42,9 @@ func (c *fecChoice) uses(member int) bool {
 	return false
 }
 
-// choose takes all data shards but the one at skip, and parity for the missing ones, the newest first after passing over
-// some; false if it does not suffice. Parity shards of one group are all as long as its longest data shard.
+// choose takes all data shards but the one at skip, and parity for the missing ones: the newest,
+// after passing over some. It returns false if there is not enough. All parity shards of a group
+// are as long as its longest data shard.
 func (d *fecDecoder) choose(c *fecChoice, k, skip, pass int) bool {
 	c.n, c.length, c.have = 0, 0, [4]uint64{}
 	longest := 0
@@ -65,15 +67,16 @@ func (d *fecDecoder) choose(c *fecChoice, k, skip, pass int) bool {
 		c.length = n
 		c.add(s.index, i)
 	}
-	if c.length == 0 { // data alone, to be compared with parity
+	if c.length == 0 { // only data, to be compared with parity
 		c.length = longest
 	}
 	return c.n == k
 }
 
-// recover brings the missing data shards of the group at base, whose packets are in d.members, back into d.results, and
-// returns how many. If what comes out cannot be a packet, or not one packet that was not needed agrees with it, older
-// parity is tried, and then each of the shards used is done without, as far as others can stand in.
+// recover recovers the missing data shards of the group at base, whose packets are in d.members,
+// into d.results, and returns how many. The result may not be a valid packet, or agree with no
+// packet that was not needed. Then older parity is tried, and then each of the used shards is left
+// out, as far as others can replace it.
 func (d *fecDecoder) recover(base uint32) int {
 	var first, other fecChoice
 	k, before := d.shape.data, len(d.results)
@@ -105,14 +108,14 @@ func (d *fecDecoder) recover(base uint32) int {
 	return 0
 }
 
-// pick is choose, paid for.
+// pick is choose, paid from the allowance.
 func (d *fecDecoder) pick(c *fecChoice, skip, pass int) bool {
 	d.credit -= 1 + len(d.members)/16
 	return d.choose(c, d.shape.data, skip, pass)
 }
 
-// restore computes the data shards that are not in the choice; false, and no results, if one comes out wrong or the
-// allowance is used up.
+// restore computes the data shards that are not in the choice. It returns false, without results,
+// if one is wrong or the allowance is spent.
 func (d *fecDecoder) restore(base uint32, c *fecChoice) bool {
 	s := d.claim(base)
 	free := s.marks&fecMarkTried == 0
@@ -150,7 +153,7 @@ func (d *fecDecoder) restore(base uint32, c *fecChoice) bool {
 	return true
 }
 
-// shardOf is the shard of a result: its size field lies before it.
+// shardOf returns the shard of a result, whose size field lies before it.
 func (d *fecDecoder) shardOf(i int) []byte {
 	return d.buffers[i][:fecSizeBytes+len(d.results[i])]
 }
@@ -163,7 +166,7 @@ func (c *fecChoice) weigh(weights *[fecMaxTotal]uint8) {
 	}
 }
 
-// compute adds up the first bytes of the shard at y.
+// compute computes the first bytes of the shard at y.
 func (d *fecDecoder) compute(out []byte, c *fecChoice, y uint8, weights *[fecMaxTotal]uint8) {
 	clear(out)
 	points := c.points[:c.n]
@@ -186,7 +189,8 @@ func (d *fecDecoder) restoreShard(c *fecChoice, y uint8, weights *[fecMaxTotal]u
 	return ok
 }
 
-// agrees reports whether a parity packet that is not in the choice is what the choice makes it, or there is none.
+// agrees reports whether a parity packet outside the choice is what the choice makes it, or there
+// is none.
 func (d *fecDecoder) agrees(c *fecChoice, weights *[fecMaxTotal]uint8) bool {
 	out := d.get(c.length)
 	defer d.put(out)
@@ -209,7 +213,8 @@ func (d *fecDecoder) agrees(c *fecChoice, weights *[fecMaxTotal]uint8) bool {
 	return none
 }
 
-// recoveredPayload takes a recovered shard apart. Its size must lie in it and all behind must be padding.
+// recoveredPayload returns the payload of a recovered shard (S2.9). Its size must lie within it,
+// and all bytes behind must be padding.
 func (d *fecDecoder) recoveredPayload(shard []byte) ([]byte, bool) {
 	if len(shard) < fecSizeBytes {
 		return nil, false

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// A window reaches over this many seqids, a quarter of them ahead of the newest: four groups of the largest shape, and
-	// less while the groups are smaller than fecSmallGroup.
+	// A window spans this many seqids, a quarter of them ahead of the newest: four groups of the
+	// largest shape. It is smaller while the groups are smaller than fecSmallGroup.
 	fecWindowLarge = 1024
 	fecWindowSmall = 256
 	fecSmallGroup  = 64
 
-	// fecSpareShards is how many packets a window keeps whose seqid is taken by one that says something else. One of the
-	// two is forged; with both kept, the honest one still counts.
+	// fecSpareShards is how many packets a window keeps whose seqid is taken by a different one.
+	// One of the two is forged. With both kept, the true one still counts.
 	fecSpareShards = 8
 
 	// fecFirstPosition keeps positions away from 0, the zero value of a slot.
@@ -30,29 +30,30 @@ const (
 	fecNone     fecKind = iota
 	fecData             // a data packet
 	fecParity           // a parity packet
-	fecConflict         // both: one of them is forged, so neither counts
+	fecConflict         // both: one of them is forged, so that neither counts
 )
 
 // Marks of a slot.
 const (
 	fecMarkStart     = 1 << iota // a group begins here for certain
 	fecMarkGroup                 // the group that begins here is open
-	fecMarkDone                  // nothing more is wanted of this position
+	fecMarkDone                  // nothing more is needed at this position
 	fecMarkTried                 // recovering the group that begins here has been tried
 	fecMarkRecovered             // the packet here was recovered; sum tells its content
 	fecMarkParity                // done, and parity belongs here
 )
 
-// fecSlot is one position of a window. It holds for pos alone: other positions with the same remainder are not there.
+// fecSlot is one position of a window. It is valid only for pos: other positions with the same
+// remainder are not in the window.
 type fecSlot struct {
-	bytes []byte // pooled, from the size field on; nil if given back
+	bytes []byte // pooled, from the size field on; nil if released
 	pos   uint32
 	kind  fecKind
 	marks uint8
 	sum   uint16
 }
 
-// fecShard is a packet of a group, from its size field on. The bytes belong to the window.
+// fecShard is a packet of a group from its size field on. The bytes belong to the window.
 type fecShard struct {
 	index uint8
 	bytes []byte
@@ -64,13 +65,13 @@ type fecSpare struct {
 	pos   uint32
 }
 
-// fecSumSeed makes sums that no peer can foresee.
+// fecSumSeed makes sums that no peer can predict.
 var fecSumSeed = maphash.MakeSeed()
 
 func fecSum(shard []byte) uint16 { return uint16(maphash.Bytes(fecSumSeed, shard)) }
 
-// fecWindow keeps the packets around the newest one, by position. Positions are seqids that go on upwards where seqids
-// start again at 0, so that a group never has a gap in it.
+// fecWindow keeps the packets around the newest one by position. Positions are seqids that keep
+// increasing where seqids start again at 0, so that a group has no gap.
 type fecWindow struct {
 	slots   []fecSlot // a power of two of them; nil while released
 	headSeq uint32    // the seqid at which the stream is, see fecStream
@@ -82,8 +83,7 @@ type fecWindow struct {
 	spares  []fecSpare
 }
 
-// position returns where a seqid lies; groups, of which seqids are a whole number, are known or else it is off across
-// the wrap.
+// position returns where a seqid lies. If the groups are not known, it is wrong across the wrap.
 func (w *fecWindow) position(seqid uint32, shape fecShape) uint32 {
 	d := seqid - w.headSeq
 	if int32(d) >= 0 == (seqid < w.headSeq) && shape.known() { // the shorter way is across the wrap
@@ -105,7 +105,7 @@ func (w *fecWindow) reaches(pos uint32) bool {
 
 func (w *fecWindow) slot(pos uint32) *fecSlot { return &w.slots[pos&uint32(len(w.slots)-1)] }
 
-// kind tells what was received at a position.
+// kind returns what was received at a position.
 func (w *fecWindow) kind(pos uint32) fecKind {
 	if s := w.slot(pos); s.pos == pos {
 		return s.kind
@@ -113,19 +113,19 @@ func (w *fecWindow) kind(pos uint32) fecKind {
 	return fecNone
 }
 
-// marked reports whether a position has one of some marks.
+// marked reports whether a position has any of the marks.
 func (w *fecWindow) marked(pos uint32, marks uint8) bool {
 	s := w.slot(pos)
 	return s.pos == pos && s.marks&marks != 0
 }
 
-// isOpen reports whether a position holds a parity packet that may still be of use.
+// isOpen reports whether a position holds a parity packet that may still be used.
 func (w *fecWindow) isOpen(pos uint32) bool {
 	s := w.slot(pos)
 	return s.pos == pos && s.kind == fecParity && s.bytes != nil
 }
 
-// resize makes the window of another size with the content kept.
+// resize changes the size of the window and keeps its content.
 func (d *fecDecoder) resize(size int) {
 	w := &d.fecWindow
 	old := w.slots
@@ -137,7 +137,7 @@ func (d *fecDecoder) resize(size int) {
 	}
 }
 
-// claim returns the slot of a position, emptied of what lay a window's length before.
+// claim returns the slot of a position, without what lay a window's length before.
 func (d *fecDecoder) claim(pos uint32) *fecSlot {
 	s := d.slot(pos)
 	if s.pos != pos {
@@ -150,7 +150,7 @@ func (d *fecDecoder) claim(pos uint32) *fecSlot {
 	return s
 }
 
-// drop gives the packet of a slot back; what kind it was stays known.
+// drop releases the packet of a slot. Its kind stays known.
 func (d *fecDecoder) drop(s *fecSlot) {
 	if s.bytes == nil {
 		return
@@ -163,7 +163,7 @@ func (d *fecDecoder) drop(s *fecSlot) {
 	s.bytes = nil
 }
 
-// keep copies a packet into the window. It reports false for one that adds nothing.
+// keep copies a packet into the window. It returns false if the packet adds nothing.
 func (d *fecDecoder) keep(pos uint32, kind fecKind, shard []byte) bool {
 	s := d.claim(pos)
 	switch {
@@ -173,7 +173,7 @@ func (d *fecDecoder) keep(pos uint32, kind fecKind, shard []byte) bool {
 	case s.marks&fecMarkDone != 0:
 		if s.kind == fecNone && (kind == fecParity) != (s.marks&fecMarkParity != 0) ||
 			kind == fecData && s.marks&fecMarkRecovered != 0 && s.sum != fecSum(shard) {
-			d.refute() // the group was not here, or what was recovered is not what was sent
+			d.refute() // the group was not here, or the recovered packet is wrong
 		} else if s.kind == fecNone {
 			s.kind = kind
 		}
@@ -201,7 +201,7 @@ func (d *fecDecoder) keep(pos uint32, kind fecKind, shard []byte) bool {
 	return true
 }
 
-// keepSpare keeps a packet beside the one that has its position.
+// keepSpare keeps a packet beside the one at its position.
 func (d *fecDecoder) keepSpare(pos uint32, shard []byte) bool {
 	for _, s := range d.spares {
 		if s.pos == pos && bytes.Equal(s.bytes, shard) {
@@ -232,7 +232,7 @@ func (d *fecDecoder) copyOf(shard []byte) []byte {
 	return b
 }
 
-// shrink gives the oldest packets back until no more is held than may be.
+// shrink releases the oldest packets until the limit is met.
 func (d *fecDecoder) shrink() {
 	for d.held > fecMemoryLimit && len(d.spares) > 0 {
 		d.dropSpare(0)
@@ -242,7 +242,7 @@ func (d *fecDecoder) shrink() {
 	}
 }
 
-// dropBelow gives the packets below a position back.
+// dropBelow releases the packets below a position.
 func (d *fecDecoder) dropBelow(pos uint32) {
 	if int32(pos-d.tail) > int32(len(d.slots)) {
 		d.tail = pos - uint32(len(d.slots))
@@ -268,7 +268,7 @@ func (d *fecDecoder) clear() {
 	d.run = 0
 }
 
-// tables is the memory that it takes to keep track of packets.
+// tables returns the memory of the tables.
 func (d *fecDecoder) tables() int {
 	return cap(d.slots)*int(unsafe.Sizeof(fecSlot{})) + cap(d.spares)*int(unsafe.Sizeof(fecSpare{})) +
 		cap(d.members)*int(unsafe.Sizeof(fecShard{})) + (cap(d.results)+cap(d.buffers))*int(unsafe.Sizeof([]byte(nil)))

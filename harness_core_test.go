@@ -163,7 +163,7 @@ type inputView struct {
 	sendUna, sendNxt, sendEnd, readNxt, rcvNxt seqNum
 	rmtWnd, inFlight, outstanding, beyond      uint32
 	acks                                       int
-	askWindow, windowDue                      bool
+	askWindow, windowDue                       bool
 	delivered                                  uint64
 	rtt                                        rttEstimator
 	window                                     uint32

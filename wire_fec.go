@@ -26,8 +26,8 @@ const (
 	fecOOBSeqid = math.MaxUint32
 )
 
-// fecHeader is the first 8 bytes of a FEC packet. In a parity packet size is the first two parity
-// bytes.
+// fecHeader is the first 8 bytes of a FEC packet (S2.2). In a parity packet, size is the first two
+// bytes of parity.
 type fecHeader struct {
 	seqid uint32
 	kind  uint16
