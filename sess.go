@@ -9,19 +9,20 @@ import (
 	"sync/atomic"
 )
 
-// UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the same thing. All its
-// methods may be called from any goroutine at any time; concurrent Writes do not mix their bytes.
+// UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the
+// same thing. All its methods may be called from any goroutine at any time; concurrent Writes do
+// not mix their bytes.
 type UDPSession struct {
 	env      *sessionEnv
 	peer     peerAddr
-	remote   atomic.Pointer[net.Addr] // the peer's address as it was named; nil: made when it is asked for
+	remote   atomic.Pointer[net.Addr] // the peer's address as it was named; nil until it is needed
 	conv     uint32
 	peerHash uint32
 	listener uint32 // the number of the listener that has made it
 	opener   sessionOpener
 
 	link          peerLink
-	sharesAddress atomic.Bool   // HELLO says that several sessions share the peer's address on purpose
+	sharesAddress atomic.Bool   // HELLO announces that several sessions share the address
 	newestSeqID   atomic.Uint32 // of the newest FEC shard received
 	handedOut     atomic.Bool   // Accept has returned it
 	exactSource   atomic.Bool   // datagrams come from the address that was dialled
@@ -46,9 +47,9 @@ type UDPSession struct {
 	unread     *unreadData // what Read gives after Close; nil for nothing
 
 	busy    sides // a Read copies, a Write is under way, a batch of the reader is not over
-	pending bool  // accepted, and the peer has not proved itself
+	pending bool  // accepted, and the peer's address is not validated
 
-	local   netip.Addr // the address the peer has asked, where a socket has several; accepted sessions answer from it
+	local   netip.Addr // what an accepted session answers from, if the socket has several
 	charged int64      // bytes that the account knows of
 
 	decoder *fecDecoder
@@ -59,7 +60,8 @@ type UDPSession struct {
 	received traffic
 }
 
-// peerLink is a session's place among the sessions of its peer. The demux's lock guards it, but next is read without.
+// peerLink is a session's place among the sessions of its peer. The demux's lock guards it, but
+// next is read without.
 type peerLink struct {
 	next  atomic.Pointer[UDPSession]
 	prev  *UDPSession
@@ -74,9 +76,11 @@ const (
 	peerBack                   // no session does: it shares the address on purpose
 )
 
-// newSession makes a session over the socket of env, which does not know it yet. addr is the peer's address as it was named; nil
-// where it follows from peer.
-func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *options) *UDPSession {
+// newSession makes a session over the socket of env, which does not know it yet. addr is the peer's
+// address as it was named, or nil if it follows from peer.
+func newSession(
+	env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *options,
+) *UDPSession {
 	s := &UDPSession{env: env, peer: peer, conv: conv, peerHash: peer.hash(0)}
 	if addr != nil {
 		s.remote.Store(&addr)
@@ -94,7 +98,8 @@ func newSession(env *sessionEnv, conv uint32, peer peerAddr, addr net.Addr, o *o
 	s.turns.wanted, s.turns.active = o.fec, o.fec
 	if o.fec.data > 0 {
 		// The peer most likely has the same configuration.
-		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity) // the arguments have been checked
+		// The arguments have been checked.
+		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity)
 		s.makeDecoderLocked()
 		s.decoder.hint(o.fec.data, o.fec.parity)
 	}
@@ -116,10 +121,11 @@ func (s *UDPSession) overheadLocked() int {
 	return s.env.sealer.headroom() + s.env.sealer.tailroom() + s.turns.fecHeader()
 }
 
-// updateLocked is called whenever the state machine may have changed: it moves the session on in its life, wakes calls that wait,
-// gives memory back, and sets the timer. It reports ended if the session has just ended; the caller then calls finish
-// without the lock. due says that something is to be sent now. A caller that flushes then needs no timer for it, whose
-// worker would only be in its way. s.mu must be held.
+// updateLocked is called whenever the state machine may have changed. It moves the session on in
+// its life, wakes calls that wait, releases memory, and sets the timer. It reports ended if the
+// session has just ended; the caller then calls finish without the lock. It reports due if
+// something is to be sent now. A caller that flushes then (flushes is true) needs no timer for it:
+// the timer's worker would only interfere. s.mu must be held.
 func (s *UDPSession) updateLocked(now millis, flushes bool) (ended, due bool) {
 	if s.life.ended() {
 		return false, false
@@ -151,8 +157,8 @@ func (s *UDPSession) wakeLocked() {
 	}
 }
 
-// settleLocked brings what others know of the session up to date, and gives back memory that it no longer needs. s.mu must be
-// held.
+// settleLocked brings what others know of the session up to date, and releases memory that it no
+// longer needs. s.mu must be held.
 func (s *UDPSession) settleLocked(now millis) {
 	c := &s.core
 	if c.ctl.addressShared() {
@@ -166,7 +172,7 @@ func (s *UDPSession) settleLocked(now millis) {
 	s.setPendingLocked(s.pending && c.addr != nil)
 }
 
-// armLocked sets the timer to the next event. Called with the lock held.
+// armLocked sets the timer to the next event. s.mu must be held.
 func (s *UDPSession) armLocked(now millis) {
 	if !s.life.ended() {
 		s.armAtLocked(s.core.nextEvent(now))
@@ -183,13 +189,16 @@ func (s *UDPSession) armAtLocked(at millis) {
 	}
 }
 
-// GetConv returns the conversation id: the same number at both ends, drawn by the side that dialled.
+// GetConv returns the conversation id: the same number at both ends, drawn by the side that
+// dialled.
 func (s *UDPSession) GetConv() uint32 { return s.conv }
 
-// LocalAddr returns the address of the session's socket; for an accepted session that is the listener's.
+// LocalAddr returns the address of the session's socket; for an accepted session that is the
+// listener's.
 func (s *UDPSession) LocalAddr() net.Addr { return s.env.conn.LocalAddr() }
 
-// demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does not.
+// demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does
+// not.
 func (s *UDPSession) demandProof(factor int) {
 	first := s.mtu
 	switch {
@@ -198,11 +207,12 @@ func (s *UDPSession) demandProof(factor int) {
 	case s.core.ctl.keyed:
 		first *= unprovedKeyed
 	}
-	s.core.demandProof(newAddressCheck(factor, first, s.overheadLocked(), randomUint64(), s.core.sendUna, s.now()))
+	s.core.demandProof(newAddressCheck(
+		factor, first, s.overheadLocked(), randomUint64(), s.core.sendUna, s.now()))
 }
 
-// chargeLocked brings the account up to date with what the session holds, and the session with what it may hold. Called with
-// the lock held.
+// chargeLocked brings the account up to date with what the session holds, and the session with what
+// it may hold. Called with the lock held.
 func (s *UDPSession) chargeLocked() {
 	held := s.core.heldBytes()
 	if s.partial.data != nil {
@@ -211,7 +221,7 @@ func (s *UDPSession) chargeLocked() {
 	if s.decoder != nil {
 		held += s.decoder.memory()
 	}
-	if e := s.turns.encoder; e != nil && !s.life.removed() { // the end of the turn that is out then gives it back
+	if e := s.turns.encoder; e != nil && !s.life.removed() { // endTurn releases it then
 		held += max(e.memory()-memoryUncounted, 0) // the parity of common groups is within it
 	}
 	if !s.life.removed() {
@@ -228,12 +238,14 @@ func (s *UDPSession) chargeLocked() {
 	s.core.memory.grant(m.room(s.charged))
 }
 
-// grantMemoryLocked tells the state machine what the account leaves for it now. The lock is held.
+// grantMemoryLocked passes on to the state machine what the account leaves for it now. s.mu must be
+// held.
 func (s *UDPSession) grantMemoryLocked() {
 	s.core.memory.grant(s.env.memory.room(s.charged))
 }
 
-// setPendingLocked says that an accepted session's peer has not proved itself, until settle finds that it has, or it ends.
+// setPendingLocked counts an accepted session as one whose peer's address is not validated, until
+// settleLocked finds that it is, or the session ends. s.mu must be held.
 func (s *UDPSession) setPendingLocked(pending bool) {
 	if s.pending != pending {
 		s.pending = pending
@@ -245,7 +257,7 @@ func (s *UDPSession) setPendingLocked(pending bool) {
 	}
 }
 
-// sealerLocked returns what seals the session's packets. The lock is held.
+// sealerLocked returns what seals the session's packets. s.mu must be held.
 func (s *UDPSession) sealerLocked() *sealer {
 	if s.opener == byListener || s.core.ctl.marking == markUpper {
 		return s.env.acceptSealer
@@ -253,8 +265,8 @@ func (s *UDPSession) sealerLocked() *sealer {
 	return s.env.sealer
 }
 
-// RemoteAddr returns the peer's address, the same value on every call: what the program has dialled, or what the
-// ReadFrom of a net.PacketConn returned for the peer.
+// RemoteAddr returns the peer's address, the same value on every call. It is the address that the
+// program has dialled, or that the ReadFrom of a net.PacketConn returned for the peer.
 func (s *UDPSession) RemoteAddr() net.Addr {
 	if a := s.remoteAddr(); a != nil {
 		return a
@@ -264,8 +276,8 @@ func (s *UDPSession) RemoteAddr() net.Addr {
 	return s.remoteAddr()
 }
 
-// remoteAddr returns the peer's address as it was named. It is nil for a session accepted on a UDP socket whose address
-// nobody has asked for.
+// remoteAddr returns the peer's address as it was named. It is nil for a session accepted on a UDP
+// socket until RemoteAddr is called.
 func (s *UDPSession) remoteAddr() net.Addr {
 	if a := s.remote.Load(); a != nil {
 		return *a

@@ -4,13 +4,17 @@ package kcp
 
 import "time"
 
-// Close closes the session and returns at once. What has been written is still delivered in the background, for as long
-// as the peer goes on acknowledging it: the session is given up, and the peer reset, after 10 s without progress, or
-// after 1 s if nothing was ever received from the peer, or sooner if such sessions hold half of the files that the process
-// may open. SetLinger sets a fixed bound instead. Once all is delivered the
-// peer reads io.EOF. Blocked calls return. Read still gives what has arrived in order and was not read, whatever its
-// deadline, and fails then; what arrives later is dropped. The handler of out-of-band packets is called no more. Closing a
-// second time gives an error that matches net.ErrClosed.
+// Close closes the session and returns at once. What has been written is still delivered in the
+// background, for as long as the peer acknowledges it. Once all is delivered the peer reads io.EOF.
+//
+// The session is given up, and the peer reset, after 10 s without progress. If nothing was ever
+// received from the peer, it is given up after 1 s. That is sooner while such sessions hold half of
+// the files that the process may open. SetLinger sets a fixed bound instead.
+//
+// Blocked calls return. Read still returns the data that has arrived in order and was not read,
+// whatever its deadline, and fails then. Data that arrives later is dropped. The handler of
+// out-of-band packets is not called any more. A second Close returns an error that matches
+// net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
 	if s.life.closed() {
@@ -55,9 +59,9 @@ func (s *UDPSession) Close() error {
 	return nil
 }
 
-// CloseWrite ends the stream that this side writes: the peer reads all that was written and then io.EOF. Reading goes
-// on. A deployed peer without this extension learns nothing of it. Errors are those of Write; a second time it is that of a
-// closed session.
+// CloseWrite ends the stream that this side writes: the peer reads all that was written and then
+// io.EOF. Reading goes on. A legacy peer is not notified. Errors are those of Write; a second call
+// returns the error of a closed session.
 func (s *UDPSession) CloseWrite() error {
 	s.mu.Lock()
 	if s.life.closed() || s.life.writeErr != nil || s.core.ctl.finWanted() {
@@ -74,8 +78,9 @@ func (s *UDPSession) CloseWrite() error {
 	return nil
 }
 
-// CloseRead ends reading: blocked and later Reads return io.EOF, and what the peer sends is acknowledged and thrown
-// away, as it is on a *net.TCPConn. Writing goes on. After Close the error matches net.ErrClosed.
+// CloseRead ends reading. Blocked and later Reads return io.EOF, and what the peer sends is
+// acknowledged and discarded, as it is on a *net.TCPConn. Writing goes on. After Close the error
+// matches net.ErrClosed.
 func (s *UDPSession) CloseRead() error {
 	s.mu.Lock()
 	if s.life.closed() {
@@ -93,20 +98,24 @@ func (s *UDPSession) CloseRead() error {
 	return nil
 }
 
-// SetLinger bounds how long Close goes on delivering in the background. The bound counts from Close and is kept even
-// while the peer goes on acknowledging; what is undelivered then is dropped, and the peer reset. With 0, Close resets the
-// session at once; a socket that the library opened stays open for a second more, or three on a slow path, to repeat the
-// RESET. A negative value restores the default: as long as there is progress, as Close describes. More than 100 years
-// count as 100 years.
+// SetLinger bounds how long Close goes on delivering in the background. The bound counts from
+// Close, and is kept even while the peer acknowledges data. What is undelivered then is dropped,
+// and the peer is reset.
+//
+// With 0, Close resets the session at once. A socket that the library opened stays open for a
+// second more, or three on a slow path, to repeat the RESET. A negative value restores the default:
+// as long as there is progress, as Close describes. Values above 100 years count as 100 years.
 func (s *UDPSession) SetLinger(d time.Duration) {
 	s.mu.Lock()
 	s.life.setLinger(max(d, lingerByProgress))
 	s.mu.Unlock()
 }
 
-// Done returns a channel that is closed when the session has ended and sends and receives no more: after Close once all is
-// delivered or given up, or when the session has failed. A net.PacketConn that is the caller's, and was used by this session
-// alone, is not read any more then, but for one without read deadlines: what arrives is left in it for the next session.
+// Done returns a channel that is closed when the session has ended and sends and receives no more.
+// That is after Close, once all is delivered or given up, or when the session has failed. A
+// net.PacketConn that is the caller's, and was used by this session alone, is not read any more
+// then. The exception is a connection without read deadlines. Packets that arrive later are left in
+// it for the next session.
 func (s *UDPSession) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +129,7 @@ func (s *UDPSession) Done() <-chan struct{} {
 	return c.done
 }
 
-// announceEnd closes what Done has returned, once the sockets are let go of.
+// announceEnd closes the channel of Done once the sockets are not used any more.
 func (s *UDPSession) announceEnd(done chan struct{}) {
 	s.env.host.waitStopped(s)
 	close(done)

@@ -4,7 +4,8 @@ package kcp
 
 import "time"
 
-// advanceLocked moves the session on in its life, as far as that has become due at now. s.mu must be held.
+// advanceLocked moves the session on in its life, as far as that has become due at now. s.mu must
+// be held.
 func (s *UDPSession) advanceLocked(now millis) {
 	s.noteProgressLocked(now)
 	s.giveUpClosingLocked(now)
@@ -27,11 +28,12 @@ func (s *UDPSession) advanceLocked(now millis) {
 	}
 }
 
-// failLocked takes the session off the network. What was received stays readable; what was to be sent is given up. s.mu must be
-// held.
+// failLocked takes the session off the network. What was received stays readable; what was to be
+// sent is given up. s.mu must be held.
 func (s *UDPSession) failLocked(err error) { s.life.fail(err) }
 
-// lingerTimeLocked is how long a closed session lives on from now without progress, or from Close on if SetLinger has said so.
+// lingerTimeLocked returns how long a closed session goes on from now without progress, or, if
+// SetLinger was called, from Close on. s.mu must be held.
 func (s *UDPSession) lingerTimeLocked() time.Duration {
 	switch {
 	case s.life.linger != lingerByProgress:
@@ -42,7 +44,8 @@ func (s *UDPSession) lingerTimeLocked() time.Duration {
 	return lingerDefault
 }
 
-// noteProgressLocked prolongs the linger time of a closed session whose peer has acknowledged something.
+// noteProgressLocked prolongs the linger time of a closed session if the peer has acknowledged
+// something. s.mu must be held.
 func (s *UDPSession) noteProgressLocked(now millis) {
 	if !s.core.ctl.takeProgress() {
 		return
@@ -55,16 +58,18 @@ func (s *UDPSession) noteProgressLocked(now millis) {
 const (
 	// lingerDefault is how long a closed session goes on without progress.
 	lingerDefault = 10 * time.Second
-	// lingerUnheard is the same for a session that has never received anything: its peer is most likely not there.
+	// lingerUnheard is the same for a session that has never received anything: its peer is most
+	// likely not there.
 	lingerUnheard = time.Second
 )
 
-// finWait is how long a closed session that has delivered everything waits for the peer's FIN, to acknowledge it and to
-// answer data with a RESET, where no listener's time-wait record would do it: about what a program takes to see the end
-// of the stream and close its side.
+// finWait is how long a closed session that has delivered everything waits for the peer's FIN. It
+// acknowledges the FIN and answers data with a RESET, where no time-wait record of a listener would
+// do so. A program takes about that long to see the end of the stream and to close its side.
 const finWait millis = 3000
 
-// finWaitLent is finWait where the socket is the caller's and read for this session alone, which has other uses for it.
+// finWaitLent is finWait where the socket is the caller's and is read for this session alone: the
+// caller has other uses for it.
 const finWaitLent millis = 150
 
 // waitsForFIN returns how long the session waits for the peer's FIN.
@@ -75,7 +80,7 @@ func (s *UDPSession) waitsForFIN() millis {
 	return finWaitLent
 }
 
-// doneClosingLocked reports whether nothing is left to do for a closed session.
+// doneClosingLocked reports whether nothing is left to do for a closed session. s.mu must be held.
 func (s *UDPSession) doneClosingLocked(now millis) bool {
 	c := &s.core
 	if !c.writeDone() || !c.peerSettled(now) {
@@ -89,26 +94,29 @@ func (s *UDPSession) doneClosingLocked(now millis) bool {
 	return false
 }
 
-// giveUpClosingLocked makes a session whose time to close is up take its leave with a RESET: of a peer that has not taken all
-// that was written, and of one that has not ended its own stream, which nobody will read nor answer from here on. A peer
-// that goes on sending is told as soon as it has all.
+// giveUpClosingLocked schedules a RESET for a closing session that has run out of time. Either the
+// peer has not acknowledged all data, or it has not sent its FIN. A peer that goes on sending after
+// all is delivered is reset without delay. s.mu must be held.
 func (s *UDPSession) giveUpClosingLocked(now millis) {
 	ctl := &s.core.ctl
 	s.life.grace(&s.core.life, now)
-	if s.life.closed() && now >= s.life.lingerAt && ctl.closing() && !ctl.resetSent() && s.life.linger == lingerByProgress && s.core.asksForProof() {
-		// What is left may need the proof alone, and the questions for it come to an end.
+	if s.life.closed() && now >= s.life.lingerAt && ctl.closing() && !ctl.resetSent() &&
+		s.life.linger == lingerByProgress && s.core.asksForProof() {
+		// Only the validation of the address may be missing, and the requests for it come to an
+		// end.
 		s.life.lingerUntil(now + toMillis(s.lingerTimeLocked()))
 	}
 	switch {
 	case !s.life.closed() || ctl.resetDue() || ctl.resetSent() || !ctl.known():
 	case now >= s.life.lingerAt && !s.core.writeDone():
 		ctl.sendReset(resetAborted)
-	case (ctl.unread() && s.core.writeDone() || now >= min(s.life.finWaitAt, s.life.lingerAt)) && !s.core.peerDone():
+	case s.core.peerDone():
+	case ctl.unread() && s.core.writeDone(), now >= min(s.life.finWaitAt, s.life.lingerAt):
 		ctl.sendReset(resetClosed)
 	}
 }
 
-// finish takes an ended session out of its endpoint. It is called without a lock, once.
+// finish takes an ended session off its socket, once. s.mu must not be held.
 func (s *UDPSession) finish() {
 	s.mu.Lock()
 	if !s.life.setState(sessionRemoved) {
@@ -159,7 +167,7 @@ func (s *UDPSession) endedRecordLocked() endedSession {
 	}
 }
 
-// releaseSendingLocked gives back what can no longer be sent.
+// releaseSendingLocked releases what can no longer be sent. s.mu must be held.
 func (s *UDPSession) releaseSendingLocked() {
 	s.core.releaseSending()
 	s.releaseDecoderLocked()
@@ -168,7 +176,7 @@ func (s *UDPSession) releaseSendingLocked() {
 	}
 }
 
-// replaced ends a session whose peer has begun another one.
+// replaced ends a session because its peer has opened another one.
 func (s *UDPSession) replaced() {
 	s.mu.Lock()
 	if !s.life.ended() {
@@ -180,7 +188,8 @@ func (s *UDPSession) replaced() {
 	s.finish()
 }
 
-// replacedIfClosed ends a session that is closed and lingers, to make room for another of the same name.
+// replacedIfClosed ends a session that lingers after Close, to make room for another one of the
+// same name.
 func (s *UDPSession) replacedIfClosed() {
 	s.mu.Lock()
 	closed := s.life.closed()
@@ -190,7 +199,7 @@ func (s *UDPSession) replacedIfClosed() {
 	}
 }
 
-// lostSocket ends a session whose socket is gone.
+// lostSocket ends a session because its socket is lost.
 func (s *UDPSession) lostSocket(err error) {
 	s.mu.Lock()
 	s.failLocked(err)
@@ -200,18 +209,19 @@ func (s *UDPSession) lostSocket(err error) {
 	s.finish()
 }
 
-// abandon ends a session whose socket is to be closed, and resets its peer.
+// abandon ends a session because its socket is about to be closed, and resets its peer.
 func (s *UDPSession) abandon() {
 	s.mu.Lock()
 	s.life.setErrors(errSocketClosed)
 	s.core.ctl.sendReset(resetAborted)
 	s.unlockAndSend(true)
-	s.replaced() // where nothing could be said
+	s.replaced() // if the RESET could not be sent
 }
 
-// superseded is called when another session has opened from the peer's address. A peer that was restarted has left this one
-// behind. But where a key vouches for packets, and nothing else has proved the address, an observer may have sent one again
-// that another listener has seen, or the one before a restart: the peer is asked, and without an answer the session ends.
+// superseded is called when another session has opened from the peer's address. A restarted peer
+// has left this session behind. But the opening packet may be a replay where packets are
+// authenticated by a key alone: from another listener, or from before a restart. The peer is asked
+// then, and the session ends if there is no answer.
 func (s *UDPSession) superseded(now millis) {
 	if !s.core.ctl.keyed {
 		s.replaced()
@@ -220,7 +230,7 @@ func (s *UDPSession) superseded(now millis) {
 	s.mu.Lock()
 	if !s.life.ended() {
 		s.core.suspect(0, now)
-		s.core.suspect(0, now) // the newcomer is there
+		s.core.suspect(0, now) // the new session is there
 		s.armLocked(now)
 	}
 	s.mu.Unlock()

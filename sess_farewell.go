@@ -2,8 +2,9 @@
 
 package kcp
 
-// farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a peer that only reads
-// would wait for ever if the one that was sent is lost. The time-wait record beside it answers whatever still comes.
+// farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a
+// peer that only reads would wait for ever if the first one is lost. The time-wait record of the
+// session answers packets that still arrive.
 type farewell struct {
 	env    *sessionEnv
 	sealer *sealer
@@ -18,23 +19,24 @@ type farewell struct {
 }
 
 const (
-	// abortPeriod is how long a RESET is repeated: long enough for a queue that the session has filled itself to drain.
-	// With the back-off up to a second it is sent six times or so.
+	// abortPeriod is how long a RESET is repeated: long enough for a queue that the session itself
+	// has filled to drain. With a back-off of up to a second it is sent about six times.
 	abortPeriod millis = 3000
-	// abortAtOnce is the same where the program has asked for an end without delay, so that its socket closes soon: four
-	// times or so, or longer if the round trip is.
+	// abortAtOnce is the same where the program has asked for an end without delay, so that its
+	// socket closes soon. The RESET is sent about four times. The period is longer if the round
+	// trip is.
 	abortAtOnce millis = 1000
 )
 
-// abortedLocked reports whether s has ended by a RESET of this side, other than one for a peer that has been told of the end of
-// the stream and has said nothing since. Called with its lock held.
+// abortedLocked reports whether s has ended by a RESET of this side. A RESET after a regular end,
+// towards a peer that has sent no data since, does not count. s.mu must be held.
 func (s *UDPSession) abortedLocked() bool {
 	ctl := &s.core.ctl
 	return ctl.resetCode != 0 && !ctl.wasReset() && (ctl.resetCode != resetClosed || ctl.unread())
 }
 
-// farewellLocked returns what repeats the RESET of s, nil if there is none to be repeated. Called with its lock held, once it
-// has ended.
+// farewellLocked returns what repeats the RESET of s, or nil if none is to be repeated. s must have
+// ended, and s.mu must be held.
 func (s *UDPSession) farewellLocked() *farewell {
 	c := &s.core
 	switch {
@@ -74,7 +76,8 @@ func (f *farewell) runTimed(now instant, b *timedBatch) {
 		return
 	}
 	var buf [maxControl]byte
-	reset := segment{conv: f.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic, una: f.una,
+	reset := segment{conv: f.conv, cmd: cmdWins, wnd: wndInitial,
+		ts: controlVersion, sn: controlMagic, una: f.una,
 		data: appendControl(buf[:0], &f.reset)}
 	f.env.host.sendTimed(&reset, f.sealer, &f.to, b)
 	f.sent++

@@ -16,7 +16,8 @@ func (s *UDPSession) flushNow() {
 	s.unlockAndFlush(s.env.clock.now())
 }
 
-// unlockAndFlush is like flushNow, but is called with s.mu held. now is the scheduler's current time.
+// unlockAndFlush is like flushNow, but is called with s.mu held. now is the scheduler's current
+// time.
 func (s *UDPSession) unlockAndFlush(now instant) { s.env.host.unlockAndFlush(s, now) }
 
 // unlockAndSend is like unlockAndFlush if something is due, and otherwise releases s.mu alone.
@@ -32,7 +33,9 @@ func (s *UDPSession) unlockAndSend(due bool) {
 func (s *UDPSession) lock() { s.mu.Lock() }
 
 // unlockAndBeginTurn implements turnOwner. A flush while a turn is out makes another one follow it.
-func (s *UDPSession) unlockAndBeginTurn(t *turn, fine instant, w *packetWriter, n *counters) (need int) {
+func (s *UDPSession) unlockAndBeginTurn(
+	t *turn, fine instant, w *packetWriter, n *counters,
+) (need int) {
 	s.turns.queued = false
 	if s.turns.busy() || s.life.ended() {
 		s.turns.repeat()
@@ -119,7 +122,8 @@ func (s *UDPSession) applyFECLocked() {
 	}
 }
 
-// sendPatience bounds the wait for packets that are being sent: only the packet connection of a user can take as long.
+// sendPatience bounds the wait for packets that are being sent: only the packet connection of a
+// user can take as long.
 const sendPatience = time.Second
 
 // awaitSends waits until the packets that have been laid out are out.

@@ -17,10 +17,10 @@ type sessionEnv struct {
 	sealer       *sealer // of dialled sessions; opens everything
 	acceptSealer *sealer // of accepted ones
 	memory       *memoryAccount
-	pending      *atomic.Int64 // accepted sessions whose peers' addresses are not validated
+	pending      *atomic.Int64 // accepted sessions whose peer's address is not validated
 }
 
-// connOwner is whose the connection of a socket is.
+// A connOwner is the owner of a socket's connection.
 type connOwner uint8
 
 const (
@@ -32,29 +32,32 @@ const (
 // owned reports whether the library closes the connection.
 func (e *sessionEnv) owned() bool { return e.owner != connLent }
 
-// sessionHost is the socket that carries a session. Its methods are called without the session's lock unless they say
-// otherwise.
+// sessionHost is the socket that carries a session. Its methods are called without the session's
+// lock, unless their comments require it.
 type sessionHost interface {
-	// unlockAndFlush sends what is due for o, whose lock is held and is released. now is the scheduler's time.
+	// unlockAndFlush sends what is due for o. The lock of o is held and is released. now is the
+	// scheduler's time.
 	unlockAndFlush(o turnOwner, now instant)
 	// flushTimed sends what is due for o at the end of a scheduler worker's wake-up.
 	flushTimed(o turnOwner, b *timedBatch)
-	// coalesce leaves the flush of o, whose lock is held, to a worker. It returns false if the caller is to flush.
+	// coalesce leaves the flush of o to a worker. The lock of o is held. It returns false if the
+	// caller is to flush.
 	coalesce(o turnOwner, peerHash uint32) bool
 	// sendTimed sends a segment that belongs to no session any more.
 	sendTimed(s *segment, sealer *sealer, to *destination, b *timedBatch)
-	// written returns a channel that is closed when all packets handed to the socket are out; nil if they are already.
+	// written returns a channel that is closed when all packets handed to the socket are out; nil
+	// if they are already.
 	written() <-chan struct{}
 
-	// remove takes s off the socket and keeps e for late packets. bye, which may be nil, repeats the RESET. sending says
-	// that a turn of s is out, after which left is to be called.
+	// remove takes s off the socket and keeps e to compare late packets with. bye, which may be
+	// nil, repeats the RESET. sending means that a turn of s is out; left is to be called after it.
 	remove(s *UDPSession, e *endedSession, bye *farewell, sending bool)
 	left()
 	// farewellOver is called when a farewell that was given to remove has ended.
 	farewellOver()
 	isStopping() bool
-	// waitStopped waits, for a bounded time, until a socket that is stopping is read no more. A socket that only leaving
-	// uses stops as soon as the last packets of that session are out.
+	// waitStopped waits, for a bounded time, until a socket that is stopping is read no more. A
+	// socket that only leaving uses stops as soon as the last packets of that session are out.
 	waitStopped(leaving *UDPSession)
 
 	// poll returns what lets a blocked call read the socket.
@@ -66,8 +69,8 @@ type sessionHost interface {
 	setWriteBuffer(bytes int) error
 }
 
-// poller lets a blocked call read the socket itself. Between acquire, which returns false if the socket has another
-// reader, and release the call has the socket for itself.
+// poller lets a blocked call read the socket itself. Between acquire, which returns false if the
+// socket has another reader, and release the call has the socket for itself.
 type poller interface {
 	acquire(s *UDPSession) bool // called with the lock of s held
 	read()                      // waits for datagrams

@@ -7,13 +7,13 @@ import (
 	"net/netip"
 )
 
-// A reader feeds a session in runs of packets: beginInput, receive for each packet, endInput. At the end of its batch it
-// calls finishInput once for each session.
+// A reader feeds a session in runs of packets: acquireForInput, receiveLocked for each packet,
+// unlockAfterInput. At the end of its batch it calls finishInput once for each session.
 
 // arrival is what a reader knows of a datagram besides the packet in it.
 type arrival struct {
 	size  int        // bytes
-	local netip.Addr // that it was sent to, if the socket tells
+	local netip.Addr // that it was sent to, if the socket knows it
 	nonce []byte     // of a packet that a key authenticates
 }
 
@@ -26,7 +26,7 @@ const (
 	inputAgain
 )
 
-// acquireForInput takes the lock for a run of packets. It does not hold the lock if it returns inputNone.
+// acquireForInput acquires s.mu for a run of packets. It does not hold it if it returns inputNone.
 func (s *UDPSession) acquireForInput() inputTurn {
 	s.mu.Lock()
 	if s.life.ended() {
@@ -41,7 +41,8 @@ func (s *UDPSession) acquireForInput() inputTurn {
 	return inputFirst
 }
 
-// receiveLocked feeds one packet if it is the peer's, and returns whose it is. The lock is held.
+// receiveLocked feeds one packet if the peer has sent it, and returns its origin. s.mu must be
+// held.
 func (s *UDPSession) receiveLocked(ctx *inputContext, p *packet, a *arrival, n *counters) origin {
 	o := s.originLocked(p, a, ctx.now.ms())
 	switch o {
@@ -53,7 +54,7 @@ func (s *UDPSession) receiveLocked(ctx *inputContext, p *packet, a *arrival, n *
 	return o
 }
 
-// feedLocked feeds one packet of the peer. The lock is held.
+// feedLocked feeds one packet of the peer. s.mu must be held.
 func (s *UDPSession) feedLocked(ctx *inputContext, p *packet, a *arrival, n *counters) {
 	if s.opener == byListener {
 		s.local = a.local
@@ -67,13 +68,13 @@ func (s *UDPSession) feedLocked(ctx *inputContext, p *packet, a *arrival, n *cou
 	}
 }
 
-// keepSlabLocked is called when segments stay in the slab that a run came in. The lock is held.
+// keepSlabLocked is called when segments stay in the slab that holds their run. s.mu must be held.
 func (s *UDPSession) keepSlabLocked(cache *bufferCache) {
 	s.core.pin(cache)
 }
 
-// unlockAfterInput ends a run of packets and releases the lock. If they lie in a slab that holds packets of other sessions too,
-// their segments move out of it.
+// unlockAfterInput ends a run of packets and releases s.mu. If they lie in a slab that holds
+// packets of other sessions too, their segments move out of it.
 func (s *UDPSession) unlockAfterInput(ctx *inputContext) {
 	if slab := ctx.slab; slab != nil {
 		ctx.slab = nil
@@ -84,7 +85,7 @@ func (s *UDPSession) unlockAfterInput(ctx *inputContext) {
 	s.mu.Unlock()
 }
 
-// inputOutcome is what a batch has done to a session: the reader sees to it.
+// inputOutcome is what a batch has done to a session and the reader has to act on.
 type inputOutcome uint8
 
 const (
@@ -94,7 +95,8 @@ const (
 	inputEnded                          // finish is to be called
 )
 
-// finishInput ends the session's part in a batch: calls that wait are woken, and what was counted is added to n.
+// finishInput ends the session's part in a batch: it wakes calls that wait, and adds to n what was
+// counted.
 func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	s.mu.Lock()
 	s.busy &^= sideInput
@@ -119,7 +121,7 @@ func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	return out
 }
 
-// inputLocked feeds one opened datagram. The lock is held.
+// inputLocked feeds one opened datagram. s.mu must be held.
 func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 	c := &s.core
 	switch p.kind {
@@ -134,7 +136,7 @@ func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 		s.countInput(c.input(ctx, p.segments, true), n)
 	}
 	if c.memory.room == 0 {
-		// What can be repaired can be sent again, too.
+		// Lost packets are retransmitted, so that no memory is needed to recover them.
 		if s.decoder != nil {
 			s.decoder.discard()
 		}
@@ -158,7 +160,8 @@ func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 	after.addTo(before, n)
 }
 
-// makeDecoderLocked makes the decoder when the first FEC packet comes, or is to be expected.
+// makeDecoderLocked makes the decoder when the first FEC packet arrives, or is to be expected. s.mu
+// must be held.
 func (s *UDPSession) makeDecoderLocked() {
 	if s.decoder == nil {
 		s.decoder = newFECDecoder()
@@ -166,7 +169,7 @@ func (s *UDPSession) makeDecoderLocked() {
 	}
 }
 
-// releaseDecoderLocked gives back the decoder, and keeps its figures.
+// releaseDecoderLocked releases the decoder, and keeps its figures. s.mu must be held.
 func (s *UDPSession) releaseDecoderLocked() {
 	if s.decoder != nil {
 		done := s.decoder.stats()
@@ -183,19 +186,20 @@ func (s *UDPSession) countInput(result inputResult, n *counters) {
 	}
 }
 
-// origin tells whose a datagram is that comes under a session's address and conversation id.
+// An origin is the sender of a datagram with a session's address and conversation id.
 type origin uint8
 
 const (
 	originPeer      origin = iota
-	originRestarted        // the peer's that was started anew: it says so
-	originStranger         // a dialled session's, of another incarnation of the peer
-	originStray            // it looks like a restarted peer's, whose word of it was lost
+	originRestarted        // the peer, restarted, as its HELLO announces
+	originStranger         // another incarnation of a dialled session's peer
+	originStray            // most likely the peer, restarted, after its HELLO was lost
 	originReflected        // this side has sent it
 )
 
-// originLocked looks at packets that this side may have sent, and at those that may be of another incarnation of the peer: their
-// first segment is among the first of a stream, or has been received before.
+// originLocked returns the origin of a packet. It looks at packets that this side may have sent,
+// and at those that another incarnation of the peer may have sent. The first segment of the latter
+// is among the first of a stream, or has been received before. s.mu must be held.
 func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
 	c := &s.core
 	if s.reflectedLocked(p, a.nonce) {
@@ -204,7 +208,8 @@ func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
 		return originPeer
 	}
-	if sn := seqNum(binary.LittleEndian.Uint32(p.segments[segmentSNOffset:])); sn >= wndInitial && !sn.before(c.rcvNxt) {
+	sn := seqNum(binary.LittleEndian.Uint32(p.segments[segmentSNOffset:]))
+	if sn >= wndInitial && !sn.before(c.rcvNxt) {
 		return originPeer // of all commands: others look no further
 	}
 	var first segment
@@ -226,8 +231,9 @@ func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
 	return originPeer
 }
 
-// restarted says what an opening datagram with another incarnation is. A dialled session has
-// called its peer itself, so that for it the datagram is a suspicion and no more (S1.36, S1.37).
+// restarted returns the origin of an opening datagram with another incarnation. A dialled session
+// has called its peer itself, so that for it the datagram is a suspicion and no more (S1.36,
+// S1.37).
 func (s *UDPSession) restarted(now millis) origin {
 	if s.core.ctl.dialled() {
 		s.core.suspect(0, now)
@@ -236,8 +242,8 @@ func (s *UDPSession) restarted(now millis) origin {
 	return originRestarted
 }
 
-// reflectedLocked reports whether a packet is one that this side has sent. nonce is its nonce, if a key authenticates it. The lock
-// is held.
+// reflectedLocked reports whether this side has sent the packet with that nonce, which is empty if
+// no key authenticates the packet. s.mu must be held.
 func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 	if len(nonce) == 0 {
 		return false
@@ -257,7 +263,7 @@ func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 			return false
 		}
 	case markLowerKnown:
-		// A peer that was started anew does not know yet.
+		// A restarted peer does not know yet.
 		return !marked && !ctl.strangerIn(p)
 	}
 	return s.sealerLocked().sent.has(nonce)

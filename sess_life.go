@@ -9,7 +9,7 @@ type sessionState uint8
 
 const (
 	sessionOpen      sessionState = iota
-	sessionHeadless               // accepted, but the first segment has not come: Accept does not return it
+	sessionHeadless               // accepted, and the first segment has not come
 	sessionLingering              // Close was called: delivers what was written
 	sessionFinWait                // all is delivered, and the peer has not ended its stream
 	sessionFailed                 // off the network; what was received in order stays readable
@@ -22,12 +22,13 @@ const (
 //	headless   open       the first segment has come
 //	open       lingering  Close was called
 //	lingering  finWait    all is acknowledged, and the peer's FIN has not come
-//	finWait    lingering  something is to be delivered again: a proof of the address, for instance
-//	any        failed     both streams have ended; a time limit, a RESET, another session of the peer, a lost socket
+//	finWait    lingering  something is to be delivered again, such as an answer to a challenge
+//	any        failed     both streams have ended, or a time limit, a RESET, another session of
+//	                      the peer, a lost socket
 //	failed     removed    once, in finish
 //
-// Close leaves a headless session in its state, in which it fails at once, and a failed one. What the program has closed
-// is in shut, whatever the state.
+// Close leaves a headless session in its state, in which it fails at once, and a failed one. What
+// the program has closed is in shut, whatever the state.
 var sessionNext = [...]uint8{
 	sessionHeadless:  1<<sessionOpen | 1<<sessionFailed,
 	sessionOpen:      1<<sessionHeadless | 1<<sessionLingering | 1<<sessionFailed,
@@ -77,7 +78,7 @@ func (l *sessionLife) setState(next sessionState) bool {
 	return true
 }
 
-// closed reports whether Close was called, or nobody can call it.
+// closed reports whether Close was called, or no program can call it.
 func (l *sessionLife) closed() bool { return l.shut.has(sidesBoth) }
 
 // readShut reports whether CloseRead or Close was called.
@@ -148,7 +149,8 @@ func (l *sessionLife) delivering() {
 	l.finWaitAt = never
 }
 
-// awaitFIN notes that all is delivered but the peer has not ended its stream, for which it has until the limit.
+// awaitFIN notes that all is delivered but the peer has not ended its stream, for which it has
+// until the limit.
 func (l *sessionLife) awaitFIN(limit millis) {
 	l.setState(sessionFinWait)
 	if l.finWaitAt == never {

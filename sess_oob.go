@@ -8,16 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// OOBCallBackType is what SetOOBHandler takes: it is handed the payload of one out-of-band packet. The slice is the
-// handler's for the time of the call.
+// OOBCallBackType is the type of the handler of SetOOBHandler. It is called with the payload of one
+// out-of-band packet, which is valid until it returns.
 type OOBCallBackType func([]byte)
 
-// oobQueueMax is how many out-of-band packets wait for a session's handler. Beyond it new ones are dropped: the oldest
-// are kept.
+// oobQueueMax is how many out-of-band packets wait for a session's handler. When they are that
+// many, new ones are dropped.
 const oobQueueMax = 64
 
-// oobQueue hands out-of-band packets to the session's handler on a goroutine that lives only while there are some, so
-// that a slow handler holds up nobody but itself.
+// oobQueue hands out-of-band packets to the session's handler, on a goroutine that exists only
+// while there are some. A slow handler delays nothing else.
 type oobQueue struct {
 	handler atomic.Pointer[OOBCallBackType]
 	dropped atomic.Uint64
@@ -37,15 +37,16 @@ const (
 	oobClosed           // nothing more is taken
 )
 
-// push takes a copy of payload for the handler, in a buffer of the cache. A nil queue, of a session that has had none, takes
-// nothing.
+// push queues a copy of payload for the handler, in a buffer of the cache. A nil queue, of a
+// session that never had a handler, drops it.
 func (q *oobQueue) push(payload []byte, cache *bufferCache) {
 	if q == nil || q.handler.Load() == nil {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if room, _ := q.memory.room(0); q.state == oobClosed || len(q.waiting) >= oobQueueMax || room < memoryWeight(len(payload)) {
+	room, _ := q.memory.room(0)
+	if q.state == oobClosed || len(q.waiting) >= oobQueueMax || room < memoryWeight(len(payload)) {
 		q.dropped.Add(1)
 		return
 	}
@@ -58,7 +59,7 @@ func (q *oobQueue) push(payload []byte, cache *bufferCache) {
 	}
 }
 
-// oobMemory is what a packet that waits counts.
+// oobMemory returns how many bytes a waiting packet counts.
 func oobMemory(b []byte) int64 { return int64(memoryWeight(cap(b))) * memorySegment }
 
 func (q *oobQueue) run() {
@@ -85,7 +86,7 @@ func (q *oobQueue) run() {
 	}
 }
 
-// close drops what waits and what still comes.
+// close drops the packets that wait and those that still arrive.
 func (q *oobQueue) close() {
 	if q == nil {
 		return
@@ -107,9 +108,9 @@ func (q *oobQueue) droppedCount() uint64 {
 	return q.dropped.Load()
 }
 
-// SetOOBHandler sets what is called with the payload of each out-of-band packet; nil ends it. Packets are handed over
-// one at a time, in the order of their arrival, outside all locks; at most 64 wait, further ones are dropped and
-// counted. It is an error on a closed session.
+// SetOOBHandler sets the function that is called with the payload of each out-of-band packet; nil
+// ends it. Packets are handed over one at a time, in the order of their arrival, outside all locks.
+// At most 64 wait; further ones are dropped and counted. It returns an error on a closed session.
 func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +134,8 @@ func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 	return nil
 }
 
-// oobHeader is what an out-of-band packet adds to its payload: the FEC header and the conversation id.
+// oobHeader is what an out-of-band packet adds to its payload: the FEC header and the conversation
+// id.
 //
 //	| 0xFFFFFFFF u32 | 0x00F3 u16 | size u16 | conv u32 | payload ... |
 const (
@@ -141,7 +143,8 @@ const (
 	oobSeqID  = 0xFFFFFFFF
 )
 
-// GetOOBMaxSize returns the most bytes that SendOOB takes: what a datagram of the session's MTU holds.
+// GetOOBMaxSize returns the most bytes that SendOOB takes: the room in a datagram of the session's
+// MTU.
 func (s *UDPSession) GetOOBMaxSize() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,10 +160,10 @@ func (s *UDPSession) overOOB() int {
 	return s.env.sealer.headroom() + s.env.sealer.tailroom() + oobHeader
 }
 
-// SendOOB sends data in a datagram of its own, once: it may be lost, doubled or overtaken, and nothing acknowledges it.
-// data may be empty. It fails for data that is longer than GetOOBMaxSize, on a session that has ended, without a nonce, and on an
-// accepted session beyond what may be sent before the peer has proved to receive at its address
-// (Config.AmplificationLimit).
+// SendOOB sends data once, in a datagram of its own. The datagram may be lost, duplicated or
+// reordered, and is not acknowledged. data may be empty. SendOOB fails if data is longer than
+// GetOOBMaxSize, if the session has ended, or if there is no nonce. On an accepted session whose
+// peer's address is not validated it also fails above the limit of Config.AmplificationLimit.
 func (s *UDPSession) SendOOB(data []byte) error {
 	s.mu.Lock()
 	err := s.life.writeErr

@@ -13,7 +13,7 @@ const (
 	byListener
 )
 
-// newDialled makes the session of a program that dials. guest says that it does so over a Transport.
+// newDialled makes the session of a program that dials. guest means that it dials over a Transport.
 func newDialled(env *sessionEnv, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
 	s := newSession(env, conv, newPeerAddr(raddr), raddr, o)
 	s.core.ctl.dial()
@@ -23,26 +23,31 @@ func newDialled(env *sessionEnv, raddr net.Addr, conv uint32, o *options, guest 
 	return s
 }
 
-// shareAddress makes the session tell its peer that several share the address. It is called before anything is sent.
+// shareAddress makes the session announce to its peer that several sessions share the address. It
+// is called before anything is sent.
 func (s *UDPSession) shareAddress() {
 	s.core.ctl.shareAddress()
 	s.sharesAddress.Store(true)
 }
 
 // newAccepted makes the session of a new peer of the listener with that number.
-func newAccepted(env *sessionEnv, key *sessionKey, custom net.Addr, o *options, listener uint32) *UDPSession {
+func newAccepted(
+	env *sessionEnv, key *sessionKey, custom net.Addr, o *options, listener uint32,
+) *UDPSession {
 	s := newSession(env, key.conv, key.peer, custom, o)
 	s.opener, s.listener = byListener, listener
 	s.core.ctl.accept()
 	return s
 }
 
-// headlessPatience is how long a session is kept whose first segment does not come, which was overtaken by a later one: as
-// long as a peer goes on with the default DeadTimeout, or with that of the listener where it is longer.
+// headlessPatience is how long a session is kept if its first segment does not arrive, which a
+// later one has overtaken. A peer goes on as long with the default DeadTimeout. The DeadTimeout of
+// the listener counts if it is longer.
 const headlessPatience millis = 30_000
 
-// openedLocked is called with the lock held when the session is in the table, before its first datagram is fed to it. It reports
-// whether Accept may return the session: whether that datagram holds the first segment.
+// openedLocked is called when the session is in the table, before its first datagram is fed to it.
+// It reports whether Accept may return the session: whether that datagram holds the first segment.
+// s.mu must be held.
 func (s *UDPSession) openedLocked(begins bool, now millis) bool {
 	s.setPendingLocked(s.core.addr != nil)
 	if !begins {
@@ -58,7 +63,8 @@ func (s *UDPSession) isHeadless() bool {
 	return s.life.headless()
 }
 
-// beginLocked reports whether the first segment of a session has come behind a later one, once. Called with the lock held.
+// beginLocked reports once that the first segment of a session has arrived behind a later one. s.mu
+// must be held.
 func (s *UDPSession) beginLocked() bool {
 	if !s.life.headless() || s.life.ended() || s.core.rcvNxt == 0 {
 		return false
@@ -67,7 +73,8 @@ func (s *UDPSession) beginLocked() bool {
 	return true
 }
 
-// turnAway ends a session that Accept will never return, and gives back what it has received.
+// turnAway ends a session that Accept will never return, and releases the data that it has
+// received.
 func (s *UDPSession) turnAway() {
 	s.replaced()
 	s.mu.Lock()

@@ -7,40 +7,44 @@ import (
 	"net"
 )
 
-// SetStreamMode switches between a stream of bytes (true) and messages (false, the default). Both ends should agree:
-// the wire is the same.
+// SetStreamMode switches between a stream of bytes (true) and messages (false, the default). Both
+// ends should agree: the wire is the same.
 func (s *UDPSession) SetStreamMode(enable bool) {
 	s.configure(func() { s.core.setMode(modeStream, enable) })
 }
 
-// SetWriteDelay lets small writes leave together (true): what does not fill a datagram waits for more, or for any packet
-// that leaves anyway, an acknowledgement for instance, and for the interval of SetNoDelay at most. What fills one leaves at
-// once, and so does all with false, the default. Close and CloseWrite end the wait.
+// SetWriteDelay lets small writes leave together (true). Data that does not fill a datagram waits
+// for more data, or for any packet that leaves anyway, such as an acknowledgement. It waits for the
+// interval of SetNoDelay at most. A full datagram leaves at once. With false, the default, all data
+// leaves at once. Close and CloseWrite end the wait.
 func (s *UDPSession) SetWriteDelay(delay bool) {
 	s.configure(func() { s.core.setMode(modeWriteDelay, delay) })
 }
 
-// SetACKNoDelay acknowledges after each received batch (true) instead of waiting for the interval (false, the default).
+// SetACKNoDelay acknowledges after each received batch (true) instead of waiting for the interval
+// (false, the default).
 func (s *UDPSession) SetACKNoDelay(nodelay bool) {
 	s.configure(func() { s.core.setMode(modeACKNoDelay, nodelay) })
 }
 
-// SetWindowSize sets the send and receive windows in segments, clamped to 65535, which is what the wire can say; 0 and
-// less leave one as it is. What is in flight when the send window shrinks stays in flight.
+// SetWindowSize sets the send and receive windows in segments, clamped to 65535, the most that the
+// wire can carry. A value of 0 or less leaves a window as it is. Segments that are in flight when
+// the send window shrinks stay in flight.
 func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 	s.configure(func() { s.core.setWindows(sndwnd, rcvwnd) })
 }
 
-// SetMtu sets the size of a datagram, the whole UDP payload in bytes; above 1500 it is taken as 1500. It returns false,
-// and changes nothing, if nothing would be left for data.
+// SetMtu sets the size of a datagram, the whole UDP payload, in bytes. Values above 1500 count as
+// 1500. It returns false, and changes nothing, if no room would be left for data.
 //
-// Once it has returned no larger datagram leaves: it waits for what other goroutines are sending at that moment, parity
-// and out-of-band data included. Queued data is cut anew. The exception are segments that have been sent before, and the
-// rest of a message whose first fragments have: the peer may know their numbers, so if they are lost they are sent again
-// as they were, each in a datagram of its own.
+// No larger datagram leaves once SetMtu has returned. It waits for what other goroutines are
+// sending at that moment, parity and out-of-band data included. Queued data is cut to the new size.
+// The exception are segments that have been sent before, and the other fragments of their messages.
+// The peer may know their numbers, so they are sent again as they were, each in a datagram of its
+// own.
 //
-// The wait lasts as long as the system calls under way, and a second at most: called from within the packet connection's
-// own WriteTo it waits for itself in vain.
+// The wait lasts as long as the system calls under way, and a second at most. A call from within
+// the packet connection's own WriteTo waits for that second in vain.
 func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 	s.configure(func() {
 		old := s.mtu
@@ -50,15 +54,16 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 		}
 	})
 	if ok {
-		s.awaitSends() // also when it is raised: an earlier call that lowered it may still be waiting
+		// Also when it is raised: an earlier call that lowered it may still be waiting.
+		s.awaitSends()
 	}
 	return ok
 }
 
-// SetNoDelay sets the timing; a negative value leaves one as it is. nodelay 1 lowers the least RTO from 100 to 30 ms and
-// the back-off from 2 to 1.5. interval is the most an ACK or a delayed write waits, in milliseconds, 10 to 5000. resend
-// is the count of later ACKs after which a segment is sent again, 0 for off, at most 64. nc 1 switches the congestion
-// window off.
+// SetNoDelay sets the timing; a negative value leaves one as it is. nodelay 1 lowers the least RTO
+// from 100 to 30 ms and the back-off from 2 to 1.5. interval is the most an ACK or a delayed write
+// waits, in milliseconds, 10 to 5000. resend is the count of later ACKs after which a segment is
+// sent again, 0 for off, at most 64. nc 1 switches the congestion window off.
 func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 	s.configure(func() {
 		s.core.setNoDelay(nodelay, interval, resend, nc)
@@ -66,25 +71,27 @@ func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 	})
 }
 
-// SetDUP sends each datagram dup times more, 0 to 16: what lies outside is taken as the nearest. Default 0. Out-of-band
-// packets go once.
+// SetDUP sends each datagram dup times more, 0 to 16: what lies outside is taken as the nearest.
+// Default 0. Out-of-band packets go once.
 func (s *UDPSession) SetDUP(dup int) { s.dup.Store(int32(min(max(dup, 0), 16))) }
 
-// SetRateLimit limits what the session sends to bytesPerSecond; 0 is no limit. What counts is the UDP payload of the
-// datagrams that carry data: first transmissions and repeated ones, with all headers, their parity (SetFEC) and copies
-// (SetDUP). Datagrams that carry acknowledgements and control messages alone are neither counted nor held back, nor are
-// out-of-band ones.
+// SetRateLimit limits what the session sends to bytesPerSecond; 0 is no limit. The UDP payload of
+// datagrams that carry data counts: first transmissions and retransmissions with all headers, their
+// parity (SetFEC) and copies (SetDUP). Datagrams that carry only acknowledgements and control
+// messages are neither counted nor delayed, nor are out-of-band ones.
 //
-// No second sees more than the rate and 20 ms of it besides, and what leaves with the packet that reaches this limit:
-// its copies and its group's parity. That is within 5 % from some 50 kB/s on without FEC, and from 250 kB/s with 10/3.
+// No second sees more than the rate, 20 ms of it besides, and the copies and parity of the packet
+// that reaches this limit. That is within 5 % from some 50 kB/s on without FEC, and from 250 kB/s
+// with 10/3.
 func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 	s.configure(func() { s.core.rate.set(bytesPerSecond, s.now()) })
 }
 
-// SetFEC changes the Reed-Solomon configuration at the next bound of a group: parity packets for each data packets,
-// together at most 256, or 0, 0 to send without FEC. A peer finds out by itself. Segments that were sent before and do not
-// fit the MTU together with the FEC header are sent again without it. An error names the argument that is out of range, or
-// an MTU that leaves no room.
+// SetFEC changes the Reed-Solomon configuration at the end of the current group: parity packets for
+// each data packets, together at most 256. With 0, 0 the session sends without FEC. A peer detects
+// the change by itself. Segments that were sent before and do not fit the MTU together with the FEC
+// header are sent again without it. An error names the argument that is out of range, or an MTU
+// that leaves no room.
 func (s *UDPSession) SetFEC(data, parity int) error {
 	want, err := fecShards{data, parity}.check("dataShards", "parityShards")
 	if err != nil {
@@ -94,7 +101,8 @@ func (s *UDPSession) SetFEC(data, parity int) error {
 		old := s.turns.wanted
 		s.turns.wanted = want
 		if !s.applyMTULocked() {
-			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", s.overheadLocked()+segmentHeaderSize+1))
+			least := s.overheadLocked() + segmentHeaderSize + 1
+			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", least))
 			s.turns.wanted = old
 			return
 		}
@@ -116,8 +124,8 @@ func (s *UDPSession) configure(set func()) {
 	s.unlockAndSend(due)
 }
 
-// SetLogger reports the events in mask to logger, whose args are key, value pairs as slog takes them. It is called
-// outside all locks, by several goroutines at once. A nil logger ends it.
+// SetLogger reports the events in mask to logger. The args of logger are key, value pairs as slog
+// takes them. It is called outside all locks, by several goroutines at once. A nil logger ends it.
 func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...any)) {
 	l := newLogger(mask, logger)
 	s.log.Store(l)
@@ -126,7 +134,7 @@ func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...
 	s.mu.Unlock()
 }
 
-// takeLogsLocked hands over the events noted, with one for each packet that leaves.
+// takeLogsLocked returns the events noted, with one for each packet that leaves. s.mu must be held.
 func (s *UDPSession) takeLogsLocked(packets []span) []logRecord {
 	if s.core.logMask == 0 {
 		return nil
@@ -137,24 +145,27 @@ func (s *UDPSession) takeLogsLocked(packets []span) []logRecord {
 	return s.core.takeLogs()
 }
 
-// SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On an accepted session and one
-// of a Transport it is an error, which matches errors.ErrUnsupported: the socket is not its own.
+// SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On a
+// session that shares its socket, accepted or of a Transport, it returns an error that matches
+// errors.ErrUnsupported.
 func (s *UDPSession) SetDSCP(dscp int) error {
 	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setDSCP(dscp) })
 }
 
-// SetReadBuffer sets the size of the socket's receive buffer in bytes. On a session that shares its socket it is an error.
+// SetReadBuffer sets the size of the socket's receive buffer in bytes. On a session that shares its
+// socket it is an error.
 func (s *UDPSession) SetReadBuffer(bytes int) error {
 	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setReadBuffer(bytes) })
 }
 
-// SetWriteBuffer sets the size of the socket's send buffer in bytes. On a session that shares its socket it is an error.
+// SetWriteBuffer sets the size of the socket's send buffer in bytes. On a session that shares its
+// socket it is an error.
 func (s *UDPSession) SetWriteBuffer(bytes int) error {
 	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setWriteBuffer(bytes) })
 }
 
-// Control calls f with the socket of a session that owns it, to set options on it; otherwise it is an error. f must not
-// read, write or close it.
+// Control calls f with the connection of a session that owns it, to set options on it. Otherwise it
+// returns an error. f must not read, write or close the connection.
 func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
 	if !s.env.owned() {
 		return errNotOwner

@@ -21,10 +21,12 @@ const parityGuesses = 64
 // its peer's list.
 func (s *UDPSession) nearestOfPeer(seqID uint32) *UDPSession {
 	nearest := s
-	for c, left := s.link.next.Load(), parityGuesses; c != nil && left > 0; c, left = c.link.next.Load(), left-1 {
+	c := s.link.next.Load()
+	for left := parityGuesses; c != nil && left > 0; left-- {
 		if c.shardGap(seqID) < nearest.shardGap(seqID) {
 			nearest = c
 		}
+		c = c.link.next.Load()
 	}
 	return nearest
 }

@@ -4,15 +4,19 @@ package kcp
 
 import "io"
 
-// readSegmentsMax is how many segments a Read takes out of the receive queue at a time. They are copied without the lock, so
-// that a large Read does not hold up the reader of the socket.
+// readSegmentsMax is how many segments a Read takes out of the receive queue at a time. They are
+// copied without the lock, so that a large Read does not hold up the reader of the socket.
 const readSegmentsMax = 64
 
-// Read reads what has arrived, waiting for the first byte. In message mode it returns at most one message, and what
-// does not fit p stays for the next Read; in stream mode it fills p with all that is there. At the end of the stream it
-// returns io.EOF, and io.ErrUnexpectedEOF where a faulty peer has ended it within a message. A deadline that has passed
-// gives an error that matches os.ErrDeadlineExceeded, a session closed on this side net.ErrClosed and io.ErrClosedPipe once
-// what had arrived before is read, one that the peer aborted syscall.ECONNRESET, a peer that answers no more syscall.ETIMEDOUT.
+// Read reads data that has arrived, waiting for the first byte. In message mode it returns at most
+// one message, and the rest of one that does not fit p stays for the next Read. In stream mode it
+// fills p with all data that is there. At the end of the stream it returns io.EOF, or
+// io.ErrUnexpectedEOF if a faulty peer has ended it within a message.
+//
+// Other errors match os.ErrDeadlineExceeded if the deadline has passed, and syscall.ECONNRESET if
+// the peer has aborted the session. They match syscall.ETIMEDOUT if the peer does not answer any
+// more. A session that was closed on this side returns an error that matches net.ErrClosed and
+// io.ErrClosedPipe, once the data that had arrived before is read.
 func (s *UDPSession) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	if err := s.beginReadLocked(len(p)); err != nil || len(p) == 0 {
@@ -36,8 +40,8 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readOneLocked reads where one segment is all that there is to read. It is copied with the lock held: letting go of it would take
-// longer.
+// readOneLocked reads where one segment is all that there is to read. It is copied with the lock
+// held: letting go of it would take longer.
 func (s *UDPSession) readOneLocked(p []byte) (n int, ok bool) {
 	c := &s.core
 	switch {
@@ -53,8 +57,9 @@ func (s *UDPSession) readOneLocked(p []byte) (n int, ok bool) {
 	return n, true
 }
 
-// readQueuedLocked reads what is there, and lets go of the lock while it copies. Its place on the stack is large, so that it must not
-// become a part of Read, which waits on a stack of its own.
+// readQueuedLocked reads data that is there, and releases s.mu while it copies. Its frame on the
+// stack is large, so that it must not be inlined into Read, which waits on a stack of its own. s.mu
+// must be held.
 //
 //go:noinline
 func (s *UDPSession) readQueuedLocked(p []byte) (n int) {
@@ -105,8 +110,9 @@ func (s *UDPSession) beginReadLocked(want int) error {
 	}
 }
 
-// hasDataLocked reports whether a message that is not empty can be read. Empty ones, which the C implementation can send, are
-// skipped: a Read that returns nothing helps nobody.
+// hasDataLocked reports whether a message that is not empty can be read. Empty messages, which the
+// C implementation can send, are skipped: a Read without data would help no program. s.mu must be
+// held.
 func (s *UDPSession) hasDataLocked() bool {
 	if s.msgLeft > 0 {
 		return true
@@ -152,7 +158,7 @@ func (b *readTake) copyTo(p []byte) (n int) {
 	return n
 }
 
-// release gives back what copyTo has not. The lock is held.
+// release releases what copyTo has not. s.mu must be held.
 func (b *readTake) release(c *core) {
 	for i := range b.whole {
 		if b.segs[i].slab != nil {
@@ -161,8 +167,9 @@ func (b *readTake) release(c *core) {
 	}
 }
 
-// takeSegmentsLocked takes out of the receive queue what fits room: in message mode the rest of one message, in stream mode
-// all that is there. It reports whether there may be more for the same Read.
+// takeSegmentsLocked takes out of the receive queue what fits room: in message mode the rest of one
+// message, in stream mode all that is there. It reports whether there may be more for the same
+// Read.
 func (s *UDPSession) takeSegmentsLocked(b *readTake, room int) (more bool) {
 	for b.count < readSegmentsMax && room > 0 {
 		seg, from := s.partial, s.partialOff
@@ -193,7 +200,8 @@ func (s *UDPSession) takeSegmentsLocked(b *readTake, room int) (more bool) {
 	return room > 0
 }
 
-// endReadLocked lets the next Read in and reports whether the peer is to be told of a window that has opened.
+// endReadLocked lets the next Read in. It reports whether the peer is to be notified of a window
+// that has opened. s.mu must be held.
 func (s *UDPSession) endReadLocked() (flush bool) {
 	if s.life.closed() {
 		s.keepUnreadLocked()
@@ -213,7 +221,8 @@ func (s *UDPSession) endReadLocked() (flush bool) {
 	return s.core.windowDue && !s.life.ended()
 }
 
-// releaseReadingLocked gives back what will not be read any more. A Read that is still copying does it when it is done.
+// releaseReadingLocked releases the data that will not be read any more. A Read that is still
+// copying does so when it is done. s.mu must be held.
 func (s *UDPSession) releaseReadingLocked() {
 	if s.busy.has(sideRead) {
 		return
@@ -225,7 +234,8 @@ func (s *UDPSession) releaseReadingLocked() {
 	s.chargeLocked()
 }
 
-// discardReceivedLocked throws away what has arrived in order, for a session that nobody reads.
+// discardReceivedLocked discards the data that has arrived in order, for a session that is not read
+// any more. s.mu must be held.
 func (s *UDPSession) discardReceivedLocked() {
 	if s.busy.has(sideRead) {
 		return

@@ -17,10 +17,10 @@ type Stats struct {
 	SegmentsReceived  uint64
 
 	FastRetransmits    uint64 // sent again: enough later segments were acknowledged
-	EarlyRetransmits   uint64 // sent again: a later one was acknowledged, and there was nothing new to send
+	EarlyRetransmits   uint64 // sent again: a later one was acknowledged, no new ones were queued
 	TimeoutRetransmits uint64 // sent again: the retransmission timeout ran out
 	DuplicatesReceived uint64 // data segments that were there already
-	OutOfWindow        uint64 // data segments beyond the receive window, dropped
+	OutOfWindow        uint64 // data segments outside the receive window, dropped
 	InvalidFields      uint64 // numbers that an honest peer cannot have sent, ignored
 	InputErrors        uint64 // datagrams that were, or ended in, no segment
 
@@ -32,19 +32,20 @@ type Stats struct {
 
 	SendWindow       int // segments
 	ReceiveWindow    int
-	PeerWindow       int // what the peer said it can take
+	PeerWindow       int // the peer's advertised window
 	CongestionWindow int // segments, 0 if congestion control is off
 	InFlight         int // segments sent and not acknowledged
 	SendQueue        int // segments waiting to be sent
 	ReceiveQueue     int // segments waiting to be read
 	ReceiveHoles     int // segments that wait for one missing before them
 
-	// PeerExtended says that the peer is known to speak the control messages: it is told of the end of the stream, of a
-	// reset and of keepalive. A deployed peer does not.
+	// PeerExtended is true if the peer is known to speak the control messages. Such a peer is
+	// notified of the end of the stream and of a reset, and answers a keepalive. A legacy peer does
+	// not.
 	PeerExtended bool
 
-	// AddressProved says that the peer is known to receive at its address, or that the session was dialled. Before, little
-	// is sent (Config.AmplificationLimit).
+	// AddressProved is true if the peer's address is validated, or the session was dialled. Before,
+	// little is sent (Config.AmplificationLimit).
 	AddressProved bool
 
 	OOBDropped uint64 // out-of-band packets dropped because the handler was too slow
@@ -57,7 +58,8 @@ type Stats struct {
 	FECParityUnused    uint64 // parity packets that were not needed
 	FECErrors          uint64 // shards that were malformed or out of place
 
-	// Socket tells of the session's socket; that of an accepted session is its listener's, with all its sessions.
+	// Socket has the figures of the session's socket. The socket of an accepted session is its
+	// listener's, with all its sessions.
 	Socket SocketStats
 }
 
@@ -75,23 +77,27 @@ func (s *UDPSession) Stats() Stats {
 		SegmentsSent: c.stats.segsOut, SegmentsReceived: c.stats.segsIn,
 		FastRetransmits: c.stats.fastRetrans, EarlyRetransmits: c.stats.earlyRetrans,
 		TimeoutRetransmits: c.stats.timeoutRetrans, DuplicatesReceived: c.stats.repeats,
-		OutOfWindow: c.stats.outOfWindow, InvalidFields: c.stats.badFields, InputErrors: c.stats.inputErrors,
-		SRTT: c.rtt.srtt().duration(), RTTVar: c.rtt.rttvar().duration(), MinRTT: c.rtt.least.duration(),
+		OutOfWindow: c.stats.outOfWindow, InvalidFields: c.stats.badFields,
+		InputErrors: c.stats.inputErrors, SRTT: c.rtt.srtt().duration(),
+		RTTVar: c.rtt.rttvar().duration(), MinRTT: c.rtt.least.duration(),
 		LastRTT: max(c.rtt.latest, 0).duration(), RTO: c.rto().duration(),
 		SendWindow: int(c.sndWnd), ReceiveWindow: int(c.rcvWnd), PeerWindow: int(c.rmtWnd),
 		InFlight: int(c.queuedOutstanding()), SendQueue: int(c.sendNxt.distance(c.sendEnd)),
 		ReceiveQueue: int(c.readable()), ReceiveHoles: int(c.outOfOrder),
-		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil, OOBDropped: s.oob.Load().droppedCount(),
+		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil,
+		OOBDropped: s.oob.Load().droppedCount(),
 	}
 	st.CongestionWindow = int(c.congestionWindow())
 	f := s.fecStatsLocked()
-	st.FECGroupsComplete, st.FECGroupsRecovered, st.FECGroupsFailed = f.complete, f.recovered, f.failed
+	st.FECGroupsComplete, st.FECGroupsRecovered = f.complete, f.recovered
+	st.FECGroupsFailed = f.failed
 	st.FECRecovered, st.FECErrors = f.packets, f.errors
 	st.FECParityReceived, st.FECParityUnused = f.parity, f.parityUnused
 	return st
 }
 
-// countLocked adds what has been counted since the last time to the totals of a batch. The lock is held.
+// countLocked adds what has been counted since the last time to the totals of a batch. s.mu must be
+// held.
 func (s *UDPSession) countLocked(n *counters) {
 	c := &s.core
 	c.stats.addTo(&s.counted, n)
@@ -106,7 +112,8 @@ func (t *traffic) add(packets, bytes int) {
 	t.bytes += uint64(bytes)
 }
 
-// countedStats is what of coreStats the totals have, in the low 32 bits: much less comes in between two times.
+// countedStats is what of coreStats the totals have, in the low 32 bits: much less comes in between
+// two times.
 type countedStats struct {
 	segsIn, segsOut, bytesSent, bytesReceived          uint32
 	fastRetrans, earlyRetrans, timeoutRetrans, repeats uint32
@@ -114,7 +121,8 @@ type countedStats struct {
 
 // addTo adds what has been counted since the last time to the totals of a batch.
 func (s *coreStats) addTo(counted *countedStats, n *counters) {
-	fast, early := news(s.fastRetrans, &counted.fastRetrans), news(s.earlyRetrans, &counted.earlyRetrans)
+	fast := news(s.fastRetrans, &counted.fastRetrans)
+	early := news(s.earlyRetrans, &counted.earlyRetrans)
 	timeout := news(s.timeoutRetrans, &counted.timeoutRetrans)
 	n.inSegs += news(s.segsIn, &counted.segsIn)
 	n.outSegs += news(s.segsOut, &counted.segsOut)
@@ -148,7 +156,8 @@ func (s *UDPSession) fecStatsLocked() fecStats {
 // addTo adds what has been counted since before to the totals of a batch.
 func (f *fecStats) addTo(before fecStats, n *counters) {
 	n.fecFullShardSet += f.complete - before.complete
-	n.fecShardSet += f.complete - before.complete + f.recovered - before.recovered + f.failed - before.failed
+	n.fecShardSet += f.complete - before.complete + f.recovered - before.recovered +
+		f.failed - before.failed
 	n.fecShardMin += f.failed - before.failed
 	n.fecRecovered += f.packets - before.packets
 	n.fecParityShards += f.parity - before.parity

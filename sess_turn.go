@@ -4,8 +4,9 @@ package kcp
 
 import "sync/atomic"
 
-// A turn is one transmission of one owner: the packets that were laid out under the owner's lock, and what is needed to
-// finish and count them without it. From beginTurn to endTurn no other goroutine transmits for the owner.
+// A turn is one transmission of one owner. It has the packets that were laid out under the owner's
+// lock, and what is needed to finish and count them without it. Until the turn has ended no other
+// goroutine transmits for the owner.
 type turn struct {
 	owner turnOwner
 	destination
@@ -15,7 +16,7 @@ type turn struct {
 	encoder  *fecEncoder // nil without FEC
 	parity   *parityShare
 	remember bool // the nonces of the packets are to be remembered
-	dup      int  // further copies that were asked for: the packets join no run of another turn then
+	dup      int  // further copies wanted: if any, the packets join no other run
 	copies   int  // further copies of each packet
 	reserved int  // bytes of parity that may be sent
 
@@ -36,12 +37,12 @@ const turnPacketsMax = 128
 type turnOwner interface {
 	// lock acquires the lock under which beginTurn is called.
 	lock()
-	// unlockAndBeginTurn lays out in w the packets that are due at now, in the scheduler's time, and sets t to what is
-	// needed to send them. It leaves t.owner nil if there are none. If w lacks room even for the least, it changes
-	// nothing and returns how many bytes are needed.
+	// unlockAndBeginTurn lays out in w the packets that are due at now, in the scheduler's time. It
+	// sets t to what is needed to send them, or leaves t.owner nil if there are none. If w lacks
+	// room even for the least, it lays out nothing and returns how many bytes are needed.
 	unlockAndBeginTurn(t *turn, now instant, w *packetWriter, n *counters) (need int)
-	// endTurn is called without a lock when the packets have been handed to the socket. It reports whether the owner
-	// is to have another turn at once.
+	// endTurn is called without a lock when the packets have been handed to the socket. It reports
+	// whether the owner is to have another turn at once.
 	endTurn(t *turn) (again bool)
 }
 
@@ -68,8 +69,9 @@ const (
 	turnAgain           // likewise, and another one is to follow
 )
 
-// turns is the transmitting side of a session: its turn, if it has one, and what goes on from turn to turn. The session's
-// lock guards it, except that encoder and parity belong to the goroutine that has the turn.
+// turns is the transmitting side of a session: its turn, if it has one, and what goes on from turn
+// to turn. The session's lock guards it, except that encoder and parity belong to the goroutine
+// that has the turn.
 type turns struct {
 	phase   turnPhase
 	queued  bool          // waits in the socket's coalescer
@@ -95,7 +97,8 @@ func (t *turns) repeat() {
 	}
 }
 
-// begin notes that a turn is out. more says that there was no room for all: another one is to follow.
+// begin notes that a turn is out. more means that there was no room for all: another turn is to
+// follow.
 func (t *turns) begin(more bool) {
 	t.phase = turnOut
 	if more {
@@ -112,8 +115,8 @@ func (t *turns) end() (again bool) {
 	return again
 }
 
-// frame sets up w for packets of at most limit bytes of segments. It returns how many bytes of room are needed at least,
-// 0 if there is enough.
+// frame sets up w for packets of at most limit bytes of segments. It returns how many bytes of room
+// are needed at least, 0 if there is enough.
 func (t *turns) frame(w *packetWriter, sealer *sealer, limit int) (need int) {
 	w.headroom, w.tailroom, w.limit = sealer.headroom(), sealer.tailroom(), limit
 	w.packets = w.packets[:0]
@@ -144,8 +147,8 @@ func (t *turns) fecHeader() int {
 	return 0
 }
 
-// applyFEC makes the encoder what is wanted. It reports whether anything has changed. No turn may be out: the
-// encoder is in use outside the lock while one is.
+// applyFEC makes the encoder what is wanted. It reports whether anything has changed. No turn may
+// be out: the encoder is in use outside the lock while one is.
 func (t *turns) applyFEC() (changed bool) {
 	want := t.wanted
 	if t.active == want {
@@ -162,7 +165,8 @@ func (t *turns) applyFEC() (changed bool) {
 		}
 		t.encoder, t.spare = nil, t.encoder
 	case t.encoder == nil:
-		// Made for other shards first, so that it counts as a change to what the peer may have been configured with.
+		// Made for other shards first, so that it counts as a change to what the peer may have been
+		// configured with.
 		t.encoder, _ = newFECEncoder(1, 1)
 		_ = t.encoder.setShards(want.data, want.parity)
 	default:
@@ -171,14 +175,14 @@ func (t *turns) applyFEC() (changed bool) {
 	return true
 }
 
-// releaseEncoder gives back the encoder's buffers. No turn may be out.
+// releaseEncoder releases the encoder's buffers. No turn may be out.
 func (t *turns) releaseEncoder() {
 	if t.encoder != nil {
 		t.encoder.release()
 	}
 }
 
-// releaseIdle gives back the buffers of an encoder that has nothing to do.
+// releaseIdle releases the buffers of an encoder that has nothing to do.
 func (t *turns) releaseIdle() {
 	if !t.busy() && t.encoder != nil && t.encoder.idle() {
 		t.encoder.release()
@@ -194,8 +198,9 @@ func (t *turns) rateScale(copies int) int64 {
 	return scale * int64(1+copies)
 }
 
-// parityShare is how much of an FEC group counts against the rate limit. Its parity does in proportion, so that a
-// session that mostly acknowledges is not held back by the parity of its acknowledgements.
+// parityShare is how much of an FEC group counts against the rate limit. Its parity does in
+// proportion, so that a session that mostly acknowledges is not held back by the parity of its
+// acknowledgements.
 type parityShare struct{ packets, limited int32 }
 
 func (g *parityShare) count(p span) {
@@ -208,9 +213,10 @@ func (g *parityShare) count(p span) {
 // of returns the share of a parity packet of that size.
 func (g *parityShare) of(size int) int { return size * int(g.limited) / int(max(1, g.packets)) }
 
-// A turnGroup tells the packets that were laid out before some moment from those after it, so that a caller can wait until
-// the former are out. New packets join the current one of two groups; a caller that waits makes the other one current, which
-// is empty then, so that a stream of new packets cannot prolong the wait.
+// A turnGroup is a group of packets that were laid out before some moment, or after it. A caller
+// can wait until the former are out. New packets join the current one of two groups. A caller that
+// waits makes the other one current, which is empty then. A stream of new packets cannot prolong
+// the wait.
 type turnGroup uint8
 
 // join is called when packets have been laid out, and leave with its result when they are out.
@@ -226,8 +232,8 @@ func (t *turns) leave(g turnGroup) {
 	}
 }
 
-// split returns a channel that is closed when all that is laid out now is out, or nil. ours is false if it was asked for
-// by an earlier call, so that it does not cover all.
+// split returns a channel that is closed when all that is laid out now is out, or nil. ours is
+// false if it was asked for by an earlier call, so that it does not cover all.
 func (t *turns) split() (drained chan struct{}, ours bool) {
 	switch {
 	case t.drained != nil:

@@ -8,9 +8,10 @@ import (
 	"sync/atomic"
 )
 
-// unheardSessions are the sessions of this process that were closed without having heard of their peers, each with a socket
-// of its own, in the order of Close. A program that dials a server that is down again and again makes many of them within
-// their second: beyond half of the files that the process may open the oldest is given up.
+// unheardSessions are the sessions of this process that were closed without having received
+// anything. Each has a socket of its own. They are in the order of Close. A program that keeps
+// dialling a server that is down makes many of them. When they hold half of the files that the
+// process may open, the oldest is given up.
 type unheardSessions struct {
 	count    atomic.Int64
 	most     func() int

@@ -2,9 +2,9 @@
 
 package kcp
 
-// unreadData is what a session had received in order, and the program had not read, when it was closed. Read still gives
-// it. It is no longer in pooled buffers, and belongs to the program as soon as the session has left its socket: the account
-// of memory counts it until then.
+// unreadData is the data that a session had received in order, and the program had not read, when
+// it was closed. Read still returns it. It is not in pooled buffers any more. The account of memory
+// counts it until the session has left its socket; then it belongs to the program.
 type unreadData struct {
 	messages [][]byte // in stream mode the stream, in few pieces
 	size     int      // of all that there was
@@ -37,8 +37,9 @@ func (u *unreadData) read(p []byte, stream bool) (n int) {
 // beginUnreadLocked makes keepUnread keep something.
 func (s *UDPSession) beginUnreadLocked() { s.unread = new(unreadData) }
 
-// keepUnreadLocked copies what Read is still to give after Close. Called with the lock held, which it lets go of while it copies, as
-// a Read does. If a Read is copying at that moment, it calls this when it is done.
+// keepUnreadLocked copies the data that Read still returns after Close, and releases s.mu while it
+// copies, as a Read does. If a Read is copying at that moment, it calls this when it is done. s.mu
+// must be held.
 func (s *UDPSession) keepUnreadLocked() {
 	if s.unread == nil || s.busy.has(sideRead) {
 		return

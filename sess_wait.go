@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// blockedCalls is what calls of a session wait with, and their deadlines. Few sessions of many need it: one that has
-// nobody waiting and no deadline costs a pointer. The session's lock guards it. A nil one has no deadline.
+// blockedCalls is what calls of a session wait with, and their deadlines. Few sessions of many need
+// it: without blocked calls and deadlines it costs a pointer. The session's lock guards it. A nil
+// one has no deadline.
 type blockedCalls struct {
 	readers, writers            waiters
 	readDeadline, writeDeadline deadline
@@ -60,8 +61,8 @@ func (c *blockedCalls) disarm() {
 	}
 }
 
-// waitLocked blocks until the session may have changed; whoever calls it looks again then. It reports whether the call has read
-// the socket. The lock is held.
+// waitLocked blocks until the session may have changed; whoever calls it looks again then. It
+// reports whether the call has read the socket. s.mu must be held.
 func (s *UDPSession) waitLocked(w *waiters) (read bool) {
 	p := s.env.host.poll()
 	if !p.acquire(s) {
@@ -83,8 +84,9 @@ func (s *UDPSession) waitLocked(w *waiters) (read bool) {
 	return true
 }
 
-// awaitPeer waits, if the options ask for it, until the peer has opened the session, and closes the session if it does not
-// in time, or refuses. What a listener sends to have the address proved first is no answer.
+// awaitPeer waits, if the options ask for it, until the peer has opened the session. If the peer
+// does not in time, or refuses, it closes the session. A challenge that validates the address is no
+// answer.
 func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	if !o.waitPeer {
 		return nil
@@ -115,8 +117,8 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	return err
 }
 
-// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The zero time is none. After
-// Close the error matches net.ErrClosed.
+// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The
+// zero time is none. After Close the error matches net.ErrClosed.
 func (s *UDPSession) SetDeadline(t time.Time) error {
 	return s.setDeadlines(t, true, true)
 }
@@ -124,7 +126,8 @@ func (s *UDPSession) SetDeadline(t time.Time) error {
 // SetReadDeadline sets the deadline of Read, as SetDeadline does.
 func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
 
-// SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it passes is sent.
+// SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it
+// passes is sent.
 func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
 
 func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {

@@ -2,15 +2,19 @@
 
 package kcp
 
-// writeSegmentsMax is how many segments a Write fills at a time before it sends them: as many as one run of datagrams holds.
+// writeSegmentsMax is how many segments a Write fills at a time before it sends them: as many as
+// one run of datagrams holds.
 const writeSegmentsMax = 48
 
-// Write sends p. It returns when all of p is queued. What the peer has not acknowledged yet may be 4 MiB in up to 16384
-// messages, or what fits the send window if that is more, as far as Config.MaxMemory goes: there Write waits. On a path of
-// less than 8 ms it waits at the send window, as long as the path alone sets the pace. What is queued is sent as the windows
-// allow, and at once unless SetWriteDelay. In message mode p is cut into messages of at most one segment's payload each; in
-// stream mode small writes may leave in one segment. After an error n bytes have been queued. Errors are those of Read;
-// after CloseWrite it is the error of a closed session.
+// Write sends p. It returns when all of p is queued. Up to 4 MiB in up to 16384 messages may be
+// unacknowledged, or what fits the send window if that is more. Config.MaxMemory may lower that
+// limit. Write waits when the limit is reached. On a path of less than 8 ms it waits at the send
+// window, as long as the path alone sets the pace. Queued data is sent as the windows allow, and at
+// once unless SetWriteDelay is set.
+//
+// In message mode p is cut into messages of at most one segment's payload each. In stream mode
+// small writes may leave in one segment. After an error n bytes have been queued. Errors are those
+// of Read; after CloseWrite it is the error of a closed session.
 func (s *UDPSession) Write(p []byte) (n int, err error) {
 	return s.writeChunks(p, nil)
 }
@@ -70,8 +74,9 @@ func (s *UDPSession) beginWriteLocked() error {
 	}
 }
 
-// waitWritableLocked waits, with the lock held, until another segment may be queued. A call that reads the socket itself meanwhile
-// goes on reading until there is room for several, as one that waits to be woken does.
+// waitWritableLocked waits, with the lock held, until another segment may be queued. A call that
+// reads the socket itself meanwhile goes on reading until there is room for several, as one that
+// waits to be woken does.
 func (s *UDPSession) waitWritableLocked() error {
 	for need := uint32(1); ; {
 		free, share := s.core.writeRoom()
@@ -99,7 +104,8 @@ func (s *UDPSession) writeFailureLocked() error {
 	return nil
 }
 
-// queueSegmentsLocked queues as much of p as there is room for, at most one batch, and returns how many bytes that was.
+// queueSegmentsLocked queues as much of p as there is room for, at most one batch, and returns how
+// many bytes that was.
 func (s *UDPSession) queueSegmentsLocked(p []byte) (n int) {
 	c := &s.core
 	if c.modes.has(modeStream) {
@@ -135,8 +141,8 @@ func (s *UDPSession) queueSegmentsLocked(p []byte) (n int) {
 	return n
 }
 
-// queueFromSlabLocked queues a large Write, or a part of it, in a slab. It lets go of the lock while it copies; the caller being the
-// only Write, nothing else is queued meanwhile.
+// queueFromSlabLocked queues a large Write, or a part of it, in a slab. It releases s.mu while it
+// copies. The caller is the only Write, so nothing else is queued meanwhile. s.mu must be held.
 func (s *UDPSession) queueFromSlabLocked(p []byte, room int) (n int) {
 	c := &s.core
 	mss := c.mss
@@ -167,8 +173,9 @@ func (s *UDPSession) queueFromSlabLocked(p []byte, room int) (n int) {
 	return n
 }
 
-// queueFirstLocked queues the first segment of a session, which is cut shorter than others. The rest of p follows as another
-// segment of the same stream, or as the second fragment of the same message.
+// queueFirstLocked queues the first segment of a session, which is cut shorter than others. The
+// rest of p follows as another segment of the same stream, or as the second fragment of the same
+// message.
 func (s *UDPSession) queueFirstLocked(p []byte, cut int) int {
 	c := &s.core
 	frg := uint8(1)
@@ -188,7 +195,8 @@ func (s *UDPSession) delayWriteLocked() {
 	}
 }
 
-// flushOrArmLocked flushes with the lock let go, or sets the timer for what cannot leave yet.
+// flushOrArmLocked sends what is due, and releases s.mu meanwhile, or sets the timer for what
+// cannot leave yet. s.mu must be held.
 func (s *UDPSession) flushOrArmLocked() {
 	at := s.env.clock.now()
 	now := at.ms()
@@ -203,11 +211,12 @@ func (s *UDPSession) flushOrArmLocked() {
 	s.mu.Lock()
 }
 
-// coalesceMax is the most segments that a session may have to send for its flush to be coalesced with those of others.
+// coalesceMax is the most segments that a session may have to send for its flush to be coalesced
+// with those of others.
 const coalesceMax = 8
 
-// coalesceLocked leaves the flush to a scheduler worker, which sends for many sessions at once. It returns false if the caller
-// is to flush itself. s.mu must be held.
+// coalesceLocked leaves the flush to a scheduler worker, which sends for many sessions at once. It
+// returns false if the caller is to flush itself. s.mu must be held.
 func (s *UDPSession) coalesceLocked() bool {
 	if !s.turns.queued {
 		s.turns.queued = s.core.queued() <= coalesceMax && s.env.host.coalesce(s, s.peerHash)

@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// SystemTimedSched is the scheduler of every session that was not given one
-// of its own. It has as many goroutines as GOMAXPROCS says at the program's
-// start, while there is something to do. Inside a testing/synctest bubble use
-// a scheduler made there.
+// SystemTimedSched is the scheduler of every session that was not given one of its own. Its limit
+// of goroutines is GOMAXPROCS at the program's start; they run only while there is something to do.
+// Inside a testing/synctest bubble use a scheduler made there.
 var SystemTimedSched *TimedSched = NewTimedSched(0)
 
 // timedTask is what a scheduler calls.
@@ -122,10 +121,9 @@ type timerEntry struct {
 	index   int32 // place in the worker's heap while pending; guarded by its lock
 }
 
-// schedule makes the task run at the time when, in the scheduler's time, or
-// earlier: a firing that is already to come no later serves, which costs one
-// atomic load. After it the entry is no longer scheduled; the task sees for
-// itself what is due and schedules the rest. The entry counts as fired
+// schedule makes the task run at the time when, in the scheduler's time, or earlier. A firing that
+// is already to come no later is enough, which costs one atomic load. After it the entry is no
+// longer scheduled; the task finds what is due and schedules the rest. The entry counts as fired
 // before runTimed is called, so what is scheduled meanwhile is never lost.
 func (e *timerEntry) schedule(when instant) {
 	when = max(when, 1) // 0 stands for none

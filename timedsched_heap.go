@@ -2,9 +2,8 @@
 
 package kcp
 
-// timerHeap is a heap of entries, the earliest first, with four children to
-// a node: half the levels of a binary heap, and the children it compares lie
-// side by side in one cache line.
+// timerHeap is a heap of entries, the earliest first, with four children to a node. It has half the
+// levels of a binary heap, and the children that are compared lie side by side in one cache line.
 type timerHeap []heapItem
 
 // heapItem carries the entry's time itself, so that comparing does not touch

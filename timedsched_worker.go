@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// dueBatch is how many due tasks a worker takes out of its heap under one
-// lock. Without a bound, 100,000 tasks due at once would keep everybody who
-// schedules waiting for tens of milliseconds, and what the first of them
-// want sent would wait for the last.
+// dueBatch is how many due tasks a worker takes out of its heap under one lock. Without a bound,
+// 100,000 tasks due at once would delay all callers of schedule by tens of milliseconds. The
+// packets of the first tasks would also wait for the last one.
 const dueBatch = 1024
 
 // noWake is for a timer that does not run yet.
@@ -77,7 +76,7 @@ func (w *schedWorker) schedule(e *timerEntry, when instant) {
 	}
 }
 
-// start starts the goroutine. The lock is held.
+// start starts the goroutine. s.mu must be held.
 func (w *schedWorker) start() {
 	if w.timer == nil {
 		w.timer = time.NewTimer(noWake)
@@ -101,7 +100,7 @@ func (w *schedWorker) stop(e *timerEntry) {
 	}
 }
 
-// idle makes the goroutine wait for something to do for a while. The lock is
+// idle makes the goroutine wait for something to do for a while. s.mu must be
 // held.
 func (w *schedWorker) idle(now instant) {
 	w.releaseHeap()
@@ -136,8 +135,9 @@ func (w *schedWorker) close() {
 	}
 }
 
-// sleepUntil sets the timer, or wakes the goroutine if the time has come: a timer that is reset to the past would run in
-// the caller's goroutine in a synctest bubble, which the race detector of Go 1.26 does not survive. The lock is held.
+// sleepUntil sets the timer, or wakes the goroutine if the time has come. A timer that is reset to
+// the past would run in the caller's goroutine in a synctest bubble. The race detector of Go 1.26
+// does not survive that. s.mu must be held.
 func (w *schedWorker) sleepUntil(when instant) {
 	w.wakeAt = when
 	if wait := time.Duration(when - w.sched.now()); wait > 0 {

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// txScratch is what a goroutine that sends works with: an arena that packets are built in, the batch that goes to the
-// socket in few system calls, and the turns whose packets are in it. It belongs to one goroutine at a time.
+// txScratch is what a goroutine that sends works with: an arena that packets are built in, the
+// batch for the next system calls, and the turns in it. It belongs to one goroutine at a time.
 type txScratch struct {
 	w        packetWriter
 	socket   *txSocket // of the batch
@@ -33,7 +33,8 @@ type txSocket struct {
 	coalescer coalescer
 }
 
-// init sets k up for the connection io, whose scheduler is sched.
+// init sets k up for the connection io and the scheduler sched. aead, which may be nil, is the
+// socket's cipher.
 func (k *txSocket) init(io batchConn, sched *TimedSched, aead *aeadCrypt) {
 	k.io, k.sched, k.aead = io, sched, aead
 	k.maxRunBytes, k.maxRunSegments = io.maxRun()
@@ -41,7 +42,8 @@ func (k *txSocket) init(io batchConn, sched *TimedSched, aead *aeadCrypt) {
 	sched.bind(&k.coalescer.entry, &k.coalescer)
 }
 
-// unlockAndFlush sends what is due for o, whose lock is held, from the caller's goroutine. now is the scheduler's time.
+// unlockAndFlush sends what is due for o from the caller's goroutine. The lock of o is held and is
+// released. now is the scheduler's time.
 func (k *txSocket) unlockAndFlush(o turnOwner, now instant) {
 	tx := txPool.Get().(*txScratch)
 	tx.reserve(k, 0) // an empty batch: nothing is sent
@@ -59,7 +61,8 @@ func (k *txSocket) sendTimed(s *segment, sealer *sealer, to *destination, b *tim
 	k.countSealed(1)
 }
 
-// wrote notes the outcome of a batch. A datagram that the socket refused is a loss like any other: ARQ makes up for it.
+// wrote notes the outcome of a batch. A datagram that the socket refused is a loss like any other:
+// ARQ makes up for it.
 func (k *txSocket) wrote(sent, lost int, err error) {
 	if lost == 0 {
 		return
@@ -70,10 +73,13 @@ func (k *txSocket) wrote(sent, lost int, err error) {
 	}
 }
 
-// countSealed counts packets that were sealed or opened with the socket's cipher, and calls the hook, once, when the key
-// is to be changed. No lock may be held.
+// countSealed counts packets that were sealed or opened with the socket's cipher, and calls the
+// hook, once, when the key is to be changed. No lock may be held.
 func (k *txSocket) countSealed(packets int) {
-	if k.aead == nil || packets == 0 || !k.aead.used(packets) || k.errors.worn.Load() || k.errors.worn.Swap(true) {
+	if k.aead == nil || packets == 0 || !k.aead.used(packets) {
+		return
+	}
+	if k.errors.worn.Load() || k.errors.worn.Swap(true) {
 		return
 	}
 	if hook := k.errors.hook.Load(); hook != nil {
@@ -81,8 +87,8 @@ func (k *txSocket) countSealed(packets int) {
 	}
 }
 
-// txArena is the size of an arena: several of the largest runs a socket takes at once (64 KiB), and small enough to stay
-// in a processor's second-level cache.
+// txArena is the size of an arena. It holds several of the largest runs that a socket takes at once
+// (64 KiB), and fits a processor's second-level cache.
 const txArena = 256 << 10
 
 var txPool = sync.Pool{New: func() any { return new(txScratch) }}
@@ -98,8 +104,8 @@ func scratchOf(b *timedBatch) *txScratch {
 // release returns tx to the pool. It must be finished.
 func (tx *txScratch) release() { txPool.Put(tx) }
 
-// reserve makes room for packets behind what the arena holds already. It sends the batch first if it is for another
-// socket or the arena is well filled. No lock may be held.
+// reserve makes room for packets behind what the arena holds already. It sends the batch first if
+// it is for another socket or the arena is well filled. No lock may be held.
 func (tx *txScratch) reserve(k *txSocket, need int) {
 	if tx.socket == k && tx.shared < txArena && len(tx.w.arena)-tx.w.start >= max(need, txArena/4) {
 		return
@@ -112,7 +118,8 @@ func (tx *txScratch) reserve(k *txSocket, need int) {
 	tx.socket = k
 }
 
-// flush lays out, seals and queues what o has to send now. Unless the arena fills, nothing is sent before send.
+// flush lays out, seals and queues what o has to send now. Unless the arena fills, nothing is sent
+// before send.
 func (tx *txScratch) flush(k *txSocket, o turnOwner) {
 	now := k.sched.now()
 	tx.reserve(k, 0)
@@ -183,7 +190,7 @@ func (tx *txScratch) finish() {
 	tx.socket = nil
 }
 
-// endTurns ends the turns whose packets are in the batch.
+// endTurns ends the turns of the batch.
 func (tx *txScratch) endTurns() {
 	for i := range tx.turns {
 		t := &tx.turns[i]
@@ -201,8 +208,8 @@ func (tx *txScratch) endTurns() {
 	tx.turns, tx.batch = tx.turns[:0], tx.batch[:0]
 }
 
-// seal turns the laid-out packets of t into runs for the socket: FEC headers and parity, encryption in place, and counts
-// them in t. It runs outside the owner's lock.
+// seal turns the laid-out packets of t into runs for the socket: FEC headers and parity, encryption
+// in place, and counts them in t. It runs outside the owner's lock.
 func (tx *txScratch) seal(t *turn) {
 	if t.encoder != nil {
 		tx.protect(t)
@@ -217,7 +224,8 @@ func (tx *txScratch) seal(t *turn) {
 		datagram := w.arena[p.start:p.end]
 		switch {
 		case i < sealed:
-		case i+1 < len(w.packets) && t.sealer.sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
+		case i+1 < len(w.packets) &&
+			t.sealer.sealPair(datagram, w.arena[w.packets[i+1].start:w.packets[i+1].end]):
 			sealed = i + 2
 		default:
 			datagram, err = tx.sealPacket(t, p)
@@ -243,8 +251,9 @@ func (tx *txScratch) protect(t *turn) {
 	for i := range len(w.packets) {
 		p := w.packets[i]
 		if p.end-p.start > head+fecHeaderSize+w.limit+tail {
-			// A segment that was first sent at a larger size: without the FEC header it is no larger than then. Any
-			// peer accepts it so, and the group's parity stays inside the MTU.
+			// A segment that was first sent at a larger size: without the FEC header it is no
+			// larger than then. Any peer accepts it so, and the group's parity stays inside the
+			// MTU.
 			w.packets[i].start += fecHeaderSize
 			continue
 		}
@@ -259,7 +268,8 @@ func (tx *txScratch) protect(t *turn) {
 	}
 }
 
-// sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory it lies in.
+// sealPacket returns the finished datagram of p, with a capacity that goes on as far as the memory
+// it lies in.
 func (tx *txScratch) sealPacket(t *turn, p *span) ([]byte, error) {
 	sealer, datagram := t.sealer, tx.w.arena[p.start:p.end]
 	if p.shared != nil && p.start == p.end {
@@ -283,8 +293,8 @@ func (tx *txScratch) sealPacket(t *turn, p *span) ([]byte, error) {
 	return datagram, err
 }
 
-// addParity copies a parity packet behind the packets laid out. A packet that no longer fits the MTU, because its group
-// began before the MTU was lowered, is left out.
+// addParity copies a parity packet behind the packets laid out. A packet that no longer fits the
+// MTU, because its group began before the MTU was lowered, is left out.
 func (tx *txScratch) addParity(t *turn, payload []byte) {
 	w := &tx.w
 	head := t.sealer.headroom()
@@ -298,7 +308,8 @@ func (tx *txScratch) addParity(t *turn, payload []byte) {
 	}
 	t.reserved -= cost
 	copy(w.arena[w.start+head:], payload)
-	w.packets = append(w.packets, span{start: w.start, end: end, limited: t.parity.of(end - w.start)})
+	limited := t.parity.of(end - w.start)
+	w.packets = append(w.packets, span{start: w.start, end: end, limited: limited})
 	w.start = end
 }
 
@@ -312,5 +323,7 @@ func (tx *txScratch) lay(k *txSocket, s *segment, sealer *sealer, to *destinatio
 		return
 	}
 	tx.w.start = end
-	tx.batch = append(tx.batch, outgoing{buf: tx.w.arena[start:end], to: to.to, toAddr: to.toAddr, local: to.local})
+	tx.batch = append(tx.batch, outgoing{
+		buf: tx.w.arena[start:end], to: to.to, toAddr: to.toAddr, local: to.local,
+	})
 }

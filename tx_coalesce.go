@@ -10,10 +10,11 @@ import (
 	"sync/atomic"
 )
 
-// coalescer gathers the Writes of many sessions of one socket. Where each of them sends by itself, small messages cost a
-// system call each, and most of that call is spent on the way through the kernel, not on the message. While many
-// sessions are busy a Write leaves its session here instead, and a scheduler worker, which is woken at once, sends for
-// all that are there when it comes to run: few of them on an idle machine, and the more the busier it is.
+// coalescer gathers the Writes of many sessions of one socket. If each of them sends by itself,
+// small messages cost a system call each, and most of the call is overhead of the kernel. While
+// many sessions are busy a Write leaves its session here instead. A scheduler worker, which is
+// woken at once, sends for all sessions that are there when it runs. They are few on an idle
+// machine, and the more the busier it is.
 type coalescer struct {
 	socket *txSocket
 	busy   atomic.Bool // written by the socket's reader
@@ -30,24 +31,26 @@ type coalesced struct {
 	peerHash uint32
 }
 
-// A socket is crowded from the batch on that had data for crowdBegins sessions, until one that had data for no more than
-// crowdEnds. With fewer the wake-up of the worker costs more than the system calls that it saves.
+// Coalescing begins with a batch that has data for coalesceBegins sessions, and ends with one that
+// has data for at most coalesceEnds. With fewer sessions the wake-up of the worker costs more than
+// the system calls that it saves.
 const (
-	crowdBegins = 8
-	crowdEnds   = 2
+	coalesceBegins = 8
+	coalesceEnds   = 2
 )
 
 // noteBatch looks at how many sessions a batch had data for.
 func (c *coalescer) noteBatch(sessions int) {
 	switch busy := c.busy.Load(); {
-	case !busy && sessions >= crowdBegins:
+	case !busy && sessions >= coalesceBegins:
 		c.busy.Store(true)
-	case busy && sessions <= crowdEnds:
+	case busy && sessions <= coalesceEnds:
 		c.busy.Store(false)
 	}
 }
 
-// coalesce leaves the flush of o to a worker. The lock of o is held. It returns false if the caller is to flush itself.
+// coalesce leaves the flush of o to a worker. The lock of o is held. It returns false if the caller
+// is to flush itself.
 func (k *txSocket) coalesce(o turnOwner, peerHash uint32) bool {
 	c := &k.coalescer
 	if !c.busy.Load() {
@@ -63,21 +66,25 @@ func (k *txSocket) coalesce(o turnOwner, peerHash uint32) bool {
 	return true
 }
 
-// runTimed flushes all that wait, one peer's sessions in a row: what goes to one address leaves in one piece.
+// runTimed flushes all that wait, one peer's sessions in a row: what goes to one address leaves in
+// one piece.
 func (c *coalescer) runTimed(_ instant, b *timedBatch) {
 	tx := scratchOf(b)
-	// Callers that have been woken to write do so first: the busier the machine, the more leave together.
+	// Callers that have been woken to write do so first: the busier the machine, the more leave
+	// together.
 	runtime.Gosched()
 	c.mu.Lock()
 	all := c.waiting
 	c.waiting, c.spare = c.spare[:0], nil
 	c.mu.Unlock()
-	slices.SortStableFunc(all, func(a, b coalesced) int { return cmp.Compare(a.peerHash, b.peerHash) })
+	slices.SortStableFunc(all, func(a, b coalesced) int {
+		return cmp.Compare(a.peerHash, b.peerHash)
+	})
 	for i := range all {
 		tx.flush(c.socket, all[i].owner)
 	}
 	clear(all) // keep no ended session alive
-	if cap(all) > crowdKeeps {
+	if cap(all) > coalesceKeeps {
 		return
 	}
 	c.mu.Lock()
@@ -85,5 +92,5 @@ func (c *coalescer) runTimed(_ instant, b *timedBatch) {
 	c.mu.Unlock()
 }
 
-// crowdKeeps is the longest array that is kept for the next time.
-const crowdKeeps = 4096
+// coalesceKeeps is the longest array that is kept for the next time.
+const coalesceKeeps = 4096

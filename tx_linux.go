@@ -44,7 +44,7 @@ type linuxWriter struct {
 	index      int // with offset: where the next piece of batch begins
 	offset     int
 	refusal    writeRefusal
-	retries    int       // of the message at hand
+	retries    int       // of the current message
 	full       time.Time // when the socket's buffer was first found full
 	pause      time.Duration
 	sent, lost int
@@ -114,7 +114,9 @@ func (w *linuxWriter) segments(o *outgoing, to netip.Addr) int {
 	return w.conn.gso.segments(to)
 }
 
-func (w *linuxWriter) encode(i int, o *outgoing, to netip.AddrPort, data []byte, segment int) error {
+func (w *linuxWriter) encode(
+	i int, o *outgoing, to netip.AddrPort, data []byte, segment int,
+) error {
 	h := &w.msgs[i].hdr
 	h.Name, h.Namelen = nil, 0
 	peer := w.conn.peer

@@ -2,8 +2,8 @@
 
 package kcp
 
-// runBuilder joins neighbouring packets of equal size, the last of which may be shorter, into runs that a socket with
-// segmentation offload sends at once.
+// runBuilder joins neighbouring packets of equal size, the last of which may be shorter, into runs
+// that a socket with segmentation offload sends at once.
 type runBuilder struct {
 	tx    *txScratch
 	turn  *turn
@@ -12,8 +12,9 @@ type runBuilder struct {
 	size  int
 }
 
-// resume goes on with the run of the turn before, if it goes to the same peer: many sessions of one address, as a Transport
-// or a tunnel has, then leave in one piece too. A turn with copies needs runs of its own.
+// resume goes on with the run of the turn before, if it goes to the same peer. Many sessions of one
+// address, as a Transport or a tunnel has, then leave in one piece too. A turn with copies needs
+// runs of its own.
 func (r *runBuilder) resume() {
 	n := len(r.tx.batch)
 	if n == 0 || r.tx.socket.maxRunSegments < 2 || r.turn.dup > 0 {
@@ -28,11 +29,12 @@ func (r *runBuilder) resume() {
 	r.tx.batch = r.tx.batch[:n-1]
 }
 
-// add takes a datagram whose capacity goes on as far as the memory it lies in.
+// add adds a datagram. Its capacity extends to the end of the memory that it lies in.
 func (r *runBuilder) add(datagram []byte) {
 	n := len(r.run)
 	end := n + len(datagram)
-	joins := r.count > 0 && r.count < r.tx.socket.maxRunSegments && end <= r.tx.socket.maxRunBytes && end <= cap(r.run) &&
+	joins := r.count > 0 && r.count < r.tx.socket.maxRunSegments &&
+		end <= r.tx.socket.maxRunBytes && end <= cap(r.run) &&
 		len(datagram) <= r.size && n%r.size == 0 && &r.run[:n+1][n] == &datagram[0]
 	if joins {
 		r.run = r.run[:end]

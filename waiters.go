@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// waiters is the condition variable that blocked calls wait on. One of them may wait in the poller for the socket
-// instead. L guards what follows it.
+// waiters is the condition variable that blocked calls wait on. One of them may wait in the poller
+// for the socket instead. L guards what follows it.
 type waiters struct {
 	sync.Cond
-	count int                      // calls that wait for the condition; none of those that polls stands for
+	count int                      // calls that wait for the condition, not for polls
 	woken bool                     // some of them have been woken since it was last set to false
 	polls interface{ interrupt() } // the socket that a call waits for, or nil
 }
