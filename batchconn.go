@@ -286,7 +286,8 @@ func (e closedError) Unwrap() []error { return []error{net.ErrClosed, e.cause} }
 // seamError makes the errors by which custom connections report that they are closed match
 // net.ErrClosed. A packet connection has no end of stream, so io.EOF can only mean that.
 func seamError(err error) error {
-	if !errors.Is(err, net.ErrClosed) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)) {
+	if !errors.Is(err, net.ErrClosed) &&
+		(errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)) {
 		return closedError{err}
 	}
 	return err

@@ -52,7 +52,8 @@ func receiveMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 		return mmsgCall(unix.SYS_RECVMMSG, fd, msgs)
 	}
 	m := &msgs[0]
-	size, _, errno := unix.RawSyscall6(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_DONTWAIT, 0, 0, 0)
+	size, _, errno := unix.RawSyscall6(unix.SYS_RECVMSG, fd,
+		uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_DONTWAIT, 0, 0, 0)
 	if errno != 0 {
 		return singleFailed(unix.SYS_RECVMMSG, fd, msgs, errno)
 	}
@@ -69,7 +70,8 @@ func sendMessages(fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 	if h.Control != nil || h.Iov.Len > rawLeast {
 		return mmsgCall(unix.SYS_SENDMMSG, fd, msgs)
 	}
-	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd,
+		uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
 		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
 	if errno != 0 {
 		return singleFailed(unix.SYS_SENDMMSG, fd, msgs, errno)
@@ -88,7 +90,8 @@ func singleFailed(call, fd uintptr, msgs []mmsghdr, errno syscall.Errno) (int, s
 
 // mmsgCall never blocks. The caller waits, so that no thread is held.
 func mmsgCall(call, fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
-	n, _, errno := unix.Syscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(msgs))), uintptr(len(msgs)),
+	n, _, errno := unix.Syscall6(call, fd,
+		uintptr(unsafe.Pointer(unsafe.SliceData(msgs))), uintptr(len(msgs)),
 		unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
@@ -219,7 +222,9 @@ func (c *linuxConn) block() {
 	c.blocked.Store(true)
 }
 
-func (c *linuxConn) readBatchSize() (messages, bufferSize int) { return readMessages, readBufferSize }
+func (c *linuxConn) readBatchSize() (messages, bufferSize int) {
+	return readMessages, readBufferSize
+}
 
 func (c *linuxConn) maxRun() (bytes, segments int) {
 	if c.gso.enabled() {

@@ -61,7 +61,8 @@ func appendSource(b []byte, source netip.Addr) []byte { return systemSource.appe
 func (c *sourceCodec) append(b []byte, source netip.Addr) []byte {
 	if !source.Is4() {
 		address := source.As16()
-		return appendAncillary(b, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo, 0, address[:])
+		return appendAncillary(b, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO,
+			unix.SizeofInet6Pktinfo, 0, address[:])
 	}
 	address := source.As4()
 	return appendAncillary(b, unix.IPPROTO_IP, c.send, c.size, c.sourceAt, address[:])
@@ -117,7 +118,8 @@ func (c *sourceCodec) address(level, kind int, data []byte) netip.Addr {
 	switch {
 	case level == unix.IPPROTO_IP && kind == c.receive && len(data) >= c.size:
 		return netip.AddrFrom4([4]byte(data[c.destination:]))
-	case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+	case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO &&
+		len(data) >= unix.SizeofInet6Pktinfo:
 		return netip.AddrFrom16([16]byte(data)).Unmap()
 	}
 	return netip.Addr{}

@@ -62,7 +62,9 @@ func (c *sourceChooser) ask(conn *net.UDPConn) {
 }
 
 // read is ReadFromUDPAddrPort, and also returns the address that the datagram was sent to.
-func (c *sourceChooser) read(conn *net.UDPConn, b []byte) (n int, from netip.AddrPort, local netip.Addr, err error) {
+func (c *sourceChooser) read(
+	conn *net.UDPConn, b []byte,
+) (n int, from netip.AddrPort, local netip.Addr, err error) {
 	n, told, _, from, err := conn.ReadMsgUDPAddrPort(b, c.control[:])
 	if err == nil {
 		local = parseDestination(c.control[:told])
@@ -72,7 +74,9 @@ func (c *sourceChooser) read(conn *net.UDPConn, b []byte) (n int, from netip.Add
 
 // write is WriteToUDPAddrPort from the address source. If the kernel refuses that, it chooses the
 // source itself.
-func (c *sourceChooser) write(conn *net.UDPConn, b []byte, to netip.AddrPort, source netip.Addr) error {
+func (c *sourceChooser) write(
+	conn *net.UDPConn, b []byte, to netip.AddrPort, source netip.Addr,
+) error {
 	m := c.newest.Load()
 	if m == nil || m.source != source {
 		m = &sourceMessage{source: source, control: appendSource(nil, source)}
@@ -83,7 +87,8 @@ func (c *sourceChooser) write(conn *net.UDPConn, b []byte, to netip.AddrPort, so
 	case err == nil:
 		c.refusals.Store(0)
 	case refusesSource(err):
-		if _, err = conn.WriteToUDPAddrPort(b, to); err == nil && c.refusals.Add(1) >= sourceRefusals {
+		_, err = conn.WriteToUDPAddrPort(b, to)
+		if err == nil && c.refusals.Add(1) >= sourceRefusals {
 			c.asked.Store(false)
 		}
 	}

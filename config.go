@@ -150,7 +150,8 @@ func (c *Config) options() (*options, error) {
 		modes: sessionModes(c.StreamMode, c.WriteDelay, c.ACKNoDelay), waitPeer: c.WaitPeer,
 		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout,
 		backlog: c.AcceptBacklog, amplification: c.AmplificationLimit,
-		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix, maxMemory: c.MaxMemory,
+		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix,
+		maxMemory:     c.MaxMemory,
 		onSocketError: c.OnSocketError, sockets: c.Sockets, sched: c.Scheduler,
 	}
 	if c.NoDelay {
@@ -168,7 +169,8 @@ func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, er
 	if dataShards <= 0 || parityShards <= 0 {
 		dataShards, parityShards = 0, 0
 	}
-	if _, err := (fecShards{dataShards, parityShards}).check("dataShards", "parityShards"); err != nil {
+	shards := fecShards{dataShards, parityShards}
+	if _, err := shards.check("dataShards", "parityShards"); err != nil {
 		return nil, err
 	}
 	c := Config{

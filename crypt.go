@@ -48,7 +48,7 @@ var errSealShort = errors.New("kcp: packet has no room for the crypto header")
 // number of sessions and goroutines. There are three layouts (S3.1, S3.5):
 //
 //	no cipher   | payload |
-//	BlockCrypt  | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |, then Encrypt of all
+//	BlockCrypt  | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |, all encrypted
 //	AEAD        | nonce | ciphertext of the payload | tag |
 type sealer struct {
 	aead  *aeadCrypt // of the AEAD layout only
@@ -116,14 +116,16 @@ func fillCryptHeader(packet []byte) error {
 	if err := readNonce(packet[:cryptNonceSize]); err != nil {
 		return err
 	}
-	binary.LittleEndian.PutUint32(packet[cryptNonceSize:], crc32.ChecksumIEEE(packet[cryptHeaderSize:]))
+	sum := crc32.ChecksumIEEE(packet[cryptHeaderSize:])
+	binary.LittleEndian.PutUint32(packet[cryptNonceSize:], sum)
 	return nil
 }
 
 // sealPair is seal for two packets at once, if the cipher is faster that way. If it returns false,
 // it has sealed neither, and seal must be called for each.
 func (s *sealer) sealPair(a, b []byte) bool {
-	if s.pair == nil || min(len(a), len(b)) < s.head || fillCryptHeader(a) != nil || fillCryptHeader(b) != nil {
+	if s.pair == nil || min(len(a), len(b)) < s.head ||
+		fillCryptHeader(a) != nil || fillCryptHeader(b) != nil {
 		return false
 	}
 	s.pair.encryptPair(a, b)
@@ -152,7 +154,8 @@ func (s *sealer) open(packet []byte) ([]byte, bool) {
 		}
 		s.block.Decrypt(packet, packet)
 		payload := packet[cryptHeaderSize:]
-		return payload, binary.LittleEndian.Uint32(packet[cryptNonceSize:]) == crc32.ChecksumIEEE(payload)
+		sum := binary.LittleEndian.Uint32(packet[cryptNonceSize:])
+		return payload, sum == crc32.ChecksumIEEE(payload)
 	}
 	return packet, true
 }

@@ -11,7 +11,8 @@ import (
 
 // errAEADLength is returned for a cipher.AEAD whose ciphertext is not longer than the payload by
 // its Overhead.
-var errAEADLength = errors.New("kcp: AEAD returned a ciphertext of a length other than its overhead says")
+var errAEADLength = errors.New(
+	"kcp: AEAD returned a ciphertext of a length other than its overhead says")
 
 // aeadCrypt is a cipher.AEAD as a BlockCrypt, which the sealer recognises.
 type aeadCrypt struct {

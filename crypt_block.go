@@ -35,7 +35,9 @@ const (
 
 // cfbIV is the fixed feedback before the first block (S3.2). 8-byte ciphers use its first half. The
 // nonce at the beginning makes packets differ.
-var cfbIV = [cfbMaxBlock]byte{167, 115, 79, 156, 18, 172, 27, 1, 164, 21, 242, 193, 252, 120, 230, 107}
+var cfbIV = [cfbMaxBlock]byte{
+	167, 115, 79, 156, 18, 172, 27, 1, 164, 21, 242, 193, 252, 120, 230, 107,
+}
 
 // cfbScratch holds keystream while a packet is decrypted. Memory that is given to a cipher.Block
 // cannot be on the stack.
@@ -72,7 +74,8 @@ func (w wideBlock) Encrypt(dst, src []byte) { w.EncryptBlocks(dst, src) }
 func newCFB(block cipher.Block) *cfbCrypt {
 	size := block.BlockSize()
 	c := &cfbCrypt{block: block, blockSize: size, wide: block, wideSize: size}
-	if b, ok := block.(blockBatcher); ok && b.Concurrency() > 1 && size*b.Concurrency() <= cfbMaxWide {
+	b, ok := block.(blockBatcher)
+	if ok && b.Concurrency() > 1 && size*b.Concurrency() <= cfbMaxWide {
 		c.wideSize = size * b.Concurrency()
 		c.wide = wideBlock{b}
 	}
@@ -162,7 +165,9 @@ func (c *cfbCrypt) Decrypt(dst, src []byte) {
 
 // newCFBCrypt returns the BlockCrypt over the cipher of newBlock, or an error with the valid key
 // lengths.
-func newCFBCrypt[B cipher.Block](name, keySizes string, key []byte, newBlock func(key []byte) (B, error)) (BlockCrypt, error) {
+func newCFBCrypt[B cipher.Block](
+	name, keySizes string, key []byte, newBlock func(key []byte) (B, error),
+) (BlockCrypt, error) {
 	block, err := newBlock(key)
 	if err != nil {
 		return nil, cryptKeyError(name, keySizes, key, err)

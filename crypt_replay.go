@@ -28,7 +28,9 @@ type replayGuard struct {
 }
 
 // share makes the sets use a budget. It must be called before they are used.
-func (g *replayGuard) share(b *nonceBudget) { g.openers.budget, g.oob.budget, g.sent.budget = b, b, b }
+func (g *replayGuard) share(b *nonceBudget) {
+	g.openers.budget, g.oob.budget, g.sent.budget = b, b, b
+}
 
 // release frees the memory for good.
 func (g *replayGuard) release() {

@@ -76,7 +76,9 @@ func (d *demux) start() {
 }
 
 // dial makes a session to raddr. guest is true for the session of a Transport.
-func (d *demux) dial(ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool) (*UDPSession, error) {
+func (d *demux) dial(
+	ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool,
+) (*UDPSession, error) {
 	s := newDialled(&ep.sessionEnv, raddr, conv, o, guest)
 	if guest || d.peers.find(&s.peer, 0) != nil {
 		s.shareAddress()
@@ -226,7 +228,8 @@ func (d *demux) runTimed(now instant, _ *timedBatch) {
 // unused reports whether the readers are no longer needed. If so, it marks the sockets as stopping,
 // and the caller must call stop without the lock. d.mu must be held.
 func (d *demux) unused() bool {
-	if d.stopping.Load() || d.backlog != nil || d.user == userTransport || d.sessions.live > 0 || d.leaving != 0 {
+	if d.stopping.Load() || d.backlog != nil || d.user == userTransport ||
+		d.sessions.live > 0 || d.leaving != 0 {
 		return false
 	}
 	if d.farewells > 0 && d.eps[0].owned() && d.user != userAbandoned {

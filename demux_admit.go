@@ -168,7 +168,10 @@ func decideOpening(v *doorView, u *unknown, older int) decision {
 		return decision{action: doorOpenValidated, superseded: older}
 	// S1.58
 	case v.room == acceptScarce, v.pending >= v.limits.pending, older > 0 && u.nonce == nonceNone:
-		return decision{action: doorChallenge, count: countChallenged, reply: segment{cmd: cmdPush, wnd: wndInitial}}
+		return decision{
+			action: doorChallenge, count: countChallenged,
+			reply: segment{cmd: cmdPush, wnd: wndInitial},
+		}
 	}
 	return decision{action: doorOpen, superseded: older} // S1.59
 }
@@ -188,17 +191,17 @@ func refuse(u *unknown, count admissionCount) decision {
 // decideMissing tells the sender of an authenticated datagram that there is no such session.
 func decideMissing(u *unknown) decision {
 	d := decision{errors: 1}
-	push := u.first.cmd == cmdPush
-	if u.nonce == nonceNone || u.control.has[ctlReset] || !push && !u.control.has[ctlFin] && !u.control.has[ctlPing] {
+	push, m := u.first.cmd == cmdPush, &u.control
+	if u.nonce == nonceNone || m.has[ctlReset] || !push && !m.has[ctlFin] && !m.has[ctlPing] {
 		return d
 	}
 	una := u.first.sn
 	if !push {
 		una = u.first.una
 	}
-	m := controlSet{resetCode: resetUnknown, echo: u.control.echoed()}
-	m.has[ctlReset] = true
-	d.answer(&m, una)
+	reset := controlSet{resetCode: resetUnknown, echo: m.echoed()}
+	reset.has[ctlReset] = true
+	d.answer(&reset, una)
 	return d
 }
 

@@ -158,12 +158,16 @@ func (b *backlog) setDeadline(t time.Time) error {
 
 // sessions yields the sessions that the listener has opened and that have not ended.
 func (b *backlog) sessions(yield func(*UDPSession) bool) {
-	b.demux.sessions.all(func(s *UDPSession) bool { return s.opener != byListener || s.listener != b.number || yield(s) })
+	b.demux.sessions.all(func(s *UDPSession) bool {
+		return s.opener != byListener || s.listener != b.number || yield(s)
+	})
 }
 
 // open makes the session of a new peer and puts it into the table. It returns nil if the sockets
 // are about to close. validated is true if the peer's address has been validated by a challenge.
-func (b *backlog) open(ep *endpoint, key *sessionKey, custom net.Addr, shared, validated bool) *UDPSession {
+func (b *backlog) open(
+	ep *endpoint, key *sessionKey, custom net.Addr, shared, validated bool,
+) *UDPSession {
 	d := b.demux
 	s := newAccepted(&ep.sessionEnv, key, custom, &b.opts, b.number)
 	if shared {

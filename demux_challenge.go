@@ -120,7 +120,8 @@ func (a *admission) challenge(key *sessionKey, period millis) (ts timestamp, sn 
 		second[i] ^= b
 	}
 	a.block.Encrypt(second, second)
-	return timestamp(binary.LittleEndian.Uint32(second)), belowAll(0, binary.LittleEndian.Uint64(second[8:]))
+	ts = timestamp(binary.LittleEndian.Uint32(second))
+	return ts, belowAll(0, binary.LittleEndian.Uint64(second[8:]))
 }
 
 // answers reports whether a segment without a session answers a challenge (S1.49).

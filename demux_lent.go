@@ -66,12 +66,16 @@ func (d *demux) leaveLent() {
 // user with the same cipher, scheduler and naming of sources, or else a new one. If use returns
 // false, another one is tried. A new user takes its memory for nonces from the budget nonces, or
 // has its own if that is nil.
-func overLent(conn net.PacketConn, sources sourceNames, nonces *nonceBudget, o *options, read newReadLoop, use func(d *demux) bool) {
+func overLent(
+	conn net.PacketConn, sources sourceNames, nonces *nonceBudget, o *options, read newReadLoop,
+	use func(d *demux) bool,
+) {
 	sealer := newSealer(o.block)
 	for {
 		users := usersOf(conn)
 		for _, d := range users {
-			if !d.stopping.Load() && d.sched == o.sched && d.eps[0].sources == sources && d.sealer.same(sealer) && use(d) {
+			if !d.stopping.Load() && d.sched == o.sched && d.eps[0].sources == sources &&
+				d.sealer.same(sealer) && use(d) {
 				return
 			}
 		}

@@ -18,9 +18,9 @@ func (d *demux) link(s *UDPSession) {
 	case first == nil:
 		d.peers.add(s)
 	case s.link.place == peerBack:
-		last := first
-		for next := last.link.next.Load(); next != nil && next.link.place == peerFront; next = last.link.next.Load() {
-			last = next
+		last, next := first, first.link.next.Load()
+		for next != nil && next.link.place == peerFront {
+			last, next = next, next.link.next.Load()
 		}
 		s.linkBetween(last, last.link.next.Load())
 	default:

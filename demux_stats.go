@@ -45,7 +45,8 @@ func (b *backlog) stats() ListenerStats {
 	d.mu.Lock()
 	st.Sessions = d.sessions.live
 	c := &d.admission.counts
-	st.Challenged, st.Vouched, st.RefusedFull, st.RefusedPrefix = c.challenged, c.vouched, c.full, c.prefixFull
+	st.Challenged, st.Vouched = c.challenged, c.vouched
+	st.RefusedFull, st.RefusedPrefix = c.full, c.prefixFull
 	d.mu.Unlock()
 	st.Pending = int(d.pending.Load())
 	st.Memory, st.RefusedMemory = d.memory.held.Load(), d.memory.refused.Load()

@@ -59,7 +59,8 @@ func (t *sessionTable) find(peer *peerAddr, conv uint32) *UDPSession {
 		if s == nil {
 			return nil
 		}
-		if a.tags[i] == hash && s != &goneSession && (t.key == keyPeer || s.conv == conv) && s.peer == *peer {
+		if a.tags[i] == hash && s != &goneSession &&
+			(t.key == keyPeer || s.conv == conv) && s.peer == *peer {
 			return s
 		}
 	}

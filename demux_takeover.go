@@ -23,7 +23,8 @@ func init() { orphanage.gone.L = &orphanage }
 
 // orphaned records that only sessions use the sockets of d. d.mu must be held.
 func (d *demux) orphaned() {
-	if d.eps[0].owner == connOwn && !d.stopping.Load() && d.backlog == nil && d.user != userTransport {
+	if d.eps[0].owner == connOwn && !d.stopping.Load() &&
+		d.backlog == nil && d.user != userTransport {
 		orphanage.Lock()
 		orphanage.demuxes[d] = struct{}{}
 		orphanage.Unlock()
@@ -74,7 +75,9 @@ func sameLocal(has net.Addr, want *net.UDPAddr) bool {
 // openDemux opens the sockets of a listener or a Transport on laddr. It takes over sockets that an
 // earlier one left, with the sessions on them. use is called with the demux's lock held and begins
 // to use it. Sessions with another cipher or scheduler cannot go on beside the new ones, and end.
-func openDemux(ctx context.Context, laddr string, o *options, read newReadLoop, use func(d *demux)) (*demux, error) {
+func openDemux(
+	ctx context.Context, laddr string, o *options, read newReadLoop, use func(d *demux),
+) (*demux, error) {
 	for {
 		conns, err := listenSockets(ctx, laddr, o.sockets)
 		if err == nil {

@@ -114,7 +114,8 @@ func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 	if first.cmd == cmdWask {
 		return m.has[ctlHello] && m.incarnation != w.peer
 	}
-	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush && !clockFits(first.ts, w.newestTS, now-w.newestAt)
+	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush &&
+		!clockFits(first.ts, w.newestTS, now-w.newestAt)
 }
 
 // decideEnded decides about a datagram for a session that has ended and whose record does not
@@ -137,7 +138,8 @@ func decideEnded(v *doorView, u *unknown) decision {
 		// The HELLO names the session: see inputReset. Without a key it would be too long an answer
 		// to an unknown peer.
 		m := &d.control
-		m.has[ctlHello], m.incarnation, m.heard, m.largest = true, w.incarnation, w.peer, largestDatagram
+		m.has[ctlHello], m.incarnation, m.heard = true, w.incarnation, w.peer
+		m.largest = largestDatagram
 	}
 	return d
 }
@@ -153,7 +155,8 @@ func (d *decision) answerEnded(w *timeWait, u *unknown, peer uint64) {
 		una = first.sn
 	}
 	reset := func(code uint16, echo uint64) {
-		answer.has[ctlReset], answer.resetCode, answer.resetFor, answer.echo = true, code, peer, echo
+		answer.has[ctlReset], answer.resetCode = true, code
+		answer.resetFor, answer.echo = peer, echo
 	}
 	switch {
 	case w.outcome == endedAborted: // S1.43

@@ -23,7 +23,9 @@ func Dial(raddr string) (net.Conn, error) {
 
 // DialWithOptions is Dial with a cipher (nil for none) and a Reed-Solomon configuration (0, 0 for
 // none; together at most 256). An error for shard counts that are out of range names them.
-func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards int) (*UDPSession, error) {
+func DialWithOptions(
+	raddr string, block BlockCrypt, dataShards, parityShards int,
+) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
 		return nil, err
@@ -45,7 +47,9 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 // Close: see UDPSession.Done. The next session, listener or Transport over the same conn need not
 // wait for that. With the same cipher and scheduler it shares their reader. Errors are those of
 // DialWithOptions, and one that matches os.ErrInvalid for a nil conn.
-func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
+func NewConn(
+	raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn,
+) (*UDPSession, error) {
 	addr, err := resolve(context.Background(), raddr)
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: new connection")
@@ -54,20 +58,28 @@ func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn 
 }
 
 // NewConn2 is NewConn with an address of conn's own kind, which need not be a UDP address.
-func NewConn2(raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
+func NewConn2(
+	raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn,
+) (*UDPSession, error) {
 	return NewConn3(randomConv(), raddr, block, dataShards, parityShards, conn)
 }
 
 // NewConn3 is NewConn2 with a conversation id of the caller's choice. The other functions draw a
 // random one. An id that was in use with the same peer shortly before may receive packets of that
 // session (docs/protocol.md, section 4).
-func NewConn3(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
+func NewConn3(
+	convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int,
+	conn net.PacketConn,
+) (*UDPSession, error) {
 	return NewConn4(convid, raddr, block, dataShards, parityShards, false, conn)
 }
 
 // NewConn4 is NewConn3. If ownConn is true, the session closes conn when it has ended: once Close
 // has delivered all data, or the session has failed and Close was called.
-func NewConn4(convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
+func NewConn4(
+	convid uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int,
+	ownConn bool, conn net.PacketConn,
+) (*UDPSession, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
 		return nil, err
@@ -90,7 +102,9 @@ func Listen(laddr string) (net.Listener, error) {
 // ListenWithOptions is Listen with a cipher (nil for none) and a Reed-Solomon configuration (0, 0
 // for none). The FEC of peers is understood whatever it is. An error for shard counts that are out
 // of range names them.
-func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards int) (*Listener, error) {
+func ListenWithOptions(
+	laddr string, block BlockCrypt, dataShards, parityShards int,
+) (*Listener, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
 		return nil, err
@@ -101,7 +115,9 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 // ServeConn accepts sessions on conn, which stays the caller's. No one else may read it while the
 // listener or one of its sessions lives. Errors are those of ListenWithOptions, and one that
 // matches os.ErrInvalid for a nil conn.
-func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
+func ServeConn(
+	block BlockCrypt, dataShards, parityShards int, conn net.PacketConn,
+) (*Listener, error) {
 	o, err := legacyOptions(block, dataShards, parityShards)
 	if err != nil {
 		return nil, err
@@ -145,7 +161,9 @@ func serveOn(d *demux, o *options) *Listener {
 	return newListener(b)
 }
 
-func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options) (s *UDPSession, err error) {
+func dialOver(
+	conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *options,
+) (s *UDPSession, err error) {
 	if isNil(conn) {
 		return nil, badArgument("conn", nil, "a packet connection")
 	}
@@ -176,7 +194,8 @@ func dialOver(conn net.PacketConn, owned bool, raddr net.Addr, conv uint32, o *o
 
 // dialOpened is dialOver for a socket that the library has opened for the session.
 func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
-	return newDemux([]net.PacketConn{conn}, connOwn, o, newIngress).dialFirst(raddr, randomConv(), o)
+	d := newDemux([]net.PacketConn{conn}, connOwn, o, newIngress)
+	return d.dialFirst(raddr, randomConv(), o)
 }
 
 // dialFirst makes the first session of a demux.

@@ -45,11 +45,14 @@ type ingress interface {
 // newReadLoop makes what reads the socket of an endpoint.
 type newReadLoop func(e *endpoint) ingress
 
-func newEndpoint(d *demux, conn net.PacketConn, owner connOwner, o *options, read newReadLoop) *endpoint {
+func newEndpoint(
+	d *demux, conn net.PacketConn, owner connOwner, o *options, read newReadLoop,
+) *endpoint {
 	e := &endpoint{
 		demux: d,
 		sessionEnv: sessionEnv{
-			conn: conn, owner: owner, clock: d.sched, sealer: d.sealer, acceptSealer: d.acceptSealer,
+			conn: conn, owner: owner, clock: d.sched,
+			sealer: d.sealer, acceptSealer: d.acceptSealer,
 			memory: &d.memory, pending: &d.pending,
 		},
 		woken: make(chan struct{}),

@@ -17,9 +17,12 @@ var (
 	// WSAENETUNREACH, WSAENETRESET, WSAECONNRESET, WSAENOBUFS, WSAECONNREFUSED, WSAEHOSTDOWN and
 	// WSAEHOSTUNREACH.
 	passingErrors = []error{
-		syscall.Errno(10013), syscall.Errno(10040), syscall.Errno(10049), syscall.Errno(10050), syscall.Errno(10051),
-		syscall.Errno(10052), syscall.WSAECONNRESET, syscall.Errno(10055), syscall.Errno(10061), syscall.Errno(10064),
-		syscall.Errno(10065), syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+		syscall.Errno(10013), syscall.Errno(10040), syscall.Errno(10049),
+		syscall.Errno(10050), syscall.Errno(10051),
+		syscall.Errno(10052), syscall.WSAECONNRESET, syscall.Errno(10055),
+		syscall.Errno(10061), syscall.Errno(10064),
+		syscall.Errno(10065), syscall.ECONNREFUSED, syscall.ECONNRESET,
+		syscall.EHOSTUNREACH, syscall.ENETUNREACH,
 		syscall.ENOBUFS,
 	}
 )

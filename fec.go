@@ -34,7 +34,8 @@ type fecShape struct {
 func newFECShape(dataShards, parityShards int) (fecShape, error) {
 	switch {
 	case dataShards < 1 || dataShards >= fecMaxTotal:
-		return fecShape{}, badArgument("dataShards", dataShards, fmt.Sprintf("1 to %d", fecMaxTotal-1))
+		want := fmt.Sprintf("1 to %d", fecMaxTotal-1)
+		return fecShape{}, badArgument("dataShards", dataShards, want)
 	case parityShards < 1 || parityShards > fecMaxTotal-dataShards:
 		return fecShape{}, badArgument("parityShards", parityShards,
 			fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-dataShards, dataShards))
@@ -103,7 +104,8 @@ func (f fecShards) check(dataName, parityName string) (fecShards, error) {
 	case f.data <= 0 || f.data >= fecMaxTotal:
 		return f, badArgument(dataName, f.data, fmt.Sprintf("1 to %d", fecMaxTotal-1))
 	case f.parity <= 0 || f.parity > fecMaxTotal-f.data:
-		return f, badArgument(parityName, f.parity, fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-f.data, f.data))
+		want := fmt.Sprintf("1 to %d with %d data shards", fecMaxTotal-f.data, f.data)
+		return f, badArgument(parityName, f.parity, want)
 	}
 	return f, nil
 }

@@ -14,7 +14,8 @@ import (
 // polynomial of degree below k through them. The parity bytes are its values at k..k+p-1. Any k
 // shards therefore give any other by Lagrange's formula
 //
-//	value(y) = sum over the known points m of  value(m) * product over the other known points t of (y-t)/(m-t)
+//	value(y) = sum over the known points m of value(m) *
+//	           product over the other known points t of (y-t)/(m-t)
 //
 // and encoding and recovering are the same sum. The library then only multiplies and adds shards,
 // in its vector code. Nothing is inverted or cached: there is no k*k matrix for each pattern of

@@ -239,7 +239,8 @@ func (d *fecDecoder) checkPacket(packet []byte) (h fecHeader, ok bool) {
 
 // ours reports whether a payload may begin with the session's conversation id.
 func (d *fecDecoder) ours(payload []byte) bool {
-	return d.conv == anyConv || len(payload) >= 4 && int64(binary.LittleEndian.Uint32(payload)) == d.conv
+	return d.conv == anyConv ||
+		len(payload) >= 4 && int64(binary.LittleEndian.Uint32(payload)) == d.conv
 }
 
 // refute records that what was inferred about the groups is wrong (S2.14).

@@ -317,7 +317,9 @@ func (d *fecDecoder) rows(base uint32) int {
 		return d.shape.parity()
 	}
 	n := 0
-	for end := base + uint32(d.shape.data); n < d.shape.data && d.kind(end+uint32(n)) != fecData; n++ {
+	end := base + uint32(d.shape.data)
+	for n < d.shape.data && d.kind(end+uint32(n)) != fecData {
+		n++
 	}
 	return min(n, fecMaxTotal-d.shape.data)
 }

@@ -57,7 +57,8 @@ func (d *fecDecoder) choose(c *fecChoice, k, skip, pass int) bool {
 	for i := len(d.members) - 1; i >= 0 && c.n < k; i-- {
 		s := d.members[i]
 		n := len(s.bytes)
-		if i == skip || int(s.index) < k || c.has(s.index) || n < longest || c.length != 0 && n != c.length {
+		if i == skip || int(s.index) < k || c.has(s.index) || n < longest ||
+			c.length != 0 && n != c.length {
 			continue
 		}
 		if pass > 0 {

@@ -270,6 +270,8 @@ func (d *fecDecoder) clear() {
 
 // tables returns the memory of the tables.
 func (d *fecDecoder) tables() int {
-	return cap(d.slots)*int(unsafe.Sizeof(fecSlot{})) + cap(d.spares)*int(unsafe.Sizeof(fecSpare{})) +
-		cap(d.members)*int(unsafe.Sizeof(fecShard{})) + (cap(d.results)+cap(d.buffers))*int(unsafe.Sizeof([]byte(nil)))
+	return cap(d.slots)*int(unsafe.Sizeof(fecSlot{})) +
+		cap(d.spares)*int(unsafe.Sizeof(fecSpare{})) +
+		cap(d.members)*int(unsafe.Sizeof(fecShard{})) +
+		(cap(d.results)+cap(d.buffers))*int(unsafe.Sizeof([]byte(nil)))
 }

@@ -15,5 +15,6 @@ func openFiles() int {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return math.MaxInt
 	}
-	return int(min(uint64(limit.Cur), math.MaxInt)) // signed on some systems, where it is not negative
+	// Cur is signed on some systems, but not negative.
+	return int(min(uint64(limit.Cur), math.MaxInt))
 }

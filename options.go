@@ -82,7 +82,8 @@ func (o *options) completeRest(interval time.Duration) error {
 	sealer := newSealer(o.block)
 	least := sealer.headroom() + sealer.tailroom() + fecHeaderSize + segmentHeaderSize + 1
 	if o.mtu < least {
-		return badArgument("Config.MTU", o.mtu, fmt.Sprintf("at least %d with these settings", least))
+		want := fmt.Sprintf("at least %d with these settings", least)
+		return badArgument("Config.MTU", o.mtu, want)
 	}
 	o.interval = int(intervalDefault)
 	if o.noDelay > 0 {

@@ -13,5 +13,6 @@ const socketsPerPort = socketsMax
 
 // reusePort lets further sockets of the same user share the port (socket(7)).
 func reusePort(fd uintptr) error {
-	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	return os.NewSyscallError("setsockopt", err)
 }

@@ -20,7 +20,8 @@ func setTrafficClass(fd uintptr, class int) error {
 	case *syscall.SockaddrInet4:
 		err = syscall.SetsockoptInt(syscall.Handle(fd), syscall.IPPROTO_IP, syscall.IP_TOS, class)
 	case *syscall.SockaddrInet6:
-		err = syscall.SetsockoptInt(syscall.Handle(fd), syscall.IPPROTO_IPV6, ipv6TrafficClass, class)
+		err = syscall.SetsockoptInt(syscall.Handle(fd), syscall.IPPROTO_IPV6,
+			ipv6TrafficClass, class)
 	default:
 		return errors.ErrUnsupported
 	}
