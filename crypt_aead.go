@@ -22,7 +22,8 @@ type aeadCrypt struct {
 	packets   atomic.Uint64 // sealed and opened
 }
 
-// keyWarning is half of the packets for which a key is good with nonces of up to 12 bytes.
+// keyWarning is half of the packets for which a key is good with nonces of up to 12 bytes. Beyond
+// that number a random nonce may repeat under the key, which it must not (S3.6).
 const keyWarning = 1 << 31
 
 // errKeyUsed is the error that Config.OnSocketError is then called with.

@@ -4,8 +4,7 @@ package kcp
 
 import "encoding/binary"
 
-// Control messages ride in the data of a WINS segment, which every deployed KCP receiver skips (docs/protocol.md
-// section 4):
+// Control messages are in the data of a WINS segment, which every legacy receiver skips (S4.1):
 //
 //	WINS with sn = 0x5850434B ("KCPX"), ts = 1, data = | type u8 | len u8 | value | type u8 | len u8 | value | ...
 const (
@@ -40,7 +39,8 @@ const (
 	maxControl = 6*2 + helloLen + 2*finLen + resetLen + 2*pingLen
 )
 
-// largestDatagram is what HELLO says of this side: its readers take any UDP datagram.
+// largestDatagram is the size of the largest datagram that this side can receive (S4.7): its
+// readers accept any UDP datagram.
 const largestDatagram = 65535
 
 // helloShared is bit 0 of a HELLO's flags: several sessions share this address on purpose.
@@ -56,7 +56,7 @@ const helloProved = 1 << 5
 // helloOpens is bit 6: the WASK in front opens the session.
 const helloOpens = 1 << 6
 
-// Reset codes, told for diagnosis only.
+// The codes of a RESET are for diagnosis only (S4.21).
 const (
 	resetAborted  = 1 // closed with a linger time of zero, or the linger time ended
 	resetClosed   = 2 // data for a session that nobody reads any more
@@ -131,9 +131,9 @@ func isControl(s *segment) bool {
 	return s.cmd == cmdWins && s.sn == controlMagic && s.ts == controlVersion && len(s.data) > 0
 }
 
-// parseControl reads the messages in b. Unknown types are skipped, also a known type whose value is shorter than
-// its rule says; a longer value is read as far as it is known, so that later versions may add to it. ok is false
-// when a length lies, in which case nothing of b counts.
+// parseControl reads the messages in b (S4.2). It ignores unknown types, and known types whose
+// value is too short. It reads the known part of a longer value, so that later versions may add to
+// it. ok is false if a length exceeds the data. Then no message in b counts.
 func parseControl(b []byte) (c controlSet, ok bool) {
 	le := binary.LittleEndian
 	for len(b) > 0 {

@@ -33,8 +33,8 @@ type inputContext struct {
 	slab  *slab        // the datagram lies in it, and large segments may stay there; nil: all are copied
 }
 
-// parse tells the kinds apart by the two bytes at offset 4, which no KCP segment can have (docs/protocol.md section 2), and
-// validates what it needs to.
+// parse distinguishes the kinds by the two bytes at offset 4, which no KCP segment can have there
+// (S2.6). It validates what it needs.
 func (p *packet) parse(b []byte) {
 	p.kind, p.all = packetBad, b
 	if len(b) < fecHeaderSize {
