@@ -26,9 +26,10 @@ func (c *core) suspect(stranger uint64, now millis) {
 	c.ctl.stranger = stranger
 }
 
-// questionClock is called when a PUSH bears a clock that does not fit the peer's: it may be one that was started anew, or
-// one of the two machines has slept. A peer that was started anew has heard nothing of this side, and so answers no PING.
-// The one of before does, and its clock is taken from its next PUSH.
+// questionClock checks the peer by a PING after a PUSH whose ts does not fit the peer's clock
+// (S4.27). The PUSH may be that of a restarted peer, or one of the machines has slept. A restarted
+// peer has not heard this side, so it does not answer. The ts of the next PUSH after the PONG sets
+// the peer's clock.
 func (c *core) questionClock(now millis) {
 	ctl := &c.ctl
 	ctl.clockDoubted = true
@@ -38,7 +39,7 @@ func (c *core) questionClock(now millis) {
 	}
 }
 
-// question asks the peer whether it still has the session.
+// question asks the peer whether it still has the session (S4.28).
 func (c *core) question(now millis) {
 	ch := &c.ctl.challenge
 	ch.asked++
@@ -56,7 +57,7 @@ func (c *core) freshPing() {
 	c.ping()
 }
 
-// ping asks for a PONG with an unguessable number.
+// ping asks for a PONG with a number of 64 random bits (S4.26).
 func (c *core) ping() {
 	ctl := &c.ctl
 	c.thin.asked = 0 // the answer to a repeated one would not tell its time
@@ -66,7 +67,8 @@ func (c *core) ping() {
 	ctl.due.add(ctlPing)
 }
 
-// trust ends a suspicion: the peer has the session.
+// trust ends a suspicion: the peer has the session. The next suspicion begins an RTO later at the
+// earliest (S4.29).
 func (c *core) trust(now millis) {
 	if ch := &c.ctl.challenge; ch.state == peerSuspected || ch.state == peerDenied {
 		*ch = challenge{at: now + c.rto()}
@@ -88,8 +90,9 @@ func (c *core) challengeEvent() millis {
 	return c.ctl.challenge.at
 }
 
-// challengeTick repeats the question, or gives the verdict after 3 RTO without an answer. The session ends only if the
-// word has come again meanwhile: total silence is an outage, for which the dead timeout is there.
+// challengeTick repeats the question, or decides after 3 RTO without an answer. The session ends
+// only if the cause of the suspicion came again since the first question (S4.30). Total silence is
+// for the dead timeout to handle.
 func (c *core) challengeTick(now millis) {
 	ctl := &c.ctl
 	switch ch := &ctl.challenge; {
@@ -101,8 +104,9 @@ func (c *core) challengeTick(now millis) {
 	default:
 		ch.state = peerGone
 		if ctl.stranger != 0 {
-			// The listener has another session under this name, because it was restarted or this side's address has changed on
-			// the way: that session has no beginning, and this one no end.
+			// The listener has another session under this name, because it was restarted or this
+			// side's address has changed on the way. That session has no beginning and gets a RESET
+			// (S4.31).
 			ctl.sendReset(resetUnknown)
 		}
 	}

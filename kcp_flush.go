@@ -85,7 +85,7 @@ const snOpensNothing seqNum = 1<<32 - 1
 
 // opens reports whether a segment of n bytes would begin a datagram that opens a session at a
 // legacy listener, although this side has ended its stream and the peer may have closed the
-// session.
+// session (S4.20).
 //
 // The first data of a session is exempt until the peer has acknowledged or sent data, because the
 // session may not exist yet. A listener's probe of an unvalidated address is not exempt.

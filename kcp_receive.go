@@ -16,7 +16,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		c.stats.badFields++
 		return
 	}
-	if c.ctl.hasPeerFinal() && !s.sn.before(c.ctl.peerFinal) {
+	if c.ctl.hasPeerFinal() && !s.sn.before(c.ctl.peerFinal) { // S4.18
 		c.stats.badFields++
 		return
 	}
@@ -109,8 +109,8 @@ func (c *core) recv(p []byte) int {
 	return n
 }
 
-// discardFrom drops out-of-order segments at or after the end of the peer's stream. A correct peer
-// has sent none, and data past the end would hide the end.
+// discardFrom drops out-of-order segments at or after the end of the peer's stream (S4.18). A
+// correct peer has sent none, and data past the end would hide the end.
 func (c *core) discardFrom(final seqNum, cache *bufferCache) {
 	for sn := c.rcvNxt; c.outOfOrder > 0 && c.readNxt.distance(sn) < c.in.size(); sn++ {
 		if slot := c.in.slot(sn); !sn.before(final) && c.in.present.has(slot) {

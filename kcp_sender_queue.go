@@ -95,7 +95,7 @@ func (c *core) fillLast(p []byte) []byte {
 }
 
 // cut returns how many bytes the segment sn may hold. The first segment of a session leaves room
-// for the HELLO that goes along with it, and for the ACK of the segment that it answers.
+// for the HELLO that goes along with it, and for the ACK of the segment that it answers (S4.10).
 func (c *core) cut(sn seqNum) int {
 	if sn != 0 || c.order > 0 || c.ctl.incarnation == 0 {
 		return c.mss

@@ -85,10 +85,10 @@ func (snd *sender) updateProbe(now millis) {
 	}
 }
 
-// canBeLife reports whether a segment with that una can belong to the peer's session, whose una
-// never goes back. An answer from outside a session, above all a WINS, begins at 0. sendUna is no
-// measure: it passes the una of a peer with a full receive queue, which acknowledges segments that
-// wait.
+// canBeLife reports whether a segment with that una is a sign of life: it can belong to the peer's
+// session, whose una never goes back (S4.32). An answer from outside a session, above all a WINS,
+// begins at 0. sendUna is no measure: it passes the una of a peer with a full receive queue, which
+// acknowledges segments that wait.
 func (snd *sender) canBeLife(una seqNum) bool {
 	return !snd.sendNxt.before(una) && (snd.wndNews == windowUnheard || !una.before(snd.wndUna))
 }
