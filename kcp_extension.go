@@ -5,7 +5,7 @@ package kcp
 // extension is a session's part of the control messages (docs/protocol.md section 4). With an incarnation of zero it is off
 // and nothing of it is sent or taken in. Its fields are assigned in kcp_extension.go and kcp_challenge.go.
 type extension struct {
-	incarnation uint64 // this side's, random
+	incarnation uint64 // this side's, random and not 0 (S4.5)
 	peer        uint64 // the peer's, 0 until its HELLO comes
 	stranger    uint64 // whom a dialled session has found in its peer's place
 	challenge   challenge
@@ -218,8 +218,10 @@ const (
 // remembers reports whether the nonces of what is sent are to be kept.
 func (m marking) remembers() bool { return m == markNone || m == markLower }
 
-// chooseMarks finds how a session and its peer, which has just said that it marks its nonces, are told apart. marked says
-// what the packet bears that the peer said it in. Two accepted sessions are not told apart by their marks.
+// chooseMarks chooses how a session distinguishes its own packets from those of a peer that has
+// just announced marked nonces. marked is the bit of the packet with that HELLO. If both sides have
+// dialled, the one with the greater incarnation sends 1 from then on (S3.11). The bit does not
+// distinguish two accepted sessions.
 func (s *extension) chooseMarks(marked bool) {
 	switch {
 	case marked == s.dialled():

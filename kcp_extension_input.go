@@ -2,8 +2,9 @@
 
 package kcp
 
-// inputControl takes in the messages of a control segment. It reports whether they can be of the peer's session: what
-// stands beside another's HELLO is not, nor is a RESET, which no session that goes on sends.
+// inputControl processes the messages of a control segment. It reports whether they can be of the
+// peer's session. Nothing beside the HELLO of another incarnation is (S4.14), nor is a RESET: no
+// living session has sent it (S4.24).
 func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer bool) {
 	ctl := &c.ctl
 	if ctl.incarnation == 0 {
@@ -52,7 +53,7 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 	switch {
 	case m.incarnation == 0,
 		m.incarnation == ctl.incarnation,                                            // this side's own, sent back
-		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // a session before this one is meant
+		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // S4.13
 		c.stats.badFields++
 		return false
 	case ctl.known() && m.incarnation != ctl.peer:
@@ -73,15 +74,18 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 		ctl.hello.acked = true
 		c.proved()
 	} else {
-		ctl.wantHello() // the peer has repeated its HELLO without naming this side
+		ctl.wantHello() // the peer has repeated its HELLO without naming this side (S4.12)
 	}
 	return true
 }
 
-// inputReset applies docs/protocol.md's rules. A RESET answers something that was sent: it has an una within what is in
-// flight, or the number of a PING or a FIN. What has the right incarnation ends the session. With a key that is so only
-// beside the peer's HELLO, if the peer is one that adds it: another listener with the key, to which an observer has
-// passed the session's packets, knows the incarnation too.
+// inputReset judges a RESET. It answers something that was sent if its una is within what is in
+// flight, or its echo is that of a PING or a FIN (S4.22). With the right incarnation it ends the
+// session (S4.23).
+//
+// If a key authenticates packets, the peer's HELLO must be beside it, unless that peer never adds
+// one. Another listener with the key, to which an observer has passed the session's packets, knows
+// the incarnation too. A RESET with incarnation 0 is a suspicion at most (S4.24).
 func (c *core) inputReset(s *segment, m *controlSet, now millis) {
 	ctl := &c.ctl
 	answers := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una) || m.echo != 0 &&
@@ -98,9 +102,10 @@ func (c *core) inputReset(s *segment, m *controlSet, now millis) {
 	}
 }
 
-// inputFin notes the end of the peer's stream. One that lies below what has been received, beyond what could have
-// been sent, or that moves is no end. From a peer whose packets a key vouches for that is a protocol error, which
-// resets the session; from anybody else it may be forged and is counted only.
+// inputFin notes the end of the peer's stream, which is answered by a FINACK (S4.16). A FIN is an
+// error if it is below what has been received, beyond what could have been sent, or has moved. It
+// is answered by a RESET if a key authenticated the packet. Otherwise it may be forged, and is only
+// counted (S4.17).
 func (c *core) inputFin(final seqNum, cache *bufferCache) {
 	ctl := &c.ctl
 	moved := ctl.hasPeerFinal() && final != ctl.peerFinal
@@ -133,7 +138,8 @@ func (c *core) refuse(s *segment) bool {
 // peerDone reports whether the peer has closed its write side and all before that has arrived.
 func (c *core) peerDone() bool { return c.ctl.hasPeerFinal() && c.rcvNxt == c.ctl.peerFinal }
 
-// endOfStream reports whether the peer has closed its write side and all before that has been read.
+// endOfStream reports whether the peer has closed its write side and all before that has been read
+// (S4.16).
 func (c *core) endOfStream() bool {
 	return c.ctl.hasPeerFinal() && c.readNxt == c.ctl.peerFinal
 }

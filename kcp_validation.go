@@ -85,7 +85,8 @@ func (a *addressCheck) acknowledged(sn seqNum, ts timestamp) bool {
 // demandProof bounds what is sent until the peer has proved to receive at its address.
 func (c *core) demandProof(a *addressCheck) { c.addr = a }
 
-// proved notes that the peer receives at its address. It is told so.
+// proved notes that the peer receives at its address. A HELLO tells it so with the next datagram
+// (S4.11).
 func (c *core) proved() {
 	if c.addr != nil {
 		c.addr = nil
