@@ -13,8 +13,8 @@ func (c *core) controlEvent() millis {
 	return never
 }
 
-// finReady reports whether the FIN may be sent: all data before it has been sent, and the peer knows
-// what it means (S4.15).
+// finReady reports whether the FIN may be sent: all data before it has been sent, and the peer
+// knows what it means (S4.15).
 func (c *core) finReady() bool {
 	return c.ctl.due.has(ctlFin) && c.ctl.known() && c.sendNxt == c.sendEnd
 }

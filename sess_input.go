@@ -243,7 +243,8 @@ func (s *UDPSession) restarted(now millis) origin {
 }
 
 // reflectedLocked reports whether this side has sent the packet with that nonce, which is empty if
-// no key authenticates the packet. s.mu must be held.
+// no key authenticates the packet. From a peer that has announced marked nonces, that is a packet
+// with this side's own bit (S3.10). s.mu must be held.
 func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 	if len(nonce) == 0 {
 		return false
@@ -263,7 +264,7 @@ func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 			return false
 		}
 	case markLowerKnown:
-		// A restarted peer does not know yet.
+		// A restarted peer does not know yet, and its HELLO exempts the packet (S3.12).
 		return !marked && !ctl.strangerIn(p)
 	}
 	return s.sealerLocked().sent.has(nonce)

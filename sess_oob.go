@@ -135,7 +135,7 @@ func (s *UDPSession) SetOOBHandler(handler OOBCallBackType) error {
 }
 
 // oobHeader is what an out-of-band packet adds to its payload: the FEC header and the conversation
-// id.
+// id (S2.18).
 //
 //	| 0xFFFFFFFF u32 | 0x00F3 u16 | size u16 | conv u32 | payload ... |
 const (
