@@ -49,7 +49,7 @@ func thisHost(a netip.AddrPort) netip.AddrPort {
 	return a
 }
 
-// sessionKey names a session on a socket.
+// sessionKey names a session on a socket (S0.2).
 type sessionKey struct {
 	peer peerAddr
 	conv uint32

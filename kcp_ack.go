@@ -8,8 +8,8 @@ const acksLeast = 1024
 
 // addAck notes a PUSH to be acknowledged within the interval. A sender that has filled a share of
 // the window is not kept waiting, because legacy senders start with a window of 32. Segments of
-// half a datagram and more belong to a stream. Every second of those is acknowledged (RFC 9293
-// section 3.8.6.3), or fewer as ackThinning decides.
+// half a datagram and more belong to a stream. Every second of those is acknowledged (S1.24, RFC
+// 9293 section 3.8.6.3), or fewer as ackThinning decides.
 func (c *core) addAck(s *segment, now millis) {
 	if uint32(len(c.acks)) < max(acksLeast, 4*c.rcvWnd) {
 		c.acks = append(c.acks, ackItem{s.sn, s.ts})
@@ -73,9 +73,10 @@ func (c *core) acksSent(now millis) {
 }
 
 const (
-	// gapHold bounds how long a gap is not reported to a legacy sender. With reordering by 5 ms,
-	// and with losses that parity repairs, such a sender resent two to ten times as many segments
-	// when gaps were reported at once. With 20 ms it resent as few as towards its own kind.
+	// gapHold bounds how long a gap is not reported to a legacy sender (S1.25). With reordering by
+	// 5 ms, and with losses that parity repairs, such a sender resent two to ten times as many
+	// segments when gaps were reported at once. With 20 ms it resent as few as towards its own
+	// kind.
 	gapHold millis = 20
 	// acksHeld is how many acknowledgements may be delayed for that: as many as fill a datagram.
 	acksHeld = 58
@@ -123,7 +124,8 @@ func (c *core) ackWithin(due, now, hold millis) {
 	c.ackAt = min(due, now+hold)
 }
 
-// measurePath sends a PING along with the acknowledgement of a stream, one at a time.
+// measurePath sends a PING along with the acknowledgement of a stream, one at a time
+// (S1.26).
 func (c *core) measurePath(now millis) {
 	t := &c.thin
 	wait := thinPing

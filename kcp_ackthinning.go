@@ -10,9 +10,9 @@ import "math"
 //
 // While a stream arrives, its receiver measures the path by PING. The ts of the data tells how much
 // of a round trip is the queue of the data itself. Acknowledgements are delayed by a quarter of the
-// rest of the excess over the shortest round trip. So the queue settles where all acknowledgements
-// fit, and a path without a queue is not slowed down. Peers that do not know PING are acknowledged
-// as usual.
+// rest of the excess over the shortest round trip (S1.27). So the queue settles where all
+// acknowledgements fit, and a path without a queue is not slowed down. Peers that do not know PING
+// are acknowledged as usual.
 type ackThinning struct {
 	askedAt uint16 // on the clock's low 16 bits: when the latest PING left
 	forward uint16 // clock minus ts of the fastest PUSH; invalid while least is 0

@@ -21,7 +21,7 @@ type core struct {
 	duty *proofDuty    // nil: this side need not validate its own
 
 	conv     uint32
-	tsOrigin timestamp // added to the clock on the wire, so that ts cannot be guessed
+	tsOrigin timestamp // added to the clock on the wire, so that ts cannot be guessed (S1.4)
 	latest   instant   // time of the latest input or flush
 
 	memory  memoryGrant

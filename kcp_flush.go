@@ -48,7 +48,7 @@ type flusher struct {
 	w   *packetWriter
 	at  instant
 	now millis  // of at
-	hdr segment // conv, wnd and una of every segment of this flush
+	hdr segment // conv, wnd and una of every segment of this flush (S1.2)
 }
 
 func (f *flusher) begin() {
@@ -96,7 +96,7 @@ func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 }
 
 // windowSN returns the sn of a WASK or WINS. The peer may have closed the session if this side has
-// ended its stream, still validates its own address, or suspects that the session is gone.
+// ended its stream, still validates its own address (S1.73), or suspects that the session is gone.
 func (c *core) windowSN() seqNum {
 	if !c.ctl.known() && !c.life.connecting() && (c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
 		return snOpensNothing
@@ -148,7 +148,7 @@ func (f *flusher) said(size int) {
 }
 
 // acks writes the pending ACKs once they are due, or along with data that leaves anyway. ACKs that
-// una covers are left out, except the last: its ts gives the peer a round-trip time.
+// una covers are left out, except the last: its ts gives the peer a round-trip time (S1.23).
 func (f *flusher) acks(sending bool) bool {
 	c := f.c
 	if len(c.acks) == 0 || (f.now < c.ackAt && !sending) {
@@ -228,7 +228,8 @@ func (f *flusher) fitsOpen(sn seqNum) bool {
 	return f.w.isOpen() && segmentHeaderSize+len(f.c.ring.at(sn).data) <= f.w.room()
 }
 
-// transmit sends the segment sn for the first time or again.
+// transmit sends the segment sn for the first time or again. Each transmission has a new ts and the
+// same sn, frg and data (S1.12).
 func (f *flusher) transmit(sn seqNum) bool {
 	c := f.c
 	seg := c.ring.at(sn)

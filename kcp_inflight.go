@@ -8,9 +8,9 @@ package kcp
 // leaves the processor's caches before it is read.
 //
 // The limit counts rounds, from a transmission to its acknowledgement. Twice what the best of the
-// recent rounds delivered may be in flight. So the limit doubles each round until the path delivers
-// no more, and random loss of up to a half does not lower it. On very short paths a round that
-// takes too long indicates a queue, and the limit goes down.
+// recent rounds delivered may be in flight (S1.19). So the limit doubles each round until the path
+// delivers no more, and random loss of up to a half does not lower it. On very short paths a round
+// that takes too long indicates a queue, and the limit goes down.
 type flightLimit struct {
 	inner  controller
 	inside uint32  // its window

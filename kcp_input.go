@@ -15,7 +15,7 @@ const (
 
 // input processes one datagram of segments. trusted is false for a packet that FEC has recovered:
 // its window and its timing are old. Segments before the first malformed one count; the rest is
-// dropped.
+// dropped (S1.5).
 func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
 	c.resetClock(ctx.now)
 	if len(data) < segmentHeaderSize {
@@ -113,7 +113,7 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	case cmdPush:
 		c.receive(ctx, s, in.now)
 	case cmdWask:
-		c.advertise()
+		c.advertise() // S1.30
 		c.ctl.asked(in.now, c.ctl.accepted() && c.addr == nil)
 	case cmdWins:
 		if !isControl(s) {

@@ -4,8 +4,9 @@ package kcp
 
 import "math/bits"
 
-// detectOvertaken finds segments lost by the count of ACKs. Each list is in the order of
-// transmission, so only the lost segments and one more of each list are visited.
+// detectOvertaken finds segments lost by the count of later transmissions that were acknowledged
+// (S1.16). Each list is in the order of transmission, so only the lost segments and one more of
+// each list are visited.
 func (snd *sender) detectOvertaken() {
 	if snd.ring == nil || len(snd.topOrders) == 0 {
 		return
@@ -24,8 +25,8 @@ func (snd *sender) detectOvertaken() {
 const openTries = 8
 
 // thinFlight is the most segments in flight that are too few to reveal a loss by later
-// acknowledgements. thinTries is for how many timeouts their timeout does not grow. That adds
-// little load, and Linux does the same (tcp_thin_linear_timeouts).
+// acknowledgements. thinTries is for how many timeouts their timeout does not grow (S1.14). That
+// adds little load, and Linux does the same (tcp_thin_linear_timeouts).
 const (
 	thinFlight = 4
 	thinTries  = 4
@@ -121,7 +122,8 @@ func (snd *sender) timedOut(sn seqNum) {
 	snd.markLost(sn, lossTimeout)
 }
 
-// detectTimeouts finds segments lost by time.
+// detectTimeouts finds segments lost by time. While no new segment may be sent, one acknowledged
+// later transmission suffices after reorderDelay (S1.17).
 func (c *core) detectTimeouts(now millis) {
 	if c.ring == nil {
 		return

@@ -2,7 +2,8 @@
 
 package kcp
 
-// receive processes one PUSH.
+// receive processes one PUSH. One within the window is stored, and one above the window is dropped
+// without an answer (S1.21).
 func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if !s.sn.before(c.rcvNxt + seqNum(c.capacity())) {
 		c.stats.outOfWindow++
@@ -12,7 +13,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		c.repeats, c.repeatAt = 0, never
 	}
 	if s.frg > 0 && uint16(s.frg) >= c.rcvMost {
-		// No window has ever been large enough for the message.
+		// No window has ever been large enough for the message (S1.33).
 		c.stats.badFields++
 		return
 	}
@@ -38,9 +39,10 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		return
 	}
 	due := c.ackAt
-	c.addAck(s, now)
+	c.addAck(s, now) // also of a duplicate (S1.22)
 	c.owesProof(s, now)
 	if s.sn.before(c.rcvNxt) {
+		// A probe counts as a late duplicate: it is acknowledged and dropped (S1.66).
 		c.stats.repeats++
 		c.ackRepeat(due, now)
 		return

@@ -95,8 +95,9 @@ func (rcv *receiver) peekSize() int {
 	return size
 }
 
-// peekSegments returns how many segments the next complete message has, 0 if there is none. The
-// count in the first fragment decides; later counts are not checked.
+// peekSegments returns how many segments the next complete message has, 0 if there is none. A
+// message is readable when all its fragments have arrived in order (S1.29). The count in the first
+// fragment decides; later counts are not checked.
 func (rcv *receiver) peekSegments() uint32 {
 	if rcv.readNxt == rcv.rcvNxt {
 		return 0
@@ -135,7 +136,8 @@ func (rcv *receiver) releaseReceived() {
 // readable returns how many segments are in order and not yet read.
 func (rcv *receiver) readable() uint32 { return rcv.readNxt.distance(rcv.rcvNxt) }
 
-// isProbe reports whether a segment only asks for its acknowledgement. Its ts is no clock.
+// isProbe reports whether a segment only asks for its acknowledgement. Its ts is no clock
+// (S1.68).
 func (rcv *receiver) isProbe(s *segment) bool {
 	return s.cmd == cmdPush && len(s.data) == 0 && s.sn.before(rcv.rcvNxt-probeDistance/2)
 }
@@ -150,7 +152,7 @@ type ackItem struct {
 const idleAcks = 16
 
 // capacity returns how many segments the receive queue holds: the receive window, or all of the
-// message at its head, which could otherwise never become complete.
+// message at its head, which could otherwise never become complete (S1.33).
 func (rcv *receiver) capacity() uint32 {
 	if rcv.readNxt == rcv.rcvNxt {
 		return rcv.rcvWnd

@@ -3,8 +3,8 @@
 package kcp
 
 // window returns the value of wnd: the free slots of the receive queue, or fewer if memory is
-// short. What a waiting Read is about to take counts as free. A window of 0 would stop the peer,
-// and the update that reopens it can be lost.
+// short. What a waiting Read is about to take counts as free (S1.32). A window of 0 would stop the
+// peer, and the update that reopens it can be lost.
 func (c *core) window() uint16 {
 	n, most := c.readable(), c.capacity()
 	if taking := c.taking(); taking > 0 {
@@ -52,8 +52,9 @@ func (c *core) afterRead() {
 	}
 }
 
-// advertiseMost is how often a reopened window is advertised: for about ten seconds with the back-off
-// of shortBackoff. A legacy peer probes sooner. A peer with nothing more to send cannot confirm it.
+// advertiseMost is how often a reopened window is advertised, unless a PUSH confirms it before
+// (S1.31): for about ten seconds with the back-off of shortBackoff. A legacy peer probes sooner. A
+// peer with nothing more to send cannot confirm it.
 const advertiseMost = 12
 
 // advertiseAgain advertises a reopened window once more, unless it has closed meanwhile.

@@ -43,8 +43,8 @@ func (r *rttEstimator) srtt() millis   { return r.srtt8 / 8 }
 func (r *rttEstimator) rttvar() millis { return r.rttvar4 / 4 }
 
 // rto returns the retransmission timeout before any back-off: srtt + max(interval, 4*rttvar),
-// within bounds. On a long and steady path the variance approaches 0. The term srtt/8 then prevents
-// that a delayed acknowledgement counts as a loss.
+// within bounds (S1.11). On a long and steady path the variance approaches 0. The term srtt/8 then
+// prevents that a delayed acknowledgement counts as a loss.
 func (r *rttEstimator) rto(interval, least millis) millis {
 	if !r.valid() {
 		return rtoDefault
@@ -61,7 +61,7 @@ func (r *rttEstimator) reorderDelay() millis {
 }
 
 // backoff lengthens an RTO after level timeouts: doubled each time, or times 1.5 in no-delay mode,
-// up to 60 s.
+// up to 60 s (S1.13).
 func backoff(rto millis, level uint8, noDelay bool) millis {
 	for ; level > 0 && rto < rtoMax; level-- {
 		if noDelay {

@@ -46,8 +46,8 @@ func (snd *sender) releaseHeld() {
 }
 
 // send queues p: in stream mode as part of the stream, in message mode as one message of up to 255
-// fragments. It returns the number of segments added, -1 for an empty p, or -2 for a message of too
-// many fragments.
+// fragments (S1.6). It returns the number of segments added, -1 for an empty p, or -2 for a message
+// of too many fragments.
 func (c *core) send(p []byte) int {
 	if len(p) == 0 {
 		return -1

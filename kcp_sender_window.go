@@ -66,14 +66,15 @@ func (snd *sender) pathSetsPace() bool {
 // atMost returns how far used is below limit, 0 if it is not.
 func atMost(used, limit uint32) uint32 { return limit - min(used, limit) }
 
-// canSendNew reports whether a queued segment may be sent.
+// canSendNew reports whether a queued segment may be sent. The smaller of the send window and the
+// peer's window limits the segments in flight, counted from sendUna to the newest one (S1.8).
 func (snd *sender) canSendNew() bool {
 	return snd.sendNxt != snd.sendEnd && snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd) && snd.flightRoom()
 }
 
 // updateProbe starts window probes when the peer has closed its window. The peer's update may be
 // lost, and what is in flight may lie beyond its window. A window is mostly closed for a moment
-// only, so the first probe comes after an RTO.
+// only, so the first probe comes after an RTO, 500 ms at most (S1.20).
 func (snd *sender) updateProbe(now millis) {
 	if snd.rmtWnd > 0 || snd.sendUna == snd.sendEnd {
 		snd.probeAt, snd.probeWait = never, 0
@@ -126,8 +127,8 @@ func (c *core) updateWindow(in *inputState) {
 
 // overtakenWindow reports whether a window is older than the known one. The larger una is newer.
 // With the same una the window of a receiver only opens, because every segment that takes a slot
-// advances una. Only a peer with the extension may close it then, for want of memory. The newer
-// clock decides if both are known.
+// advances una (S1.9). Only a peer with the extension may close it then, for want of memory. The
+// newer clock decides if both are known (S1.10).
 func (c *core) overtakenWindow(in *inputState) bool {
 	switch {
 	case in.una != c.wndUna:

@@ -31,7 +31,8 @@ type addressCheck struct {
 }
 
 const (
-	// amplificationDefault is how many bytes are sent for each received (RFC 9000 section 8.1).
+	// amplificationDefault is how many bytes are sent for each received (S1.63, RFC 9000
+	// section 8.1).
 	amplificationDefault = 3
 	// amplificationMost keeps the product of it and what came in small.
 	amplificationMost = 1 << 10
@@ -51,11 +52,11 @@ const (
 // its segments, secret is what makes the probe hard to guess.
 func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum, now millis) *addressCheck {
 	probe, reset := overhead+segmentHeaderSize, overhead+segmentHeaderSize+2+resetLen
-	reserve := min(probesReserved*probe+reset, first/2)
+	reserve := min(probesReserved*probe+reset, first/2) // S1.67
 	return &addressCheck{
 		factor: int32(factor), left: int32(first - reserve), pool: int32(reserve), poolMax: int32(reserve),
 		probe: int32(probe), reset: int32(reset), probeAt: now + proveAfter,
-		probeTS: timestamp(secret), probeSN: belowAll(sendUna, secret>>32),
+		probeTS: timestamp(secret), probeSN: belowAll(sendUna, secret>>32), // S1.65
 	}
 }
 
@@ -179,7 +180,7 @@ func (f *flusher) prove(more bool) bool {
 	}
 	a.pool -= cost
 	a.probes, a.askedAt = min(a.probes+1, maxLevel), f.now
-	a.probeAt = f.now + min(backoff(c.rto(), a.probes-1, false), probeLongest)
+	a.probeAt = f.now + min(backoff(c.rto(), a.probes-1, false), probeLongest) // S1.67
 	c.ask(f.now)
 	return false
 }

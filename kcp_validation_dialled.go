@@ -86,7 +86,7 @@ func (c *core) heardWindow() {
 		return
 	}
 	if d.heard++; c.ctl.known() || d.heard >= proofHeard {
-		c.proofDone()
+		c.proofDone() // S1.71
 	}
 }
 
@@ -94,7 +94,7 @@ func (c *core) heardWindow() {
 // heard what was sent behind its newest PUSH.
 func (c *core) heardOfData() {
 	if c.duty != nil && !c.ctl.known() && c.delivered > c.duty.order {
-		c.proofDone()
+		c.proofDone() // S1.72
 	}
 }
 
@@ -117,8 +117,8 @@ func (c *core) proofTick(now millis) {
 		return
 	}
 	d.tries = min(d.tries+1, proofPatience+maxLevel)
-	d.at = now + c.proofWait(d.tries)
-	c.askForWindow()
+	d.at = now + c.proofWait(d.tries) // S1.69
+	c.askForWindow()                  // S1.70
 	if !c.ctl.known() {
 		return
 	}

@@ -256,7 +256,8 @@ func (r *reader) finishSession(s *UDPSession) {
 	}
 }
 
-// datagram opens one datagram and delivers it.
+// datagram opens one datagram and delivers it. The crypto header and the tag enclose the rest: the
+// FEC header, if there is one, and the segments (S0.1).
 func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	r.counters.inPkts++
 	r.counters.inBytes += uint64(len(data))

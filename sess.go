@@ -113,7 +113,7 @@ func (s *UDPSession) now() millis { return s.env.clock.now().ms() }
 
 // applyMTULocked derives what KCP may fill of a datagram.
 func (s *UDPSession) applyMTULocked() bool {
-	return s.core.setMTU(s.mtu - s.overheadLocked())
+	return s.core.setMTU(s.mtu - s.overheadLocked()) // S0.3
 }
 
 // overheadLocked is what the layers below KCP add to a datagram.
@@ -205,7 +205,7 @@ func (s *UDPSession) demandProof(factor int) {
 	case factor == 0:
 		first = allowanceMost
 	case s.core.ctl.keyed:
-		first *= unprovedKeyed
+		first *= unprovedKeyed // S1.63
 	}
 	s.core.demandProof(newAddressCheck(
 		factor, first, s.overheadLocked(), randomUint64(), s.core.sendUna, s.now()))

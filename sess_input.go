@@ -226,7 +226,7 @@ func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
 	case m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer:
 		return s.restarted(now)
 	case c.newestAt >= 0 && !clockFits(first.ts, c.newestTS, now-c.newestAt):
-		return originStray
+		return originStray // S1.38
 	}
 	return originPeer
 }

@@ -51,7 +51,7 @@ const headlessPatience millis = 30_000
 func (s *UDPSession) openedLocked(begins bool, now millis) bool {
 	s.setPendingLocked(s.core.addr != nil)
 	if !begins {
-		s.life.awaitHead(now + max(headlessPatience, s.core.life.deadTimeout))
+		s.life.awaitHead(now + max(headlessPatience, s.core.life.deadTimeout)) // S1.61
 	}
 	return begins
 }

@@ -175,7 +175,7 @@ func (s *UDPSession) queueFromSlabLocked(p []byte, room int) (n int) {
 
 // queueFirstLocked queues the first segment of a session, which is cut shorter than others. The
 // rest of p follows as another segment of the same stream, or as the second fragment of the same
-// message.
+// message (S1.7).
 func (s *UDPSession) queueFirstLocked(p []byte, cut int) int {
 	c := &s.core
 	frg := uint8(1)

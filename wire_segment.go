@@ -4,7 +4,7 @@ package kcp
 
 import "encoding/binary"
 
-// The KCP segment (docs/protocol.md section 1). All integers are little-endian.
+// The KCP segment (docs/protocol.md S1.1). All integers are little-endian.
 //
 //	0       4   5   6     8       12      16      20      24
 //	| conv  |cmd|frg| wnd |  ts   |  sn   |  una  |  len  | data[len] |
@@ -24,7 +24,7 @@ const (
 // seqNum is a segment sequence number, modulo 2^32.
 type seqNum uint32
 
-// before reports whether a comes before b: the one wrap-safe comparison.
+// before reports whether a comes before b: the one wrap-safe comparison (S1.3).
 func (a seqNum) before(b seqNum) bool { return int32(a-b) < 0 }
 
 // distance returns how far b lies ahead of a, modulo 2^32.
