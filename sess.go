@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 )
 
-// UDPSession is one reliable connection over UDP: a net.Conn. Dialled and accepted sessions are the
-// same thing. All its methods may be called from any goroutine at any time; concurrent Writes do
-// not mix their bytes.
+// UDPSession is one reliable connection over UDP and implements net.Conn. Dialled and accepted
+// sessions are the same type. All methods may be called from any goroutine at any time. Concurrent
+// Writes do not mix their bytes.
 type UDPSession struct {
 	env      *sessionEnv
 	peer     peerAddr
@@ -97,8 +97,7 @@ func newSession(
 	s.mtu = o.mtu
 	s.turns.wanted, s.turns.active = o.fec, o.fec
 	if o.fec.data > 0 {
-		// The peer most likely has the same configuration.
-		// The arguments have been checked.
+		// The peer most likely has the same configuration. The arguments have been checked.
 		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity)
 		s.makeDecoderLocked()
 		s.decoder.hint(o.fec.data, o.fec.parity)
@@ -108,15 +107,16 @@ func newSession(
 	return s
 }
 
-// now is the time on the scheduler's clock, in milliseconds.
+// now returns the time on the scheduler's clock, in milliseconds.
 func (s *UDPSession) now() millis { return s.env.clock.now().ms() }
 
-// applyMTULocked derives what KCP may fill of a datagram.
+// applyMTULocked sets the part of a datagram that KCP may fill. It returns false, and changes
+// nothing, if that would leave no room for data. s.mu must be held.
 func (s *UDPSession) applyMTULocked() bool {
 	return s.core.setMTU(s.mtu - s.overheadLocked()) // S0.3
 }
 
-// overheadLocked is what the layers below KCP add to a datagram.
+// overheadLocked returns how many bytes the layers below KCP add to a datagram. s.mu must be held.
 func (s *UDPSession) overheadLocked() int {
 	return s.env.sealer.headroom() + s.env.sealer.tailroom() + s.turns.fecHeader()
 }
@@ -157,8 +157,8 @@ func (s *UDPSession) wakeLocked() {
 	}
 }
 
-// settleLocked brings what others know of the session up to date, and releases memory that it no
-// longer needs. s.mu must be held.
+// settleLocked updates the account of memory and what the table knows of the session, and releases
+// memory that is no longer needed. s.mu must be held.
 func (s *UDPSession) settleLocked(now millis) {
 	c := &s.core
 	if c.ctl.addressShared() {
@@ -179,7 +179,7 @@ func (s *UDPSession) armLocked(now millis) {
 	}
 }
 
-// armAtLocked is arm with the state machine's next event.
+// armAtLocked is like armLocked, with the next event of the state machine given. s.mu must be held.
 func (s *UDPSession) armAtLocked(at millis) {
 	if s.life.ended() || s.turns.queued {
 		return // a flush is to come, which does it
@@ -197,8 +197,8 @@ func (s *UDPSession) GetConv() uint32 { return s.conv }
 // listener's.
 func (s *UDPSession) LocalAddr() net.Addr { return s.env.conn.LocalAddr() }
 
-// demandProof bounds what a new session sends until its peer has proved itself; a factor of 0 does
-// not.
+// demandProof limits what a new session sends until its peer's address is validated. A factor of 0
+// does not.
 func (s *UDPSession) demandProof(factor int) {
 	first := s.mtu
 	switch {
@@ -211,8 +211,8 @@ func (s *UDPSession) demandProof(factor int) {
 		factor, first, s.overheadLocked(), randomUint64(), s.core.sendUna, s.now()))
 }
 
-// chargeLocked brings the account up to date with what the session holds, and the session with what
-// it may hold. Called with the lock held.
+// chargeLocked charges to the account what the session holds, and grants the state machine what it
+// may hold besides. s.mu must be held.
 func (s *UDPSession) chargeLocked() {
 	held := s.core.heldBytes()
 	if s.partial.data != nil {

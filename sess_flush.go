@@ -77,7 +77,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 	return 0
 }
 
-// describeTurnLocked sets t to what the packets laid out in w need besides. s.mu must be held.
+// describeTurnLocked sets t to what is needed to send the packets laid out in w. s.mu must be held.
 func (s *UDPSession) describeTurnLocked(t *turn, w *packetWriter, copies int) {
 	t.owner, t.destination = s, s.destinationLocked()
 	t.sealer, t.remember = s.sealerLocked(), s.core.ctl.marking.remembers()
@@ -115,15 +115,16 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 	return again && !gone
 }
 
-// applyFECLocked takes over what SetFEC asked for. No turn may be out.
+// applyFECLocked applies the configuration that SetFEC asked for. No turn may be out, and s.mu must
+// be held.
 func (s *UDPSession) applyFECLocked() {
 	if s.turns.applyFEC() {
 		s.applyMTULocked()
 	}
 }
 
-// sendPatience bounds the wait for packets that are being sent: only the packet connection of a
-// user can take as long.
+// sendPatience limits the wait for packets that are being sent. Only a packet connection of the
+// program's can take as long.
 const sendPatience = time.Second
 
 // awaitSends waits until the packets that have been laid out are out.

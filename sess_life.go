@@ -4,7 +4,7 @@ package kcp
 
 import "time"
 
-// sessionState is how far the life of a session has come.
+// A sessionState is a stage in the life of a session.
 type sessionState uint8
 
 const (
@@ -38,7 +38,7 @@ var sessionNext = [...]uint8{
 	sessionRemoved:   0,
 }
 
-// sides is a set of the two directions of a session, and of what works on them.
+// sides is a set of the directions of a session, or of the work under way on it.
 type sides uint8
 
 const (
@@ -124,7 +124,7 @@ func (l *sessionLife) setLinger(d time.Duration) { l.linger = d }
 // lingerUntil sets when the session is given up.
 func (l *sessionLife) lingerUntil(at millis) { l.lingerAt = at }
 
-// setErrors sets the errors that calls report, where they have none.
+// setErrors sets the errors that calls report, unless they are set already.
 func (l *sessionLife) setErrors(err error) {
 	if l.readErr == nil {
 		l.readErr = err

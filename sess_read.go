@@ -5,7 +5,7 @@ package kcp
 import "io"
 
 // readSegmentsMax is how many segments a Read takes out of the receive queue at a time. They are
-// copied without the lock, so that a large Read does not hold up the reader of the socket.
+// copied without the lock, so that a large Read does not delay the reader of the socket.
 const readSegmentsMax = 64
 
 // Read reads data that has arrived, waiting for the first byte. In message mode it returns at most
@@ -40,8 +40,8 @@ func (s *UDPSession) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readOneLocked reads where one segment is all that there is to read. It is copied with the lock
-// held: letting go of it would take longer.
+// readOneLocked reads if a single segment is all that there is to read. The segment is copied with
+// s.mu held: to release it would take longer. s.mu must be held.
 func (s *UDPSession) readOneLocked(p []byte) (n int, ok bool) {
 	c := &s.core
 	switch {
@@ -79,7 +79,7 @@ func (s *UDPSession) readQueuedLocked(p []byte) (n int) {
 	return n
 }
 
-// beginReadLocked waits, with the lock held, until there is something to read or a reason not to.
+// beginReadLocked waits until there is something to read or a reason not to. s.mu must be held.
 func (s *UDPSession) beginReadLocked(want int) error {
 	for {
 		switch {
@@ -169,7 +169,7 @@ func (b *readTake) release(c *core) {
 
 // takeSegmentsLocked takes out of the receive queue what fits room: in message mode the rest of one
 // message, in stream mode all that is there. It reports whether there may be more for the same
-// Read.
+// Read. s.mu must be held.
 func (s *UDPSession) takeSegmentsLocked(b *readTake, room int) (more bool) {
 	for b.count < readSegmentsMax && room > 0 {
 		seg, from := s.partial, s.partialOff

@@ -4,7 +4,7 @@ package kcp
 
 import "time"
 
-// Stats is what one session has done and how it stands. Counts are since its beginning.
+// Stats has the figures of one session. Counts are since its beginning.
 type Stats struct {
 	BytesSent     uint64 // of the application, sent at least once
 	BytesReceived uint64 // of the application, arrived at least once
@@ -63,7 +63,7 @@ type Stats struct {
 	Socket SocketStats
 }
 
-// Stats returns the session's figures, also of one that has ended.
+// Stats returns the session's figures. The session may have ended.
 func (s *UDPSession) Stats() Stats {
 	socket := s.env.host.socketStats()
 	s.mu.Lock()
@@ -96,8 +96,7 @@ func (s *UDPSession) Stats() Stats {
 	return st
 }
 
-// countLocked adds what has been counted since the last time to the totals of a batch. s.mu must be
-// held.
+// countLocked adds to n what has been counted since the last call. s.mu must be held.
 func (s *UDPSession) countLocked(n *counters) {
 	c := &s.core
 	c.stats.addTo(&s.counted, n)
@@ -112,14 +111,14 @@ func (t *traffic) add(packets, bytes int) {
 	t.bytes += uint64(bytes)
 }
 
-// countedStats is what of coreStats the totals have, in the low 32 bits: much less comes in between
-// two times.
+// countedStats is the part of coreStats that the totals include already, in the low 32 bits. Much
+// less is counted between two calls.
 type countedStats struct {
 	segsIn, segsOut, bytesSent, bytesReceived          uint32
 	fastRetrans, earlyRetrans, timeoutRetrans, repeats uint32
 }
 
-// addTo adds what has been counted since the last time to the totals of a batch.
+// addTo adds to n what has been counted since the last call.
 func (s *coreStats) addTo(counted *countedStats, n *counters) {
 	fast := news(s.fastRetrans, &counted.fastRetrans)
 	early := news(s.earlyRetrans, &counted.earlyRetrans)
@@ -135,14 +134,14 @@ func (s *coreStats) addTo(counted *countedStats, n *counters) {
 	n.repeatSegs += news(s.repeats, &counted.repeats)
 }
 
-// news returns what a counter has gained since it was last asked.
+// news returns how much a counter has gained since the last call.
 func news(count uint64, counted *uint32) uint64 {
 	gained := uint32(count) - *counted
 	*counted = uint32(count)
 	return uint64(gained)
 }
 
-// fecStatsLocked returns the decoder's figures.
+// fecStatsLocked returns the decoder's figures. s.mu must be held.
 func (s *UDPSession) fecStatsLocked() fecStats {
 	if s.decoder == nil {
 		if s.fecDone != nil {
@@ -153,7 +152,7 @@ func (s *UDPSession) fecStatsLocked() fecStats {
 	return s.decoder.stats()
 }
 
-// addTo adds what has been counted since before to the totals of a batch.
+// addTo adds to n what has been counted since before.
 func (f *fecStats) addTo(before fecStats, n *counters) {
 	n.fecFullShardSet += f.complete - before.complete
 	n.fecShardSet += f.complete - before.complete + f.recovered - before.recovered +

@@ -27,7 +27,7 @@ type turn struct {
 	err     error       // of the last packet that could not be sealed
 
 	log  *atomic.Pointer[logger]
-	logs []logRecord // reported once the turn is over: the logger may call what waits for that
+	logs []logRecord // reported after the turn, for whose end the logger may wait
 }
 
 // turnPacketsMax is the most packets that one turn lays out before another one follows.
@@ -35,7 +35,7 @@ const turnPacketsMax = 128
 
 // A turnOwner has packets to send: a session, or an out-of-band packet of one.
 type turnOwner interface {
-	// lock acquires the lock under which beginTurn is called.
+	// lock acquires the lock under which unlockAndBeginTurn is called.
 	lock()
 	// unlockAndBeginTurn lays out in w the packets that are due at now, in the scheduler's time. It
 	// sets t to what is needed to send them, or leaves t.owner nil if there are none. If w lacks
@@ -60,7 +60,7 @@ func (t *turn) report() {
 	}
 }
 
-// turnPhase is what the transmitting side of a session does.
+// A turnPhase is a state of the transmitting side of a session.
 type turnPhase uint8
 
 const (
@@ -69,15 +69,15 @@ const (
 	turnAgain           // likewise, and another one is to follow
 )
 
-// turns is the transmitting side of a session: its turn, if it has one, and what goes on from turn
-// to turn. The session's lock guards it, except that encoder and parity belong to the goroutine
-// that has the turn.
+// turns is the transmitting side of a session: the turn that is out, and the state that lasts from
+// turn to turn. The session's lock guards it, except that encoder and parity belong to the
+// goroutine that has the turn.
 type turns struct {
 	phase   turnPhase
 	queued  bool          // waits in the socket's coalescer
 	group   turnGroup     // of the turn that is out
 	current turnGroup     // of the packets to come
-	under   [2]int32      // packets' batches of each group that are not out yet
+	under   [2]int32      // turns of each group that are not out yet
 	drained chan struct{} // closed when the group that is not current is empty; nil if it is
 
 	wanted  fecShards // what SetFEC asked for; applied when no turn is out
@@ -147,8 +147,8 @@ func (t *turns) fecHeader() int {
 	return 0
 }
 
-// applyFEC makes the encoder what is wanted. It reports whether anything has changed. No turn may
-// be out: the encoder is in use outside the lock while one is.
+// applyFEC sets the encoder to the wanted configuration. It reports whether anything has changed.
+// No turn may be out: the encoder is in use outside the lock while one is.
 func (t *turns) applyFEC() (changed bool) {
 	want := t.wanted
 	if t.active == want {
@@ -198,9 +198,9 @@ func (t *turns) rateScale(copies int) int64 {
 	return scale * int64(1+copies)
 }
 
-// parityShare is how much of an FEC group counts against the rate limit. Its parity does in
-// proportion, so that a session that mostly acknowledges is not held back by the parity of its
-// acknowledgements.
+// parityShare is the part of an FEC group that counts against the rate limit. The parity of the
+// group counts in proportion. A session that mostly acknowledges is thus not delayed by the parity
+// of its acknowledgements.
 type parityShare struct{ packets, limited int32 }
 
 func (g *parityShare) count(p span) {

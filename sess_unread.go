@@ -10,7 +10,7 @@ type unreadData struct {
 	size     int      // of all that there was
 }
 
-// memory is how many bytes are held. A nil one holds nothing.
+// memory returns how many bytes are held. A nil u holds nothing.
 func (u *unreadData) memory() int {
 	if u == nil {
 		return 0
@@ -18,7 +18,7 @@ func (u *unreadData) memory() int {
 	return u.size
 }
 
-// read gives at most one message, and keeps the rest of one that does not fit.
+// read returns at most one message, and keeps the rest of one that does not fit.
 func (u *unreadData) read(p []byte, stream bool) (n int) {
 	for len(u.messages) > 0 && n < len(p) {
 		m := copy(p[n:], u.messages[0])
@@ -34,7 +34,7 @@ func (u *unreadData) read(p []byte, stream bool) (n int) {
 	return n
 }
 
-// beginUnreadLocked makes keepUnread keep something.
+// beginUnreadLocked prepares for keepUnreadLocked. s.mu must be held.
 func (s *UDPSession) beginUnreadLocked() { s.unread = new(unreadData) }
 
 // keepUnreadLocked copies the data that Read still returns after Close, and releases s.mu while it
@@ -57,7 +57,8 @@ func (s *UDPSession) keepUnreadLocked() {
 	}
 }
 
-// nextBytesLocked returns how many bytes the next Read can give of what lies before end.
+// nextBytesLocked returns how many bytes the next Read can return of the data before end. s.mu must
+// be held.
 func (s *UDPSession) nextBytesLocked(end seqNum) (n int) {
 	c := &s.core
 	if s.partial.data != nil {
@@ -76,7 +77,7 @@ func (s *UDPSession) nextBytesLocked(end seqNum) (n int) {
 	return n
 }
 
-// readUnreadLocked is Read after Close, where something is left.
+// readUnreadLocked is Read after Close, if some data is left. s.mu must be held.
 func (s *UDPSession) readUnreadLocked(p []byte) (n int) {
 	n = s.unread.read(p, s.core.modes.has(modeStream))
 	if len(s.unread.messages) == 0 {

@@ -16,7 +16,8 @@ type blockedCalls struct {
 	done                        chan struct{} // what Done has returned
 }
 
-// blockedLocked returns the session's, made when it is first asked for.
+// blockedLocked returns the session's blockedCalls, which it makes when they are first needed. s.mu
+// must be held.
 func (s *UDPSession) blockedLocked() *blockedCalls {
 	if s.calls == nil {
 		s.calls = new(blockedCalls)
@@ -25,28 +26,28 @@ func (s *UDPSession) blockedLocked() *blockedCalls {
 	return s.calls
 }
 
-// wakeReadersLocked makes the calls that wait to read look again.
+// wakeReadersLocked wakes the calls that wait to read. s.mu must be held.
 func (s *UDPSession) wakeReadersLocked() {
 	if s.calls != nil {
 		s.calls.readers.Broadcast()
 	}
 }
 
-// wakeWritersLocked makes the calls that wait to write look again.
+// wakeWritersLocked wakes the calls that wait to write. s.mu must be held.
 func (s *UDPSession) wakeWritersLocked() {
 	if s.calls != nil {
 		s.calls.writers.Broadcast()
 	}
 }
 
-// resetWoken begins to watch for calls that are woken.
+// resetWoken forgets which calls have been woken.
 func (c *blockedCalls) resetWoken() {
 	if c != nil {
 		c.readers.woken, c.writers.woken = false, false
 	}
 }
 
-// wereWoken reports whether any have been since.
+// wereWoken reports whether any calls have been woken since resetWoken.
 func (c *blockedCalls) wereWoken() bool { return c != nil && (c.readers.woken || c.writers.woken) }
 
 func (c *blockedCalls) readPassed() bool { return c != nil && c.readDeadline.passed() }
@@ -61,8 +62,8 @@ func (c *blockedCalls) disarm() {
 	}
 }
 
-// waitLocked blocks until the session may have changed; whoever calls it looks again then. It
-// reports whether the call has read the socket. s.mu must be held.
+// waitLocked blocks until the session may have changed; the caller checks what it waits for. It
+// reports whether the call has read the socket. s.mu must be held, and is released meanwhile.
 func (s *UDPSession) waitLocked(w *waiters) (read bool) {
 	p := s.env.host.poll()
 	if !p.acquire(s) {
@@ -117,8 +118,8 @@ func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
 	return err
 }
 
-// SetDeadline sets the deadlines of Read and Write, for calls that are blocked already too. The
-// zero time is none. After Close the error matches net.ErrClosed.
+// SetDeadline sets the deadlines of Read and Write, also for calls that are blocked already. The
+// zero time means no deadline. After Close the error matches net.ErrClosed.
 func (s *UDPSession) SetDeadline(t time.Time) error {
 	return s.setDeadlines(t, true, true)
 }
@@ -126,7 +127,7 @@ func (s *UDPSession) SetDeadline(t time.Time) error {
 // SetReadDeadline sets the deadline of Read, as SetDeadline does.
 func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
 
-// SetWriteDeadline sets the deadline of Write, as SetDeadline does. What has been queued before it
+// SetWriteDeadline sets the deadline of Write, as SetDeadline does. Data that was queued before it
 // passes is sent.
 func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
 

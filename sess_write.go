@@ -2,8 +2,8 @@
 
 package kcp
 
-// writeSegmentsMax is how many segments a Write fills at a time before it sends them: as many as
-// one run of datagrams holds.
+// writeSegmentsMax is how many segments a Write queues before it sends them: as many as one run of
+// datagrams holds.
 const writeSegmentsMax = 48
 
 // Write sends p. It returns when all of p is queued. Up to 4 MiB in up to 16384 messages may be
@@ -62,7 +62,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	return n, err
 }
 
-// beginWriteLocked waits, with the lock held, for its turn among concurrent Writes.
+// beginWriteLocked waits for its turn among concurrent Writes. s.mu must be held.
 func (s *UDPSession) beginWriteLocked() error {
 	for {
 		if err := s.writeFailureLocked(); err != nil || !s.busy.has(sideWrite) {
@@ -74,9 +74,9 @@ func (s *UDPSession) beginWriteLocked() error {
 	}
 }
 
-// waitWritableLocked waits, with the lock held, until another segment may be queued. A call that
-// reads the socket itself meanwhile goes on reading until there is room for several, as one that
-// waits to be woken does.
+// waitWritableLocked waits until another segment may be queued. A call that reads the socket itself
+// meanwhile goes on reading until there is room for several, as a call that waits to be woken does.
+// s.mu must be held.
 func (s *UDPSession) waitWritableLocked() error {
 	for need := uint32(1); ; {
 		free, share := s.core.writeRoom()
@@ -105,7 +105,7 @@ func (s *UDPSession) writeFailureLocked() error {
 }
 
 // queueSegmentsLocked queues as much of p as there is room for, at most one batch, and returns how
-// many bytes that was.
+// many bytes that is. s.mu must be held.
 func (s *UDPSession) queueSegmentsLocked(p []byte) (n int) {
 	c := &s.core
 	if c.modes.has(modeStream) {
@@ -175,7 +175,7 @@ func (s *UDPSession) queueFromSlabLocked(p []byte, room int) (n int) {
 
 // queueFirstLocked queues the first segment of a session, which is cut shorter than others. The
 // rest of p follows as another segment of the same stream, or as the second fragment of the same
-// message (S1.7).
+// message (S1.7). s.mu must be held.
 func (s *UDPSession) queueFirstLocked(p []byte, cut int) int {
 	c := &s.core
 	frg := uint8(1)
@@ -188,7 +188,7 @@ func (s *UDPSession) queueFirstLocked(p []byte, cut int) int {
 	return len(p)
 }
 
-// delayWriteLocked starts the wait of what is queued, if it shall wait.
+// delayWriteLocked starts the wait of queued data, with SetWriteDelay. s.mu must be held.
 func (s *UDPSession) delayWriteLocked() {
 	if s.core.modes.has(modeWriteDelay) {
 		s.core.delayWrite(s.now())

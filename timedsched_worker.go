@@ -76,7 +76,7 @@ func (w *schedWorker) schedule(e *timerEntry, when instant) {
 	}
 }
 
-// start starts the goroutine. s.mu must be held.
+// start starts the goroutine. w.mu must be held.
 func (w *schedWorker) start() {
 	if w.timer == nil {
 		w.timer = time.NewTimer(noWake)
@@ -100,7 +100,7 @@ func (w *schedWorker) stop(e *timerEntry) {
 	}
 }
 
-// idle makes the goroutine wait for something to do for a while. s.mu must be
+// idle makes the goroutine wait for something to do for a while. w.mu must be
 // held.
 func (w *schedWorker) idle(now instant) {
 	w.releaseHeap()
@@ -137,7 +137,7 @@ func (w *schedWorker) close() {
 
 // sleepUntil sets the timer, or wakes the goroutine if the time has come. A timer that is reset to
 // the past would run in the caller's goroutine in a synctest bubble. The race detector of Go 1.26
-// does not survive that. s.mu must be held.
+// does not survive that. w.mu must be held.
 func (w *schedWorker) sleepUntil(when instant) {
 	w.wakeAt = when
 	if wait := time.Duration(when - w.sched.now()); wait > 0 {
