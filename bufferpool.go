@@ -4,24 +4,23 @@ package kcp
 
 import "sync"
 
-// The size classes of pooled buffers. Each is a size class of Go's allocator
-// too, so that none wastes memory on rounding.
+// These are the size classes of pooled buffers. Each is a size class of Go's allocator too, so that
+// rounding wastes no memory.
 const (
-	// bufferTiny holds a control packet: up to five ACKs, or one short
-	// message with its headers.
+	// bufferTiny holds a control packet: up to five ACKs, or one short message with its headers.
 	bufferTiny = 128
-	// bufferSmall holds the messages of chats and games; an idle-ish session
-	// with one of them queued does not hold a whole packet's memory.
+	// bufferSmall holds the messages of chats and games. A session with a few of them queued does
+	// not hold the memory of whole packets.
 	bufferSmall = 512
 	// bufferPacket holds any packet: the MTU is at most 1500.
 	bufferPacket = 1536
-	// bufferLarge holds the largest UDP payload (65507) and so what one
-	// system call moves with segmentation offload.
+	// bufferLarge holds the largest UDP payload (65507), and so what one system call moves with
+	// segmentation offload.
 	bufferLarge = 65536
 )
 
-// One pool for each class. They hold pointers to arrays, which fit an
-// interface value: neither getting nor putting allocates.
+// There is one pool for each class. They hold pointers to arrays, which fit an interface value, so
+// that getting and putting allocate nothing.
 var (
 	tinyBuffers   = sync.Pool{New: func() any { return new([bufferTiny]byte) }}
 	smallBuffers  = sync.Pool{New: func() any { return new([bufferSmall]byte) }}
@@ -29,10 +28,9 @@ var (
 	largeBuffers  = sync.Pool{New: func() any { return new([bufferLarge]byte) }}
 )
 
-// getBuffer returns a buffer of length n whose contents are arbitrary. The
-// caller owns it until it hands it to putBuffer or to another owner. Above
-// bufferLarge it is freshly allocated and never pooled. Safe for concurrent
-// use.
+// getBuffer returns a buffer of length n with arbitrary contents. The caller owns it until it gives
+// it to putBuffer or to another owner. Above bufferLarge it is newly allocated and never pooled.
+// getBuffer is safe for concurrent use.
 func getBuffer(n int) []byte {
 	if bufferDebug {
 		return debugGetBuffer(n)
@@ -51,10 +49,9 @@ func getBuffer(n int) []byte {
 	}
 }
 
-// putBuffer gives b back; nobody may use b, or any other slice of the same
-// memory, from here on. Its capacity says which pool it goes to, so b may
-// have been cut short, but not cut at its front: a buffer of no class's
-// capacity, nil among them, is left to the garbage collector. Safe for
+// putBuffer releases b. No slice of the same memory may be used afterwards. The capacity of b
+// determines its pool, so that b may have been shortened, but not at its front. A buffer with the
+// capacity of no class, such as nil, is left to the garbage collector. putBuffer is safe for
 // concurrent use.
 func putBuffer(b []byte) {
 	if bufferDebug {
@@ -73,7 +70,7 @@ func putBuffer(b []byte) {
 	}
 }
 
-// bufferClass returns the capacity that getBuffer(n) gives.
+// bufferClass returns the capacity of getBuffer(n).
 func bufferClass(n int) int {
 	for _, size := range [...]int{bufferTiny, bufferSmall, bufferPacket, bufferLarge} {
 		if n <= size {
@@ -83,5 +80,5 @@ func bufferClass(n int) int {
 	return n
 }
 
-// maxDatagram holds any datagram, so that none is ever cut short, also that of a peer with a larger MTU than ours.
+// maxDatagram holds any datagram, so that none is truncated, even if the peer's MTU is larger.
 const maxDatagram = 65535

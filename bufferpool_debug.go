@@ -10,27 +10,26 @@ import (
 	"unsafe"
 )
 
-// bufferDebug tells whether buffers are tracked (build tag kcpdebug).
+// bufferDebug reports whether buffers are tracked (build tag kcpdebug).
 const bufferDebug = true
 
 const (
-	// bufferPoison fills released buffers: as a length, a sequence number or
-	// a command it makes no sense, so what reads it fails soon.
+	// bufferPoison fills released buffers. It is no valid length, sequence number or command, so
+	// that code that reads it fails soon.
 	bufferPoison = 0xDB
-	// bufferQuarantine is how many released buffers of a class wait before
-	// the oldest is handed out again: a use after release then hits poison
-	// instead of another owner's data.
+	// bufferQuarantine is how many released buffers of a class wait before the oldest is used
+	// again. A use after release then meets poison instead of another owner's data.
 	bufferQuarantine = 64
 )
 
-// trackedBuffers stands in for the pools. It never gives memory back to the
-// garbage collector, so that one address means one buffer for ever.
+// trackedBuffers replaces the pools. It never returns memory to the garbage collector, so that an
+// address always stands for the same buffer.
 var trackedBuffers = struct {
 	mu       sync.Mutex       // guards all below
 	released map[int][][]byte // by class, oldest first
-	out      map[*byte]bool   // by first byte: true outstanding, false released
-	count    int64            // how many are outstanding
-	reserved int64            // of these, how many are a reader's to receive into
+	out      map[*byte]bool   // by first byte: true if in use, false if released
+	count    int64            // buffers in use
+	reserved int64            // of these, buffers that readers receive into
 }{
 	released: make(map[int][][]byte),
 	out:      make(map[*byte]bool),
@@ -71,7 +70,7 @@ func debugPutBuffer(b []byte) {
 	defer t.mu.Unlock()
 	outstanding, known := t.out[unsafe.SliceData(b)]
 	if !known {
-		return // somebody else's memory
+		return // not from getBuffer
 	}
 	if !outstanding {
 		panic(fmt.Sprintf("kcp: buffer %p released twice", unsafe.SliceData(b)))
@@ -88,13 +87,14 @@ func debugPutBuffer(b []byte) {
 func checkPoison(b []byte) {
 	for i, v := range b {
 		if v != bufferPoison {
-			panic(fmt.Sprintf("kcp: buffer %p written after its release: byte %d is %#02x", unsafe.SliceData(b), i, v))
+			panic(fmt.Sprintf("kcp: buffer %p written after its release: byte %d is %#02x",
+				unsafe.SliceData(b), i, v))
 		}
 	}
 }
 
-// reserveBuffer takes a buffer that a reader receives into out of the account (1), or puts it back (-1): readers keep
-// theirs for as long as their socket is open.
+// reserveBuffer takes a buffer that a reader receives into out of the count (1), or puts it back
+// (-1): readers keep theirs while their socket is open.
 func reserveBuffer(b []byte, by int64) {
 	t := &trackedBuffers
 	t.mu.Lock()
@@ -104,13 +104,14 @@ func reserveBuffer(b []byte, by int64) {
 	}
 }
 
-// buffersOutstanding returns how many pooled buffers have an owner, other than those that readers receive into.
+// buffersOutstanding returns how many pooled buffers have an owner, without those that readers
+// receive into.
 func buffersOutstanding() int64 {
 	trackedBuffers.mu.Lock()
 	defer trackedBuffers.mu.Unlock()
 	return trackedBuffers.count - trackedBuffers.reserved
 }
 
-// DebugBuffersOutstanding returns how many pooled buffers are in use. It exists with the tag kcpdebug alone, for tests
-// that look for leaks.
+// DebugBuffersOutstanding returns how many pooled buffers are in use. It exists only with the tag
+// kcpdebug, for tests that look for leaks.
 func DebugBuffersOutstanding() int64 { return buffersOutstanding() }

@@ -4,13 +4,14 @@ package kcp
 
 import "sync"
 
-// slab is a large buffer that the segments of one session share. Those of a Write lie in one behind each other with room
-// for their headers, as
+// slab is a large buffer that segments of one session share. The segments of a Write lie in it one
+// behind another with room for their headers:
 //
 //	| header 24 | data | header 24 | data | ...
 //
-// so that full ones leave from where they are, as one run of datagrams. Those that the socket delivered as one run stay
-// where the kernel put them until they are read. Either way the bytes are copied once less.
+// Full ones are sent from there as one run of datagrams. Segments that the socket delivered as one
+// run stay where the kernel put them until they are read. Either way the bytes are copied once
+// less.
 type slab struct {
 	buf  []byte // pooled, of bufferLarge
 	refs int    // segments in it, and other users; guarded by the session's lock
@@ -26,7 +27,7 @@ func newSlab(buf []byte) *slab {
 	return s
 }
 
-// release ends a use. The buffer goes back with the last.
+// release ends a use. The last one releases the buffer.
 func (s *slab) release() {
 	if s.refs--; s.refs == 0 {
 		putBuffer(s.buf)
@@ -34,7 +35,7 @@ func (s *slab) release() {
 	}
 }
 
-// recycle takes back a slab without users whose buffer stays with its owner.
+// recycle releases a slab without users whose buffer stays with its owner.
 func (s *slab) recycle() {
 	s.buf = nil
 	slabs.Put(s)

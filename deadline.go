@@ -4,10 +4,9 @@ package kcp
 
 import "time"
 
-// deadline is the time at which blocked calls of one kind (Read, Write or
-// Accept) give up. The zero value is none. It is guarded by its owner's
-// mutex, which is also the L of the condition variable the calls wait on,
-// the same one for the deadline's whole life. A blocking call reads
+// deadline is the time at which blocked calls of one kind (Read, Write or Accept) fail. The zero
+// value is no deadline. Its owner's mutex guards it. That mutex is also the L of the condition
+// variable on which the calls wait, which is always the same one. A blocking call reads
 //
 //	for !ready {
 //		if d.passed() {
@@ -17,11 +16,10 @@ import "time"
 //		cond.Wait()
 //	}
 //
-// There is no timer before the first arm. From then on it is used again and
-// moved only when it would fire too late: a program that puts its deadline
-// 30 s ahead before each Read moves a timer every 30 s. When the timer
-// fires it wakes everybody, and who still has to wait arms it again, so
-// nothing fires for a deadline nobody waits for, but for one last time.
+// There is no timer before the first arm. Later it is used again and moved only if it would fire
+// too late: a program that sets its deadline 30 s ahead before each Read moves a timer every 30 s.
+// When the timer fires it wakes all calls, and those that still have to wait arm it again. For a
+// deadline without a waiting call it fires at most once more.
 type deadline struct {
 	at      time.Time
 	timer   *time.Timer // made by the first arm
@@ -29,8 +27,8 @@ type deadline struct {
 	firesAt time.Time   // when the timer fires; zero: it is not running
 }
 
-// set makes t the deadline, the zero time for none. Afterwards the owner
-// broadcasts, so that waiting calls look again.
+// set makes t the deadline; the zero time is none. The owner then broadcasts, so that waiting calls
+// check it.
 func (d *deadline) set(t time.Time) {
 	d.at = t
 	if t.IsZero() {
@@ -43,14 +41,12 @@ func (d *deadline) expired(now time.Time) bool {
 	return !d.at.IsZero() && !now.Before(d.at)
 }
 
-// passed is expired at the present time, which it looks up only if there is
-// a deadline.
+// passed is expired at the present time, which is read only if there is a deadline.
 func (d *deadline) passed() bool {
 	return !d.at.IsZero() && d.expired(time.Now())
 }
 
-// arm makes sure that c is woken when the deadline passes. It is called
-// right before c.Wait, each time.
+// arm ensures that c is woken when the deadline passes. It must be called before each c.Wait.
 func (d *deadline) arm(c *waiters) {
 	if d.at.IsZero() {
 		return
@@ -68,8 +64,8 @@ func (d *deadline) arm(c *waiters) {
 	d.timer.Reset(wait)
 }
 
-// fire runs when the timer does. It may come late, after disarm or a new
-// deadline: then those it wakes just look again.
+// fire is called by the timer. It may come late, after disarm or a new deadline: calls then only
+// check again.
 func (d *deadline) fire() {
 	d.cond.L.Lock()
 	defer d.cond.L.Unlock()
@@ -77,9 +73,8 @@ func (d *deadline) fire() {
 	d.cond.Broadcast()
 }
 
-// disarm stops the timer, so that it holds the owner no longer. Calls that
-// still wait are woken to arm it again if they need it: whoever leaves may
-// call disarm without asking who else waits.
+// disarm stops the timer, so that it no longer refers to the owner. Calls that still wait are
+// woken, and arm it again if they need it.
 func (d *deadline) disarm() {
 	if d.stop() {
 		d.cond.Broadcast()

@@ -16,30 +16,28 @@ import (
 const (
 	// entropySeedSize is the size of every generator's seed.
 	entropySeedSize = 32
-	// entropyBufferSize is how much a generator computes in one go: enough for
-	// the processor to work on several blocks at a time.
+	// entropyBufferSize is how much a generator computes at once: enough for the processor to work
+	// on several blocks at a time.
 	entropyBufferSize = 512
-	// entropyRefills is how many times a buffer is filled from one seed. After
-	// 256 KiB, or some 16,000 packets, a state that leaked or was cloned with a
-	// virtual machine is of no more use; more often would begin to show.
+	// entropyRefills is how often a buffer is filled from one seed. After 256 KiB, or some 16,000
+	// packets, a state that leaked or was cloned with a virtual machine is useless. A lower number
+	// would cost measurable time.
 	entropyRefills = 512
-	// entropyMaxEmptyReads is how often in a row a reader may return nothing
-	// and no error, as in package bufio.
+	// entropyMaxEmptyReads is how often in a row a reader may return no bytes and no error, as in
+	// package bufio.
 	entropyMaxEmptyReads = 100
 )
 
-// SetEntropy makes r the source of all packet nonces of this process from the
-// next packet on; nil restores the default, which is as [NewEntropyChacha8].
-// It may be called at any time, from any goroutine.
+// SetEntropy makes r the source of all packet nonces of this process from the next packet on. nil
+// restores the default, which is that of [NewEntropyChacha8]. It may be called at any time, from
+// any goroutine.
 //
-// Of r a packet takes exactly the bytes of its nonce: 16, or the NonceSize of
-// an AEAD. r has to deliver bytes that nobody can predict and that never
-// repeat; a repeated nonce under one key breaks AES-GCM outright. While r
-// returns an error packets that need a nonce are not sent and count as lost.
+// A packet takes exactly the bytes of its nonce from r: 16, or the NonceSize of an AEAD. r must
+// return bytes that are unpredictable and never repeat: a repeated nonce under one key breaks
+// AES-GCM. While r returns an error, packets that need a nonce are not sent and count as lost.
 //
-// The sources of this package are called by many goroutines at once. Any other
-// r is called under a lock, by one at a time, and holds up every sender while
-// it blocks.
+// The sources of this package are called concurrently. Any other r is called under a lock, and
+// delays every sender while it blocks.
 func SetEntropy(r io.Reader) {
 	switch r := r.(type) {
 	case nil:
@@ -51,22 +49,19 @@ func SetEntropy(r io.Reader) {
 	}
 }
 
-// NewEntropy returns a source that asks the operating system for every nonce
-// (crypto/rand). Nothing of it is kept in the process, at the price of a
-// system call a packet where the system has nothing cheaper. Safe for
+// NewEntropy returns a source that asks the operating system for every nonce (crypto/rand). It
+// keeps no state in the process, but may need a system call for each packet. It is safe for
 // concurrent use.
 func NewEntropy() io.Reader { return systemEntropy{} }
 
-// NewEntropyAES returns a source that computes nonces with AES-128 in counter
-// mode from seeds of crypto/rand. Safe for concurrent use, without a lock that
-// goroutines could meet at.
+// NewEntropyAES returns a source that computes nonces with AES-128 in counter mode from seeds of
+// crypto/rand. It is safe for concurrent use, without a shared lock.
 func NewEntropyAES() io.Reader {
 	return newShardedEntropy(func() entropyGenerator { return new(aesGenerator) })
 }
 
-// NewEntropyChacha8 returns a source that computes nonces with ChaCha8 from
-// seeds of crypto/rand. Safe for concurrent use, without a lock that
-// goroutines could meet at.
+// NewEntropyChacha8 returns a source that computes nonces with ChaCha8 from seeds of crypto/rand.
+// It is safe for concurrent use, without a shared lock.
 func NewEntropyChacha8() io.Reader { return newEntropyChacha8() }
 
 func newEntropyChacha8() *shardedEntropy {
@@ -75,13 +70,13 @@ func newEntropyChacha8() *shardedEntropy {
 
 var (
 	entropyDefault = newEntropyChacha8()
-	// entropyChosen is what SetEntropy set; nil: entropyDefault.
+	// entropyChosen is what SetEntropy has set; nil: entropyDefault.
 	entropyChosen atomic.Pointer[entropySource]
 )
 
 type entropySource struct{ reader io.Reader }
 
-// readNonce fills p, or says why it could not; p is then not to be used.
+// readNonce fills p. If it returns an error, p must not be used.
 func readNonce(p []byte) error {
 	if chosen := entropyChosen.Load(); chosen != nil {
 		return entropyReadFull(chosen.reader, p)
@@ -90,8 +85,8 @@ func readNonce(p []byte) error {
 	return err
 }
 
-// entropyReadFull is io.ReadFull for readers that may be broken: one that
-// returns nothing for ever ends in an error instead of a hang.
+// entropyReadFull is io.ReadFull for readers that may be broken. If one returns nothing again and
+// again, it returns an error instead of hanging.
 func entropyReadFull(r io.Reader, p []byte) error {
 	for empty := 0; len(p) > 0; {
 		n, err := r.Read(p)
@@ -114,12 +109,12 @@ func entropyReadFull(r io.Reader, p []byte) error {
 	return nil
 }
 
-// entropyLock is held while a reader of the user's is called. There is one for
-// all of them, since SetEntropy may be called with the same reader again.
+// entropyLock is held while a reader of the program is called. There is one for all of them,
+// because SetEntropy may be called with the same reader again.
 var entropyLock sync.Mutex
 
-// lockedReader serialises a reader that may not be safe for concurrent use, a
-// whole nonce at a time.
+// lockedReader serialises a reader that may not be safe for concurrent use, one whole nonce at a
+// time.
 type lockedReader struct{ reader io.Reader }
 
 func (l lockedReader) Read(p []byte) (int, error) {
@@ -135,13 +130,13 @@ type systemEntropy struct{}
 
 func (systemEntropy) Read(p []byte) (int, error) { return io.ReadFull(cryptorand.Reader, p) }
 
-// shardedEntropy keeps a generator per processor, each with a seed of its own.
+// shardedEntropy has a generator per processor, each with its own seed.
 type shardedEntropy struct {
 	seeds  io.Reader
 	shards sync.Pool // of *entropyShard
 }
 
-// entropyShard is what one goroutine at a time draws nonces from.
+// entropyShard is a generator that one goroutine uses at a time.
 type entropyShard struct {
 	generator entropyGenerator
 	left      int // refills until the next seed
@@ -162,7 +157,7 @@ func newShardedEntropy(newGenerator func() entropyGenerator) *shardedEntropy {
 	}}}
 }
 
-// Read fills p, or returns the error of the seeds' source.
+// Read fills p, or returns the error of the source of seeds.
 func (e *shardedEntropy) Read(p []byte) (int, error) {
 	shard := e.shards.Get().(*entropyShard)
 	n, err := shard.read(p, e.seeds)
@@ -201,8 +196,8 @@ func (s *entropyShard) refill(seeds io.Reader) error {
 	return nil
 }
 
-// chachaGenerator is ChaCha8 as C2SP chacha8rand has it: it replaces its own
-// key every kilobyte, so that its state does not tell what it gave out before.
+// chachaGenerator is ChaCha8 as in C2SP chacha8rand. It replaces its own key every kilobyte, so
+// that its state does not reveal earlier output.
 type chachaGenerator struct{ chacha rand.ChaCha8 }
 
 func (g *chachaGenerator) reseed(seed *[entropySeedSize]byte) error {
@@ -212,7 +207,7 @@ func (g *chachaGenerator) reseed(seed *[entropySeedSize]byte) error {
 
 func (g *chachaGenerator) generate(p []byte) { g.chacha.Read(p) }
 
-// aesGenerator is AES-128 in counter mode; a seed is its key and first counter.
+// aesGenerator is AES-128 in counter mode. A seed is its key and first counter.
 type aesGenerator struct{ stream cipher.Stream }
 
 func (g *aesGenerator) reseed(seed *[entropySeedSize]byte) error {
@@ -236,7 +231,8 @@ func randomUint64() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// drawNumber returns an unguessable number without a system call, but for a seed now and then: locks may be held.
+// drawNumber returns an unguessable number, without a system call except for a seed now and then.
+// Locks may be held.
 func drawNumber() uint64 {
 	var b [8]byte
 	_, _ = entropyDefault.Read(b[:])

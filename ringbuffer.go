@@ -5,24 +5,22 @@ package kcp
 const (
 	// ringBufferMin is the least capacity a RingBuffer allocates.
 	ringBufferMin = 8
-	// ringBufferDoubling is the capacity up to which a full RingBuffer
-	// doubles; from there on it grows by a tenth, because half of a large
-	// ring empty costs more than copying it more often.
+	// ringBufferDoubling is the capacity up to which a full RingBuffer doubles. Above it grows by a
+	// tenth, because a large ring that is half empty costs more than more frequent copies.
 	ringBufferDoubling = 1024
 )
 
-// RingBuffer is a queue of T in an array that grows when all but one of its
-// slots are taken, and never shrinks. Slots that become free are cleared, so it keeps nothing
-// alive that was popped. The zero value is an empty queue. It must not be
-// used by several goroutines at once.
+// RingBuffer is a queue of T in an array that grows when all but one of its slots are taken, and
+// never shrinks. Free slots are cleared, so that popped elements can be collected. The zero value
+// is an empty queue. It is not safe for concurrent use.
 type RingBuffer[T any] struct {
 	slots []T
 	head  int // index of the oldest element
 	count int
 }
 
-// NewRingBuffer returns an empty queue of size slots, with room for one
-// element less before it grows; a size below 8 counts as 8.
+// NewRingBuffer returns an empty queue of size slots. It holds one element less before it grows. A
+// size below 8 counts as 8.
 func NewRingBuffer[T any](size int) *RingBuffer[T] {
 	return &RingBuffer[T]{slots: make([]T, max(size, ringBufferMin))}
 }
@@ -39,8 +37,7 @@ func (r *RingBuffer[T]) slot(i int) int {
 // Len returns the number of elements.
 func (r *RingBuffer[T]) Len() int { return r.count }
 
-// MaxLen returns how many elements fit before the queue grows: one less than
-// it has slots.
+// MaxLen returns how many elements fit before the queue grows: one less than the number of slots.
 func (r *RingBuffer[T]) MaxLen() int { return max(len(r.slots)-1, 0) }
 
 // IsEmpty reports whether there is no element.
@@ -58,8 +55,8 @@ func (r *RingBuffer[T]) Push(v T) {
 	r.count++
 }
 
-// Pop removes the oldest element and returns it. Without one it returns the
-// zero value and false.
+// Pop removes the oldest element and returns it. If the queue is empty, it returns the zero value
+// and false.
 func (r *RingBuffer[T]) Pop() (T, bool) {
 	var zero T
 	if r.count == 0 {
@@ -72,8 +69,8 @@ func (r *RingBuffer[T]) Pop() (T, bool) {
 	return v, true
 }
 
-// Peek returns a pointer to the oldest element, good until the next Push,
-// Pop, Discard or Clear. Without one it returns nil and false.
+// Peek returns a pointer to the oldest element, valid until the next Push, Pop, Discard or Clear.
+// If the queue is empty, it returns nil and false.
 func (r *RingBuffer[T]) Peek() (*T, bool) {
 	if r.count == 0 {
 		return nil, false
@@ -81,8 +78,8 @@ func (r *RingBuffer[T]) Peek() (*T, bool) {
 	return &r.slots[r.head], true
 }
 
-// Discard removes the n oldest elements, or all if there are fewer, and
-// returns how many it removed. A negative n counts as 0.
+// Discard removes the n oldest elements, or all if there are fewer, and returns how many it
+// removed. A negative n counts as 0.
 func (r *RingBuffer[T]) Discard(n int) int {
 	n = min(max(n, 0), r.count)
 	if n == 0 {
@@ -102,8 +99,8 @@ func (r *RingBuffer[T]) Clear() {
 	r.head = 0
 }
 
-// ForEach calls fn with a pointer to each element, the oldest first, until
-// fn returns false. fn may change the element, but not the queue.
+// ForEach calls fn with a pointer to each element, the oldest first, until fn returns false. fn may
+// change the element, but not the queue.
 func (r *RingBuffer[T]) ForEach(fn func(*T) bool) {
 	for i := range r.count {
 		if !fn(&r.slots[r.slot(i)]) {

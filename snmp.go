@@ -10,16 +10,15 @@ import (
 	"unsafe"
 )
 
-// Snmp holds the counters of all sessions and listeners of a process. While
-// sessions run, read a field with sync/atomic's LoadUint64 or take a Copy;
-// the counts arrive in batches, at the latest when the work at hand is done.
+// Snmp holds the counters of all sessions and listeners of a process. While sessions run, read a
+// field with sync/atomic's LoadUint64 or take a Copy. Counts are added in batches, at the latest at
+// the end of the work at hand.
 //
-// An Snmp must be allocated by itself, as DefaultSnmp and what Copy returns
-// are, not as part of another struct: its fields then are aligned as atomic
-// access demands on 32-bit machines too.
+// An Snmp must be allocated by itself, as DefaultSnmp and the results of Copy are, and not as part
+// of another struct. Its fields are then aligned as atomic access requires on 32-bit machines too.
 //
-// The declaration is the table of the counters: all fields are uint64, and
-// their names and order are those of Header, ToSlice and counters.
+// The declaration is the table of the counters: all fields are uint64, and their names and order
+// are those of Header, ToSlice and counters.
 type Snmp struct {
 	BytesSent           uint64 // bytes of data sent, each counted once
 	BytesReceived       uint64 // bytes of data that arrived, each counted once
@@ -29,31 +28,31 @@ type Snmp struct {
 	CurrEstab           uint64 // sessions open now
 	InErrs              uint64 // datagrams dropped, for any reason
 	InCsumErrors        uint64 // datagrams with a wrong checksum or tag
-	KCPInErrors         uint64 // datagrams with segments that make no sense
+	KCPInErrors         uint64 // datagrams with invalid segments
 	InPkts              uint64 // datagrams received
 	OutPkts             uint64 // datagrams sent
 	InSegs              uint64 // segments received
 	OutSegs             uint64 // segments sent
 	InBytes             uint64 // bytes of UDP payload received
 	OutBytes            uint64 // bytes of UDP payload sent
-	RetransSegs         uint64 // segments sent again, for any reason
-	FastRetransSegs     uint64 // of them: later ones were acknowledged
-	EarlyRetransSegs    uint64 // of them: likewise, and nothing new to send
-	LostSegs            uint64 // of them: the retransmission timeout ran out
+	RetransSegs         uint64 // segments retransmitted, for any reason
+	FastRetransSegs     uint64 // of them: later segments were acknowledged
+	EarlyRetransSegs    uint64 // of them: likewise, with nothing new to send
+	LostSegs            uint64 // of them: the retransmission timeout expired
 	RepeatSegs          uint64 // segments received more than once
 	FECFullShardSet     uint64 // groups whose data arrived without loss
-	FECRecovered        uint64 // packets rebuilt from parity
-	FECErrs             uint64 // packets that could not be rebuilt or made no sense
+	FECRecovered        uint64 // packets recovered from parity
+	FECErrs             uint64 // packets that were invalid or could not be recovered
 	FECParityShards     uint64 // parity packets received
 	FECShardSet         uint64 // groups received
-	FECShardMin         uint64 // groups with too few packets to rebuild the rest
+	FECShardMin         uint64 // groups with too few packets to recover the rest
 	RingBufferSndQueue  uint64 // most segments of one session that waited to be sent
 	RingBufferRcvQueue  uint64 // most segments of one session that waited for Read
 	RingBufferSndBuffer uint64 // most segments of one session in flight
 	OOBPackets          uint64 // out-of-band packets received
 }
 
-// DefaultSnmp is where every session counts.
+// DefaultSnmp has the counts of all sessions.
 var DefaultSnmp *Snmp = newSnmp()
 
 func newSnmp() *Snmp { return new(Snmp) }
@@ -61,8 +60,8 @@ func newSnmp() *Snmp { return new(Snmp) }
 // counterCount is the number of counters.
 const counterCount = int(unsafe.Sizeof(Snmp{}) / unsafe.Sizeof(uint64(0)))
 
-// counterWords are the counters in the order of Snmp's fields. A struct of
-// uint64 fields has the layout of an array of as many.
+// counterWords are the counters in the order of Snmp's fields. A struct of uint64 fields has the
+// layout of an array of them.
 type counterWords [counterCount]uint64
 
 func (s *Snmp) words() *counterWords { return (*counterWords)(unsafe.Pointer(s)) }
@@ -85,8 +84,7 @@ func (s *Snmp) ToSlice() []string {
 	return values
 }
 
-// Copy returns the counters as they are now. Each is read atomically, but
-// not all at one instant.
+// Copy returns the current counters. Each is read atomically, but not all at one instant.
 func (s *Snmp) Copy() *Snmp {
 	c := newSnmp()
 	for i := range c.words() {
@@ -95,8 +93,7 @@ func (s *Snmp) Copy() *Snmp {
 	return c
 }
 
-// Reset sets all counters to zero. CurrEstab counts on from there, down to
-// zero and no further.
+// Reset sets all counters to zero. CurrEstab continues from there, but not below zero.
 func (s *Snmp) Reset() {
 	for i := range s.words() {
 		atomic.StoreUint64(&s.words()[i], 0)
@@ -113,7 +110,7 @@ func (s *Snmp) connOpened(dialled bool) {
 	raise(&s.MaxConn, atomic.AddUint64(&s.CurrEstab, 1))
 }
 
-// queues notes how many segments of a session wait to be sent, are in flight, and wait for Read.
+// queues records how many segments of a session wait to be sent, are in flight, and wait for Read.
 func (s *Snmp) queues(sndQueue, sndBuffer, rcvQueue uint32) {
 	raise(&s.RingBufferSndQueue, uint64(sndQueue))
 	raise(&s.RingBufferSndBuffer, uint64(sndBuffer))
@@ -140,12 +137,10 @@ func (s *Snmp) connClosed() {
 	}
 }
 
-// counters is one endpoint's or session's share of DefaultSnmp since its
-// last flush: packets are counted here, without touching memory that other
-// processors write. The fields mean what Snmp's fields of the same name
-// mean; a level that falls is counted by adding the negative difference
-// converted to uint64. It has one user at a time: the goroutine that reads a
-// socket, or the one that sends a batch.
+// counters is the share of one endpoint or session in DefaultSnmp since its last flush. Packets are
+// counted here, without access to memory that other processors write. The fields are those of Snmp.
+// A level that falls is counted by adding the negative difference, converted to uint64. counters
+// has one user at a time: the goroutine that reads a socket, or the one that sends a batch.
 type counters struct {
 	bytesSent           uint64
 	bytesReceived       uint64
@@ -181,8 +176,8 @@ type counters struct {
 
 func (c *counters) words() *counterWords { return (*counterWords)(unsafe.Pointer(c)) }
 
-// flush adds what c counted to DefaultSnmp and sets c to zero. Counters that
-// did not change cost no memory access outside c.
+// flush adds the counts of c to DefaultSnmp and sets c to zero. Counters that did not change cost
+// no memory access outside c.
 func (c *counters) flush() { c.flushTo(DefaultSnmp) }
 
 func (c *counters) flushTo(s *Snmp) {
@@ -195,24 +190,28 @@ func (c *counters) flushTo(s *Snmp) {
 	*c = counters{}
 }
 
-// SocketStats is how a packet socket stands and what it has refused. No error of a socket but its being closed ends a
-// session or a listener: a datagram that could not be sent is a lost one, which is sent again, and reading goes on. Of
-// other connections five seconds of errors that are neither temporary, timeouts nor a socket's, without a datagram between
-// them, count as closed. Counts are since the socket came to the library.
+// SocketStats is a snapshot of a packet socket's counters and state. No error of a socket ends a
+// session or a listener, except that it was closed: a datagram that could not be sent counts as
+// lost, and reading continues. Other connections count as closed after five seconds of errors that
+// are not temporary, timeouts or a socket's, without a datagram in between. Counts start when the
+// library gets the socket.
 type SocketStats struct {
-	LostDatagrams uint64    // refused by the socket, too many for a slow connection, or not sealed for want of a nonce
+	// refused by the socket, beyond a slow connection's queue, or without a nonce
+	LostDatagrams uint64
 	ReadErrors    uint64    // reads that failed
-	LastError     error     // the newest cause of either, nil if there was none
-	LastErrorTime time.Time // when it came
+	LastError     error     // the newest error, or nil
+	LastErrorTime time.Time // time of LastError
 
-	// ReadBuffer and WriteBuffer are the sizes of the socket's buffers in bytes, as the system counts them: Linux reports
-	// twice what it granted, for its bookkeeping counts too (socket(7), SO_RCVBUF). 0 where there is no way to ask.
+	// ReadBuffer and WriteBuffer are the sizes of the socket's buffers in bytes, as the system
+	// counts them, or 0 if they are not known. Linux reports twice the granted size, because it
+	// counts its bookkeeping too (socket(7), SO_RCVBUF).
 	ReadBuffer, WriteBuffer int
 
-	// KeyPackets counts the packets that were sealed and opened with the BlockCrypt, by all sessions and listeners that have
-	// the same one: with AES-GCM a key is good for 2^32, of all peers together. 0 for a cipher that is no AEAD.
+	// KeyPackets counts the packets that were sealed and opened with the BlockCrypt by all sessions
+	// and listeners that use it. With AES-GCM a key is good for 2^32 packets, of all peers
+	// together. It is 0 for a cipher that is not an AEAD.
 	KeyPackets uint64
 
-	GSO bool // many datagrams are handed to the kernel in one piece (udp(7), UDP_SEGMENT)
-	GRO bool // and taken from it (UDP_GRO)
+	GSO bool // runs of datagrams are sent in one piece (udp(7), UDP_SEGMENT)
+	GRO bool // and received in one piece (UDP_GRO)
 }
