@@ -187,7 +187,8 @@ func checkCore(t *testing.T, c *core) {
 		t.Fatalf("sequence numbers out of order: %d %d %d, %d %d",
 			c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt)
 	}
-	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) || c.readable()+c.outOfOrder > 2*wndMax {
+	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) ||
+		c.readable()+c.outOfOrder > 2*wndMax {
 		t.Fatalf("more in flight than sent, or more received than there is room for: %+v",
 			viewOf(c))
 	}

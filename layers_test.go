@@ -366,7 +366,7 @@ var writers = []struct {
 	{"core", "kcp_core kcp_validation", 3},
 	{"sender", "kcp_send kcp_loss kcp_transmit", 5},
 	{"receiver", "kcp_rec kcp_ack kcp_slab", 5},
-	{"extension", "kcp_extension kcp_challenge", 2},
+	{"extension", "kcp_extension kcp_challenge", 4}, // three files by verb, and the challenge
 	{"liveness", "kcp_liveness", 1},
 	{"addressCheck", "kcp_validation", 1},
 	{"proofDuty", "kcp_validation_dialled", 1},

@@ -319,7 +319,8 @@ func (f *sessFuzz) recover() {
 			}
 		}
 		f.answer()
-		if c.outOfOrder == 0 && (c.readable() == 0 || c.cutShort()) && c.queued() == 0 && c.rmtWnd > 0 {
+		if c.outOfOrder == 0 && (c.readable() == 0 || c.cutShort()) && c.queued() == 0 &&
+			c.rmtWnd > 0 {
 			if written || s.life.writeErr != nil || c.ctl.finWanted() {
 				break
 			}

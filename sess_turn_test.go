@@ -31,7 +31,8 @@ func TestTurnPhases(t *testing.T) {
 			t.Errorf("%s: no turn is out", tt.name)
 		}
 		if again := turns.end(); again != tt.again || turns.busy() {
-			t.Errorf("%s: another one follows: %v, want %v; a turn is out: %v", tt.name, again, tt.again, turns.busy())
+			t.Errorf("%s: another one follows: %v, want %v; a turn is out: %v",
+				tt.name, again, tt.again, turns.busy())
 		}
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// scriptedOwner lays out the packets of a list of turns, each of equal datagrams, and notes what is asked of it.
+// scriptedOwner lays out the packets of a list of turns, each of equal datagrams, and records
+// what is asked of it.
 type scriptedOwner struct {
 	turns  []scriptedTurn
 	locked bool
@@ -21,7 +22,8 @@ type scriptedTurn struct{ packets, size, copies int }
 
 func (o *scriptedOwner) lock() { o.locked = true }
 
-func (o *scriptedOwner) unlockAndBeginTurn(t *turn, _ instant, w *packetWriter, _ *counters) (need int) {
+func (o *scriptedOwner) unlockAndBeginTurn(t *turn, _ instant, w *packetWriter,
+	_ *counters) (need int) {
 	if !o.locked {
 		panic("a turn is begun without the lock")
 	}
@@ -69,7 +71,8 @@ func (c *nullIO) writeBatch(p []outgoing) (sent, lost int, err error) {
 	}
 }
 
-// An owner has turns as long as it asks for them, room for what it needs, and an end of each whatever the socket does.
+// An owner has turns as long as it asks for them, room for what it needs, and an end of each
+// whatever the socket does.
 func TestTurnsOfAnOwner(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -82,10 +85,12 @@ func TestTurnsOfAnOwner(t *testing.T) {
 	}{
 		{"nothing to send", nil, nil, nil, 1, 0, 0},
 		{"one turn", []scriptedTurn{{3, 100, 0}}, nil, []int{3}, 1, 1, 0},
-		{"another turn behind it", []scriptedTurn{{3, 100, 0}, {2, 50, 0}}, nil, []int{3, 2}, 2, 2, 0},
+		{"another turn behind it", []scriptedTurn{{3, 100, 0}, {2, 50, 0}}, nil,
+			[]int{3, 2}, 2, 2, 0},
 		{"copies count", []scriptedTurn{{3, 100, 2}}, nil, []int{9}, 1, 1, 0},
 		{"more room than an arena has", []scriptedTurn{{400, 1000, 0}}, nil, []int{400}, 2, 1, 0},
-		{"the socket refuses", []scriptedTurn{{3, 100, 0}}, errors.New("refused"), []int{3}, 1, 1, 3},
+		{"the socket refuses", []scriptedTurn{{3, 100, 0}}, errors.New("refused"),
+			[]int{3}, 1, 1, 3},
 	} {
 		sched := NewTimedSched(1)
 		io := &nullIO{err: tt.err}
@@ -96,12 +101,15 @@ func TestTurnsOfAnOwner(t *testing.T) {
 		tx.flush(&k, o)
 		tx.finish()
 		sched.Close()
-		if !slices.Equal(o.sent, tt.sent) || o.asked != tt.asked || io.calls != tt.calls || k.errors.lost.Load() != tt.lost {
-			t.Errorf("%s: %v sent, asked %d times, %d batches, %d lost; want %v, %d, %d, %d", tt.name, o.sent, o.asked,
+		if !slices.Equal(o.sent, tt.sent) || o.asked != tt.asked || io.calls != tt.calls ||
+			k.errors.lost.Load() != tt.lost {
+			t.Errorf("%s: %v sent, asked %d times, %d batches, %d lost; want %v, %d, %d, %d",
+				tt.name, o.sent, o.asked,
 				io.calls, k.errors.lost.Load(), tt.sent, tt.asked, tt.calls, tt.lost)
 		}
 		if len(tx.turns) != 0 || len(tx.batch) != 0 || o.locked {
-			t.Errorf("%s: %d turns and %d messages are left, the lock is held: %v", tt.name, len(tx.turns), len(tx.batch), o.locked)
+			t.Errorf("%s: %d turns and %d messages are left, the lock is held: %v",
+				tt.name, len(tx.turns), len(tx.batch), o.locked)
 		}
 	}
 }
