@@ -75,7 +75,7 @@ const (
 	stageUnread               // and data has come since, which nobody will read
 )
 
-// helloLimit bounds what a peer that does not know the extension sees of it.
+// helloLimit bounds what a legacy peer sees of the extension (S4.9).
 const helloLimit = 5
 
 // helloBlind is how many of them go out without a word from the peer in between: an outage shall not take them all.

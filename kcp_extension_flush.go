@@ -56,7 +56,7 @@ func (c *core) asksHello() bool {
 		ctl.asking.tries < helloAsks
 }
 
-// askHello asks who the peer is.
+// askHello asks a peer without a HELLO whether it knows the extension (S4.19).
 func (c *core) askHello(now millis) {
 	ctl := &c.ctl
 	if !c.asksHello() || now < ctl.asking.at {
@@ -67,7 +67,7 @@ func (c *core) askHello(now millis) {
 	c.askForWindow()
 }
 
-// control writes the messages that are due, behind everything else.
+// control writes the messages that are due, behind everything else (S4.3).
 func (f *flusher) control() bool {
 	c, ctl := f.c, &f.c.ctl
 	if ctl.incarnation == 0 {
@@ -79,7 +79,7 @@ func (f *flusher) control() bool {
 	if fin := c.finReady() && f.now >= ctl.fin.at; fin {
 		m.has[ctlFin], m.final = true, c.sendEnd
 	}
-	if ctl.known() {
+	if ctl.known() { // S4.4
 		m.has[ctlFinAck], m.finalAcked = ctl.due.has(ctlFinAck), ctl.peerFinal
 		m.has[ctlPing], m.ping = ctl.due.has(ctlPing), ctl.pingNumber
 		m.has[ctlPong], m.pong = ctl.due.has(ctlPong), ctl.pong
@@ -138,7 +138,7 @@ func (c *core) sayHello(m *controlSet) {
 	}
 }
 
-// helloDue reports whether a HELLO goes along with a datagram that leaves now.
+// helloDue reports whether a HELLO goes along with a datagram that leaves now (S4.8).
 func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
 	if !ctl.known() {

@@ -21,7 +21,7 @@ func (snd *sender) detectOvertaken() {
 
 // openTries is how often the first segment of a session is sent before its timeout grows beyond a
 // second. The path is unknown then, and a listener may have been full for a moment. Linux does the
-// same (tcp_syn_linear_timeouts).
+// same (tcp_syn_linear_timeouts, S1.15).
 const openTries = 8
 
 // thinFlight is the most segments in flight that are too few to reveal a loss by later
