@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// millis is a point in time or a span in milliseconds, on the clock of whoever drives the state machine. It does not
-// wrap; only its low 32 bits, plus a random origin, go onto the wire as ts.
+// millis is a point in time or a duration in milliseconds, on the clock of the state machine's
+// owner. It does not wrap. Its low 32 bits plus a random origin are the ts on the wire.
 type millis int64
 
-// never is the time of an event that will not come.
+// never is the time of an event that is not due.
 const never millis = math.MaxInt64
 
-// longest is the most that a duration counts. The scheduler's clock is in nanoseconds as well, and must hold what lies so far
-// ahead of it.
+// longest is the longest duration that counts. The scheduler's clock in nanoseconds must hold such
+// a time.
 const longest = 100 * 365 * 24 * time.Hour
 
-// instant is a point in time in nanoseconds, on the clock of whoever drives the state machine. Its milliseconds are what the
-// state machine counts in.
+// instant is a point in time in nanoseconds, on the clock of the state machine's owner. The state
+// machine counts in its milliseconds.
 type instant int64
 
 // ms returns the milliseconds that have passed at t.

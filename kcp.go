@@ -4,11 +4,12 @@ package kcp
 
 import "time"
 
-// KCP is the ARQ state machine alone, for programs that bring their own packets and their own loop: datagrams go in by
-// Input and come out through the output function, Send and Recv move messages, Update does what is due and Check tells
-// when that is. It supplies the clock; a UDPSession is what most programs want instead.
+// KCP is the ARQ state machine alone, for programs with their own packets and their own loop. Input
+// takes received datagrams, and the output function receives datagrams to send. Send and Recv move
+// messages. Update does what is due, and Check returns when that is. A KCP supplies the clock. Most
+// programs use a UDPSession instead.
 //
-// A KCP may not be shared by goroutines without a lock of the caller's. Its zero value is of no use.
+// A KCP may be used by one goroutine at a time. Its zero value is not usable.
 type KCP struct {
 	core   core
 	out    packetWriter
@@ -16,16 +17,17 @@ type KCP struct {
 	log    *logger
 }
 
-// processStart is the zero of the clock that KCP and Check count in.
+// processStart is the zero of the clock of KCP and Check.
 var processStart = time.Now()
 
-// shellPackets is how many packets are laid out before they are handed to output.
+// shellPackets is how many packets are laid out before they are given to output.
 const shellPackets = 8
 
-// NewKCP returns a state machine for the conversation conv, the same number at both ends. output is called with each
-// datagram to send, from within Input and Update; buf is its to use until it returns, its first size bytes are the
-// datagram, and it must not call the KCP. Defaults are those of deployed peers: windows of 32 segments, an MTU of 1400 bytes, an
-// interval of 100 ms, message mode, congestion control on.
+// NewKCP returns a state machine for the conversation conv, the same number at both ends. output is
+// called with each datagram to send, from within Input and Update. The datagram is the first size
+// bytes of buf, which output may use until it returns. It must not call the KCP. The defaults are
+// those of legacy peers: windows of 32 segments, an MTU of 1400 bytes, an interval of 100 ms,
+// message mode, and congestion control.
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())
@@ -35,8 +37,9 @@ func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 
 func (k *KCP) now() instant { return instant(time.Since(processStart)) }
 
-// Send queues p as one message (in stream mode: as a part of the stream) and returns 0, -1 if p is empty, or -2 if it
-// needs more than 255 fragments. The queue is not bounded: WaitSnd tells its length.
+// Send queues p as one message, or in stream mode as a part of the stream. It returns 0, -1 if p is
+// empty, or -2 if it needs more than 255 fragments. The queue is not bounded; WaitSnd returns its
+// length.
 func (k *KCP) Send(p []byte) int {
 	if n := k.core.send(p); n < 0 {
 		return n
@@ -46,7 +49,8 @@ func (k *KCP) Send(p []byte) int {
 	return 0
 }
 
-// Recv reads the next message into p and returns its length, -1 if there is none, or -2 if p is too small for it.
+// Recv reads the next message into p and returns its length, -1 if there is none, or -2 if p is too
+// small.
 func (k *KCP) Recv(p []byte) int {
 	n := k.core.recv(p)
 	k.core.releaseIdle()
@@ -60,9 +64,10 @@ func (k *KCP) Recv(p []byte) int {
 // PeekSize returns the length of the next message, -1 if there is none.
 func (k *KCP) PeekSize() int { return k.core.peekSize() }
 
-// Input feeds one datagram that came from the peer. It returns 0, or -1 if data is shorter than a segment or of
-// another conversation, -2 if a length goes beyond it, -3 if a command is unknown; segments before the bad one have
-// been taken. With ackNoDelay the acknowledgements leave at once. data is not kept.
+// Input processes one datagram from the peer. It returns 0, -1 if data is shorter than a segment or
+// belongs to another conversation, -2 if a length exceeds it, or -3 if a command is unknown.
+// Segments before the malformed one have been processed. With ackNoDelay the acknowledgements leave
+// at once. data is not kept.
 func (k *KCP) Input(data []byte, pktType PacketType, ackNoDelay bool) int {
 	now := k.now()
 	k.core.note(logInput, nil, len(data))
@@ -83,8 +88,8 @@ func (k *KCP) Input(data []byte, pktType PacketType, ackNoDelay bool) int {
 	return 0
 }
 
-// Update sends what is due now: new data, acknowledgements, retransmissions, probes. It may be called at any time, and
-// must be called at the time that Check names.
+// Update sends what is due now: new data, acknowledgements, retransmissions, probes. It may be
+// called at any time, and must be called at the time that Check returns.
 func (k *KCP) Update() {
 	now := k.now()
 	k.drain(func() bool { return k.core.flush(now, &k.out) })
@@ -92,7 +97,7 @@ func (k *KCP) Update() {
 	k.report()
 }
 
-// drain hands the packets that flush lays out to output, until it has no more.
+// drain gives the packets that flush lays out to output, until there are no more.
 func (k *KCP) drain(flush func() bool) {
 	for more := true; more; {
 		if size := shellPackets * k.core.mtu; len(k.out.arena) < size {
@@ -108,15 +113,15 @@ func (k *KCP) drain(flush func() bool) {
 	}
 }
 
-// Check returns when Update is next to be called, in milliseconds of a clock that starts with the process and wraps
-// at 2^32. If nothing is due before something is sent or comes in, that is 60 s ahead.
+// Check returns when Update is next to be called, in milliseconds of a clock that starts with the
+// process and wraps at 2^32. That is 60 s ahead if nothing is due before the next Send or Input.
 func (k *KCP) Check() uint32 {
 	now := k.now().ms()
 	return uint32(min(k.core.nextEvent(now), now+rtoMax))
 }
 
-// SetMtu sets the size of a datagram in bytes, 1400 unless set; above 65535 it is taken as 65535. It returns 0, or -1 if
-// nothing would be left for data (24 bytes or less).
+// SetMtu sets the size of a datagram in bytes, 1400 by default and 65535 at most. It returns 0, or
+// -1 if nothing would be left for data (24 bytes or less).
 func (k *KCP) SetMtu(mtu int) int {
 	if !k.core.setMTU(min(mtu, maxDatagram)) {
 		return -1
@@ -124,15 +129,16 @@ func (k *KCP) SetMtu(mtu int) int {
 	return 0
 }
 
-// NoDelay sets the timing; a negative value leaves one as it is. nodelay 1 lowers the least RTO to 30 ms and the
-// back-off to 1.5; interval is the most that an ACK waits, 10 to 5000 ms; resend is the count of later ACKs after which
-// a segment is sent again, 0 for off, at most 64; nc 1 switches the congestion window off. It returns 0.
+// NoDelay sets the timing; a negative value leaves a setting unchanged. nodelay 1 lowers the least
+// RTO to 30 ms and the back-off to 1.5. interval is the longest wait of an ACK, 10 to 5000 ms.
+// resend is the count of later ACKs after which a segment is resent, 0 for off, at most 64. nc 1
+// switches the congestion window off. It returns 0.
 func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	k.core.setNoDelay(nodelay, interval, resend, nc)
 	return 0
 }
 
-// WndSize sets the windows in segments, clamped to 65535; 0 leaves one as it is. It returns 0.
+// WndSize sets the windows in segments, at most 65535; 0 leaves one unchanged. It returns 0.
 func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
 	k.core.setWindows(sndwnd, rcvwnd)
 	return 0
@@ -141,7 +147,8 @@ func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
 // WaitSnd returns how many segments are not yet acknowledged, queued ones included.
 func (k *KCP) WaitSnd() int { return int(k.core.queued()) }
 
-// SetLogger reports the events in mask to fn, whose args are key, value pairs as slog takes them. A nil fn ends it.
+// SetLogger reports the events in mask to fn, whose args are key, value pairs as for slog. A nil fn
+// ends that.
 func (k *KCP) SetLogger(mask KCPLogType, fn func(msg string, args ...any)) {
 	k.log = newLogger(mask, fn)
 	k.core.setLogMask(k.log.events())

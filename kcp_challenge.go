@@ -2,28 +2,28 @@
 
 package kcp
 
-// challengeQuestions is how many questions the peer is asked, two in each RTO. At a loss of 20 % each way all of them
-// fail in one case of 460.
+// challengeQuestions is how many questions the peer is asked, two in each RTO. At a loss of 20 %
+// each way all of them fail in one case of 460.
 const challengeQuestions = 6
 
-// suspect takes note of a word that the session is gone at the peer. stranger is the incarnation found in its place, 0 if
-// there is none.
-func (c *core) suspect(stranger uint64, now millis) {
+// suspect notes an indication that the session is gone at the peer. replacement is the incarnation
+// found in its place, 0 if there is none.
+func (c *core) suspect(replacement uint64, now millis) {
 	ch := &c.ctl.challenge
 	switch {
 	case ch.state == peerSuspected:
 		ch.state = peerDenied
 	case ch.state != peerTrusted:
 	case now < ch.at || c.ctl.closing() && !c.ctl.known():
-		// One suspicion an RTO bounds what somebody who repeats such a word can cost. A closing session asks no old peer,
-		// which might open a session for the question.
+		// One suspicion an RTO bounds the cost of repeated indications. A closing session asks no
+		// legacy peer, which might open a session for the question.
 		return
 	default:
-		c.ctl.pingNumber = 0 // a fresh one
+		c.ctl.pingNumber = 0 // draws a new one
 		*ch = challenge{state: peerSuspected}
 		c.question(now)
 	}
-	c.ctl.stranger = stranger
+	c.ctl.replacement = replacement
 }
 
 // questionClock checks the peer by a PING after a PUSH whose ts does not fit the peer's clock
@@ -34,7 +34,7 @@ func (c *core) questionClock(now millis) {
 	ctl := &c.ctl
 	ctl.clockDoubted = true
 	if ch := &ctl.challenge; ch.state == peerTrusted && now >= ch.at {
-		ch.at = now + c.rto() // as for a suspicion
+		ch.at = now + c.rto() // like a suspicion
 		c.freshPing()
 	}
 }
@@ -51,7 +51,7 @@ func (c *core) question(now millis) {
 	}
 }
 
-// freshPing asks for a PONG with a number that no PING before had.
+// freshPing sends a PING with a number that no earlier PING had.
 func (c *core) freshPing() {
 	c.ctl.pingNumber = 0
 	c.ping()
@@ -60,7 +60,7 @@ func (c *core) freshPing() {
 // ping asks for a PONG with a number of 64 random bits (S4.26).
 func (c *core) ping() {
 	ctl := &c.ctl
-	c.thin.asked = 0 // the answer to a repeated one would not tell its time
+	c.thin.asked = 0 // the answer to a repeated PING is no measure
 	for ctl.pingNumber == 0 {
 		ctl.pingNumber = c.draw()
 	}
@@ -72,7 +72,7 @@ func (c *core) ping() {
 func (c *core) trust(now millis) {
 	if ch := &c.ctl.challenge; ch.state == peerSuspected || ch.state == peerDenied {
 		*ch = challenge{at: now + c.rto()}
-		c.ctl.stranger = 0
+		c.ctl.replacement = 0
 	}
 }
 
@@ -82,7 +82,7 @@ func (c *core) suspicious() bool {
 	return ch.state == peerSuspected || ch.state == peerDenied
 }
 
-// challengeEvent returns when challengeTick has something to do.
+// challengeEvent returns when challengeTick is next due.
 func (c *core) challengeEvent() millis {
 	if !c.suspicious() {
 		return never
@@ -103,7 +103,7 @@ func (c *core) challengeTick(now millis) {
 		c.trust(now)
 	default:
 		ch.state = peerGone
-		if ctl.stranger != 0 {
+		if ctl.replacement != 0 {
 			// The listener has another session under this name, because it was restarted or this
 			// side's address has changed on the way. That session has no beginning and gets a RESET
 			// (S4.31).
@@ -112,7 +112,8 @@ func (c *core) challengeTick(now millis) {
 	}
 }
 
-// gone reports whether the peer has no session any more, and all that is to be said about that has been said.
+// gone reports whether the peer has no session any more and the RESET for the session in its place,
+// if any, has been sent.
 func (c *core) gone() bool {
-	return c.ctl.challenge.state == peerGone && (c.ctl.stranger == 0 || c.ctl.resetSent())
+	return c.ctl.challenge.state == peerGone && (c.ctl.replacement == 0 || c.ctl.resetSent())
 }

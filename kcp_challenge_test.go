@@ -85,7 +85,7 @@ func TestSuspicionIsSettledByThePong(t *testing.T) {
 				t.Errorf("%s at %d: a wrong PONG has settled it, or another session's", name, base)
 			}
 			challengeSay(c, base+2, challengeMessage(controlSet{pong: first.ping}, ctlPong), 1130)
-			if c.suspicious() || c.ctl.wasReset() || c.gone() || c.ctl.stranger != 0 {
+			if c.suspicious() || c.ctl.wasReset() || c.gone() || c.ctl.replacement != 0 {
 				t.Errorf("%s at %d: the PONG has not settled it", name, base)
 			}
 			challengeSay(c, word.una, word.m, 1130+c.rto())

@@ -11,7 +11,7 @@ type congestion struct {
 	size     uint32 // the window
 	ssthresh uint32
 	credit   uint32                          // acknowledged segments towards the next increase
-	recovery uint64                          // transmissions up to this one belong to a loss already handled
+	recovery uint64                          // the loss of transmissions up to this one is handled
 	before   struct{ size, ssthresh uint32 } // the last timeout
 }
 

@@ -2,49 +2,50 @@
 
 package kcp
 
-// extension is a session's part of the control messages (docs/protocol.md section 4). With an incarnation of zero it is off
-// and nothing of it is sent or taken in. Its fields are assigned in kcp_extension.go and kcp_challenge.go.
+// extension is the state of the control messages of a session (docs/protocol.md section 4). With an
+// incarnation of zero it is off: no message is sent, and none is processed. Its fields are assigned
+// in kcp_extension*.go and kcp_challenge.go.
 type extension struct {
 	incarnation uint64 // this side's, random and not 0 (S4.5)
 	peer        uint64 // the peer's, 0 until its HELLO comes
-	stranger    uint64 // whom a dialled session has found in its peer's place
+	replacement uint64 // the incarnation found in the place of a dialled session's peer
 	challenge   challenge
 	pingNumber  uint64 // of the PING that waits for its PONG, 0 for none
 	pong        uint64
 
 	hello       announcement // acknowledged by a HELLO that names this side's incarnation
-	asking      announcement // of a closing side for who the peer is; acknowledged by a window after the second question
+	asking      announcement // requests for HELLO when closing; acknowledged by the second WINS
 	fin         announcement // acknowledged by FINACK
 	helloSentAt millis
 
-	due      messageSet // leave with the next flush; FIN stays until it is acknowledged
+	due      messageSet // sent with the next flush; FIN stays until it is acknowledged
 	sent     messageSet
 	received messageSet
 
 	role      role
 	stage     closingStage
 	marking   marking
-	flags     uint8  // told in HELLO
-	peerFlags uint8  // told in the peer's HELLO
-	peerMost  uint16 // bytes of the largest datagram that the peer can receive, 0 if its HELLO does not say
+	flags     uint8  // announced in HELLO
+	peerFlags uint8  // announced in the peer's HELLO
+	peerMost  uint16 // largest datagram that the peer can receive, 0 if unknown
 	resetCode uint16
-	peerFinal seqNum // where the peer's stream ends, if it has said so
+	peerFinal seqNum // the end of the peer's stream, once received has FIN
 
-	keyed        bool // every packet that comes in was authenticated by a key
-	met          bool // the peer has answered: with its window, a HELLO or data
-	peerSure     bool // the peer needs no proof of this side's address
+	keyed        bool // a key authenticates every packet received
+	met          bool // the peer has answered with its window, a HELLO or data
+	peerSure     bool // the peer needs no validation of this side's address
 	progressed   bool // the peer has acknowledged something since the owner last looked
-	clockDoubted bool // a PUSH has borne a clock that does not fit the peer's
+	clockDoubted bool // the clock of a PUSH did not fit the peer's
 }
 
-// announcement is what is repeated until it has been acknowledged.
+// An announcement is repeated until it is acknowledged.
 type announcement struct {
 	at    millis // it is not repeated before
-	tries uint8  // how often it has left, up to a bound
+	tries uint8  // how often it was sent, up to a bound
 	acked bool
 }
 
-// left notes that it has left, and is not to be repeated before at.
+// left notes that it has been sent, and sets the time before which it is not repeated.
 func (a *announcement) left(at millis, most uint8) { a.at, a.tries = at, min(a.tries+1, most) }
 
 // messageSet is a set of control messages.
@@ -56,34 +57,36 @@ func (m *messageSet) add(kind int) { *m |= 1 << kind }
 
 func (m *messageSet) remove(kind int) { *m &^= 1 << kind }
 
-// role is how a session has come about.
+// role is how a session was opened.
 type role uint8
 
 const (
 	roleNone     role = iota
-	roleDialled       // the peer is a listener, which this side has found
-	roleAccepted      // this side is a listener, to which addresses are proved
+	roleDialled       // the peer is a listener
+	roleAccepted      // this side is a listener, which validates addresses
 )
 
-// closingStage is how far a session is that may have been closed.
+// closingStage is the progress of a session that may have been closed.
 type closingStage uint8
 
 const (
 	stageOpen    closingStage = iota
-	stageUnheard              // Close was called before anything had come, and nothing has since
-	stageClosing              // Close was called: all that is left to do is to deliver
-	stageUnread               // and data has come since, which nobody will read
+	stageUnheard              // Close was called, and nothing has ever been received
+	stageClosing              // Close was called; the rest is delivered
+	stageUnread               // and data has arrived since, which will not be read
 )
 
 // helloLimit bounds what a legacy peer sees of the extension (S4.9).
 const helloLimit = 5
 
-// helloBlind is how many of them go out without a word from the peer in between: an outage shall not take them all.
+// helloBlind is how many of them are sent without a segment from the peer in between. An outage
+// must not take all of them.
 const helloBlind = 2
 
 func (s *extension) init() { s.fin.at = never }
 
-// begin switches the extension on. keyed says that a key authenticates packets, marks that nonces show who has sent them.
+// begin switches the extension on. keyed means that a key authenticates packets, marks that the
+// nonces of this side show which side has sent a packet.
 func (s *extension) begin(incarnation uint64, keyed, marks bool) {
 	s.incarnation, s.keyed = incarnation, keyed
 	if marks {
@@ -91,10 +94,10 @@ func (s *extension) begin(incarnation uint64, keyed, marks bool) {
 	}
 }
 
-// shareAddress makes HELLO say that several sessions share this address on purpose.
+// shareAddress announces in HELLO that several sessions share this address on purpose.
 func (s *extension) shareAddress() { s.flags |= helloShared }
 
-// dial and accept say how the session has come about.
+// dial and accept set how the session was opened.
 func (s *extension) dial() { s.role = roleDialled }
 
 func (s *extension) accept() { s.role = roleAccepted }
@@ -103,21 +106,21 @@ func (s *extension) dialled() bool { return s.role == roleDialled }
 
 func (s *extension) accepted() bool { return s.role == roleAccepted }
 
-// known reports whether the peer speaks the extension.
+// known reports whether the peer is known to support the extension.
 func (s *extension) known() bool { return s.peer != 0 }
 
-// addressShared reports whether either side says that several sessions share its address.
+// addressShared reports whether either side announces that several sessions share its address.
 func (s *extension) addressShared() bool { return (s.flags|s.peerFlags)&helloShared != 0 }
 
-// bothMark reports whether the nonces of both sides show who has sent a packet.
+// bothMark reports whether the nonces of both sides show which side has sent a packet.
 func (s *extension) bothMark() bool { return s.flags&s.peerFlags&helloMarks != 0 }
 
-// closing reports whether Close was called, unheard whether nothing has come from the peer besides.
+// closing reports whether Close was called, unheard whether in addition nothing has been received.
 func (s *extension) closing() bool { return s.stage != stageOpen }
 
 func (s *extension) unheard() bool { return s.stage == stageUnheard }
 
-// close notes that all that is left to do is to deliver.
+// close notes that Close was called. unheard means that nothing has been received.
 func (s *extension) close(unheard bool) {
 	s.stage = stageClosing
 	if unheard {
@@ -125,23 +128,23 @@ func (s *extension) close(unheard bool) {
 	}
 }
 
-// heard notes that a datagram has come.
+// heard notes that a datagram has arrived.
 func (s *extension) heard() {
 	if s.stage == stageUnheard {
 		s.stage, s.progressed = stageClosing, true
 	}
 }
 
-// noteUnread notes that data has come since Close was called.
+// noteUnread notes that data has arrived since Close was called.
 func (s *extension) noteUnread() {
 	s.heard()
 	s.stage = stageUnread
 }
 
-// unread reports whether data has come since Close was called.
+// unread reports whether data has arrived since Close was called.
 func (s *extension) unread() bool { return s.stage == stageUnread }
 
-// takeProgress reports whether the peer has acknowledged something since it was last called.
+// takeProgress reports whether the peer has acknowledged something since the last call.
 func (s *extension) takeProgress() (progressed bool) {
 	progressed, s.progressed = s.progressed, false
 	return progressed
@@ -156,10 +159,10 @@ func (s *extension) finWanted() bool { return s.due.has(ctlFin) || s.fin.acked }
 // finUnanswered reports whether the end of the stream has been sent and not acknowledged.
 func (s *extension) finUnanswered() bool { return s.fin.tries > 0 && !s.fin.acked }
 
-// hasPeerFinal reports whether the peer has told the end of its stream.
+// hasPeerFinal reports whether the peer has announced the end of its stream.
 func (s *extension) hasPeerFinal() bool { return s.received.has(ctlFin) }
 
-// wasReset reports whether a valid RESET has come in.
+// wasReset reports whether a valid RESET has arrived.
 func (s *extension) wasReset() bool { return s.received.has(ctlReset) }
 
 func (s *extension) resetDue() bool { return s.due.has(ctlReset) }
@@ -172,16 +175,17 @@ func (s *extension) sendReset(code uint16) {
 	s.resetCode = code
 }
 
-// wantHello makes a HELLO go along with the next datagram.
+// wantHello adds a HELLO to the next datagram.
 func (s *extension) wantHello() { s.due.add(ctlHello) }
 
 // meet notes that the peer has answered.
 func (s *extension) meet() { s.met = true }
 
-// settleProof notes whether the peer needs no proof of this side's address.
+// settleProof notes whether the peer needs no validation of this side's address.
 func (s *extension) settleProof(sure bool) { s.peerSure = sure }
 
-// asked notes a WASK, which may come in order to learn who this side is. confirm says that the peer's address is proved.
+// asked notes a WASK, which may be a request for this side's HELLO. confirm adds a HELLO that says
+// that the peer's address is validated.
 func (s *extension) asked(now millis, confirm bool) {
 	s.hello.at = min(s.hello.at, now)
 	if confirm {
@@ -189,33 +193,83 @@ func (s *extension) asked(now millis, confirm bool) {
 	}
 }
 
-// windowHeard notes a WINS. The first answer may come without a HELLO because one was sent shortly before.
+// windowHeard notes a WINS. The first answer may come without a HELLO because one was sent shortly
+// before.
 func (s *extension) windowHeard() { s.asking.acked = s.asking.acked || s.asking.tries > 1 }
 
-// urgent reports whether a message wants to leave now. HELLO and FIN never do.
+// learn notes the peer's first HELLO, which this side answers with its own.
+func (s *extension) learn(m *controlSet) {
+	s.peer, s.peerMost, s.peerFlags = m.incarnation, m.largest, uint8(m.flags)
+	s.wantHello()
+}
+
+// helloLeft notes that a HELLO has been sent, and sets the time before which it is not repeated.
+func (s *extension) helloLeft(now, again millis) {
+	s.hello.left(again, helloLimit)
+	s.helloSentAt = now
+	s.due.remove(ctlHello)
+}
+
+// left notes that the messages that were due have been sent. HELLO and FIN have their own rules.
+func (s *extension) left(reset bool) {
+	if reset {
+		s.sent.add(ctlReset)
+	}
+	s.due &= 1<<ctlHello | 1<<ctlFin
+}
+
+// finAcked notes that the peer has acknowledged the end of the stream.
+func (s *extension) finAcked() {
+	s.fin.acked = true
+	s.due.remove(ctlFin)
+}
+
+// peerEnds notes the end of the peer's stream and makes its acknowledgement due.
+func (s *extension) peerEnds(final seqNum) {
+	s.peerFinal = final
+	s.received.add(ctlFin)
+	s.due.add(ctlFinAck)
+}
+
+// pinged notes a PING, which is to be answered.
+func (s *extension) pinged(number uint64) {
+	s.pong = number
+	s.due.add(ctlPong)
+}
+
+// ponged notes the answer to a PING and reports whether the peer's clock was doubted. The doubt
+// ends.
+func (s *extension) ponged() (doubted bool) {
+	doubted = s.clockDoubted
+	s.pingNumber, s.clockDoubted = 0, false
+	return doubted
+}
+
+// urgent reports whether a message is due at once. HELLO and FIN never are.
 func (s *extension) urgent() bool {
 	return s.resetDue() || s.known() && s.due&(1<<ctlFinAck|1<<ctlPing|1<<ctlPong) != 0
 }
 
-// marking is how a session tells what it has sent itself from what its peer has sent.
+// marking is how a session tells its own packets from those of its peer.
 type marking uint8
 
 const (
-	// markNone: the peer has not said that it marks its nonces. Those of what is sent are remembered.
+	// markNone: the peer does not mark its nonces. The nonces of what is sent are remembered.
 	markNone marking = iota
-	// markRole: one side has dialled and the other accepted, which their marks show.
+	// markRole: one side has dialled and the other has accepted, and their marks differ.
 	markRole
-	// markUpper: both sides have dialled, and this one's incarnation is the greater. It sends with the mark of an accepted
-	// session from now on. What bears no mark may be its own of before, whose nonces it has kept, or the peer's.
+	// markUpper: both sides have dialled, and the incarnation of this side is the greater. It sends
+	// with the mark of an accepted session from now on. A packet without the mark may be an earlier
+	// one of its own, whose nonces are remembered, or the peer's.
 	markUpper
-	// markLower: both have dialled, and the peer's incarnation is the greater. Nonces are remembered until it has shown
-	// that it knows.
+	// markLower: both sides have dialled, and the incarnation of the peer is the greater. Nonces
+	// are remembered until the peer marks its packets.
 	markLower
-	// markLowerKnown: it has. From now on all of the peer's packets bear the mark.
+	// markLowerKnown: the peer marks its packets. From now on all of them have the mark.
 	markLowerKnown
 )
 
-// remembers reports whether the nonces of what is sent are to be kept.
+// remembers reports whether the nonces of what is sent are kept.
 func (m marking) remembers() bool { return m == markNone || m == markLower }
 
 // chooseMarks chooses how a session distinguishes its own packets from those of a peer that has
@@ -237,8 +291,8 @@ func (s *extension) chooseMarks(marked bool) {
 // peerIsMarked notes that the peer, whose packets are to be marked, has begun to mark them.
 func (s *extension) peerIsMarked() { s.marking = markLowerKnown }
 
-// strangerIn reports whether the HELLO in a packet is neither this side's nor its peer's.
-func (s *extension) strangerIn(p *packet) bool {
+// hasForeignHello reports whether a packet has a HELLO that is neither this side's nor the peer's.
+func (s *extension) hasForeignHello(p *packet) bool {
 	if p.kind != packetPlain && p.kind != packetData {
 		return false
 	}
@@ -246,12 +300,13 @@ func (s *extension) strangerIn(p *packet) bool {
 	return m.has[ctlHello] && m.incarnation != s.incarnation && m.incarnation != s.peer
 }
 
-// challenge settles the suspicion that the peer's session is gone. A RESET without an incarnation and a HELLO of another
-// one are authentic at best: an observer can have them made by sending a copy of a packet from another address, or to
-// another listener with the same key, and pass them on. So the peer is asked by a PING with a fresh number before the
-// session ends (RFC 5961 section 3 calls that a challenge ACK). A peer that does not know PING is asked for its window.
+// challenge decides a suspicion that the peer's session is gone. A RESET without an incarnation and
+// a HELLO of another incarnation are authentic at best. An observer can provoke them with a copy of
+// a packet, sent from another address or to another listener with the same key, and forward them.
+// So before the session ends, the peer has to answer a PING with a fresh number; RFC 5961 section 3
+// calls that a challenge ACK. A peer that does not know PING receives a WASK instead.
 type challenge struct {
-	at    millis // of the next question or the verdict; without a suspicion the earliest time for one
+	at    millis // of the next question or decision; else of the next suspicion
 	state challengeState
 	asked uint8 // questions so far
 }
@@ -260,7 +315,7 @@ type challengeState uint8
 
 const (
 	peerTrusted   challengeState = iota
-	peerSuspected                // something says that the session is gone at the peer
-	peerDenied                   // and something has said so again since the peer was asked
-	peerGone                     // the peer did not answer: the session ends
+	peerSuspected                // a message indicates that the session is gone at the peer
+	peerDenied                   // and another one since the peer was asked
+	peerGone                     // the peer has not answered, and the session ends
 )

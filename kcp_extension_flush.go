@@ -2,7 +2,7 @@
 
 package kcp
 
-// controlEvent returns when a FIN is to be sent next.
+// controlEvent returns when a FIN or a request for HELLO is sent next.
 func (c *core) controlEvent() millis {
 	if c.finReady() {
 		return c.ctl.fin.at
@@ -19,7 +19,7 @@ func (c *core) finReady() bool {
 	return c.ctl.due.has(ctlFin) && c.ctl.known() && c.sendNxt == c.sendEnd
 }
 
-// closeWrite ends the stream behind what has been queued.
+// closeWrite ends the stream after what has been queued.
 func (c *core) closeWrite(now millis) {
 	if c.ctl.finWanted() {
 		return
@@ -29,18 +29,19 @@ func (c *core) closeWrite(now millis) {
 	c.endDelay() // there is nothing to wait for
 }
 
-// writeDone reports whether all that was written has been acknowledged, the end of the stream included where the
-// peer knows of it.
+// writeDone reports whether everything written has been acknowledged, including the end of the
+// stream if the peer supports that.
 func (c *core) writeDone() bool {
 	return c.sendUna == c.sendEnd && (!c.ctl.due.has(ctlFin) || !c.ctl.known())
 }
 
-// A peer whose HELLO was lost would never learn of the end of the stream. So a side that has closed its stream and has
-// not seen one asks for the window: the answer of a peer that knows the extension carries its HELLO, an answer without
-// settles that it does not know it. helloAsks bounds the questions: with their back-off they take the linger time.
+// helloAsks bounds the requests for HELLO. A peer whose HELLO was lost is never sent the end of the
+// stream. So a side that has closed its stream and has seen no HELLO sends a WASK. The answer of a
+// peer with the extension carries its HELLO; an answer without one shows that the peer has no
+// extension. With their back-off the requests take the linger time.
 const helloAsks = 12
 
-// peerSettled reports whether it is known, as far as it can be, which extension the peer speaks.
+// peerSettled reports whether it is known, as far as possible, which extension the peer supports.
 func (c *core) peerSettled(now millis) bool {
 	ctl := &c.ctl
 	if ctl.known() || !c.begun() || ctl.asking.acked && !ctl.hasPeerFinal() {
@@ -49,11 +50,12 @@ func (c *core) peerSettled(now millis) bool {
 	return ctl.asking.tries >= helloAsks && now >= ctl.asking.at
 }
 
-// asksHello reports whether the peer is to be asked who it is: all has been delivered to it but the end of the stream.
+// asksHello reports whether the peer's HELLO is to be requested: everything but the end of the
+// stream has been delivered.
 func (c *core) asksHello() bool {
 	ctl := &c.ctl
-	return ctl.finWanted() && !ctl.known() && (!ctl.asking.acked || ctl.hasPeerFinal()) && c.sendUna == c.sendEnd && c.begun() &&
-		ctl.asking.tries < helloAsks
+	return ctl.finWanted() && !ctl.known() && (!ctl.asking.acked || ctl.hasPeerFinal()) &&
+		c.sendUna == c.sendEnd && c.begun() && ctl.asking.tries < helloAsks
 }
 
 // askHello asks a peer without a HELLO whether it knows the extension (S4.19).
@@ -84,14 +86,15 @@ func (f *flusher) control() bool {
 		m.has[ctlPing], m.ping = ctl.due.has(ctlPing), ctl.pingNumber
 		m.has[ctlPong], m.pong = ctl.due.has(ctlPong), ctl.pong
 	}
-	m.has[ctlReset], m.resetCode, m.resetFor = ctl.resetDue() && ctl.known(), ctl.resetCode, ctl.peer
-	if ctl.challenge.state == peerGone && ctl.stranger != 0 {
-		m.resetFor, f.hdr.una = ctl.stranger, 0 // nothing of it was acknowledged
+	m.has[ctlReset] = ctl.resetDue() && ctl.known()
+	m.resetCode, m.resetFor = ctl.resetCode, ctl.peer
+	if ctl.challenge.state == peerGone && ctl.replacement != 0 {
+		m.resetFor, f.hdr.una = ctl.replacement, 0 // nothing of it was acknowledged
 	}
-	// A RESET and a question about the session say whose it is.
+	// A RESET and a question about the session name the session that they are for.
 	named := m.has[ctlReset] && ctl.keyed || m.has[ctlPing] && c.suspicious()
 	if named || (sending || !m.empty()) && c.helloDue(f.now, m.has[ctlFin]) {
-		c.sayHello(&m)
+		c.fillHello(&m)
 	}
 	if m.empty() {
 		ctl.due.remove(ctlReset)
@@ -101,7 +104,7 @@ func (f *flusher) control() bool {
 	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m)) {
 		if c.addr.heldBack() && m.has[ctlReset] {
 			f.resetReserved(&m)
-			// The session ends without a word: it must not wait for leave to say it.
+			// The session ends without a RESET rather than wait for allowance.
 			ctl.sent.add(ctlReset)
 			ctl.due.remove(ctlReset)
 		}
@@ -111,8 +114,9 @@ func (f *flusher) control() bool {
 	return true
 }
 
-// hello puts a HELLO that is due into the open packet, which has no room for what comes next: it belongs into the first
-// datagram of several, so that a peer with another session in its table sees at once that this is a new one.
+// hello adds a HELLO that is due to the open packet, which has no room for the next segment. It
+// belongs into the first datagram of several, so that a peer with another session in its table
+// recognises the new one at once.
 func (f *flusher) hello() {
 	c := f.c
 	if c.ctl.incarnation == 0 || f.w.room() < helloSegment || !c.helloDue(f.now, false) {
@@ -120,15 +124,16 @@ func (f *flusher) hello() {
 	}
 	var m controlSet
 	var buf [helloSegment]byte
-	c.sayHello(&m)
+	c.fillHello(&m)
 	f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m))
-	c.helloSaid(f.now)
+	c.helloLeft(f.now)
 }
 
-// sayHello fills in a HELLO.
-func (c *core) sayHello(m *controlSet) {
+// fillHello fills in a HELLO.
+func (c *core) fillHello(m *controlSet) {
 	s := &c.ctl
-	m.has[ctlHello], m.incarnation, m.heard, m.largest = true, s.incarnation, s.peer, largestDatagram
+	m.has[ctlHello] = true
+	m.incarnation, m.heard, m.largest = s.incarnation, s.peer, largestDatagram
 	m.flags = uint32(s.flags)
 	if c.life.connecting() {
 		m.flags |= helloOpens
@@ -146,24 +151,23 @@ func (c *core) helloDue(now millis, withFin bool) bool {
 			return true // it opens the session
 		}
 		return ctl.hello.tries < helloLimit && now >= ctl.hello.at &&
-			(ctl.hello.tries < helloBlind || c.life.heardAt > ctl.helloSentAt || ctl.asking.tries > 0)
+			(ctl.hello.tries < helloBlind || c.life.heardAt > ctl.helloSentAt ||
+				ctl.asking.tries > 0)
 	}
-	// A peer that still asks is answered, however soon: it asks once an RTO of its own. One that has not named this
-	// side cannot answer a FIN, so it is told again along with it.
+	// A peer that still asks is answered at once; it asks once an RTO of its own. A peer that has
+	// not named this side cannot answer a FIN, so HELLO goes along with it.
 	return ctl.due.has(ctlHello) || !ctl.hello.acked && (withFin || now >= ctl.hello.at)
 }
 
-func (c *core) helloSaid(now millis) {
+func (c *core) helloLeft(now millis) {
 	ctl := &c.ctl
-	ctl.hello.left(now+c.rto(), helloLimit)
-	ctl.helloSentAt = now
-	ctl.due.remove(ctlHello)
+	ctl.helloLeft(now, now+c.rto())
 }
 
 func (c *core) controlSent(m *controlSet, now millis) {
 	ctl := &c.ctl
 	if m.has[ctlHello] {
-		c.helloSaid(now)
+		c.helloLeft(now)
 	}
 	if m.has[ctlFin] {
 		if ctl.fin.tries == 0 && c.sendUna == c.sendNxt {
@@ -171,8 +175,5 @@ func (c *core) controlSent(m *controlSet, now millis) {
 		}
 		ctl.fin.left(now+c.shortBackoff(ctl.fin.tries), maxLevel)
 	}
-	if m.has[ctlReset] {
-		ctl.sent.add(ctlReset)
-	}
-	ctl.due &= 1<<ctlHello | 1<<ctlFin
+	ctl.left(m.has[ctlReset])
 }

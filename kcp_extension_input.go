@@ -26,19 +26,15 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 		c.inputFin(m.final, ctx.cache)
 	}
 	if m.has[ctlFinAck] && ctl.fin.tries > 0 && m.finalAcked == c.sendEnd {
-		ctl.fin.acked = true
-		ctl.due.remove(ctlFin)
+		ctl.finAcked()
 		c.life.expect(now)
 	}
 	if m.has[ctlPing] {
-		ctl.due.add(ctlPong)
-		ctl.pong = m.ping
+		ctl.pinged(m.ping)
 	}
 	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
-		ctl.pingNumber = 0
 		c.thin.answered(now, c.newestAt, c.newestTS)
-		if ctl.clockDoubted {
-			ctl.clockDoubted = false
+		if ctl.ponged() {
 			c.forgetClock()
 		}
 		c.proved()
@@ -47,13 +43,14 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 	return true
 }
 
-// inputHello reports whether the HELLO is the peer's.
+// inputHello processes a HELLO and reports whether it is the peer's.
 func (c *core) inputHello(m *controlSet, now millis) bool {
 	ctl := &c.ctl
 	switch {
 	case m.incarnation == 0,
-		m.incarnation == ctl.incarnation,                                            // this side's own, sent back
-		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation: // S4.13
+		m.incarnation == ctl.incarnation, // this side's own, sent back
+		// It is for an earlier session (S4.13).
+		ctl.dialled() && !ctl.known() && m.heard != 0 && m.heard != ctl.incarnation:
 		c.stats.badFields++
 		return false
 	case ctl.known() && m.incarnation != ctl.peer:
@@ -64,10 +61,9 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 		return false
 	}
 	first := !ctl.known()
-	ctl.met = true
+	ctl.meet()
 	if first {
-		ctl.peer, ctl.peerMost, ctl.peerFlags = m.incarnation, m.largest, uint8(m.flags)
-		ctl.wantHello()
+		ctl.learn(m)
 	}
 	c.heardOfProof(m.flags&helloProved != 0, first, now)
 	if m.heard == ctl.incarnation {
@@ -91,10 +87,11 @@ func (c *core) inputReset(s *segment, m *controlSet, now millis) {
 	answers := !s.una.before(c.sendUna) && !c.sendNxt.before(s.una) || m.echo != 0 &&
 		(m.echo == ctl.pingNumber || ctl.fin.tries > 0 && m.echo == uint64(c.sendEnd))
 	switch {
-	case answers && m.resetFor == ctl.incarnation && (!ctl.keyed || ctl.peerMost == 0 || m.has[ctlHello]):
+	case answers && m.resetFor == ctl.incarnation &&
+		(!ctl.keyed || ctl.peerMost == 0 || m.has[ctlHello]):
 		ctl.received.add(ctlReset)
 	case answers && m.resetFor == ctl.incarnation,
-		// Without an echo the first version of RESET answers PING and FIN by an una of this side's.
+		// Without an echo, the first version of RESET answers PING and FIN by an una of this side.
 		(answers || s.una == c.rcvNxt) && m.resetFor == 0 && ctl.keyed:
 		c.suspect(0, now)
 	default:
@@ -119,14 +116,13 @@ func (c *core) inputFin(final seqNum, cache *bufferCache) {
 	if !ctl.hasPeerFinal() {
 		c.discardFrom(final, cache)
 	}
-	ctl.peerFinal = final
-	ctl.received.add(ctlFin)
-	ctl.due.add(ctlFinAck)
+	ctl.peerEnds(final)
 }
 
-// refuse reports whether a PUSH is for a session that nobody reads any more. A peer that knows the extension is told by
-// a RESET, but not before it has all that was written here. Until then its data is taken and thrown away: a peer that
-// reads nothing before it has written would wait for this side, and this side for it.
+// refuse reports whether a PUSH is for a session that is not read any more. A peer that supports
+// the extension is sent a RESET, but not before everything written here has been delivered. Until
+// then its data is accepted and dropped. A peer that reads nothing before it has written would
+// otherwise block both sides.
 func (c *core) refuse(s *segment) bool {
 	if !c.ctl.closing() || !c.ctl.known() || s.sn.before(c.rcvNxt) {
 		return false
@@ -135,7 +131,7 @@ func (c *core) refuse(s *segment) bool {
 	return c.writeDone()
 }
 
-// peerDone reports whether the peer has closed its write side and all before that has arrived.
+// peerDone reports whether the peer has closed its write side and everything before has arrived.
 func (c *core) peerDone() bool { return c.ctl.hasPeerFinal() && c.rcvNxt == c.ctl.peerFinal }
 
 // endOfStream reports whether the peer has closed its write side and all before that has been read
@@ -144,7 +140,7 @@ func (c *core) endOfStream() bool {
 	return c.ctl.hasPeerFinal() && c.readNxt == c.ctl.peerFinal
 }
 
-// cutShort reports whether the stream ends within a message, whose other fragments the peer will never send.
+// cutShort reports whether the stream ends within a message, which can never become complete.
 func (c *core) cutShort() bool {
 	return c.peerDone() && c.readable() > 0 && c.peekSegments() == 0
 }

@@ -98,7 +98,8 @@ func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 // windowSN returns the sn of a WASK or WINS. The peer may have closed the session if this side has
 // ended its stream, still validates its own address (S1.73), or suspects that the session is gone.
 func (c *core) windowSN() seqNum {
-	if !c.ctl.known() && !c.life.connecting() && (c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
+	if !c.ctl.known() && !c.life.connecting() &&
+		(c.ctl.finWanted() || c.duty != nil || c.suspicious()) {
 		return snOpensNothing
 	}
 	return 0
@@ -120,7 +121,8 @@ func (f *flusher) lay(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 // push writes the PUSH of a segment. A segment that fills a datagram and lies in a slab stays there
 // if the writer supports that. Its header is written in front of it.
 func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
-	if !f.w.shares || f.c.addr != nil || seg.slab == nil || segmentHeaderSize+len(seg.data) != f.w.limit {
+	if !f.w.shares || f.c.addr != nil || seg.slab == nil ||
+		segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
 	}
 	if f.w.isOpen() {
@@ -215,7 +217,8 @@ func (f *flusher) data() bool {
 	// A control message follows, so delayed data leaves along with it. A PONG does not count: a
 	// peer that measures the path requests one too often.
 	due := c.ctl.urgent() && !c.ctl.due.has(ctlPong) || c.controlEvent() <= f.now
-	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) && c.rate.allow(f.now) {
+	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) &&
+		c.rate.allow(f.now) {
 		if !f.transmit(c.sendNxt) {
 			return false
 		}

@@ -58,7 +58,9 @@ func (f *flightLimit) wrap(inner controller) { f.inner, f.inside = inner, inner.
 func (f *flightLimit) window() uint32 { return min(f.inside, f.limit) }
 
 // allows reports whether another segment may be in flight beside so many.
-func (f *flightLimit) allows(inFlight uint32) bool { return inFlight < f.inside && !f.holds(inFlight) }
+func (f *flightLimit) allows(inFlight uint32) bool {
+	return inFlight < f.inside && !f.holds(inFlight)
+}
 
 // sent begins a round with a transmission, unless one is under way.
 func (f *flightLimit) sent(order uint64, now instant) {

@@ -143,8 +143,10 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	}
 	if in.acked > 0 {
 		c.heardOfData()
-		c.flight.acked(ackEvent{now: ctx.now, newest: c.delivered, segments: in.acked, inFlight: c.inFlight,
-			limit: min(c.sndWnd, max(c.rmtWnd, 1)), delayed: !c.ctl.known()})
+		c.flight.acked(ackEvent{
+			now: ctx.now, newest: c.delivered, segments: in.acked, inFlight: c.inFlight,
+			limit: min(c.sndWnd, max(c.rmtWnd, 1)), delayed: !c.ctl.known(),
+		})
 		c.detectOvertaken()
 	}
 	c.ctl.heard()

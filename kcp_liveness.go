@@ -2,31 +2,34 @@
 
 package kcp
 
-// liveness decides when a peer is dead, when it is to be asked, and when nothing has been said for too long. A zero
-// duration switches a rule off.
+// liveness implements Config.DeadTimeout, KeepAlive and IdleTimeout. A zero duration disables a
+// rule.
 type liveness struct {
 	deadTimeout millis
 	keepAlive   millis
 	idleTimeout millis
 
-	heardAt    millis // the last datagram from the peer's session
-	expectedAt millis // since when the peer has owed an answer
-	askedAt    millis // the last keepalive probe
-	graceUntil millis // no deadline counts before: see late
+	heardAt    millis // time of the last datagram of the peer's session
+	expectedAt millis // since when the peer owes an answer
+	askedAt    millis // time of the last keepalive probe
+	graceUntil millis // no deadline counts before; see late
 	asking     bool   // a probe is unanswered
 
-	opening announcement // asks for the window until the peer answers at all; never due otherwise
+	opening announcement // WASKs until the peer first answers; never due otherwise
 }
 
 const (
-	// lateBound is how late a deadline is judged by a process that runs: its timers are not later on a busy machine.
+	// lateBound is how late a deadline may be detected by a process that runs. Timers of a busy
+	// machine are not later.
 	lateBound millis = 20
-	// wakeGrace is how long a process that did not run has for reading what has come meanwhile.
+	// wakeGrace is how long a process that did not run may read what has arrived meanwhile before
+	// deadlines count.
 	wakeGrace millis = 250
 )
 
-// late reports whether a deadline is to be judged anew after a while: when it is found to have passed long ago, the
-// process has been stopped or the machine has slept, and answers may wait in the socket. Once is enough for each deadline.
+// late reports whether a deadline is to be checked again later. A deadline that passed long ago
+// means that the process was stopped or the machine has slept, and answers may wait in the socket.
+// Each deadline is postponed once.
 func (l *liveness) late(at, now millis) bool {
 	if now-at <= lateBound {
 		return false
@@ -37,7 +40,7 @@ func (l *liveness) late(at, now millis) bool {
 	return now < l.graceUntil
 }
 
-// overdue reports whether a deadline has passed, and has been judged after what waited in the socket was read.
+// overdue reports whether a deadline has passed and what waited in the socket has been read.
 func (l *liveness) overdue(at, now millis) bool {
 	return now >= at && !l.late(at, now) && now >= l.graceUntil
 }
@@ -46,7 +49,7 @@ func (l *liveness) init(now millis) {
 	l.heardAt, l.expectedAt, l.askedAt, l.opening.at = now, now, now, never
 }
 
-// setTimeouts sets the times of the rules, 0 for those that are off.
+// setTimeouts sets the durations of the rules, 0 for a rule that is off.
 func (l *liveness) setTimeouts(dead, keepAlive, idle millis) {
 	l.deadTimeout, l.keepAlive, l.idleTimeout = dead, keepAlive, idle
 }
@@ -54,7 +57,8 @@ func (l *liveness) setTimeouts(dead, keepAlive, idle millis) {
 // expect begins a wait for the peer.
 func (l *liveness) expect(now millis) { l.expectedAt = now }
 
-// heard notes a datagram that the peer's session has sent. While data is in flight only its acknowledgement counts as an answer.
+// heard notes a datagram of the peer's session. While data is in flight only its acknowledgement
+// counts as an answer.
 func (l *liveness) heard(now millis, progress, inFlight bool) {
 	l.heardAt = now
 	l.asking = false
@@ -63,7 +67,7 @@ func (l *liveness) heard(now millis, progress, inFlight bool) {
 	}
 }
 
-// ask notes that the peer is asked for an answer.
+// ask notes that the peer has been asked for an answer.
 func (c *core) ask(now millis) {
 	if !c.life.asking && (c.sendUna == c.sendNxt || c.rmtWnd == 0) {
 		c.life.expect(now)
@@ -71,8 +75,8 @@ func (c *core) ask(now millis) {
 	c.life.asking = true
 }
 
-// deadAt returns when what the peer owes is overdue, never if it owes nothing. While its window is closed it owes no
-// acknowledgement, only answers to probes.
+// deadAt returns when the answer that the peer owes is overdue, never if it owes none. While its
+// window is closed it owes no acknowledgement, only answers to probes.
 func (c *core) deadAt() millis {
 	owes := c.sendUna != c.sendNxt && c.rmtWnd > 0 || c.life.asking || c.ctl.finUnanswered()
 	if c.life.deadTimeout == 0 || !owes {
@@ -81,7 +85,7 @@ func (c *core) deadAt() millis {
 	return c.life.expectedAt + c.life.deadTimeout
 }
 
-// idleAt returns when the session has been silent for too long.
+// idleAt returns when the session has been idle for too long.
 func (c *core) idleAt() millis {
 	if c.life.idleTimeout == 0 {
 		return never
@@ -89,7 +93,7 @@ func (c *core) idleAt() millis {
 	return c.life.heardAt + c.life.idleTimeout
 }
 
-// lifeEvent returns when one of the rules next asks for something.
+// lifeEvent returns when one of the rules is next due.
 func (c *core) lifeEvent() millis {
 	at := min(max(min(c.deadAt(), c.idleAt()), c.life.graceUntil), c.challengeEvent())
 	if c.life.keepAlive > 0 && c.spoken() {
@@ -98,23 +102,24 @@ func (c *core) lifeEvent() millis {
 	return at
 }
 
-// spoken reports whether anything has been sent or received yet: a session that has said nothing does not exist for
-// its peer, so there is nothing to keep alive.
+// spoken reports whether anything has been sent or received. Before that the session does not exist
+// for the peer, and there is nothing to keep alive.
 func (c *core) spoken() bool { return c.order > 0 || c.stats.segsIn > 0 }
 
-// begun reports whether data has gone either way: before, the peer has no session that could be ended.
+// begun reports whether data has been sent or received. Before that the peer has no session that
+// could be ended.
 func (c *core) begun() bool { return c.order > 0 || c.newestAt >= 0 }
 
-// connect begins to ask for the peer's window, which any peer that is there answers.
+// connect begins to send WASK, which any peer that is there answers.
 func (l *liveness) connect(now millis) { l.opening.at = now }
 
-// endConnect ends it.
+// endConnect stops that.
 func (l *liveness) endConnect() { l.opening.at = never }
 
-// connecting reports whether the peer is still to answer at all.
+// connecting reports whether the peer has still to answer.
 func (l *liveness) connecting() bool { return l.opening.at != never }
 
-// connectTick asks once more, with back-off up to a second.
+// connectTick sends the next WASK, with back-off up to a second.
 func (c *core) connectTick(now millis) {
 	l := &c.life
 	if now < l.opening.at {
@@ -124,7 +129,8 @@ func (c *core) connectTick(now millis) {
 	l.opening.left(now+min(backoff(c.rto(), l.opening.tries, c.noDelay()), 1000), maxLevel)
 }
 
-// lifeTick asks a silent peer whether it is there, with a PING where that is understood and with a WASK otherwise.
+// lifeTick checks on a silent peer, with a PING if the peer supports that and with a WASK
+// otherwise.
 func (c *core) lifeTick(now millis) {
 	l := &c.life
 	c.challengeTick(now)

@@ -53,7 +53,8 @@ func (c *core) backoff(level uint8) millis {
 
 // openBackoff returns the wait for the first acknowledgement of a session.
 func (snd *sender) openBackoff(level uint8) millis {
-	return backoff(snd.shortBackoff(min(level, openTries)), max(level, openTries)-openTries, snd.noDelay())
+	wait := snd.shortBackoff(min(level, openTries))
+	return backoff(wait, max(level, openTries)-openTries, snd.noDelay())
 }
 
 // linearTries returns for how many timeouts the wait does not grow. Without a measured round trip a
@@ -178,7 +179,9 @@ func (c *core) lossEvent() millis {
 // markLost moves sn to the list of segments to be resent.
 func (snd *sender) markLost(sn seqNum, cause lossCause) {
 	seg := snd.ring.at(sn)
-	snd.flight.lost(lossEvent{order: seg.order, newest: snd.order, inFlight: snd.inFlight, cause: cause})
+	snd.flight.lost(lossEvent{
+		order: seg.order, newest: snd.order, inFlight: snd.inFlight, cause: cause,
+	})
 	seg.cause = cause
 	snd.inFlight--
 	snd.ring.unlink(sn)

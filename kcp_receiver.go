@@ -70,7 +70,8 @@ func (rcv *receiver) advance() {
 		if n >= most {
 			break
 		}
-		run := rcv.in.present.run(rcv.in.slot(rcv.rcvNxt), min(most-n, rcv.outOfOrder), rcv.in.size(), true)
+		room := min(most-n, rcv.outOfOrder)
+		run := rcv.in.present.run(rcv.in.slot(rcv.rcvNxt), room, rcv.in.size(), true)
 		if run == 0 {
 			break
 		}

@@ -70,7 +70,8 @@ func (c *core) advertiseAgain(now millis) {
 	c.windowDue = true
 }
 
-// windowAdvertised notes that the window has been advertised, and sets the time of the next repetition.
+// windowAdvertised notes that the window has been advertised, and sets the time of the next
+// repetition.
 func (c *core) windowAdvertised(now millis) {
 	c.windowDue = false
 	if c.repeats == 0 {

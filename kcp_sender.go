@@ -100,7 +100,8 @@ func (snd *sender) drop(sn seqNum, cache *bufferCache) {
 // advanceUna moves sendUna to the first segment that is still outstanding.
 func (snd *sender) advanceUna() {
 	n := snd.sendUna.distance(snd.sendNxt)
-	snd.sendUna += seqNum(snd.ring.outstanding.run(snd.ring.slot(snd.sendUna), n, snd.ring.size(), false))
+	r := snd.ring
+	snd.sendUna += seqNum(r.outstanding.run(r.slot(snd.sendUna), n, r.size(), false))
 }
 
 // noteDelivered keeps the highest transmission numbers acknowledged, as many as fast retransmission

@@ -140,7 +140,8 @@ const restRides = 8
 // interval is over, the data is the rest of a large Write, a packet that has just left would have
 // carried it, or there is enough to fill a packet.
 func (c *core) released(now millis) bool {
-	return c.flushAt == never || c.flushAt <= now || c.fullRun >= restRides || c.owesRide(now) || c.fillsPacket()
+	return c.flushAt == never || c.flushAt <= now || c.fullRun >= restRides ||
+		c.owesRide(now) || c.fillsPacket()
 }
 
 // fillsPacket reports whether the new data fills a packet.

@@ -57,10 +57,12 @@ func (c *core) writeRoom() (free, share uint32) {
 // pathSetsPace reports whether a short path alone limits what leaves: not the peer's window, a rate
 // limit, or a peer that has stopped acknowledging.
 func (snd *sender) pathSetsPace() bool {
-	if !snd.flight.short() || snd.rate.rate != 0 || snd.rmtWnd <= snd.sendUna.distance(snd.sendNxt) {
+	if !snd.flight.short() || snd.rate.rate != 0 ||
+		snd.rmtWnd <= snd.sendUna.distance(snd.sendNxt) {
 		return false
 	}
-	return snd.ring == nil || snd.ring.used&^(1<<lostList|1) == 0 // nothing that was sent has timed out
+	// Nothing in flight has timed out.
+	return snd.ring == nil || snd.ring.used&^(1<<lostList|1) == 0
 }
 
 // atMost returns how far used is below limit, 0 if it is not.
@@ -69,7 +71,8 @@ func atMost(used, limit uint32) uint32 { return limit - min(used, limit) }
 // canSendNew reports whether a queued segment may be sent. The smaller of the send window and the
 // peer's window limits the segments in flight, counted from sendUna to the newest one (S1.8).
 func (snd *sender) canSendNew() bool {
-	return snd.sendNxt != snd.sendEnd && snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd) && snd.flightRoom()
+	return snd.sendNxt != snd.sendEnd &&
+		snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd) && snd.flightRoom()
 }
 
 // updateProbe starts window probes when the peer has closed its window. The peer's update may be

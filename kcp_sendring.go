@@ -135,7 +135,7 @@ type lossCause uint8
 const (
 	lossNone    lossCause = iota
 	lossFast              // enough ACKs of segments sent later
-	lossEarly             // an ACK of a later one, a round trip has passed, and nothing new is queued
+	lossEarly             // an ACK of a later one, a round trip ago, and nothing new is queued
 	lossTimeout           // its retransmission timeout has expired
 )
 

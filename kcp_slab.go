@@ -64,7 +64,8 @@ func (rcv *receiver) ownAll(from *slab, cache *bufferCache) {
 	}
 	for i := uint32(0); rcv.lentSegs > 0 && i < rcv.in.size(); i++ {
 		slot := rcv.in.slot(rcv.readNxt + seqNum(i))
-		if seg := &rcv.in.slots[slot]; rcv.in.present.has(slot) && (from == nil || seg.slab == from) {
+		seg := &rcv.in.slots[slot]
+		if rcv.in.present.has(slot) && (from == nil || seg.slab == from) {
 			rcv.own(seg, cache)
 		}
 	}

@@ -4,63 +4,71 @@ package kcp
 
 import "math"
 
-// addressCheck bounds what is sent to an address that has not proved to receive, so that nobody can make this side send
-// more to a stranger than he spends himself (RFC 9000 section 8 has the same rule). A nil one is an address that needs
-// no proof. It belongs to the state machine: its owner serialises the calls.
+// addressCheck limits what is sent to an unvalidated address, so that a forged source address
+// cannot be used to amplify traffic (RFC 9000 section 8 has the same rule). A nil check is a
+// validated address. It is part of the state machine, whose owner serialises the calls.
 //
-// Proof is an acknowledgement of a segment with the very sn and ts that it was sent with, or a HELLO that names this
-// side's incarnation: all of them are random, and only who receives at the address has seen them. A cumulative
-// acknowledgement proves nothing, for it can be guessed.
+// An address is validated by an acknowledgement with the sn and ts of a segment that was sent
+// there, or by a HELLO with the incarnation of this side. These values are random, and only a
+// receiver at the address knows them. A cumulative acknowledgement validates nothing, because it
+// can be guessed.
 //
-// A peer that has nothing to send would never earn the allowance for what was lost on its way to it. So it is asked: by
-// an empty PUSH whose sn lies below all that was ever sent, which every KCP receiver takes for a late duplicate,
-// acknowledges and throws away. A part of what may be sent is kept back for that, and for a RESET.
+// A peer with nothing to send would never earn allowance for what was lost on its way. So it is
+// probed with an empty PUSH whose sn lies below everything ever sent. Every KCP receiver takes that
+// for a late duplicate, acknowledges it and drops it. A part of the allowance is reserved for
+// probes and a RESET.
 type addressCheck struct {
-	blocked bool // something was held back for want of allowance
+	blocked bool // something waits for allowance
 	probes  uint8
 	factor  int32
-	left    int32 // bytes that may be sent yet
-	pool    int32 // bytes that probes and a RESET may take besides
-	poolMax int32 // what the pool is filled up to
+	left    int32 // bytes that may still be sent
+	pool    int32 // reserved bytes, for probes and a RESET
+	poolMax int32 // the most bytes in the pool
 	probe   int32 // bytes of a datagram that is only a probe
 	reset   int32 // bytes of a datagram that is only a RESET
 	probeTS timestamp
 	probeSN seqNum
-	probeAt millis // when it is asked next
-	askedAt millis // when it was asked last
+	probeAt millis // when the peer is probed next
+	askedAt millis // when it was probed last
 }
 
 const (
 	// amplificationDefault is how many bytes are sent for each received (S1.63, RFC 9000
 	// section 8.1).
 	amplificationDefault = 3
-	// amplificationMost keeps the product of it and what came in small.
+	// amplificationMost keeps its product with the size of a datagram small.
 	amplificationMost = 1 << 10
-	// allowanceMost is as good as none, and twice that fits an int32.
+	// allowanceMost is practically no limit, and twice that fits an int32.
 	allowanceMost = 1 << 30
-	// unprovedKeyed is how many datagrams are sent besides where a key vouches for who asks (RFC 6928 has the number).
+	// unprovedKeyed is how many datagrams are sent in addition if a key authenticates the peer (the
+	// number of RFC 6928).
 	unprovedKeyed = 10
-	// proveAfter is how long a session may be open without proof before the peer is asked. Most have it by then.
+	// proveAfter is how long a session may be open before its peer is probed. Most addresses are
+	// validated by then.
 	proveAfter millis = 1000
-	// probesReserved is for how many probes the reserve is enough. Of what comes in one part in poolShare makes up for
-	// those that were sent.
+	// probesReserved is for how many probes the reserve suffices. One part in poolShare of what is
+	// received replenishes it.
 	probesReserved = 10
 	poolShare      = 3
 )
 
-// newAddressCheck demands proof. first is how many bytes may be sent besides, overhead is what a datagram has besides
-// its segments, secret is what makes the probe hard to guess.
-func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum, now millis) *addressCheck {
+// newAddressCheck returns a check for an unvalidated address. first is how many bytes may be sent
+// in addition, overhead is the size of a datagram without its segments, and secret makes the probe
+// hard to guess.
+func newAddressCheck(factor, first, overhead int, secret uint64, sendUna seqNum,
+	now millis) *addressCheck {
 	probe, reset := overhead+segmentHeaderSize, overhead+segmentHeaderSize+2+resetLen
 	reserve := min(probesReserved*probe+reset, first/2) // S1.67
 	return &addressCheck{
-		factor: int32(factor), left: int32(first - reserve), pool: int32(reserve), poolMax: int32(reserve),
+		factor: int32(factor), left: int32(first - reserve),
+		pool: int32(reserve), poolMax: int32(reserve),
 		probe: int32(probe), reset: int32(reset), probeAt: now + proveAfter,
 		probeTS: timestamp(secret), probeSN: belowAll(sendUna, secret>>32), // S1.65
 	}
 }
 
-// heard notes bytes received from the address. That it is heard is a good moment for the next question.
+// heard notes bytes received from the address. The moment is good for the next probe, because the
+// path works.
 func (a *addressCheck) heard(bytes int, now millis) {
 	if a == nil {
 		return
@@ -83,7 +91,7 @@ func (a *addressCheck) acknowledged(sn seqNum, ts timestamp) bool {
 	return a != nil && a.probes > 0 && sn == a.probeSN && ts == a.probeTS
 }
 
-// demandProof bounds what is sent until the peer has proved to receive at its address.
+// demandProof limits what is sent until the peer's address is validated.
 func (c *core) demandProof(a *addressCheck) { c.addr = a }
 
 // proved notes that the peer receives at its address. A HELLO tells it so with the next datagram
@@ -95,10 +103,11 @@ func (c *core) proved() {
 	}
 }
 
-// heldBack reports whether something waits for the peer's proof.
+// heldBack reports whether something waits for the validation or for allowance.
 func (a *addressCheck) heldBack() bool { return a != nil && a.blocked }
 
-// allows reports whether there is allowance for bytes. If not, it makes sure that the peer is asked.
+// allows reports whether there is allowance for bytes. If not, it makes sure that the peer is
+// probed.
 func (a *addressCheck) allows(bytes int, now millis) bool {
 	if bytes > int(a.left) {
 		a.blocked = true
@@ -110,15 +119,15 @@ func (a *addressCheck) allows(bytes int, now millis) bool {
 	return true
 }
 
-// take uses up allowance. A nil check needs none.
+// take uses up allowance. A nil check has no limit.
 func (a *addressCheck) take(bytes int) {
 	if a != nil {
 		a.left -= int32(bytes)
 	}
 }
 
-// takeBeside uses up allowance for something that is no segment, and reports whether there is as much. If not, the segments do
-// not wait: they may be smaller.
+// takeBeside uses up allowance for a packet without segments, and reports whether there is enough.
+// If not, segments are not blocked, because they may be smaller.
 func (a *addressCheck) takeBeside(bytes int, now millis) bool {
 	if a != nil && !a.allows(bytes, now) {
 		a.blocked = false
@@ -128,7 +137,7 @@ func (a *addressCheck) takeBeside(bytes int, now millis) bool {
 	return true
 }
 
-// copies returns how many of n copies of the packets laid out the allowance covers, and takes it.
+// copies returns how many of n copies of the packets laid out the allowance covers, and uses it up.
 func (a *addressCheck) copies(packets []span, n int) int {
 	if a == nil || n == 0 {
 		return n
@@ -144,7 +153,8 @@ func (a *addressCheck) copies(packets []span, n int) int {
 	return n
 }
 
-// reserve hands out all that is left, for parity, whose size is not known yet. What was not used is given back.
+// reserve takes all allowance that is left, for parity, whose size is not known yet. refund returns
+// the rest.
 func (a *addressCheck) reserve() (allowance int) {
 	if a == nil {
 		return math.MaxInt
@@ -159,8 +169,8 @@ func (a *addressCheck) refund(allowance int) {
 	}
 }
 
-// prove asks the peer to prove that it receives at its address, if that is due. It returns whether there is more to say,
-// other than what has to wait for the proof.
+// prove probes the peer if that is due. It returns whether there is more to send, not counting what
+// has to wait for the validation.
 func (f *flusher) prove(more bool) bool {
 	c := f.c
 	a := c.addr
@@ -185,18 +195,19 @@ func (f *flusher) prove(more bool) bool {
 	return false
 }
 
-// spend takes bytes out of the reserve, and then of the allowance.
+// spend takes bytes from the reserve first, and then from the allowance.
 func (a *addressCheck) spend(bytes int32) {
 	pooled := min(bytes, a.pool)
 	a.pool -= pooled
 	a.left -= bytes - pooled
 }
 
-// probeLongest bounds the wait between two questions: with it the reserve lasts for 26 s, so that the last questions come
-// shortly before the default DeadTimeout ends the session.
+// probeLongest bounds the wait between two probes. With it the reserve lasts for 26 s, so the last
+// probes leave shortly before the default DeadTimeout ends the session.
 const probeLongest millis = 5000
 
-// resetReserved says a RESET for which the allowance does not suffice, and nothing else, from the reserve.
+// resetReserved lays out a RESET for which the allowance does not suffice, and nothing else, from
+// the reserve.
 func (f *flusher) resetReserved(m *controlSet) {
 	a := f.c.addr
 	alone := controlSet{resetCode: m.resetCode, resetFor: m.resetFor, echo: m.echo}
@@ -209,8 +220,8 @@ func (f *flusher) resetReserved(m *controlSet) {
 	}
 }
 
-// asksForProof reports whether the peer is still to be asked, or its answer to be waited for: what is left to deliver
-// to it may need no more than that.
+// asksForProof reports whether the peer is still to be probed, or its answer to be awaited. What is
+// left to deliver may need nothing else.
 func (c *core) asksForProof() bool {
 	return c.addr != nil && c.addr.probeAt != never && !c.writeDone()
 }

@@ -2,37 +2,41 @@
 
 package kcp
 
-// proofDuty is a dialled session's part in the proof of its address. The peer may have spent what it is allowed to send
-// to an address that is not proved, and it cannot tell a lost proof from a peer that is not there. So the side that
-// dialled is responsible for it (RFC 9002 section 6.2.2.1): from the peer's first word until it knows that its address
-// is proved it asks after each silence of an RTO, which doubles, although it has nothing in flight.
+// proofDuty is a dialled session's part in the validation of its address. The peer may have used up
+// its allowance, and it cannot tell a lost answer from a peer that is not there. So the side that
+// dialled is responsible (RFC 9002 section 6.2.2.1). From the peer's first segment until it knows
+// that its address is validated, it sends a request after each silence of an RTO, which doubles,
+// although it has nothing in flight.
 //
-// A question is an ACK of the newest PUSH with its very sn and ts, a WASK and a HELLO; each of the first and the last
-// is a proof. A peer that is not known to speak the extension most likely needs none: it is asked for its window, which
-// settles that, and is sent no ACK twice, for it would take that for a round-trip time.
+// A request is an ACK of the newest PUSH with its sn and ts, a WASK, and a HELLO. The ACK and the
+// HELLO each validate the address. A peer that is not known to support the extension most likely
+// needs no validation. It is sent a WASK only, which settles that, and no ACK twice, because it
+// would take the repetition for a round-trip time.
 type proofDuty struct {
-	at    millis // when it asks next
-	order uint64 // transmissions made when the newest PUSH came
+	at    millis // when the next request is due
+	order uint64 // transmissions made when the newest PUSH arrived
 	sn    seqNum // of the newest PUSH
 	ts    timestamp
 	tries uint8
-	heard uint8 // windows told since the first question
-	push  bool  // there was one
+	heard uint8 // WINS received since the first request
+	push  bool  // a PUSH has arrived
 }
 
 const (
-	// proofPatience is for how many questions the wait stays within lingerBackoff: where many packets are lost the answer
-	// that waits for the proof shall not wait for minutes.
-	proofPatience = 40
-	// proofBlind is the same for a peer that is not known to speak the extension. proofBlindMost is how often it is asked
-	// in all, which takes some ten minutes: an outage may have taken its HELLO, and the answer waits for the proof.
+	// proofLinear is for how many requests the wait stays within lingerBackoff. Where many packets
+	// are lost, the data that waits for the validation must not wait for minutes.
+	proofLinear = 40
+	// proofBlind is the same for a peer that is not known to support the extension. proofBlindMost
+	// is how many requests it is sent in total, which takes some ten minutes: an outage may have
+	// taken its HELLO.
 	proofBlind     = 6
 	proofBlindMost = proofBlind + 14
-	// proofHeard is how many windows such a peer has to tell until it is taken for one that needs no proof.
+	// proofHeard is how many WINS such a peer has to send before it is assumed to need no
+	// validation.
 	proofHeard = 4
 )
 
-// proofOwed returns what there is to prove, nil if there is nothing.
+// proofOwed returns the duty, nil if this side has nothing to validate.
 func (c *core) proofOwed() *proofDuty {
 	if !c.ctl.dialled() || c.ctl.incarnation == 0 || c.ctl.peerSure {
 		return nil
@@ -63,8 +67,8 @@ func (c *core) owesProof(s *segment, now millis) {
 	}
 }
 
-// heardOfProof notes a HELLO of the peer, which says whether this side's address is proved. The first one tells that the
-// peer is not one that needs no proof.
+// heardOfProof notes a HELLO of the peer, which says whether this side's address is validated. The
+// first one shows that the peer is not a legacy peer, which needs no validation.
 func (c *core) heardOfProof(proved, first bool, now millis) {
 	switch {
 	case proved:
@@ -77,8 +81,9 @@ func (c *core) heardOfProof(proved, first bool, now millis) {
 	}
 }
 
-// heardWindow notes a WINS: the answer to a question, behind the proof that went along with it. A peer whose HELLO was
-// lost has got no proof along with the question, but may ask for one now: it is asked some more times.
+// heardWindow notes a WINS: the answer to a request, which the validation came with. A peer whose
+// HELLO was lost has received no ACK with the request, but may need one now. So it is sent some
+// more requests.
 func (c *core) heardWindow() {
 	c.ctl.meet()
 	d := c.duty
@@ -90,15 +95,15 @@ func (c *core) heardWindow() {
 	}
 }
 
-// heardOfData notes that data was acknowledged. Of a peer that is not known to want a proof it is enough that it has
-// heard what was sent behind its newest PUSH.
+// heardOfData notes that data was acknowledged. For a peer that is not known to validate addresses
+// it is enough that it has received what was sent after its newest PUSH.
 func (c *core) heardOfData() {
 	if c.duty != nil && !c.ctl.known() && c.delivered > c.duty.order {
 		c.proofDone() // S1.72
 	}
 }
 
-// proofEvent returns when the peer is asked next. A stream that has come to its end waits for nothing.
+// proofEvent returns when the next request is due. A stream that has ended needs none.
 func (c *core) proofEvent() millis {
 	if c.duty == nil || c.life.connecting() || c.ctl.closing() || c.peerDone() {
 		return never
@@ -106,7 +111,7 @@ func (c *core) proofEvent() millis {
 	return c.duty.at
 }
 
-// proofTick makes the question due.
+// proofTick makes the request due.
 func (c *core) proofTick(now millis) {
 	if now < c.proofEvent() {
 		return
@@ -116,7 +121,7 @@ func (c *core) proofTick(now millis) {
 		c.proofDone()
 		return
 	}
-	d.tries = min(d.tries+1, proofPatience+maxLevel)
+	d.tries = min(d.tries+1, proofLinear+maxLevel)
 	d.at = now + c.proofWait(d.tries) // S1.69
 	c.askForWindow()                  // S1.70
 	if !c.ctl.known() {
@@ -132,9 +137,9 @@ func (c *core) proofTick(now millis) {
 	}
 }
 
-// proofWait is the wait after so many questions.
+// proofWait returns the wait after so many requests.
 func (c *core) proofWait(tries uint8) millis {
-	often := uint8(proofPatience)
+	often := uint8(proofLinear)
 	if !c.ctl.known() {
 		often = proofBlind
 	}

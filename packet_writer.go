@@ -2,30 +2,31 @@
 
 package kcp
 
-// span is one finished packet in an arena, headroom and tailroom included. If shared is set its segments are there, and
-// the arena has at most the room for what they become when they are sealed.
+// A span is one finished packet in an arena, with headroom and tailroom. If shared is set, it has
+// the segments, and the arena has at most the room for the sealed packet.
 type span struct {
 	start, end int
 	shared     []byte
-	limited    int // bytes of it that count against the rate limit: all if it carries data, none if it does not
+	limited    int // bytes charged to the rate limit: all of a packet with data, otherwise none
 }
 
-// size is how long the datagram is.
+// size returns the length of the datagram.
 func (p *span) size() int { return max(p.end-p.start, len(p.shared)) }
 
-// packetWriter lays packets out one right behind another in an arena that later becomes the system call's buffer:
+// packetWriter lays packets out one after another in an arena that becomes the buffer of the system
+// call:
 //
 //	| headroom | segments ... | tailroom | headroom | segments ... | tailroom | ...
 //
-// The headroom takes the crypto and FEC headers and the tailroom an AEAD tag, so that nothing is ever moved. It is
-// filled by one goroutine at a time.
+// The headroom takes the crypto and FEC headers and the tailroom an AEAD tag, so nothing is ever
+// moved. One goroutine at a time uses it.
 type packetWriter struct {
 	arena      []byte
 	headroom   int
 	tailroom   int
 	limit      int  // most bytes of segments in one packet: KCP's own MTU
 	maxPackets int  // most packets, so that one session leaves room for others
-	shares     bool // packets of one segment may stay where it is
+	shares     bool // packets of one segment may be sent from where the segment is
 
 	packets []span
 	start   int // where the open packet's headroom begins
@@ -33,34 +34,34 @@ type packetWriter struct {
 	state   packetState
 }
 
-// packetState is how far the packet being written is.
+// packetState is the progress of the packet being written.
 type packetState uint8
 
 const (
 	packetClosed   packetState = iota
-	packetOpen                 // it has been begun
-	packetWithData             // and carries data
+	packetOpen                 // begun
+	packetWithData             // begun, with data
 )
 
 // isOpen reports whether a packet has been begun.
 func (w *packetWriter) isOpen() bool { return w.state != packetClosed }
 
-// carryData notes that what was written last is data. A packet that is shared has been finished already.
+// carryData notes that the last write was data. A shared packet is finished already.
 func (w *packetWriter) carryData() {
 	if w.isOpen() {
 		w.state = packetWithData
 	}
 }
 
-// reset empties the writer and sets the frame of the packets to come.
+// reset empties the writer and sets the frame of the next packets.
 func (w *packetWriter) reset(headroom, tailroom, limit int) {
 	w.headroom, w.tailroom, w.limit = headroom, tailroom, limit
 	w.packets = w.packets[:0]
 	w.start, w.pos, w.state = 0, 0, packetClosed
 }
 
-// next returns the n bytes where the next segment goes, opening a new packet when the current one has no room. It
-// returns nil when the arena is full: what is left to say is said in the next flush.
+// next returns the n bytes for the next segment, and opens a new packet if the current one has no
+// room. It returns nil if the arena is full. The rest is then left to the next flush.
 func (w *packetWriter) next(n int) []byte {
 	if w.isOpen() && w.pos+n-(w.start+w.headroom) > w.limit {
 		w.finish()
@@ -73,10 +74,10 @@ func (w *packetWriter) next(n int) []byte {
 	return b
 }
 
-// frame is what a packet has besides its segments.
+// frame returns the size of a packet without its segments.
 func (w *packetWriter) frame() int { return w.headroom + w.tailroom }
 
-// cost returns by how many bytes the packets grow with a segment of n bytes.
+// cost returns by how many bytes a segment of n bytes makes the packets grow.
 func (w *packetWriter) cost(n int) int {
 	if w.isOpen() && n <= w.room() {
 		return n
@@ -116,8 +117,9 @@ func (w *packetWriter) finish() {
 	w.start, w.state = end, packetClosed
 }
 
-// share adds a packet that stays where its segment is. With headroom or tailroom the arena gets the sealed packet; without
-// it is sent from there. It returns false when there is no room.
+// share adds a packet that stays where its segment is. With headroom or tailroom the sealed packet
+// is written to the arena. Otherwise the packet is sent from the segment. It returns false if there
+// is no room.
 func (w *packetWriter) share(segment []byte) bool {
 	frame := 0
 	if w.headroom+w.tailroom > 0 {
@@ -126,7 +128,9 @@ func (w *packetWriter) share(segment []byte) bool {
 	if w.start+frame > len(w.arena) || len(w.packets) >= w.maxPackets {
 		return false
 	}
-	w.packets = append(w.packets, span{start: w.start, end: w.start + frame, shared: segment, limited: max(frame, len(segment))})
+	w.packets = append(w.packets, span{
+		start: w.start, end: w.start + frame, shared: segment, limited: max(frame, len(segment)),
+	})
 	w.start += frame
 	return true
 }

@@ -54,10 +54,10 @@ func (s *UDPSession) farewellLocked() *farewell {
 		f.until = now + min(max(5*f.rto, abortAtOnce), abortPeriod)
 	}
 	f.reset.has[ctlReset], f.reset.resetCode, f.reset.resetFor = true, c.ctl.resetCode, c.ctl.peer
-	if c.ctl.stranger != 0 {
-		f.reset.resetFor, f.una = c.ctl.stranger, 0
+	if c.ctl.replacement != 0 {
+		f.reset.resetFor, f.una = c.ctl.replacement, 0
 	}
-	c.sayHello(&f.reset) // see inputReset
+	c.fillHello(&f.reset) // see inputReset
 	s.env.clock.bind(&f.timer, f)
 	return f
 }

@@ -265,7 +265,7 @@ func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 		}
 	case markLowerKnown:
 		// A restarted peer does not know yet, and its HELLO exempts the packet (S3.12).
-		return !marked && !ctl.strangerIn(p)
+		return !marked && !ctl.hasForeignHello(p)
 	}
 	return s.sealerLocked().sent.has(nonce)
 }

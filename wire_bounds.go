@@ -16,9 +16,9 @@ const (
 	mtuDefault         = 1400
 	intervalMin millis = 10
 	intervalMax millis = 5000
-	// intervalDefault is the interval of deployed peers.
+	// intervalDefault is the interval of legacy peers.
 	intervalDefault millis = 100
-	// resendMax bounds the ACK count of fast retransmission: beyond it the count is as good as off.
+	// resendMax bounds the ACK count of fast retransmission. A larger count is practically off.
 	resendMax = 64
 )
 

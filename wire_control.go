@@ -6,7 +6,7 @@ import "encoding/binary"
 
 // Control messages are in the data of a WINS segment, which every legacy receiver skips (S4.1):
 //
-//	WINS with sn = 0x5850434B ("KCPX"), ts = 1, data = | type u8 | len u8 | value | type u8 | len u8 | value | ...
+//	WINS with sn = 0x5850434B ("KCPX"), ts = 1, data = | type u8 | len u8 | value | type u8 | ...
 const (
 	controlMagic   seqNum    = 0x5850434B
 	controlVersion timestamp = 1
@@ -22,7 +22,7 @@ const (
 	ctlPong   = 6
 )
 
-// Lengths of the values. HELLO and RESET have grown: their first versions end sooner, and are understood.
+// Lengths of the values. The shorter first versions of HELLO and RESET are accepted.
 const (
 	helloLen      = 22
 	helloShortLen = 20 // without the largest datagram
@@ -46,32 +46,32 @@ const largestDatagram = 65535
 // helloShared is bit 0 of a HELLO's flags: several sessions share this address on purpose.
 const helloShared = 1 << 0
 
-// helloMarks is bit 1: the first bit of each AEAD nonce is set by who has accepted the session and clear by who has
-// dialled it.
+// helloMarks is bit 1: the first bit of each AEAD nonce is set by the side that has accepted the
+// session, and clear in packets of the side that has dialled.
 const helloMarks = 1 << 1
 
-// helloProved is bit 5: the peer's address is proved, it need not go on about it.
+// helloProved is bit 5: the address of the receiver of this HELLO is validated.
 const helloProved = 1 << 5
 
-// helloOpens is bit 6: the WASK in front opens the session.
+// helloOpens is bit 6: the WASK in the same datagram opens the session.
 const helloOpens = 1 << 6
 
 // The codes of a RESET are for diagnosis only (S4.21).
 const (
-	resetAborted  = 1 // closed with a linger time of zero, or the linger time ended
-	resetClosed   = 2 // data for a session that nobody reads any more
-	resetProtocol = 3 // a FIN that moved
+	resetAborted  = 1 // closed with a linger time of zero, or the linger time has ended
+	resetClosed   = 2 // data for a session that is not read any more
+	resetProtocol = 3 // a FIN that has changed
 	resetRefused  = 4 // there is no room for the session
 	resetUnknown  = 5 // no such session
 )
 
-// controlSet is what one control segment says: a flag for each message and its values.
+// controlSet is the content of one control segment: a flag for each message, and its values.
 type controlSet struct {
 	has         [ctlPong + 1]bool
 	incarnation uint64 // HELLO
 	heard       uint64
 	flags       uint32
-	largest     uint16 // bytes of the largest datagram that the sender can receive, 0 if it does not say
+	largest     uint16 // largest datagram that the sender can receive, 0 if not given
 	final       seqNum // FIN
 	finalAcked  seqNum // FINACK
 	resetCode   uint16 // RESET
@@ -144,7 +144,8 @@ func parseControl(b []byte) (c controlSet, ok bool) {
 		b = b[2+len(v):]
 		switch {
 		case kind == ctlHello && len(v) >= helloShortLen:
-			c.incarnation, c.heard, c.flags, c.largest = le.Uint64(v), le.Uint64(v[8:]), le.Uint32(v[16:]), 0
+			c.incarnation, c.heard = le.Uint64(v), le.Uint64(v[8:])
+			c.flags, c.largest = le.Uint32(v[16:]), 0
 			if len(v) >= helloLen {
 				c.largest = le.Uint16(v[helloShortLen:])
 			}
@@ -169,7 +170,7 @@ func parseControl(b []byte) (c controlSet, ok bool) {
 	return c, true
 }
 
-// findControl returns the control messages in a datagram of segments, wherever they stand.
+// findControl returns the control messages in a datagram of segments, wherever they are.
 func findControl(segments []byte) (m controlSet) {
 	var s segment
 	for len(segments) > 0 {

@@ -11,8 +11,7 @@ const (
 	endedAborted // the peer was not told of a regular end: whatever arrives is answered by a RESET
 )
 
-// endedSession is what is known of a session that has ended: late packets for it are compared with
-// that.
+// An endedSession is what is known of a session that has ended, to be compared with late packets.
 type endedSession struct {
 	outcome     endedOutcome
 	peer        uint64 // the peer's incarnation, 0 if it is not known

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 )
 
-// packetKind is what the first bytes of an opened datagram say it is.
+// packetKind is the kind of an opened datagram by its first bytes.
 type packetKind uint8
 
 const (
@@ -17,7 +17,7 @@ const (
 	packetOOB               // out of band
 )
 
-// packet is an opened datagram.
+// A packet is an opened datagram.
 type packet struct {
 	kind     packetKind
 	all      []byte // with its FEC header
@@ -25,12 +25,12 @@ type packet struct {
 	conv     uint32 // of all kinds but parity
 }
 
-// inputContext is what the owner of a state machine lends it for a call of input. Nothing of it is kept, but for segments
-// that stay in the slab.
+// An inputContext is what the owner of a state machine lends it for a call of input. The state
+// machine keeps nothing of it, except segments that stay in the slab.
 type inputContext struct {
 	now   instant
 	cache *bufferCache // nil: buffers come from the shared pools
-	slab  *slab        // the datagram lies in it, and large segments may stay there; nil: all are copied
+	slab  *slab        // holds the datagram, and may keep large segments; nil: all are copied
 }
 
 // parse distinguishes the kinds by the two bytes at offset 4, which no KCP segment can have there
@@ -63,7 +63,7 @@ func (p *packet) parse(b []byte) {
 	}
 }
 
-// plausible reports whether a packet can be KCP's by all that its bytes say.
+// plausible reports whether a packet can be KCP's by its bytes.
 func (p *packet) plausible() bool {
 	switch p.kind {
 	case packetBad:
@@ -85,16 +85,17 @@ func couldOpen(segments []byte) bool {
 	return segments[4] == cmdPush && sn < wndInitial || segments[4] == cmdWask && sn == 0
 }
 
-// opens reports whether a segment begins a session. Who begins one has received nothing of it yet: an una says that this
-// one has another end somewhere.
+// opens reports whether a segment begins a session. The sender of such a segment has received
+// nothing yet. A nonzero una means that its session has another end elsewhere.
 func opens(s *segment) bool { return s.cmd == cmdPush && uint32(s.sn) < wndInitial && s.una == 0 }
 
-// knocks reports whether a WASK opens a session: the peer says so, for it waits for that before it has data.
+// knocks reports whether a WASK opens a session, as its HELLO says.
 func knocks(s *segment, m *controlSet) bool {
-	return s.cmd == cmdWask && s.sn == 0 && s.una == 0 && m.has[ctlHello] && m.incarnation != 0 && m.flags&helloOpens != 0
+	return s.cmd == cmdWask && s.sn == 0 && s.una == 0 &&
+		m.has[ctlHello] && m.incarnation != 0 && m.flags&helloOpens != 0
 }
 
-// asksWindow reports whether there is a WASK among the segments.
+// asksWindow reports whether the segments include a WASK.
 func asksWindow(segments []byte) bool {
 	var s segment
 	for len(segments) > 0 {

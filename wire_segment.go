@@ -18,7 +18,7 @@ const (
 	cmdPush = 81 // data
 	cmdAck  = 82 // acknowledges one PUSH
 	cmdWask = 83 // asks the peer for its window
-	cmdWins = 84 // tells the window; carries control messages in its data
+	cmdWins = 84 // announces the window; carries control messages in its data
 )
 
 // seqNum is a segment sequence number, modulo 2^32.
@@ -39,7 +39,7 @@ func (a timestamp) since(b timestamp) millis { return millis(int32(a - b)) }
 // before reports whether a comes before b.
 func (a timestamp) before(b timestamp) bool { return a.since(b) < 0 }
 
-// segment is one parsed segment. data aliases the datagram it was parsed from.
+// A segment is one parsed segment. data aliases the datagram it was parsed from.
 type segment struct {
 	conv uint32
 	cmd  uint8
@@ -51,7 +51,7 @@ type segment struct {
 	data []byte
 }
 
-// parseStatus tells why parsing a datagram stopped.
+// parseStatus is why the parsing of a datagram has stopped.
 type parseStatus uint8
 
 const (
@@ -61,8 +61,8 @@ const (
 	parseUnknown               // a cmd that does not exist
 )
 
-// parseSegment takes the first segment off b. The length is compared as an unsigned number, so a len of 2^31 and
-// more is truncated on 32-bit systems too.
+// parseSegment parses the first segment of b and returns the rest. The length is compared as an
+// unsigned number, so a len of 2^31 or more is truncated on 32-bit systems too.
 func parseSegment(b []byte, s *segment) (rest []byte, status parseStatus) {
 	if len(b) < segmentHeaderSize {
 		return nil, parseShort
@@ -108,23 +108,23 @@ func appendSegment(b []byte, s *segment) []byte {
 	return append(b, s.data...)
 }
 
-// clockSlack is how far a peer's clock may be from where it is expected: a packet can be late, and this machine can have
-// slept, for as long as the peer waits. Sessions begin at a random point of 2^32 ms, so one restart in 36000, or a few
-// more after a long silence, looks like the peer of before.
+// clockSlack is how far a peer's clock may be from the expected one. A packet can be late, and this
+// machine can have slept, for as long as the peer waits. Sessions begin at a random point of 2^32
+// ms. So one restart in 36000 looks like the earlier peer, or a few more after a long silence.
 const clockSlack millis = 60000
 
-// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may have slept, so that its
-// clock stood still.
+// clockFits reports whether ts can be of the clock that showed newest so long ago. The peer may
+// have slept, and its clock stood still.
 func clockFits(ts, newest timestamp, ago millis) bool {
 	ahead := ts.since(newest)
 	return ago > 1<<31-2*clockSlack || -clockSlack < ahead && ahead < ago+clockSlack
 }
 
-// probeDistance is how far below everything else a probe's sn lies, at least.
+// probeDistance is the least distance of a probe's sn below everything else.
 const probeDistance = 1 << 29
 
-// belowAll returns a sequence number far below what a receiver can wait for whose peer has had everything below una
-// acknowledged: one of 2^29.
+// belowAll returns one of 2^29 sequence numbers far below any that a receiver can expect whose peer
+// has seen everything below una acknowledged.
 func belowAll(una seqNum, secret uint64) seqNum {
 	return una - probeDistance - seqNum(secret&(probeDistance-1))
 }
