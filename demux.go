@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// A demux holds what the sockets of one local address share: the sessions on them, and who may open
+// A demux holds what the sockets of one local address share: the sessions on them, and what may open
 // new ones. A dialled session has a demux of its own. A listener's demux holds all sessions that it
 // accepted, a Transport's holds dialled and accepted ones.
 //

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// readMessages is small. With runs in one piece a message holds up to 64 KiB. Without runs, the
+	// readMessages is small. With runs in one piece, a message has up to 64 KiB. Without runs, the
 	// throughput of bulk data and of many peers was the same for 4 to 64 messages a call.
 	readMessages = 8
 	// readBufferSize holds any datagram and any run.
