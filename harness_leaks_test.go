@@ -13,10 +13,6 @@ import (
 // where the system has it.
 var connReset = resetErrors[0]
 
-// connLeakTimeout bounds how long what a test started takes to end, in real time. A closed session
-// waits up to finWait for its peer.
-const connLeakTimeout = 8 * time.Second
-
 // connCheckLeaks fails the test if goroutines of this package or pooled buffers are left at its end
 // that were not there before. Tests in real time call it first. In virtual time synctest checks
 // goroutines.
@@ -24,7 +20,7 @@ func connCheckLeaks(t *testing.T) {
 	t.Helper()
 	goroutines, buffers := len(connGoroutines()), buffersOutstanding()
 	t.Cleanup(func() {
-		deadline := time.Now().Add(connLeakTimeout)
+		deadline := time.Now().Add(leakTimeout)
 		for len(connGoroutines()) > goroutines || buffersOutstanding() != buffers {
 			if time.Now().After(deadline) {
 				t.Errorf("%d goroutines and %d buffers at the end, %d and %d before; running:\n%s",
@@ -45,7 +41,7 @@ var connRestless bool
 // release would otherwise disturb the accounts of a test in virtual time.
 func connAwaitStillness(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(connLeakTimeout); !connRestless &&
+	for deadline := time.Now().Add(leakTimeout); !connRestless &&
 		len(connGoroutines()) > 0; time.Sleep(time.Millisecond) {
 		if connRestless = time.Now().After(deadline); connRestless {
 			stacks := strings.Join(connGoroutines(), "\n\n")
