@@ -9,7 +9,7 @@ import (
 
 var sessionStateNames = [...]string{"open", "headless", "lingering", "finWait", "failed", "removed"}
 
-// Each transition of the table above sessionNext is possible and no other, and what is shut does not depend on the state.
+// Each transition of the table above sessionNext is possible and no other.
 func TestSessionStates(t *testing.T) {
 	want := map[[2]sessionState]bool{
 		{sessionHeadless, sessionOpen}:     true,
@@ -39,32 +39,43 @@ func TestSessionStates(t *testing.T) {
 	}
 }
 
-// The steps of a life lead to the state, and leave what is shut and the errors as the calls of a session need them.
+// The steps of a life lead to the state, and leave what is shut and the errors as the calls of a
+// session need them.
 func TestSessionLifeSteps(t *testing.T) {
+	type step = func(l *sessionLife)
 	failure := errors.New("failure")
-	fail := func(l *sessionLife) { l.fail(failure) }
+	var (
+		fail     step = func(l *sessionLife) { l.fail(failure) }
+		headless step = func(l *sessionLife) { l.awaitHead(7) }
+		fin5     step = func(l *sessionLife) { l.awaitFIN(5) }
+		fin9     step = func(l *sessionLife) { l.awaitFIN(9) }
+
+		head       step = (*sessionLife).head
+		shutRead   step = (*sessionLife).shutRead
+		closed     step = (*sessionLife).close
+		delivering step = (*sessionLife).delivering
+	)
 	for _, tt := range []struct {
 		name     string
-		steps    []func(l *sessionLife)
+		steps    []step
 		state    sessionState
 		shut     sides
 		readErr  error
 		finLimit millis
 	}{
-		{"CloseRead", []func(*sessionLife){(*sessionLife).shutRead}, sessionOpen, sideRead, nil, never},
-		{"Close", []func(*sessionLife){(*sessionLife).close}, sessionLingering, sidesBoth, errClosed, never},
-		{"the first limit of a FIN counts", []func(*sessionLife){(*sessionLife).close,
-			func(l *sessionLife) { l.awaitFIN(5) }, func(l *sessionLife) { l.awaitFIN(9) }}, sessionFinWait, sidesBoth, errClosed, 5},
-		{"more to deliver", []func(*sessionLife){(*sessionLife).close,
-			func(l *sessionLife) { l.awaitFIN(5) }, (*sessionLife).delivering}, sessionLingering, sidesBoth, errClosed, never},
-		{"failure", []func(*sessionLife){fail}, sessionFailed, 0, failure, never},
-		{"Close after a failure", []func(*sessionLife){fail, (*sessionLife).close}, sessionFailed, sidesBoth, errClosed, never},
-		{"a failure after Close", []func(*sessionLife){(*sessionLife).close, fail}, sessionFailed, sidesBoth, errClosed, never},
-		{"the first segment comes", []func(*sessionLife){func(l *sessionLife) { l.awaitHead(7) }, (*sessionLife).head},
-			sessionOpen, 0, nil, never},
-		{"the first segment does not come", []func(*sessionLife){func(l *sessionLife) { l.awaitHead(7) }, fail},
+		{"CloseRead", []step{shutRead}, sessionOpen, sideRead, nil, never},
+		{"Close", []step{closed}, sessionLingering, sidesBoth, errClosed, never},
+		{"the first limit of a FIN counts", []step{closed, fin5, fin9},
+			sessionFinWait, sidesBoth, errClosed, 5},
+		{"more to deliver", []step{closed, fin5, delivering},
+			sessionLingering, sidesBoth, errClosed, never},
+		{"failure", []step{fail}, sessionFailed, 0, failure, never},
+		{"Close after a failure", []step{fail, closed}, sessionFailed, sidesBoth, errClosed, never},
+		{"a failure after Close", []step{closed, fail}, sessionFailed, sidesBoth, errClosed, never},
+		{"the first segment comes", []step{headless, head}, sessionOpen, 0, nil, never},
+		{"the first segment does not come", []step{headless, fail},
 			sessionFailed, sidesBoth, failure, never},
-		{"Close of a headless one", []func(*sessionLife){func(l *sessionLife) { l.awaitHead(7) }, (*sessionLife).close},
+		{"Close of a headless one", []step{headless, closed},
 			sessionHeadless, sidesBoth, errClosed, never},
 	} {
 		var l sessionLife
@@ -72,9 +83,11 @@ func TestSessionLifeSteps(t *testing.T) {
 		for _, step := range tt.steps {
 			step(&l)
 		}
-		if l.state != tt.state || l.shut != tt.shut || l.readErr != tt.readErr || l.finWaitAt != tt.finLimit {
-			t.Errorf("%s: %s, shut %02b, %v, FIN until %d; want %s, %02b, %v, %d", tt.name, sessionStateNames[l.state], l.shut,
-				l.readErr, l.finWaitAt, sessionStateNames[tt.state], tt.shut, tt.readErr, tt.finLimit)
+		if l.state != tt.state || l.shut != tt.shut || l.readErr != tt.readErr ||
+			l.finWaitAt != tt.finLimit {
+			t.Errorf("%s: %s, shut %02b, %v, FIN until %d; want %s, %02b, %v, %d", tt.name,
+				sessionStateNames[l.state], l.shut, l.readErr, l.finWaitAt,
+				sessionStateNames[tt.state], tt.shut, tt.readErr, tt.finLimit)
 		}
 	}
 }

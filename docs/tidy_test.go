@@ -40,6 +40,10 @@ var tidy = []string{
 	"docs/anchors_test.go",
 	"docs/tidy_test.go",
 	"harness_*_test.go",
+	"sess*.go",
+	"timedsched*.go",
+	"tx*.go",
+	"waiters.go",
 	"wireshark/README.md",
 }
 
