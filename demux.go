@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 )
 
-// A demux holds what the sockets of one local address share: the sessions on them, and what may open
-// new ones. A dialled session has a demux of its own. A listener's demux holds all sessions that it
-// accepted, a Transport's holds dialled and accepted ones.
+// A demux holds what the sockets of one local address share: the sessions on them, and what may
+// open new ones. A dialled session has a demux of its own. A listener's demux holds all sessions
+// that it accepted, a Transport's holds dialled and accepted ones.
 //
 // The socket that a datagram arrives on does not decide which session it is for. Where several
 // sockets share a port, the kernel may move a peer from one to another.
