@@ -26,8 +26,8 @@ const shellPackets = 8
 // NewKCP returns a state machine for the conversation conv, the same number at both ends. output is
 // called with each datagram to send, from within Input and Update. The datagram is the first size
 // bytes of buf, which output may use until it returns. It must not call the KCP. The defaults are
-// those of legacy peers: windows of 32 segments, an MTU of 1400 bytes, an interval of 100 ms,
-// message mode, and congestion control.
+// those of legacy peers: windows of 32 segments, an MTU of 1400 bytes, and an interval of 100 ms.
+// Message mode and congestion control are on.
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())
@@ -64,10 +64,10 @@ func (k *KCP) Recv(p []byte) int {
 // PeekSize returns the length of the next message, -1 if there is none.
 func (k *KCP) PeekSize() int { return k.core.peekSize() }
 
-// Input processes one datagram from the peer. It returns 0, -1 if data is shorter than a segment or
-// belongs to another conversation, -2 if a length exceeds it, or -3 if a command is unknown.
-// Segments before the malformed one have been processed. With ackNoDelay the acknowledgements leave
-// at once. data is not kept.
+// Input processes one datagram from the peer. It returns 0, or -1 if data is shorter than a segment
+// or belongs to another conversation. It returns -2 if a length exceeds data, and -3 if a command
+// is unknown. Segments before the malformed one have been processed. With ackNoDelay the
+// acknowledgements leave at once. data is not kept.
 func (k *KCP) Input(data []byte, pktType PacketType, ackNoDelay bool) int {
 	now := k.now()
 	k.core.note(logInput, nil, len(data))

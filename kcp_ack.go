@@ -73,10 +73,9 @@ func (c *core) acksSent(now millis) {
 }
 
 const (
-	// gapHold bounds how long a gap is not reported to a legacy sender (S1.25). With reordering by
-	// 5 ms, and with losses that parity repairs, such a sender resent two to ten times as many
-	// segments when gaps were reported at once. With 20 ms it resent as few as towards its own
-	// kind.
+	// gapHold bounds how long a gap is not reported to a legacy sender (S1.25). Such a sender
+	// resent two to ten times as many segments when gaps were reported at once, with reordering by
+	// 5 ms or losses that parity repairs. With 20 ms it resent as few as towards its own kind.
 	gapHold millis = 20
 	// acksHeld is how many acknowledgements may be delayed for that: as many as fill a datagram.
 	acksHeld = 58
@@ -88,8 +87,8 @@ const (
 // ackGap acknowledges a PUSH that has revealed, left or filled a gap, or is a duplicate: the sender
 // is notified at once.
 //
-// A legacy sender resends a segment as soon as a few later ones are acknowledged, however late the
-// segment or the parity that repairs its loss may be. So it is notified of a gap as late as its own
+// A legacy sender resends a segment as soon as a few later ones are acknowledged. The segment, or
+// the parity that repairs its loss, may only be late. So it is notified of a gap as late as its own
 // kind would do. due is when the acknowledgements before this one were to leave.
 func (c *core) ackGap(due, now millis) {
 	legacy := !c.ctl.known() && c.stats.segsIn >= legacyAfter

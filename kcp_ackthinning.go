@@ -5,8 +5,8 @@ package kcp
 import "math"
 
 // ackThinning makes acknowledgements rarer where they wait in a queue. 10 Mbit/s take 450 a second,
-// of which a return path of 20 kbit/s carries 48, and the others delay or displace each other (RFC
-// 3449 section 4).
+// of which a return path of 20 kbit/s carries 48. The others delay or displace each other (RFC 3449
+// section 4).
 //
 // While a stream arrives, its receiver measures the path by PING. The ts of the data tells how much
 // of a round trip is the queue of the data itself. Acknowledgements are delayed by a quarter of the

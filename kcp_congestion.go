@@ -4,9 +4,9 @@ package kcp
 
 import "math"
 
-// congestion is KCP's classic congestion window, in segments: slow start from one segment, additive
-// increase above the threshold, halved on a fast loss, back to one on a timeout. One loss event
-// counts once a round trip. The recovery period is that of RFC 6582 (S1.18).
+// congestion is KCP's classic congestion window, in segments. It begins with slow start from one
+// segment, and grows additively above the threshold. A fast loss halves it, and a timeout sets it
+// to one. One loss event counts once a round trip. The recovery period is that of RFC 6582 (S1.18).
 type congestion struct {
 	size     uint32 // the window
 	ssthresh uint32

@@ -4,10 +4,10 @@ package kcp
 
 import "unsafe"
 
-// core is the KCP ARQ state machine: a sender and a receiver of segments, the control messages, and
-// the rules for a peer that is silent or not validated yet. It is pure. The time is an argument,
-// packets leave through a packetWriter, counts gather in stats, and it takes no lock. Its owner
-// serialises the calls.
+// core is the KCP ARQ state machine. It consists of a sender and a receiver of segments, the
+// control messages, and the rules for a peer that is silent or not validated yet. It is pure. The
+// time is an argument, packets leave through a packetWriter, counts gather in stats, and it takes
+// no lock. Its owner serialises the calls.
 //
 // The fields of each part are assigned in the files of that part alone: kcp_send*.go,
 // kcp_transmit.go and kcp_loss.go; kcp_rec*.go, kcp_ack.go and kcp_slab.go; kcp_extension*.go and

@@ -302,9 +302,10 @@ func (s *extension) hasForeignHello(p *packet) bool {
 
 // challenge decides a suspicion that the peer's session is gone. A RESET without an incarnation and
 // a HELLO of another incarnation are authentic at best. An observer can provoke them with a copy of
-// a packet, sent from another address or to another listener with the same key, and forward them.
-// So before the session ends, the peer has to answer a PING with a fresh number; RFC 5961 section 3
-// calls that a challenge ACK. A peer that does not know PING receives a WASK instead.
+// a packet, and forward them. It sends the copy from another address, or to another listener with
+// the same key. So before the session ends, the peer has to answer a PING with a fresh number; RFC
+// 5961 section 3 calls that a challenge ACK. A peer that does not know PING receives a WASK
+// instead.
 type challenge struct {
 	at    millis // of the next question or decision; else of the next suspicion
 	state challengeState

@@ -76,8 +76,8 @@ func (c *core) inputHello(m *controlSet, now millis) bool {
 }
 
 // inputReset judges a RESET. It answers something that was sent if its una is within what is in
-// flight, or its echo is that of a PING or a FIN (S4.22). With the right incarnation it ends the
-// session (S4.23).
+// flight, or it echoes a PING or a FIN (S4.22). With the right incarnation it ends the session
+// (S4.23).
 //
 // If a key authenticates packets, the peer's HELLO must be beside it, unless that peer never adds
 // one. Another listener with the key, to which an observer has passed the session's packets, knows

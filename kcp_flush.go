@@ -3,9 +3,9 @@
 package kcp
 
 // flush lays out everything that is due at that time: acknowledgements, window messages, lost
-// segments, new data as far as the windows allow, and control messages last. It returns true if the
-// writer was full before everything was laid out. The caller then sends the packets and calls flush
-// again.
+// segments, and new data as far as the windows allow. Control messages come last. It returns true
+// if the writer was full before everything was laid out. The caller then sends the packets and
+// calls flush again.
 func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	at = c.clock(at)
 	now := at.ms()
@@ -84,7 +84,7 @@ func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 const snOpensNothing seqNum = 1<<32 - 1
 
 // opens reports whether a segment of n bytes would begin a datagram that opens a session at a
-// legacy listener, although this side has ended its stream and the peer may have closed the
+// legacy listener by mistake. This side has ended its stream then, and the peer may have closed the
 // session (S4.20).
 //
 // The first data of a session is exempt until the peer has acknowledged or sent data, because the
@@ -96,7 +96,7 @@ func (f *flusher) opens(cmd uint8, sn seqNum, n int) bool {
 }
 
 // windowSN returns the sn of a WASK or WINS. The peer may have closed the session if this side has
-// ended its stream, still validates its own address (S1.73), or suspects that the session is gone.
+// ended its stream, still validates its address (S1.73), or suspects that.
 func (c *core) windowSN() seqNum {
 	if !c.ctl.known() && !c.life.connecting() &&
 		(c.ctl.finWanted() || c.duty != nil || c.suspicious()) {

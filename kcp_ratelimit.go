@@ -16,8 +16,8 @@ type tokenBucket struct {
 	last    millis
 }
 
-// burstMillis bounds a burst. It is long enough that a scheduler that wakes a few milliseconds late
-// loses no rate, and short enough that every whole second is within 5 %.
+// burstMillis bounds a burst. A scheduler that wakes a few milliseconds late loses no rate with it,
+// and every whole second is within 5 %.
 const burstMillis = 20
 
 // set changes the rate. The bucket starts empty.

@@ -153,7 +153,8 @@ type ackItem struct {
 const idleAcks = 16
 
 // capacity returns how many segments the receive queue holds: the receive window, or all of the
-// message at its head, which could otherwise never become complete (S1.33).
+// message at its head if that is more. Such a message could otherwise never become complete
+// (S1.33).
 func (rcv *receiver) capacity() uint32 {
 	if rcv.readNxt == rcv.rcvNxt {
 		return rcv.rcvWnd

@@ -52,8 +52,8 @@ func (r *rttEstimator) rto(interval, least millis) millis {
 	return min(max(r.srtt()+max(interval, r.rttvar4, r.srtt()/8), least), rtoMax)
 }
 
-// reorderDelay returns how long after its transmission a segment may still be acknowledged once
-// later ones have been: 9/8 of the round-trip time (RFC 9002 section 6.1.2), and at least a clock
+// reorderDelay returns how long a segment may be overtaken before it counts as lost. From its
+// transmission that is 9/8 of the round-trip time (RFC 9002 section 6.1.2), and at least a clock
 // tick.
 func (r *rttEstimator) reorderDelay() millis {
 	rtt := max(r.srtt(), r.latest)

@@ -7,8 +7,8 @@ import "math"
 // slabLeast is how many segments a Write must have to use a slab. An idle session keeps none.
 const slabLeast = 4
 
-// fillSlab returns the slab for the next segments of a Write, each with room for stride bytes, and
-// how many of them it has room for.
+// fillSlab returns the slab for the next segments of a Write, and for how many of stride bytes each
+// it has room.
 func (snd *sender) fillSlab(stride int) (s *slab, room int) {
 	if snd.fill != nil && len(snd.fill.buf)-snd.fill.used < stride {
 		snd.fill.release()
@@ -95,7 +95,7 @@ func (c *core) fillLast(p []byte) []byte {
 }
 
 // cut returns how many bytes the segment sn may hold. The first segment of a session leaves room
-// for the HELLO that goes along with it, and for the ACK of the segment that it answers (S4.10).
+// for a HELLO, and for the ACK of the segment that it answers (S4.10).
 func (c *core) cut(sn seqNum) int {
 	if sn != 0 || c.order > 0 || c.ctl.incarnation == 0 {
 		return c.mss
@@ -137,8 +137,8 @@ func (snd *sender) delayWrite(now millis) {
 const restRides = 8
 
 // released reports whether new data need not wait for more. That is so if no write is delayed, the
-// interval is over, the data is the rest of a large Write, a packet that has just left would have
-// carried it, or there is enough to fill a packet.
+// interval is over, or the data is the rest of a large Write. It is also so if a packet that has
+// just left would have carried the data, or if it fills a packet.
 func (c *core) released(now millis) bool {
 	return c.flushAt == never || c.flushAt <= now || c.fullRun >= restRides ||
 		c.owesRide(now) || c.fillsPacket()
@@ -161,15 +161,15 @@ func (c *core) fillsPacket() bool {
 }
 
 // owesRide reports whether a delayed write makes up for a packet that it has missed. The
-// acknowledgement of bulk data leaves as soon as the data is received, before the program can have
-// written its answer, such as a multiplexer's window update. So the answer leaves at once as well,
-// up to an interval after the data: as if the acknowledgement had waited for it.
+// acknowledgement of bulk data leaves as soon as the data is received. The program cannot have
+// written its answer then, such as a multiplexer's window update. So the answer leaves at once as
+// well, up to an interval after the data: as if the acknowledgement had waited for it.
 func (snd *sender) owesRide(now millis) bool {
 	return snd.rides > 0 && timestamp(now).before(snd.ridesEnd)
 }
 
-// giveRides lets at least n delayed writes leave at once: one for each packet that has left without
-// new data, and as many as there would have been acknowledgements without large batches.
+// giveRides lets at least n delayed writes leave at once. Each packet that has left without new
+// data gives one. An acknowledgement gives as many as there would have been without large batches.
 func (c *core) giveRides(n uint32) {
 	if !c.modes.has(modeWriteDelay) || c.newestAt < 0 {
 		return

@@ -24,8 +24,8 @@ const writeSegments = 16384
 // writeLeast is how many segments a Write may always queue on a short path, within the send window.
 const writeLeast = 1024
 
-// writeShare is the fraction of the window that has to be free before a blocked Write continues, so
-// that it is not woken for each ACK. The kernel's sk_stream_write_space does the same for TCP.
+// A blocked Write continues once 1/writeShare of the window is free, so that it is not woken for
+// each ACK. The kernel's sk_stream_write_space does the same for TCP.
 const writeShare = 4
 
 // writeRoom returns how many segments a Write may queue now, and how many a blocked Write waits

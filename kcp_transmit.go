@@ -5,9 +5,9 @@ package kcp
 import "math"
 
 // acknowledged processes one ACK. It returns the round-trip time that it measures, or -1. An ACK
-// changes nothing if no segment in flight has its sn, or if its ts is before the first or after the
-// last transmission (S1.28). The exact sn and ts of a
-// transmission validate the peer's address (S1.64).
+// changes nothing without a segment of its sn in flight, or if its ts is not within the
+// transmissions of that segment (S1.28). The exact sn and ts of a transmission validate the peer's
+// address (S1.64).
 func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCache) (rtt millis) {
 	if c.addr.acknowledged(sn, ts) {
 		if c.addr.probes == 1 && !c.rtt.valid() {

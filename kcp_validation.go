@@ -4,14 +4,13 @@ package kcp
 
 import "math"
 
-// addressCheck limits what is sent to an unvalidated address, so that a forged source address
-// cannot be used to amplify traffic (RFC 9000 section 8 has the same rule). A nil check is a
-// validated address. It is part of the state machine, whose owner serialises the calls.
+// addressCheck limits what is sent to an unvalidated address. A forged source address thus cannot
+// be used to amplify traffic (RFC 9000 section 8 has the same rule). A nil check is a validated
+// address. It is part of the state machine, whose owner serialises the calls.
 //
-// An address is validated by an acknowledgement with the sn and ts of a segment that was sent
-// there, or by a HELLO with the incarnation of this side. These values are random, and only a
-// receiver at the address knows them. A cumulative acknowledgement validates nothing, because it
-// can be guessed.
+// An ACK validates an address if it has the sn and ts of a segment that was sent there, a HELLO if
+// it has the incarnation of this side. These values are random, and only a receiver at the address
+// knows them. A cumulative acknowledgement validates nothing, because it can be guessed.
 //
 // A peer with nothing to send would never earn allowance for what was lost on its way. So it is
 // probed with an empty PUSH whose sn lies below everything ever sent. Every KCP receiver takes that

@@ -4,9 +4,9 @@ package kcp
 
 // proofDuty is a dialled session's part in the validation of its address. The peer may have used up
 // its allowance, and it cannot tell a lost answer from a peer that is not there. So the side that
-// dialled is responsible (RFC 9002 section 6.2.2.1). From the peer's first segment until it knows
-// that its address is validated, it sends a request after each silence of an RTO, which doubles,
-// although it has nothing in flight.
+// dialled is responsible (RFC 9002 section 6.2.2.1). From the peer's first segment until its
+// address is known to be validated, it sends a request after each silence of an RTO. That wait
+// doubles. It does so even with nothing in flight.
 //
 // A request is an ACK of the newest PUSH with its sn and ts, a WASK, and a HELLO. The ACK and the
 // HELLO each validate the address. A peer that is not known to support the extension most likely
@@ -27,8 +27,8 @@ const (
 	// are lost, the data that waits for the validation must not wait for minutes.
 	proofLinear = 40
 	// proofBlind is the same for a peer that is not known to support the extension. proofBlindMost
-	// is how many requests it is sent in total, which takes some ten minutes: an outage may have
-	// taken its HELLO.
+	// is how many requests it is sent in total. They take some ten minutes, because an outage may
+	// have taken its HELLO.
 	proofBlind     = 6
 	proofBlindMost = proofBlind + 14
 	// proofHeard is how many WINS such a peer has to send before it is assumed to need no

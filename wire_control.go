@@ -46,8 +46,8 @@ const largestDatagram = 65535
 // helloShared is bit 0 of a HELLO's flags: several sessions share this address on purpose.
 const helloShared = 1 << 0
 
-// helloMarks is bit 1: the first bit of each AEAD nonce is set by the side that has accepted the
-// session, and clear in packets of the side that has dialled.
+// helloMarks is bit 1: the first bit of each AEAD nonce is 1 from the side that has accepted the
+// session, and 0 from the side that has dialled.
 const helloMarks = 1 << 1
 
 // helloProved is bit 5: the address of the receiver of this HELLO is validated.
