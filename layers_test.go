@@ -23,33 +23,41 @@ import (
 	"testing"
 )
 
-// A part is a room of this flat package: the files whose names begin with one of its prefixes, and the parts whose
-// identifiers they may use besides their own.
+// A part is a room of this flat package: the files whose names begin with one of its prefixes, and
+// the parts whose identifiers they may use besides their own.
 type part struct {
 	name  string
 	files []string // prefixes of file names, up to ".go" or "_"
 	uses  []string
 }
 
-// parts is the table of docs/internals.md, from the ground up. A file belongs to the part with the longest prefix.
+// parts is the table of docs/internals.md, from the ground up. A file belongs to the part with the
+// longest prefix.
 var parts = []part{
-	{"ground", []string{"addr", "bufferpool", "clock", "deadline", "entropy", "errors", "memory", "openfiles", "ringbuffer",
-		"snmp", "timedsched", "waiters"}, nil},
+	{"ground", []string{"addr", "bufferpool", "clock", "deadline", "entropy", "errors", "memory",
+		"openfiles", "ringbuffer", "snmp", "timedsched", "waiters"}, nil},
 	{"wire", []string{"wire", "packet_writer", "logger"}, []string{"ground"}},
 	{"seam", []string{"batchconn", "readloop_linux", "tx_linux", "socket"}, []string{"ground"}},
 	{"filters", []string{"fec", "crypt"}, []string{"ground", "wire"}},
 	{"core", []string{"kcp"}, []string{"ground", "wire"}},
-	// The settings are plain values and defaults, which whatever a Config makes reads: config.go alone gives them.
+	// The settings are plain values and defaults, which whatever a Config makes reads: config.go
+	// alone gives them.
 	{"settings", []string{"options"}, []string{"ground", "wire", "seam", "filters", "core"}},
-	{"door", []string{"demux_admit", "demux_challenge", "demux_timewait"}, []string{"ground", "wire"}},
+	{"door", []string{"demux_admit", "demux_challenge", "demux_timewait"},
+		[]string{"ground", "wire"}},
 	{"turn", []string{"sess_turn"}, []string{"ground", "wire", "core", "filters"}},
 	{"egress", []string{"tx"}, []string{"ground", "wire", "filters", "seam", "turn"}},
-	{"session", []string{"sess"}, []string{"ground", "wire", "filters", "core", "settings", "turn"}},
-	{"routing", []string{"demux", "endpoint"}, []string{"ground", "wire", "filters", "seam", "settings", "door", "turn", "egress", "session"}},
-	{"ingress", []string{"readloop"}, []string{"ground", "wire", "filters", "seam", "settings", "door", "egress", "session", "routing"}},
+	{"session", []string{"sess"},
+		[]string{"ground", "wire", "filters", "core", "settings", "turn"}},
+	{"routing", []string{"demux", "endpoint"}, []string{"ground", "wire", "filters", "seam",
+		"settings", "door", "turn", "egress", "session"}},
+	{"ingress", []string{"readloop"}, []string{"ground", "wire", "filters", "seam", "settings",
+		"door", "egress", "session", "routing"}},
 	{"face", []string{"config", "dial", "listener", "transport", "doc"},
-		[]string{"ground", "wire", "filters", "seam", "settings", "egress", "session", "routing", "ingress"}},
-	// The shell is the state machine as programs written for the existing Go package use it, with that package's names.
+		[]string{"ground", "wire", "filters", "seam", "settings", "egress", "session", "routing",
+			"ingress"}},
+	// The shell is the state machine as programs written for the existing Go package use it, with
+	// that package's names.
 	{"shell", []string{"kcp.go", "compat"}, []string{"ground", "wire", "core"}},
 }
 
@@ -80,7 +88,9 @@ var checked struct {
 // typeCheck returns this package as built here.
 func typeCheck(t *testing.T) (*types.Package, *types.Info, *token.FileSet, []*ast.File) {
 	t.Helper()
-	checked.once.Do(func() { checked.pkg, checked.info, checked.fset, checked.files = typeCheckOnce(t) })
+	checked.once.Do(func() {
+		checked.pkg, checked.info, checked.fset, checked.files = typeCheckOnce(t)
+	})
 	if checked.pkg == nil {
 		t.Fatal("the package could not be type-checked")
 	}
@@ -114,8 +124,8 @@ func typeCheckOnce(t *testing.T) (*types.Package, *types.Info, *token.FileSet, [
 	return pkg, info, fset, files
 }
 
-// fileUses returns, for each file of this package as built here, the identifiers that it uses from each other file:
-// those at package level, methods and fields.
+// fileUses returns, for each file of this package as built here, the identifiers that it uses from
+// each other file: those at package level, methods and fields.
 func fileUses(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	pkg, info, fset, files := typeCheck(t)
@@ -127,7 +137,8 @@ func fileUses(t *testing.T) map[string]map[string][]string {
 		if obj.Pkg() != pkg || !obj.Pos().IsValid() {
 			continue
 		}
-		if o, ok := obj.(*types.Var); obj.Parent() != pkg.Scope() && !(ok && o.IsField()) && !isMethod(obj) {
+		if o, ok := obj.(*types.Var); obj.Parent() != pkg.Scope() &&
+			!(ok && o.IsField()) && !isMethod(obj) {
 			continue // local
 		}
 		from, to := fset.Position(id.Pos()).Filename, fset.Position(obj.Pos()).Filename
@@ -146,7 +157,8 @@ func isMethod(obj types.Object) bool {
 // exportImporter imports what the go command has compiled.
 func exportImporter(t *testing.T, fset *token.FileSet) types.Importer {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-f", "{{if .Export}}{{.ImportPath}}\t{{.Export}}{{end}}", ".")
+	const format = "{{if .Export}}{{.ImportPath}}\t{{.Export}}{{end}}"
+	cmd := exec.Command("go", "list", "-export", "-deps", "-f", format, ".")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -158,7 +170,9 @@ func exportImporter(t *testing.T, fset *token.FileSet) types.Importer {
 			exports[path] = file
 		}
 	}
-	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})
 }
 
 // TestLayers holds the walls between the parts of this package.
@@ -176,7 +190,8 @@ func TestLayers(t *testing.T) {
 				continue
 			}
 			slices.Sort(uses[from][to])
-			t.Errorf("%s (%s) uses of %s (%s): %s", from, p.name, to, q.name, strings.Join(uses[from][to], ", "))
+			t.Errorf("%s (%s) uses of %s (%s): %s",
+				from, p.name, to, q.name, strings.Join(uses[from][to], ", "))
 		}
 	}
 }
@@ -201,7 +216,8 @@ func TestFileCycles(t *testing.T) {
 	}
 }
 
-// cycles returns the strongly connected components of more than one file, the largest first (Tarjan 1972).
+// cycles returns the strongly connected components of more than one file, the largest first (Tarjan
+// 1972).
 func cycles(uses map[string]map[string][]string) [][]string {
 	type state struct {
 		index, low int
@@ -249,7 +265,8 @@ func cycles(uses map[string]map[string][]string) [][]string {
 // TestFileCyclesAreFound checks the measure itself.
 func TestFileCyclesAreFound(t *testing.T) {
 	uses := map[string]map[string][]string{
-		"a": {"b": nil}, "b": {"c": nil}, "c": {"a": nil, "d": nil}, "d": {"e": nil}, "e": {"d": nil}, "f": {"a": nil},
+		"a": {"b": nil}, "b": {"c": nil}, "c": {"a": nil, "d": nil},
+		"d": {"e": nil}, "e": {"d": nil}, "f": {"a": nil},
 	}
 	got := cycles(uses)
 	if len(got) != 2 || len(got[0]) != 3 || len(got[1]) != 2 {
@@ -257,10 +274,12 @@ func TestFileCyclesAreFound(t *testing.T) {
 	}
 }
 
-// booleansMost is the most boolean fields of structs in the package, those of Config and Stats among them.
+// booleansMost is the most boolean fields of structs in the package, those of Config and Stats
+// among them.
 const booleansMost = 48
 
-// TestBooleanFields holds the number of boolean fields: a state machine is a type with named states.
+// TestBooleanFields holds the number of boolean fields: a state machine is a type with named
+// states.
 func TestBooleanFields(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -294,7 +313,8 @@ func TestBooleanFields(t *testing.T) {
 	}
 }
 
-// fieldWriters returns, for each struct type of this package, the files that assign to its fields: "field" in "file".
+// fieldWriters returns, for each struct type of this package, the files that assign to its fields:
+// "field" in "file".
 func fieldWriters(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	pkg, info, fset, files := typeCheck(t)
@@ -355,8 +375,8 @@ func fieldWriters(t *testing.T) map[string]map[string][]string {
 	return writers
 }
 
-// writers are the files that may assign to the fields of a central type: those whose names begin with a prefix,
-// and so many of them at most.
+// writers are the files that may assign to the fields of a central type: those whose names begin
+// with a prefix, and so many of them at most.
 var writers = []struct {
 	owner string
 	files string // prefixes
@@ -372,7 +392,8 @@ var writers = []struct {
 	{"proofDuty", "kcp_validation_dialled", 1},
 }
 
-// TestFieldWriters holds that the fields of the central types are assigned in their own files alone.
+// TestFieldWriters holds that the fields of the central types are assigned in their own files
+// alone.
 func TestFieldWriters(t *testing.T) {
 	found := fieldWriters(t)
 	for _, w := range writers {
@@ -382,8 +403,10 @@ func TestFieldWriters(t *testing.T) {
 			t.Errorf("%s: fields are assigned in %d files, at most %d", w.owner, len(files), w.most)
 		}
 		for _, file := range slices.Sorted(maps.Keys(files)) {
-			if !slices.ContainsFunc(strings.Fields(w.files), func(p string) bool { return strings.HasPrefix(file, p) }) {
-				t.Errorf("%s assigns to fields of %s: %s", file, w.owner, strings.Join(files[file], ", "))
+			own := func(prefix string) bool { return strings.HasPrefix(file, prefix) }
+			if !slices.ContainsFunc(strings.Fields(w.files), own) {
+				t.Errorf("%s assigns to fields of %s: %s",
+					file, w.owner, strings.Join(files[file], ", "))
 			}
 		}
 	}
