@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +60,28 @@ var parts = []part{
 	// The shell is the state machine as programs written for the existing Go package use it, with
 	// that package's names.
 	{"shell", []string{"kcp.go", "compat"}, []string{"ground", "wire", "core"}},
+}
+
+// TestPartsAreDocumented holds that the table of docs/internals.md is that of this test.
+func TestPartsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("docs", "internals.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts {
+		row := regexp.MustCompile(`(?m)^\| ` + p.name + ` \|[^|]*\| ([^|]*) \| ([^|]*) \|$`)
+		m := row.FindSubmatch(text)
+		if m == nil {
+			t.Errorf("docs/internals.md has no row for the part %s", p.name)
+			continue
+		}
+		files := strings.ReplaceAll(strings.Join(p.files, " "), ".go", "")
+		uses := cmp.Or(strings.Join(p.uses, " "), "-")
+		if string(m[1]) != files || string(m[2]) != uses {
+			t.Errorf("docs/internals.md says of %s: %q and %q, not %q and %q",
+				p.name, m[1], m[2], files, uses)
+		}
+	}
 }
 
 // partOf returns the part of a file.
