@@ -90,10 +90,10 @@ var (
 		text:    "kcp: invalid operation: not supported by this kind of connection",
 		matches: []error{errors.ErrUnsupported},
 	}
-	// errNotOwner: the call would change a socket that is not this session's. It matches
+	// errNotOwner: the call would change a socket that other sessions use. It matches
 	// errors.ErrUnsupported.
 	errNotOwner error = &connError{
-		text:    "kcp: invalid operation: the socket belongs to somebody else",
+		text:    "kcp: invalid operation: the socket is not this session's",
 		matches: []error{errors.ErrUnsupported},
 	}
 )
