@@ -19,7 +19,7 @@ import (
 // All sessions of a Transport share its cipher and its scheduler, because a datagram is opened
 // before its session is known.
 //
-// The HELLO of sessions that a Transport dials says that they share the address (S4.6). A legacy
+// The HELLO of sessions that a Transport dials has the flag for a shared address (S4.6). A legacy
 // peer ignores it and keeps one session at a time for each address.
 type Transport struct {
 	demux *demux
