@@ -88,8 +88,11 @@ func (f *flusher) control() bool {
 	}
 	m.has[ctlReset] = ctl.resetDue() && ctl.known()
 	m.resetCode, m.resetFor = ctl.resetCode, ctl.peer
-	if ctl.challenge.state == peerGone && ctl.replacement != 0 {
+	switch {
+	case ctl.challenge.state == peerGone && ctl.replacement != 0:
 		m.resetFor, f.hdr.una = ctl.replacement, 0 // nothing of it was acknowledged
+	case m.has[ctlReset]:
+		f.hdr.una = c.acknowledgedTo()
 	}
 	// A RESET and a question about the session name the session that they are for.
 	named := m.has[ctlReset] && ctl.keyed || m.has[ctlPing] && c.suspicious()

@@ -83,6 +83,17 @@ func (rcv *receiver) advance() {
 	}
 }
 
+// acknowledgedTo returns the first sn that has not been acknowledged to the peer. It is beyond
+// rcvNxt where the queue was full. It is the una of a RESET, which the peer compares with its own
+// (S4.22).
+func (rcv *receiver) acknowledgedTo() seqNum {
+	if rcv.outOfOrder == 0 {
+		return rcv.rcvNxt
+	}
+	slot := rcv.in.slot(rcv.rcvNxt)
+	return rcv.rcvNxt + seqNum(rcv.in.present.run(slot, rcv.outOfOrder, rcv.in.size(), true))
+}
+
 // peekSize returns the size of the next complete message in bytes, -1 if there is none.
 func (rcv *receiver) peekSize() int {
 	n := rcv.peekSegments()
@@ -120,11 +131,13 @@ func (rcv *receiver) take() recvSegment {
 	return seg
 }
 
-// releaseReceived releases everything that has been received and not read.
+// releaseReceived releases everything that has been received and not read. rcvNxt moves over what
+// has been acknowledged, which the peer does not send again.
 func (rcv *receiver) releaseReceived() {
 	if rcv.in == nil {
 		return
 	}
+	rcv.rcvNxt = rcv.acknowledgedTo()
 	for slot := range rcv.in.size() {
 		if rcv.in.present.has(slot) {
 			rcv.in.present.clear(slot)

@@ -160,7 +160,7 @@ func (s *UDPSession) endedRecordLocked() endedSession {
 		outcome:     outcome,
 		peer:        c.ctl.peer,
 		incarnation: c.ctl.incarnation,
-		rcvNxt:      c.rcvNxt,
+		rcvNxt:      c.acknowledgedTo(),
 		newestTS:    c.newestTS,
 		newestAt:    c.newestAt,
 		born:        s.now(),

@@ -48,7 +48,7 @@ func (s *UDPSession) farewellLocked() *farewell {
 	now := s.now()
 	f := &farewell{
 		env: s.env, sealer: s.sealerLocked(), conv: s.conv, to: s.destinationLocked(),
-		una: c.rcvNxt, rto: c.rto(), until: now + abortPeriod,
+		una: c.acknowledgedTo(), rto: c.rto(), until: now + abortPeriod,
 	}
 	if s.life.closed() && s.life.linger == 0 {
 		f.until = now + min(max(5*f.rto, abortAtOnce), abortPeriod)

@@ -75,3 +75,48 @@ func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+// A receiver acknowledges segments behind a full queue, so its una can be less than what the peer
+// has seen acknowledged. The RESET of such a receiver must count.
+func TestResetOfAFullReceiverCounts(t *testing.T) {
+	for _, linger := range []time.Duration{0, lingerByProgress} {
+		t.Run(linger.String(), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				a, b, _ := w.pair(Config{SendWindow: 128, ReceiveWindow: 32, ACKNoDelay: true})
+				t.Log("# the queue is filled, and ten segments more are sent by an old window")
+				for range 40 {
+					go func() { _, _ = a.Write([]byte("unread")) }()
+				}
+				time.Sleep(time.Second)
+				a.mu.Lock()
+				a.core.rmtWnd = 32
+				a.mu.Unlock()
+				a.flushNow()
+				time.Sleep(time.Second)
+				a.mu.Lock()
+				una := a.core.sendUna
+				a.mu.Unlock()
+				b.mu.Lock()
+				next := b.core.rcvNxt
+				b.mu.Unlock()
+				if !next.before(una) {
+					t.Fatalf("una of the sender is %d, rcv_nxt of the receiver %d", una, next)
+				}
+				b.SetLinger(linger)
+				b.Close()
+				_ = a.SetDeadline(time.Now().Add(3 * time.Second))
+				var err error
+				if linger == 0 {
+					_, err = a.Read(make([]byte, 10))
+				}
+				for err == nil { // a close without an abort resets new data
+					_, err = a.Write([]byte("more"))
+					time.Sleep(10 * time.Millisecond)
+				}
+				if !errors.Is(err, connReset) {
+					t.Errorf("got %v, want a reset", err)
+				}
+			})
+		})
+	}
+}
