@@ -165,6 +165,7 @@ func (q *handoff) run() {
 // pass feeds datagrams that another reader of the connection has read.
 func (q *handoff) pass(msgs []received) {
 	r := &reader{ep: q.ep}
+	r.lent.cache = &r.bufs
 	r.batch(msgs)
 	r.bufs.drain()
 }
@@ -249,7 +250,8 @@ func (r *reader) finishSession(s *UDPSession) {
 		s.turnAway()
 	}
 	if out&inputDue != 0 {
-		r.tx.flush(&r.ep.txSocket, s)
+		// The kernel may have moved the peer to another socket, but the session keeps its own.
+		r.tx.flush(&s.env.host.(*endpoint).txSocket, s)
 	}
 	if out&inputEnded != 0 {
 		s.finish()

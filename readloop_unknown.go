@@ -10,6 +10,10 @@ import (
 // the session that opens, with its lock held, or nil.
 func (r *reader) handleUnknown(p *packet, key sessionKey, custom net.Addr) *UDPSession {
 	u := newUnknown(p, r.nonce)
+	if u.first.cmd == 0 {
+		r.counters.inErrs++ // S1.39, without the lock of the demux
+		return nil
+	}
 	v := r.ep.demux.judge(&u, &key, r.now)
 	r.counters.inErrs += v.errors
 	var buf [maxControl]byte

@@ -127,7 +127,7 @@ func (s *UDPSession) finish() {
 	sending := s.turns.busy()
 	record, bye := s.endedRecordLocked(), s.farewellLocked()
 	s.releaseSendingLocked()
-	if s.life.closed() {
+	if s.life.closed() || s.life.shut.has(sideNoProgram) {
 		s.releaseReadingLocked() // no program has it to read
 	}
 	s.chargeLocked()

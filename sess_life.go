@@ -19,6 +19,7 @@ const (
 // sessionNext has a bit for each state that may follow a state:
 //
 //	from       to         when
+//	open       headless   at once, for an accepted session whose first segment is missing
 //	headless   open       the first segment has come
 //	open       lingering  Close was called
 //	lingering  finWait    all is acknowledged, and the peer's FIN has not come
@@ -44,8 +45,9 @@ type sides uint8
 const (
 	sideRead sides = 1 << iota
 	sideWrite
-	sideInput // the reader's batch
-	sidesBoth = sideRead | sideWrite
+	sideInput     // the reader's batch
+	sideNoProgram // no Accept will return the session
+	sidesBoth     = sideRead | sideWrite
 )
 
 // has reports whether all of t are in the set.
@@ -102,9 +104,14 @@ func (l *sessionLife) awaitHead(limit millis) {
 	l.lingerAt = limit
 }
 
-// head ends that state.
+// head ends that state. A program may have closed the session meanwhile, which it can find among
+// the Sessions of the listener: the linger time counts on then.
 func (l *sessionLife) head() {
 	l.setState(sessionOpen)
+	if l.closed() {
+		l.setState(sessionLingering)
+		return
+	}
 	l.lingerAt = never
 }
 
@@ -137,7 +144,7 @@ func (l *sessionLife) setErrors(err error) {
 // fail takes the session off the network.
 func (l *sessionLife) fail(err error) {
 	if l.headless() {
-		l.shut = sidesBoth // no program will ever have it
+		l.shut |= sideNoProgram // so that nothing is kept for its Reads
 	}
 	l.setState(sessionFailed)
 	l.setErrors(err)

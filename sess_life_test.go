@@ -74,9 +74,11 @@ func TestSessionLifeSteps(t *testing.T) {
 		{"a failure after Close", []step{closed, fail}, sessionFailed, sidesBoth, errClosed, never},
 		{"the first segment comes", []step{headless, head}, sessionOpen, 0, nil, never},
 		{"the first segment does not come", []step{headless, fail},
-			sessionFailed, sidesBoth, failure, never},
+			sessionFailed, sideNoProgram, failure, never},
 		{"Close of a headless one", []step{headless, closed},
 			sessionHeadless, sidesBoth, errClosed, never},
+		{"the first segment of a closed one", []step{headless, closed, head},
+			sessionLingering, sidesBoth, errClosed, never},
 	} {
 		var l sessionLife
 		l.init()

@@ -179,10 +179,11 @@ func (s *UDPSession) SendOOB(data []byte) error {
 		return err
 	}
 	t := oobTurnPool.Get().(*oobTurn)
-	t.s, t.data = s, data
+	// A copy, so that the caller's buffer can stay on its stack.
+	t.s, t.data = s, append(t.data[:0], data...)
 	s.env.host.unlockAndFlush(t, s.env.clock.now())
 	err = t.err
-	*t = oobTurn{}
+	*t = oobTurn{data: t.data[:0]}
 	oobTurnPool.Put(t)
 	return err
 }

@@ -354,3 +354,19 @@ func TestOOBAfterClose(t *testing.T) {
 		}
 	})
 }
+
+// SendOOB allocates nothing, and a buffer on the caller's stack stays there.
+func TestSendOOBAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	_, client, _ := pairLoopback(t)
+	n := testing.AllocsPerRun(500, func() {
+		var b [64]byte
+		b[3] = 1
+		_ = client.SendOOB(b[:])
+	})
+	if n >= 1 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}

@@ -5,7 +5,9 @@ package kcp
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -197,5 +199,71 @@ func TestTransportOnSeveralSockets(t *testing.T) {
 	l.Close()
 	for _, e := range tr.demux.eps {
 		<-e.done
+	}
+}
+
+// A countingConn counts the datagrams that leave by a socket.
+type countingConn struct {
+	batchConn
+	sent atomic.Int64
+}
+
+func (c *countingConn) writeBatch(p []outgoing) (int, int, error) {
+	c.sent.Add(int64(len(p)))
+	return c.batchConn.writeBatch(p)
+}
+
+// A session sends by one socket, whichever of several that share the port its packets arrive on.
+func TestSessionKeepsItsSocket(t *testing.T) {
+	if raceDetector {
+		t.Skip("the test replaces what a running reader uses")
+	}
+	l := listenLoopback(t, nil)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.ReadFull(c, make([]byte, 1))
+				_, _ = c.Write(make([]byte, 300_000))
+				_, _ = io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	tr, err := (&Config{Sockets: 2}).OpenTransport(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	var sockets [2]*countingConn
+	for i, e := range tr.demux.eps {
+		sockets[i] = &countingConn{batchConn: e.io}
+		e.io = sockets[i]
+	}
+	for range 4 { // they take turns
+		s, err := tr.Dial(t.Context(), l.Addr().(*net.UDPAddr), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before [2]int64
+		for i := range sockets {
+			before[i] = sockets[i].sent.Load()
+		}
+		if _, err := s.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, 300_000)); err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range tr.demux.eps {
+			if n := sockets[i].sent.Load() - before[i]; endpointOf(s) != e && n > 0 {
+				t.Errorf("%d datagrams of a session left by another socket", n)
+			}
+		}
+		s.SetLinger(0)
+		_ = s.Close()
 	}
 }
