@@ -15,7 +15,8 @@ import (
 // goroutines as long as none changes it. Later changes do not affect sessions and listeners made
 // with it.
 //
-// Both ends must agree on BlockCrypt. All other fields are each end's own choice.
+// Both ends must agree on BlockCrypt, and on StreamMode if the program relies on the boundaries of
+// messages. All other fields are each end's own choice.
 type Config struct {
 	// BlockCrypt protects the datagrams. Default nil: datagrams are not encrypted.
 	BlockCrypt BlockCrypt

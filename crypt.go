@@ -177,7 +177,7 @@ func cryptInto(dst, src []byte) []byte {
 // dialled sessions clear (S3.9).
 const nonceAccepted = 0x80
 
-// nonceMarked is the least length of a nonce with that bit: it leaves 95 of AES-GCM's 96 bits.
+// nonceMarked is the least length of a nonce with that bit. AES-GCM keeps 95 random bits of 96.
 const nonceMarked = 12
 
 // nonceSide is the side that the first bit of a nonce names.
@@ -192,7 +192,7 @@ const (
 // marks reports whether the first bit of a nonce shows which side has sealed.
 func (s *sealer) marks() bool { return s.side != sideNone }
 
-// nonce draws a nonce.
+// nonce fills p with a random nonce and sets the bit of the side (S3.9).
 func (s *sealer) nonce(p []byte) error {
 	err := readNonce(p)
 	switch s.side {

@@ -87,6 +87,7 @@ func (d *demux) dial(
 		return nil, err
 	}
 	DefaultSnmp.connOpened(true)
+	s.arm()
 	return s, nil
 }
 

@@ -17,12 +17,13 @@ import (
 //	value(y) = sum over the known points m of value(m) *
 //	           product over the other known points t of (y-t)/(m-t)
 //
-// and encoding and recovering are the same sum. The library then only multiplies and adds shards,
-// in its vector code. Nothing is inverted or cached: there is no k*k matrix for each pattern of
-// losses, and no allocation when packets are lost. A change of k and p costs a table of k+p bytes.
+// and encoding and recovering are the same sum. The reedsolomon package only multiplies and adds
+// shards, in its vector code. Nothing is inverted or cached: there is no k*k matrix for each
+// pattern of losses, and no allocation when packets are lost. A change of k and p costs a table of
+// k+p bytes.
 
 // fecLog and fecExp are the logarithms and powers of 2 in GF(2^8) modulo x^8+x^4+x^3+x^2+1, the
-// library's field. fecExp is long enough for the sum of three logarithms.
+// field of the reedsolomon package. fecExp is long enough for the sum of three logarithms.
 var fecLog, fecExp = fecFieldTables()
 
 const fecFieldOrder = 255 // of the multiplicative group
@@ -58,8 +59,9 @@ func fecCoefficient(y, weightY, m, weightM uint8) uint8 {
 	return fecExp[int(weightY)+2*fecFieldOrder-int(weightM)-int(fecLog[y^m])]
 }
 
-// fecMultiplier is the part of the library that is used. With this row of parity coefficients, data
-// shard c-1 is multiplied by c. All sessions share it, because it has no state.
+// fecMultiplier is the encoder of the reedsolomon package that multiplies shards. With this row of
+// parity coefficients, data shard c-1 is multiplied by c. All sessions share it, because it has no
+// state.
 var fecMultiplier = sync.OnceValue(func() reedsolomon.Encoder {
 	row := make([]byte, fecFieldOrder)
 	for i := range row {

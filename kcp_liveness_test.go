@@ -233,6 +233,27 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
+// The idle time of a dialled session begins with it, whether or not it sends anything.
+func TestIdleTimeoutBeginsAtDial(t *testing.T) {
+	for _, says := range []string{"", "hello"} {
+		connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+			w.setDrop(liveCut)
+			w.serve(Config{})
+			s := w.dial(Config{IdleTimeout: 3 * time.Second})
+			if says != "" {
+				connWrite(t, s, says)
+			}
+			began := time.Now()
+			_ = s.SetReadDeadline(began.Add(time.Minute))
+			_, err := s.Read(make([]byte, 1))
+			if d := time.Since(began); !errors.Is(err, errIdle) || d != 3*time.Second {
+				t.Errorf("after %q, Read gave %v after %v, want %v after 3 s",
+					says, err, d, errIdle)
+			}
+		})
+	}
+}
+
 func TestWaitPeer(t *testing.T) {
 	c := Config{WaitPeer: true}
 	dial := func(w *connWorld, ctx context.Context) (*UDPSession, error) {

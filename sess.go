@@ -172,6 +172,13 @@ func (s *UDPSession) settleLocked(now millis) {
 	s.setPendingLocked(s.pending && c.addr != nil)
 }
 
+// arm sets the timer of a new session, whose idle time begins now.
+func (s *UDPSession) arm() {
+	s.mu.Lock()
+	s.armLocked(s.now())
+	s.mu.Unlock()
+}
+
 // armLocked sets the timer to the next event. s.mu must be held.
 func (s *UDPSession) armLocked(now millis) {
 	if !s.life.ended() {

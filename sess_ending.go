@@ -96,7 +96,7 @@ func (s *UDPSession) doneClosingLocked(now millis) bool {
 
 // giveUpClosingLocked schedules a RESET for a closing session that has run out of time. Either the
 // peer has not acknowledged all data, or it has not sent its FIN. A peer that goes on sending after
-// all is delivered is reset without delay (S4.25). s.mu must be held.
+// all is delivered is reset at once. S4.25 lists who sends a RESET. s.mu must be held.
 func (s *UDPSession) giveUpClosingLocked(now millis) {
 	ctl := &s.core.ctl
 	s.life.grace(&s.core.life, now)

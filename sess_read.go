@@ -14,9 +14,10 @@ const readSegmentsMax = 64
 // io.ErrUnexpectedEOF if a faulty peer has ended it within a message.
 //
 // Other errors match os.ErrDeadlineExceeded if the deadline has passed, and syscall.ECONNRESET if
-// the peer has aborted the session. They match syscall.ETIMEDOUT if the peer does not answer any
-// more. A session that was closed on this side returns an error that matches net.ErrClosed and
-// io.ErrClosedPipe, once the data that had arrived before is read.
+// the peer has aborted the session or was restarted. They match syscall.ETIMEDOUT if the peer does
+// not answer any more, or if Config.IdleTimeout is over. A session that was closed on this side
+// returns an error that matches net.ErrClosed and io.ErrClosedPipe, once the data that had arrived
+// before is read.
 func (s *UDPSession) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	if err := s.beginReadLocked(len(p)); err != nil || len(p) == 0 {
