@@ -28,8 +28,8 @@ const (
 //	                      the peer, a lost socket
 //	failed     removed    once, in finish
 //
-// Close leaves a headless session in its state, in which it fails at once, and a failed one. What
-// the program has closed is in shut, whatever the state.
+// Close leaves a failed session in its state, and a headless one until its first segment comes or
+// its linger time is over. What the program has closed is in shut, whatever the state.
 var sessionNext = [...]uint8{
 	sessionHeadless:  1<<sessionOpen | 1<<sessionFailed,
 	sessionOpen:      1<<sessionHeadless | 1<<sessionLingering | 1<<sessionFailed,

@@ -93,3 +93,17 @@ func TestSessionLifeSteps(t *testing.T) {
 		}
 	}
 }
+
+// A program can close a session before its first segment comes. That segment does not take the
+// linger time away.
+func TestFirstSegmentOfAClosedSessionKeepsItsLinger(t *testing.T) {
+	var l sessionLife
+	l.init()
+	l.awaitHead(5)
+	l.close()
+	l.lingerUntil(9)
+	l.head()
+	if l.state != sessionLingering || l.lingerAt != 9 {
+		t.Errorf("%s until %d, want lingering until 9", sessionStateNames[l.state], l.lingerAt)
+	}
+}
