@@ -178,7 +178,7 @@ const costMost = 10
 // size. This holds at a small window and at the largest. The minimum of many rounds excludes other
 // load on the machine. If the load affects all rounds, more are measured.
 func TestDearestPacketCostsLittleMore(t *testing.T) {
-	rounds, tries := 21, 3
+	rounds, tries := 21, 40
 	if raceDetector {
 		rounds, tries = 3, 1
 	}
