@@ -173,7 +173,7 @@ func viewOf(c *core) inputView {
 	return inputView{
 		c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt, c.rmtWnd, c.inFlight,
 		c.queuedOutstanding(), c.outOfOrder,
-		len(c.acks), c.askWindow, c.windowDue, c.delivered, c.rtt, c.cc.size,
+		len(c.acks), c.askWindow, c.windowDue, c.delivered, c.rtt, c.congestionWindow(),
 	}
 }
 

@@ -11,6 +11,7 @@ func TestCongestionWindow(t *testing.T) {
 	c.setWindows(64, 64)
 	c.rmtWnd = 64
 	defer releaseCore(c)
+	cc := c.cc.(*congestion)
 	for c.queued() < 64 {
 		c.send([]byte("x"))
 	}
@@ -36,16 +37,16 @@ func TestCongestionWindow(t *testing.T) {
 	t.Log("# a hole that later segments have overtaken halves the window")
 	now += 50
 	c.input(inputAt(now), testAck(c, c.sendUna, c.sendUna+2, c.sendUna+3), true)
-	if c.cc.size != 3 || c.cc.ssthresh != 3 {
+	if cc.size != 3 || cc.ssthresh != 3 {
 		t.Errorf("after a fast loss: window %d, threshold %d, want 3 and 3",
-			c.cc.size, c.cc.ssthresh)
+			cc.size, cc.ssthresh)
 	}
 	flushAll(c, now)
 	t.Log("# a timeout sets it to one")
 	now, _ = nextSent(c, now)
-	if c.cc.size != 1 || c.cc.ssthresh < ssthreshMin {
+	if cc.size != 1 || cc.ssthresh < ssthreshMin {
 		t.Errorf("after a timeout: window %d, threshold %d, want 1 and at least %d",
-			c.cc.size, c.cc.ssthresh, ssthreshMin)
+			cc.size, cc.ssthresh, ssthreshMin)
 	}
 	t.Log("# it never exceeds the windows")
 	c.setWindows(10, 0)
@@ -56,8 +57,8 @@ func TestCongestionWindow(t *testing.T) {
 			t.Fatalf("%d segments are sent with a window of 10", n)
 		}
 	}
-	if c.cc.size > 64 {
-		t.Errorf("the window grew to %d", c.cc.size)
+	if cc.size > 64 {
+		t.Errorf("the window grew to %d", cc.size)
 	}
 	t.Log("# without it, the windows alone decide")
 	c.setNoDelay(-1, -1, -1, 1)

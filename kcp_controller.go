@@ -2,38 +2,96 @@
 
 package kcp
 
-// A controller decides how many segments may be in flight. It has no clock and keeps no reference
-// to its arguments. Implementations are the classic congestion window, no congestion control, and
-// the limit by what the path has delivered. The rate limit is separate.
+import "math"
+
+// A controller decides how much may be in flight and how fast it leaves. It has no clock, takes no
+// lock, and keeps no reference to its arguments. Bytes are those of KCP segments with their
+// headers, rates are bytes a second. The rate limit of SetRateLimit is separate.
 type controller interface {
-	// window returns how many segments may be in flight, math.MaxUint32 if there is no limit. Only
-	// acked, lost and undo change it.
-	window() uint32
-	// sent notes a transmission.
-	sent(order uint64, now instant)
-	// acked notes everything that one datagram has acknowledged. The losses that it reveals are
-	// reported afterwards.
-	acked(e ackEvent)
+	// sent notes the transmissions of a flush, whose record is f. It is called again if the record
+	// takes up those of a later flush. The controller may set f.tag and f.limited.
+	sent(now instant, f *flight)
+	// acked notes everything that one datagram has acknowledged. The losses that it reveals have
+	// been reported before.
+	acked(now instant, a *ackEvent)
 	// lost notes a transmission that has been found lost.
-	lost(e lossEvent)
-	// undo reverts the effect of the latest timeout: a segment taken for lost has arrived.
-	undo()
+	lost(now instant, l *lossEvent)
+	// spurious reverts an earlier lost of so many bytes: they have arrived after all.
+	spurious(now instant, bytes int64)
+	// collapsed notes that nothing has been acknowledged for three timeouts in a row.
+	collapsed(now instant)
+	// resized sets the size of a full segment with its header.
+	resized(mss int)
+	// window returns how many bytes and how many segments may be in flight, and unlimited for no
+	// limit. Only the methods above change it.
+	window() (bytes int64, segments uint32)
+	// pace returns the rate, 0 for no pacing, and how many bytes may leave at once.
+	pace() (rate, quantum int64)
+	// report fills in what is known of the path.
+	report(r *controlReport)
+}
+
+// unlimited is a window of bytes or a rate without a limit.
+const unlimited = int64(1) << 60
+
+// unlimitedSegments is a window of segments without a limit.
+const unlimitedSegments uint32 = math.MaxUint32
+
+// A flight is the record of the transmissions of one flush, or of several within a short time. What
+// is acknowledged later is compared with it (draft-ietf-ccwg-bbr, section 4.1.2).
+type flight struct {
+	order       uint64  // of its first transmission
+	sentAt      instant // when it was sent
+	firstSentAt instant // when the newest transmission delivered by then had been sent
+	deliveredAt instant // when that was acknowledged
+	delivered   uint64  // bytes of the session delivered by then
+	lost        uint64  // bytes of the session found lost by then
+	inFlight    int64   // bytes, those of this flush included
+	limited     bool    // the program or a window limited the sender
+	tag         uint8   // the controller's own
 }
 
 // An ackEvent is what one datagram has acknowledged.
 type ackEvent struct {
-	now      instant
-	newest   uint64 // the highest transmission acknowledged so far
-	segments uint32 // newly acknowledged
-	inFlight uint32 // left in flight
-	limit    uint32 // the most that the send window and the peer's allow
-	delayed  bool   // the peer delays acknowledgements, so the time of a round is no measure
+	bytes     int64   // newly acknowledged
+	segments  uint32  // likewise
+	tagged    uint32  // of these, whose flight has a tag other than 0
+	lost      int64   // bytes newly found lost
+	rtt       instant // of the newest transmission, negative if unknown
+	newest    *flight // the record of the newest transmission, nil if there is none
+	rate      int64   // delivery rate, 0 without a sample
+	sample    int64   // bytes delivered over the interval of the sample
+	inFlight  int64   // bytes left in flight
+	left      uint32  // segments left in flight
+	limit     uint32  // the most segments that the send window and the peer's allow
+	delivered uint64  // bytes of the session
+	lostTotal uint64  // likewise: found lost
+	manner    ackManner
 }
+
+// ackManner is how the peer acknowledges.
+type ackManner uint8
+
+const (
+	acksOnce     ackManner = iota // a lost acknowledgement looks like a lost segment
+	acksRepeated                  // it repeats what it holds beyond a gap
+)
 
 // A lossEvent is one transmission that has been found lost.
 type lossEvent struct {
-	order    uint64 // of the transmission
-	newest   uint64 // the newest transmission made
-	inFlight uint32 // in flight, the lost one included
+	flight   *flight // its record, nil if there is none any more
+	order    uint64  // its number
+	newest   uint64  // the newest transmission made
+	bytes    int64
+	inFlight int64  // bytes in flight, the lost ones included
+	segments uint32 // likewise
 	cause    lossCause
+}
+
+// A controlReport is what a controller knows of the path, for Stats.
+type controlReport struct {
+	state     string // the phase of the controller, "" if it has none
+	bandwidth int64  // of the path, 0 if unknown
+	minRTT    instant
+	loss      float64 // the share of packets that the path loses at random
 }

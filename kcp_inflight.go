@@ -2,8 +2,8 @@
 
 package kcp
 
-// flightLimit bounds what is in flight by what the path has been seen to deliver, in addition to
-// the controller that it wraps. Without it a large window is sent at once. A short queue on the
+// flightLimit bounds what is in flight by what the path has been seen to deliver. It stands beside
+// the controller. Without it a large window is sent at once. A short queue on the
 // path then drops nearly all of it. On a path at memory speed it fills the peer's socket buffer and
 // leaves the processor's caches before it is read.
 //
@@ -12,8 +12,6 @@ package kcp
 // delivers no more, and random loss of up to a half does not lower it. On very short paths a round
 // that takes too long indicates a queue, and the limit goes down.
 type flightLimit struct {
-	inner  controller
-	inside uint32  // its window
 	limit  uint32  // segments in flight
 	best   uint32  // most segments delivered in a recent round
 	fast   uint32  // the limit of a short path
@@ -44,57 +42,37 @@ const (
 	roundsUntimed instant = -1
 )
 
-func (f *flightLimit) init(inner controller) {
-	f.wrap(inner)
+func (f *flightLimit) init() {
 	f.limit, f.floor, f.fast, f.least = flightStart, flightStart, wndMax, roundsUntimed
 }
 
 // timeRounds enables the measurement of rounds, for an owner with a clock finer than a millisecond.
 func (f *flightLimit) timeRounds() { f.least = 0 }
 
-// wrap makes inner the controller in use.
-func (f *flightLimit) wrap(inner controller) { f.inner, f.inside = inner, inner.window() }
-
-func (f *flightLimit) window() uint32 { return min(f.inside, f.limit) }
-
-// allows reports whether another segment may be in flight beside so many.
-func (f *flightLimit) allows(inFlight uint32) bool {
-	return inFlight < f.inside && !f.holds(inFlight)
-}
-
 // sent begins a round with a transmission, unless one is under way.
 func (f *flightLimit) sent(order uint64, now instant) {
-	f.inner.sent(order, now)
 	if f.probe == 0 {
 		f.probe, f.sentAt, f.count = order, now, 0
 	}
 }
 
 // acked counts what has been delivered, and ends the round once the transmission that began it is
-// acknowledged.
-func (f *flightLimit) acked(e ackEvent) {
-	f.count += e.segments
-	if f.probe != 0 && e.newest >= f.probe {
-		if !e.delayed && f.least != roundsUntimed {
-			f.round(e.now - f.sentAt)
+// acknowledged. newest is the highest transmission acknowledged so far. A peer that delays
+// acknowledgements gives no measure of the time of a round.
+func (f *flightLimit) acked(now instant, newest uint64, segments uint32, delayed bool) {
+	f.count += segments
+	if f.probe != 0 && newest >= f.probe {
+		if !delayed && f.least != roundsUntimed {
+			f.round(now - f.sentAt)
 		}
 		f.end()
 	}
-	f.inner.acked(e)
-	f.inside = f.inner.window()
-}
-
-func (f *flightLimit) undo() {
-	f.inner.undo()
-	f.inside = f.inner.window()
 }
 
 // lost ends the round early if the transmission that measures it is lost.
-func (f *flightLimit) lost(e lossEvent) {
-	f.inner.lost(e)
-	f.inside = f.inner.window()
+func (f *flightLimit) lost(order uint64) {
 	f.floor = flightLossy
-	if f.probe == e.order {
+	if f.probe == order {
 		f.bound = true
 		f.end()
 	}

@@ -143,10 +143,13 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	}
 	if in.acked > 0 {
 		c.heardOfData()
-		c.flight.acked(ackEvent{
-			now: ctx.now, newest: c.delivered, segments: in.acked, inFlight: c.inFlight,
-			limit: min(c.sndWnd, max(c.rmtWnd, 1)), delayed: !c.ctl.known(),
-		})
+		c.flight.acked(ctx.now, c.delivered, in.acked, !c.ctl.known())
+		if c.cc != nil {
+			c.cc.acked(ctx.now, &ackEvent{
+				segments: in.acked, rtt: -1, left: c.inFlight,
+				limit: min(c.sndWnd, max(c.rmtWnd, 1)),
+			})
+		}
 		c.detectOvertaken()
 	}
 	c.ctl.heard()

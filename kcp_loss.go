@@ -179,9 +179,13 @@ func (c *core) lossEvent() millis {
 // markLost moves sn to the list of segments to be resent.
 func (snd *sender) markLost(sn seqNum, cause lossCause) {
 	seg := snd.ring.at(sn)
-	snd.flight.lost(lossEvent{
-		order: seg.order, newest: snd.order, inFlight: snd.inFlight, cause: cause,
-	})
+	snd.flight.lost(seg.order)
+	if snd.cc != nil {
+		snd.cc.lost(seg.sentAt.instant(), &lossEvent{
+			order: seg.order, newest: snd.order, bytes: int64(len(seg.data) + segmentHeaderSize),
+			segments: snd.inFlight, cause: cause,
+		})
+	}
 	seg.cause = cause
 	snd.inFlight--
 	snd.ring.unlink(sn)

@@ -2,8 +2,6 @@
 
 package kcp
 
-import "math"
-
 // modes is the set of a session's modes that are on.
 type modes uint8
 
@@ -66,8 +64,9 @@ type sender struct {
 	probeWait millis
 	rtt       rttEstimator
 	rate      tokenBucket
-	cc        congestion  // kept up to date even while not in use
-	flight    flightLimit // around the controller in use
+	cc        controller // nil for none
+	flight    flightLimit
+	kind      controlKind
 
 	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent
@@ -79,8 +78,8 @@ func (snd *sender) init() {
 	snd.sndWnd, snd.rmtWnd = wndInitial, wndInitial
 	snd.flushAt, snd.probeAt = never, never
 	snd.rtt.init()
-	snd.cc.init()
-	snd.flight.init(&snd.cc)
+	snd.flight.init()
+	snd.setControl(controlClassic, 0)
 }
 
 // drop releases the buffer of sn, to the cache if there is one, and removes sn from its list.
@@ -143,10 +142,26 @@ func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	}
 	switch {
 	case nc == 1:
-		snd.flight.wrap((*uncontrolled)(&snd.cc))
+		snd.setControl(controlOff, 0)
 	case nc >= 0:
-		snd.flight.wrap(&snd.cc)
+		snd.setControl(controlClassic, 0)
 	}
+}
+
+// setControl chooses the controller. bandwidth, in bytes a second, is for controlFixed.
+func (snd *sender) setControl(kind controlKind, bandwidth int64) {
+	if kind == snd.kind && snd.cc != nil && kind != controlFixed {
+		return
+	}
+	snd.kind, snd.cc = kind, newController(kind, bandwidth)
+}
+
+// control returns what the controller knows of the path.
+func (snd *sender) control() (r controlReport) {
+	if snd.cc != nil {
+		snd.cc.report(&r)
+	}
+	return r
 }
 
 // noDelay reports whether no-delay mode is on, which lowers the least RTO and the back-off.
@@ -159,7 +174,10 @@ func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
 
 // congestionWindow returns the congestion window in segments, 0 if there is no congestion control.
 func (snd *sender) congestionWindow() uint32 {
-	if n := snd.flight.inside; n != math.MaxUint32 {
+	if snd.cc == nil {
+		return 0
+	}
+	if _, n := snd.cc.window(); n != unlimitedSegments {
 		return n
 	}
 	return 0

@@ -4,7 +4,14 @@ package kcp
 
 // flightRoom reports whether the path and the congestion window, if it is on, allow another segment
 // in flight.
-func (snd *sender) flightRoom() bool { return snd.flight.allows(snd.inFlight) }
+func (snd *sender) flightRoom() bool {
+	if snd.cc != nil {
+		if _, most := snd.cc.window(); snd.inFlight >= most {
+			return false
+		}
+	}
+	return !snd.flight.holds(snd.inFlight)
+}
 
 // resends reports whether the first lost segment may be resent now. While no round trip has been
 // measured it is the only one, and replaces its earlier transmission.

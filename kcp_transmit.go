@@ -32,12 +32,12 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		rtt = now - seg.sentAt
 		c.noteDelivered(seg.order)
 		if seg.list == lostList && seg.cause == lossTimeout {
-			c.flight.undo()
+			c.spuriousLoss(seg)
 		}
 	} else if ts == seg.firstTS {
 		rtt = millis(c.ts(now) - ts)
 		if seg.cause == lossTimeout {
-			c.flight.undo()
+			c.spuriousLoss(seg)
 		}
 	}
 	c.drop(sn, cache)
@@ -66,7 +66,7 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 				c.noteDelivered(seg.order)
 			}
 			if seg.list == lostList && seg.cause == lossTimeout {
-				c.flight.undo()
+				c.spuriousLoss(seg)
 			}
 			c.drop(c.sendUna, cache)
 		}
@@ -107,3 +107,10 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 
 // ts returns the timestamp on the wire for a time.
 func (c *core) ts(now millis) timestamp { return timestamp(now) + c.tsOrigin }
+
+// spuriousLoss notes that a segment that was taken for lost has arrived.
+func (c *core) spuriousLoss(seg *sendSegment) {
+	if c.cc != nil {
+		c.cc.spurious(c.latest, int64(len(seg.data)+segmentHeaderSize))
+	}
+}
