@@ -35,7 +35,7 @@
 // # The path of a packet
 //
 // WriteTo, the scripted errors of the socket ([Endpoint.FailWrites]), the tap ([Network.SetTap]),
-// MTU, queue with tail drop, serialisation at the link's rate, then the wire: outage, loss,
+// MTU, policer, queue with tail drop, serialisation at the link's rate, then the wire: outage, loss,
 // duplication, corruption, delay, jitter and reordering. At its destination: address translation,
 // the receive queue, and ReadFrom. A packet lost on the wire has had its turn on the line all the
 // same.

@@ -59,6 +59,9 @@ func TestQueueDropsItsTail(t *testing.T) {
 		{"one place", Profile{Rate: 8_000_000, Queue: 1}, 10, 2, 1, 2 * time.Millisecond},
 		{"no bound", Profile{Rate: 8_000_000}, 100, 100, 99, 100 * time.Millisecond},
 		{"no rate, no queue", Profile{Queue: 1}, 100, 100, 0, 1},
+		{"bytes", Profile{Rate: 8_000_000, QueueBytes: 25_999}, 40, 26, 25, 26 * time.Millisecond},
+		{"bytes with overhead", Profile{Rate: 8_000_000, Overhead: 600, QueueBytes: 3200}, 10, 3, 2, 4800 * time.Microsecond},
+		{"less than a packet", Profile{Rate: 8_000_000, QueueBytes: 10}, 10, 1, 0, time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, n *Network, a, b *Endpoint) {

@@ -37,6 +37,9 @@ type Link struct {
 	index     uint64 // of the next packet
 	scheduled uint64 // events put on the heap
 	queue     fifo[*packet]
+	queued    int64 // bytes in queue, with Profile.Overhead, the packet on the line included
+	bucket    bucket
+	waits     *waits // nil: not measured
 	serving   bool   // the front of queue is on the line
 	since     int64  // from when
 	departure uint64 // the event that ends it; an event with another number is void
@@ -162,10 +165,14 @@ func (n *Network) put(p *packet) {
 		l.lose(p, LossClose)
 	case l.profile.MTU > 0 && len(p.data) > l.profile.MTU:
 		l.drop(p, LossMTU, p.at)
-	case l.profile.Queue > 0 && l.waiting() >= l.profile.Queue:
+	case !l.bucket.take(l.profile.Policer, len(p.data)+l.profile.Overhead, p.at):
+		l.drop(p, LossPolicer, p.at)
+	case l.full(len(p.data)):
 		l.drop(p, LossQueue, p.at)
 	default:
-		p.left = int64(len(p.data)+l.profile.Overhead) * 8 * int64(time.Second)
+		p.size = len(p.data) + l.profile.Overhead
+		p.left = int64(p.size) * 8 * int64(time.Second)
+		l.queued += int64(p.size)
 		l.queue.push(p)
 		l.serve(p.at)
 		l.stats.QueuePeak = max(l.stats.QueuePeak, l.waiting())
@@ -207,12 +214,34 @@ func (l *Link) waiting() int {
 	return l.queue.len()
 }
 
+// full reports whether the queue has no room for a packet of size bytes.
+func (l *Link) full(size int) bool {
+	pr := &l.profile
+	if pr.Queue > 0 && l.waiting() >= pr.Queue {
+		return true
+	}
+	waiting := l.queued
+	if l.serving {
+		waiting -= int64((*l.queue.front()).size)
+	}
+	// A free line takes a packet that does not fit the queue.
+	return pr.QueueBytes > 0 && l.queue.len() > 0 && waiting+int64(size+pr.Overhead) > int64(pr.QueueBytes)
+}
+
+// next takes the packet in front, which leaves at t, out of the queue.
+func (l *Link) next(t int64) *packet {
+	p := l.queue.pop()
+	l.queued -= int64(p.size)
+	l.waits.record(p, t, l.profile.Rate)
+	return p
+}
+
 // serve puts the next packet of the queue on the line, if the line is free.
 // Without a rate limit all packets go through at t.
 func (l *Link) serve(t int64) {
 	for !l.serving && l.queue.len() > 0 && l.state != Stalled {
 		if l.profile.Rate == 0 {
-			l.transmit(l.queue.pop(), t)
+			l.transmit(l.next(t), t)
 			continue
 		}
 		l.serving = true
@@ -245,7 +274,7 @@ func (l *Link) pause(t int64) {
 // depart ends the serialisation of the packet in front.
 func (l *Link) depart(t int64) {
 	l.serving = false
-	l.transmit(l.queue.pop(), t)
+	l.transmit(l.next(t), t)
 	l.serve(t)
 }
 

@@ -25,6 +25,7 @@ type packet struct {
 	index uint64 // on its link
 	sum   uint64 // digest of the payload
 	extra int64  // delay added by the tap, ns
+	size  int    // with the overhead of the line
 	left  int64  // what the line still has to send, in bits times 1e9
 }
 

@@ -3,6 +3,7 @@
 package simnet
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -11,6 +12,9 @@ import (
 // maxDuration bounds each time in a profile: ten years, so that no sum of them
 // overflows.
 const maxDuration = 10 * 365 * 24 * int64(time.Hour)
+
+// maxBucket bounds Policer.Bucket in bytes, so that the bits in it times 1e9 do not overflow.
+const maxBucket = 1 << 30
 
 // Profile describes what a link does to packets in one direction. The zero value is
 // a perfect link: no rate limit, no delay, no loss. Probabilities are per
@@ -24,6 +28,11 @@ type Profile struct {
 	// Queue is the number of packets that may wait behind the one that is
 	// being sent; one more is dropped. 0 is unlimited.
 	Queue int
+	// QueueBytes bounds the queue likewise in bytes, Overhead included. 0 is
+	// unlimited.
+	QueueBytes int
+	// Policer drops what exceeds its rate, before the queue.
+	Policer Policer
 	// MTU is the largest payload in bytes; a larger one is dropped. 0 is none.
 	MTU int
 
@@ -59,6 +68,13 @@ type Profile struct {
 	// flipped. CorruptBits 0 means 1.
 	Corrupt     float64
 	CorruptBits int
+}
+
+// Policer is a token bucket that drops packets rather than delays them. It is full at first. A
+// packet passes if its bytes, with Profile.Overhead, are there. The zero value lets all pass.
+type Policer struct {
+	Rate   int64 // bits per second at which the bucket fills
+	Bucket int   // bytes it holds; with a Rate at least 1
 }
 
 // GilbertElliott is the burst loss model of Gilbert (1960) and Elliott (1963).
@@ -131,7 +147,9 @@ func (p Profile) Validate() error {
 		value, limit int64
 	}{
 		{"Rate", p.Rate, math.MaxInt64}, {"Overhead", int64(p.Overhead), math.MaxUint16},
-		{"Queue", int64(p.Queue), math.MaxInt64}, {"MTU", int64(p.MTU), math.MaxInt64},
+		{"Queue", int64(p.Queue), math.MaxInt64}, {"QueueBytes", int64(p.QueueBytes), math.MaxInt64},
+		{"Policer.Rate", p.Policer.Rate, math.MaxInt64}, {"Policer.Bucket", int64(p.Policer.Bucket), maxBucket},
+		{"MTU", int64(p.MTU), math.MaxInt64},
 		{"LossMaxRun", int64(p.LossMaxRun), math.MaxInt64}, {"Runs.Length", int64(p.Runs.Length), math.MaxInt64},
 		{"CorruptBits", int64(p.CorruptBits), math.MaxInt64},
 		{"Delay", int64(p.Delay), maxDuration}, {"Jitter", int64(p.Jitter), maxDuration},
@@ -142,6 +160,9 @@ func (p Profile) Validate() error {
 		if f.value < 0 || f.value > f.limit {
 			return fmt.Errorf("simnet: Profile.%s is %d, want 0 to %d", f.name, f.value, f.limit)
 		}
+	}
+	if p.Policer.Rate > 0 && p.Policer.Bucket == 0 {
+		return errors.New("simnet: Profile.Policer.Bucket is 0, want at least 1 with a rate")
 	}
 	return nil
 }

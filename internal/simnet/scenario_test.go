@@ -60,7 +60,9 @@ func scenario(t *testing.T, seed uint64) (hash uint64, trace []byte, stats Stats
 		var text bytes.Buffer
 		n := New(seed, WithTrace(&text), WithFlowKey(flowOf), WithReceiveQueue(30))
 		n.SetDefault(everything)
-		n.Route("10.0.1.3", "*", n.NewLink("shared", Profile{Rate: 4_000_000, Delay: time.Millisecond}))
+		n.Route("10.0.1.3", "*", n.NewLink("shared", Profile{
+			Rate: 4_000_000, Delay: time.Millisecond, QueueBytes: 3000, Policer: Policer{Rate: 400_000, Bucket: 5000},
+		}))
 		n.Route("10.0.1.4", "*", n.links["shared"])
 		var wg sync.WaitGroup
 		server := listen(t, n, "10.0.0.1:1000")

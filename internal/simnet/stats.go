@@ -5,7 +5,7 @@ package simnet
 // Cause is the reason why a packet was lost.
 type Cause uint8
 
-// The causes, in the order in which a packet meets them.
+// The causes, all but the last in the order in which a packet meets them.
 const (
 	LossTap     Cause = iota // the tap dropped it
 	LossMTU                  // larger than Profile.MTU
@@ -18,10 +18,11 @@ const (
 	LossNoRoute              // no endpoint listens there
 	LossBuffer               // the receive queue was full
 	LossClose                // still on its way when the network was closed
+	LossPolicer              // exceeded Profile.Policer, which comes before the queue
 	causes
 )
 
-var causeNames = [causes]string{"tap", "mtu", "queue", "outage", "random", "burst", "run", "nat", "no-route", "buffer", "close"}
+var causeNames = [causes]string{"tap", "mtu", "queue", "outage", "random", "burst", "run", "nat", "no-route", "buffer", "close", "policer"}
 
 // String returns the name that the text trace uses.
 func (c Cause) String() string {
