@@ -24,6 +24,9 @@ type figures struct {
 	dropped  float64       // share of all packets that the queue or the policer dropped
 	jain     float64       // index of fairness
 	rise     time.Duration // until the sum over a second was 90 % of the ideal; 0: never
+
+	// Of messages beside the flows, from the moment they are due until they have been read.
+	message50, message99 time.Duration
 }
 
 // total is the sum of the goodputs.
@@ -43,10 +46,14 @@ func (f figures) String() string {
 	if f.rise > 0 {
 		rise = fmt.Sprintf("in %.1f s", f.rise.Seconds())
 	}
-	return fmt.Sprintf("%s Mbit/s (%.3f of the ideal), queue p50 %.1f p95 %.1f ms, wire %.3f, "+
+	text := fmt.Sprintf("%s Mbit/s (%.3f of the ideal), queue p50 %.1f p95 %.1f ms, wire %.3f, "+
 		"resent %.2f %%, twice %.2f %%, dropped %.2f %%, Jain %.3f, 90 %% %s",
 		strings.Join(each, " + "), f.share, milli(f.p50), milli(f.p95), f.wire,
 		f.resent*100, f.twice*100, f.dropped*100, f.jain, rise)
+	if f.message50 > 0 {
+		text += fmt.Sprintf(", messages p50 %.1f p99 %.1f ms", milli(f.message50), milli(f.message99))
+	}
+	return text
 }
 
 // mean returns the mean of several runs. Its rise is the longest.
@@ -65,6 +72,8 @@ func mean(all []figures) (m figures) {
 		m.twice += f.twice / n
 		m.dropped += f.dropped / n
 		m.jain += f.jain / n
+		m.message50 += f.message50 / time.Duration(n)
+		m.message99 += f.message99 / time.Duration(n)
 		if i == 0 || f.rise == 0 || f.rise > m.rise && m.rise != 0 {
 			m.rise = f.rise
 		}
@@ -93,33 +102,19 @@ func (w *world) totals(flows []*flow) (t totals) {
 	return t
 }
 
-// watch measures flows that have been started. What they do in the warm-up does not count, except
-// for the rise.
-func (w *world) watch(b bottleneck, warm, span time.Duration, flows ...*flow) (f figures) {
-	var arrived []int64 // at each tick
-	begin := totals{}
-	for i := range int(span / tick) {
-		if time.Duration(i)*tick == warm {
-			begin = w.totals(flows)
-			w.there.MeasureQueue()
-		}
-		time.Sleep(tick)
-		sum := int64(0)
-		for _, fl := range flows {
-			sum += fl.received.Load()
-		}
-		arrived = append(arrived, sum)
-	}
+// watch measures flows that have been started, between two times from now.
+func (w *world) watch(b bottleneck, from, to time.Duration, flows []*flow) (f figures) {
+	time.Sleep(from)
+	w.there.MeasureQueue()
+	begin := w.totals(flows)
+	time.Sleep(to - from)
 	end := w.totals(flows)
 	bytes, squares := 0.0, 0.0
 	for i := range flows {
-		got := float64(end.received[i])
-		if len(begin.received) > i {
-			got -= float64(begin.received[i])
-		}
+		got := float64(end.received[i] - begin.received[i])
 		bytes += got
 		squares += got * got
-		f.goodput = append(f.goodput, got*8/(span-warm).Seconds())
+		f.goodput = append(f.goodput, got*8/(to-from).Seconds())
 	}
 	f.share = f.total() / b.ideal()
 	f.p50, f.p95 = w.there.QueueDelay(0.5), w.there.QueueDelay(0.95)
@@ -133,21 +128,25 @@ func (w *world) watch(b bottleneck, warm, span time.Duration, flows ...*flow) (f
 	}
 	f.dropped = (drops(end.link) - drops(begin.link)) / packets
 	f.jain = bytes * bytes / (float64(len(flows)) * squares)
-	f.rise = rise(arrived, 0, 0.9*b.ideal())
 	return f
 }
 
-// rise returns how long after the tick from it took until a second's goodput reached bits, 0 for
-// never. The second is the one that ends then.
-func rise(arrived []int64, from int, bits float64) time.Duration {
+// riseOf waits until the sum of a second has reached 90 % of what the line can carry, and returns
+// how long that took, at most limit. 0 means that it was never reached.
+func riseOf(b bottleneck, limit time.Duration, flows []*flow) time.Duration {
 	const second = int(time.Second / tick)
-	for i := from; i < len(arrived); i++ {
-		before := int64(0)
-		if i >= second {
-			before = arrived[i-second]
+	arrived := func() (sum int64) {
+		for _, fl := range flows {
+			sum += fl.received.Load()
 		}
-		if float64(arrived[i]-before)*8 >= bits {
-			return time.Duration(i+1-from) * tick
+		return sum
+	}
+	before := []int64{arrived()} // at each tick
+	for i := 1; time.Duration(i)*tick <= limit; i++ {
+		time.Sleep(tick)
+		before = append(before, arrived())
+		if got := before[i] - before[max(i-second, 0)]; float64(got)*8 >= 0.9*b.ideal() {
+			return time.Duration(i) * tick
 		}
 	}
 	return 0

@@ -42,6 +42,16 @@ func newWorld(t *testing.T, seed uint64, b bottleneck) *world {
 	return w
 }
 
+// inWorld runs f in a bubble with a world, and ends it.
+func inWorld(t *testing.T, seed uint64, b bottleneck, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, seed, b)
+		defer w.close()
+		f(w)
+	})
+}
+
 // close ends everything and waits for it.
 func (w *world) close() {
 	for _, c := range w.closers {
@@ -117,14 +127,7 @@ func (w *world) bulk(c kcp.Config) *flow {
 	c.StreamMode = true
 	client, server := w.pair(c)
 	f := new(flow)
-	go func() {
-		chunk := make([]byte, 64<<10)
-		for {
-			if _, err := client.Write(chunk); err != nil {
-				return
-			}
-		}
-	}()
+	go writeAll(client)
 	go func() {
 		buf := make([]byte, 64<<10)
 		for {
@@ -136,13 +139,26 @@ func (w *world) bulk(c kcp.Config) *flow {
 		}
 	}()
 	f.sender = func() senderFigures {
-		st := client.Stats()
-		resent := float64(st.FastRetransmits + st.EarlyRetransmits + st.TimeoutRetransmits)
-		return senderFigures{
-			sent:   float64(st.BytesSent)/(datagram-segmentHeader) + resent,
-			resent: resent,
-			twice:  float64(server.Stats().DuplicatesReceived),
-		}
+		return figuresOf(client, float64(server.Stats().DuplicatesReceived))
 	}
 	return f
+}
+
+// writeAll writes until the session ends.
+func writeAll(s *kcp.UDPSession) {
+	chunk := make([]byte, 64<<10)
+	for {
+		if _, err := s.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+func figuresOf(client *kcp.UDPSession, twice float64) senderFigures {
+	st := client.Stats()
+	resent := float64(st.FastRetransmits + st.EarlyRetransmits + st.TimeoutRetransmits)
+	return senderFigures{
+		sent:   float64(st.BytesSent)/(datagram-segmentHeader) + resent,
+		resent: resent, twice: twice,
+	}
 }
