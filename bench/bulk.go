@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -163,11 +164,24 @@ type streams struct {
 	resent         func() (packets, resent float64)
 }
 
-// path is how two ends reach each other: the host that the server listens on
-// and the one that the client dials.
-type path struct{ listen, dial string }
+// path is how two ends reach each other.
+type path struct {
+	listen, dial string        // the hosts of the server and for the client
+	port         *atomic.Int32 // of the last server, nil for any port
+	meter        *meter        // what enters the line to the server, nil without a line
+	rtt          time.Duration // of the line
+}
 
-var loopback = path{"127.0.0.1", "127.0.0.1"}
+var loopback = path{listen: "127.0.0.1", dial: "127.0.0.1"}
+
+// address is what a server listens at.
+func (p path) address() string {
+	port := 0
+	if p.port != nil {
+		port = int(p.port.Add(1))
+	}
+	return net.JoinHostPort(p.listen, strconv.Itoa(port))
+}
 
 // to is what a client dials for a server that listens on addr.
 func (p path) to(addr net.Addr) string {

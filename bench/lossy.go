@@ -4,35 +4,21 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seedkcp/kcp"
 )
 
-// The lossy lines: packets of real sockets, the kernel's TCP among them, go
-// through a process that loses some, and delays the others.
-const (
-	lossyRTT  = 100 * time.Millisecond
-	lossyRate = 20e6 / 8 // bytes a second, each way; the queue holds an RTT of it
-)
-
-var lossyShares = []float64{0, 0.01, 0.05}
-
-// lossyContenders are in the order of the table.
+// lossyContenders are in the order of the tables.
 var lossyContenders = []struct {
 	name string
-	open func(p path) (*streams, error)
+	open opener
 }{
 	{"TCP cubic", openTCPWith("cubic")},
 	{"TCP bbr", openTCPWith("bbr")},
@@ -45,7 +31,9 @@ var lossyContenders = []struct {
 
 // lossyNoDelay has windows of several bandwidth-delay products, as docs/tuning.md has it for lines
 // that lose.
-var lossyNoDelay = kcp.Config{NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 1024, ReceiveWindow: 1024}
+var lossyNoDelay = kcp.Config{
+	NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 1024, ReceiveWindow: 1024,
+}
 
 func lossyFEC(data, parity int) kcp.Config {
 	c := lossyNoDelay
@@ -53,9 +41,8 @@ func lossyFEC(data, parity int) kcp.Config {
 	return c
 }
 
-// openTCPWith is openTCP with a congestion control that the system has, or may
-// not have.
-func openTCPWith(congestionControl string) func(path) (*streams, error) {
+// openTCPWith is openTCP with a congestion control that the system has, or may not have.
+func openTCPWith(congestionControl string) opener {
 	return func(p path) (*streams, error) {
 		s, err := openTCP(p)
 		if err != nil {
@@ -71,291 +58,180 @@ func openTCPWith(congestionControl string) func(path) (*streams, error) {
 	}
 }
 
-func openKCPWith(c kcp.Config) func(path) (*streams, error) {
+func openKCPWith(c kcp.Config) opener {
 	c.StreamMode = true
 	return func(p path) (*streams, error) { return openKCP(&c, p) }
 }
 
-// lossyFigures are what one contender did on one line.
-type lossyFigures struct {
-	p50, p99 time.Duration
-	goodput  float64 // Mbit/s
-	err      error
+// measureLine measures what a contender does on a line for a time.
+type measureLine func(open opener, p path, length time.Duration) ([]float64, error)
+
+// lossyLine is a line and what is measured on it.
+type lossyLine struct {
+	name     string
+	settings lineSettings
+	columns  []column
+	measure  measureLine
+	length   int  // in units of -time
+	atOnce   int  // contenders, each on a line of its own
+	summary  bool // measured without -run too, for the document
+	others   bool // the contenders with FEC are measured too
 }
 
-// line is one way of a lossy line: a rate, a queue in front of it, a delay
-// behind it. It is used by one goroutine.
-type line struct {
-	share float64   // lost
-	free  time.Time // when what is queued has left
-}
+// The marks of the measurements that the document has.
+const summaryTransfer, summaryLatency = "transfer", "messages"
 
-// pass returns when a packet of size bytes that enters now comes out, false if it is lost.
-func (l *line) pass(now time.Time, size int, chance float64) (time.Time, bool) {
-	if chance < l.share || l.free.Sub(now) > lossyRTT {
-		return time.Time{}, false
+// summaryShares are the columns of the document.
+var summaryShares = []float64{0, 0.01, 0.05}
+
+func lossyLines() (lines []lossyLine) {
+	const mbit = 1e6
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	transfer := func(name string, s lineSettings) *lossyLine {
+		lines = append(lines, lossyLine{
+			name: name, settings: s, columns: transferColumns, measure: alone, length: 20, atOnce: 4,
+		})
+		return &lines[len(lines)-1]
 	}
-	if l.free.Before(now) {
-		l.free = now
+	standard := lineSettings{rate: 20 * mbit, rtt: ms(100), queue: 1}
+	for _, rtt := range []int{100, 20, 300} {
+		for _, share := range []float64{0, 0.01, 0.05, 0.10, 0.20} {
+			s := standard
+			s.rtt, s.share = ms(rtt), share
+			name := lossyName(summaryTransfer, s)
+			l := transfer(name, s)
+			l.summary = rtt == 100 && slices.Contains(summaryShares, share)
+			l.others = l.summary
+		}
 	}
-	l.free = l.free.Add(time.Duration(float64(size) / lossyRate * float64(time.Second)))
-	return l.free.Add(lossyRTT / 2), true
-}
-
-// delayed is a packet on its way.
-type delayed struct {
-	at   time.Time
-	data []byte
-}
-
-// carry relays IPv4 packets from and to a device that has every address of its network but one. It
-// swaps source and destination, so that one host acts as both ends. It returns when the device is
-// closed.
-func carry(device io.ReadWriter, share float64) {
-	var ways [2]chan delayed
-	var writing sync.WaitGroup
-	for i := range ways {
-		ways[i] = make(chan delayed, 4096) // more than a queue and a delay hold of small packets
-		writing.Go(func() {
-			for p := range ways[i] {
-				time.Sleep(time.Until(p.at))
-				device.Write(p.data)
-			}
+	for _, share := range summaryShares {
+		s := standard
+		s.share = share
+		lines = append(lines, lossyLine{
+			name: lossyName(summaryLatency, s), settings: s, columns: latencyColumns, measure: messagesAlone,
+			length: 40, atOnce: len(lossyContenders), summary: true, others: true,
 		})
 	}
-	lines := [2]line{{share: share}, {share: share}}
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := device.Read(buf)
-		if err != nil {
-			break
-		}
-		if n < 24 || buf[0]>>4 != 4 {
-			continue // the kernel's own IPv6 packets
-		}
-		packet := slices.Clone(buf[:n])
-		way := swap(packet)
-		if at, passes := lines[way].pass(time.Now(), n, rand.Float64()); passes {
-			select {
-			case ways[way] <- delayed{at, packet}:
-			default: // a flood of tiny packets
-			}
-		}
+	shallow := lineSettings{rate: 100 * mbit, rtt: ms(50), queue: 0.2}
+	transfer("shallow-100mbit-rtt50", shallow).atOnce = 1
+	transfer("jitter-10mbit-rtt100-loss10",
+		lineSettings{rate: 10 * mbit, rtt: ms(100), queue: 1, share: 0.1, jitter: ms(25)})
+	for _, share := range []float64{0, 0.01} {
+		s := lineSettings{rate: 1000 * mbit, rtt: ms(10), queue: 1, share: share}
+		transfer(fmt.Sprintf("gigabit-rtt10-loss%g", share*100), s).atOnce = 1
 	}
-	for _, w := range ways {
-		close(w)
+	beside := lineSettings{rate: 20 * mbit, rtt: ms(50), queue: 1}
+	for _, other := range []string{"cubic", "bbr"} {
+		lines = append(lines, lossyLine{
+			name: "beside-" + other, settings: beside, columns: shareColumns,
+			measure: besideTCP(other), length: 60, atOnce: 4,
+		})
 	}
-	writing.Wait()
+	return append(lines, lossyLine{
+		name: "messages-beside", settings: beside, columns: besideColumns,
+		measure: messagesBeside, length: 30, atOnce: 4,
+	})
 }
 
-// swap exchanges the addresses of an IPv4 packet, which leaves its checksums
-// right, and returns which way it goes: the two ends differ by their ports.
-func swap(packet []byte) (way int) {
-	var source [4]byte
-	copy(source[:], packet[12:16])
-	copy(packet[12:16], packet[16:20])
-	copy(packet[16:20], source[:])
-	ports := packet[int(packet[0]&15)*4:]
-	if len(ports) >= 4 && binary.BigEndian.Uint16(ports) < binary.BigEndian.Uint16(ports[2:]) {
-		return 1
-	}
-	return 0
+func lossyName(kind string, s lineSettings) string {
+	return fmt.Sprintf("%s-rtt%d-loss%g", kind, s.rtt.Milliseconds(), s.share*100)
 }
 
-const (
-	lossyMessage = 100 // bytes
-	lossyTick    = 33 * time.Millisecond
-	lossyWarmUp  = 6                // the part of the time whose messages do not count, one in so many
-	lossyGrace   = 20 * time.Second // for what is late
-)
-
-// latency sends a message each tick for a time, and returns how long each took
-// until it was read in order.
-func latency(s *streams, length time.Duration) (p50, p99 time.Duration, err error) {
-	start := time.Now()
-	count := int(length / lossyTick)
-	took := make([]time.Duration, 0, count)
-	read := make(chan error, 1)
-	go func() {
-		buf := make([]byte, lossyMessage)
-		for len(took) < count {
-			if _, err := io.ReadFull(s.server, buf); err != nil {
-				read <- err
-				return
-			}
-			sent := time.Duration(binary.LittleEndian.Uint64(buf))
-			took = append(took, time.Since(start)-sent)
-		}
-		read <- nil
-	}()
-	write := func() error {
-		message := make([]byte, lossyMessage)
-		ticker := time.NewTicker(lossyTick)
-		defer ticker.Stop()
-		for range count {
-			due := <-ticker.C
-			binary.LittleEndian.PutUint64(message, uint64(due.Sub(start)))
-			if _, err := s.client.Write(message); err != nil {
-				return err
-			}
-		}
-		return nil
+// title describes the line.
+func (l lossyLine) title(length time.Duration) string {
+	s := l.settings
+	text := fmt.Sprintf("%s: %g Mbit/s, RTT %v, queue %g BDP, %g %% loss",
+		l.name, s.rate/1e6, s.rtt, s.queue, s.share*100)
+	if s.jitter > 0 {
+		text += fmt.Sprintf(", jitter 0 to %v each way", s.jitter)
 	}
-	wrote := make(chan error, 1)
-	go func() { wrote <- write() }()
-	limit := time.NewTimer(length + lossyGrace)
-	defer limit.Stop()
-	for range 2 {
-		select {
-		case err = <-read:
-		case err = <-wrote:
-		case <-limit.C:
-			err = errors.New("messages came too late")
-		}
-		if err != nil {
-			s.close()
-			return 0, 0, err
-		}
-	}
-	took = took[count/lossyWarmUp:]
-	slices.Sort(took)
-	return percentile(took, 0.5), percentile(took, 0.99), nil
+	return fmt.Sprintf("%s, %v", text, length)
 }
 
-// goodput sends at full speed for a time and returns what arrived, in Mbit/s.
-func goodput(s *streams, length time.Duration) float64 {
-	var received atomic.Int64
-	go func() {
-		buf := make([]byte, bulkChunk)
-		for {
-			n, err := s.server.Read(buf)
-			received.Add(int64(n))
-			if err != nil {
-				return
+// lossyPlan has a measurement for each line.
+func lossyPlan(ctx context.Context, s *settings) (plan []*measurement) {
+	for _, l := range lossyLines() {
+		length := time.Duration(l.length) * s.time
+		m := &measurement{name: l.name, title: l.title(length), columns: l.columns, atOnce: l.atOnce}
+		for _, c := range lossyContenders {
+			if strings.Contains(c.name, "FEC") && !l.others {
+				continue
 			}
-		}
-	}()
-	go func() {
-		buf := make([]byte, bulkChunk)
-		for {
-			if _, err := s.client.Write(buf); err != nil {
-				return
-			}
-		}
-	}()
-	time.Sleep(length)
-	return float64(received.Load()) * 8 / 1e6 / length.Seconds()
-}
-
-// measureLossy measures all contenders at all shares: latency of all at once,
-// since it needs little, and then goodput of those at one share at a time.
-func measureLossy(ctx context.Context, length time.Duration, log io.Writer) ([][]lossyFigures, error) {
-	lines := make([][]path, len(lossyShares))
-	figures := make([][]lossyFigures, len(lossyShares))
-	for i, share := range lossyShares {
-		figures[i] = make([]lossyFigures, len(lossyContenders))
-		for range lossyContenders {
-			p, err := openLine(ctx, share)
-			if err != nil {
-				return nil, err
-			}
-			lines[i] = append(lines[i], p)
-		}
-	}
-	each := func(i int, measure func(s *streams, f *lossyFigures)) *sync.WaitGroup {
-		var measuring sync.WaitGroup
-		for j, c := range lossyContenders {
-			measuring.Go(func() {
-				f := &figures[i][j]
-				s, err := c.open(lines[i][j])
+			m.add(c.name, strings.HasPrefix(c.name, "kcp"), func() ([]float64, error) {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				p, err := openLine(ctx, l.settings)
 				if err != nil {
-					f.err = errors.Join(f.err, err)
-					return
+					return nil, err
 				}
-				defer s.close()
-				measure(s, f)
+				return l.measure(c.open, p, length)
 			})
 		}
-		return &measuring
-	}
-	fmt.Fprintf(log, "latency, %v\n", length)
-	var measuring []*sync.WaitGroup
-	for i := range lossyShares {
-		measuring = append(measuring, each(i, func(s *streams, f *lossyFigures) {
-			var err error
-			f.p50, f.p99, err = latency(s, length)
-			f.err = errors.Join(f.err, err)
-		}))
-	}
-	for _, m := range measuring {
-		m.Wait()
-	}
-	for i, share := range lossyShares {
-		fmt.Fprintf(log, "goodput at %g %%, %v\n", share*100, length/2)
-		each(i, func(s *streams, f *lossyFigures) { f.goodput = goodput(s, length/2) }).Wait()
-	}
-	return figures, ctx.Err()
-}
-
-// lossyTable is the figures as markdown, the least latencies and the highest
-// goodput of each share in bold.
-func lossyTable(figures [][]lossyFigures, length time.Duration) string {
-	var b strings.Builder
-	b.WriteString("| |")
-	for _, share := range lossyShares {
-		fmt.Fprintf(&b, " %g %% loss: p50 / p99 ms | Mbit/s |", share*100)
-	}
-	b.WriteString("\n|---|" + strings.Repeat("--:|--:|", len(lossyShares)) + "\n")
-	for j, c := range lossyContenders {
-		b.WriteString("| " + c.name + " |")
-		for i := range lossyShares {
-			f := figures[i][j]
-			if f.p50 == 0 {
-				b.WriteString(" – |")
-			} else {
-				fmt.Fprintf(&b, " %d / %d |", f.p50.Milliseconds(), f.p99.Milliseconds())
-			}
-			fmt.Fprintf(&b, " %.1f |", f.goodput)
+		if s.run.String() != "" || l.summary {
+			plan = append(plan, m)
 		}
-		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%s; a line of %g Mbit/s each way and %v round trip, made of a TUN device; a message of %d bytes each %v for %v, of which the first sixth does not count; one bulk stream for %v from its start.\n",
-		findMachine(), lossyRate*8/1e6, lossyRTT, lossyMessage, lossyTick, length, length/2)
-	return b.String()
+	return selected(plan, s.run)
 }
 
-// runLossy measures and prints the table, and puts it into the document.
+// runLossy measures and prints the tables, and puts a summary into the document.
 func runLossy(s *settings, out, log io.Writer, stop <-chan os.Signal) error {
 	if inside, err := enterNetwork(out, log); !inside {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	length := 60 * s.time
-	figures, err := measureLossy(ctx, length, log)
-	if err != nil {
+	plan := lossyPlan(ctx, s)
+	if len(plan) == 0 {
+		return fmt.Errorf("nothing matches -run %q", s.run)
+	}
+	failures := measureAll(plan, s, log, stop)
+	rep := newReport(plan, s, findMachine())
+	rep.Ratios = nil
+	if err := rep.print(out, s.markdown); err != nil {
 		return err
 	}
-	for i, row := range figures {
-		for j, f := range row {
-			if f.err != nil {
-				fmt.Fprintf(log, "%s at %g %%: %v\n", lossyContenders[j].name, lossyShares[i]*100, f.err)
-			}
-		}
-	}
-	table := lossyTable(figures, length)
-	if s.document != "" {
-		if err := replaceInDocument(s.document, "lossy", table); err != nil {
+	if s.json != "" {
+		if err := writeFile(s.json, rep.writeJSON); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(out, table)
-	return err
+	if s.document != "" {
+		if err := replaceInDocument(s.document, "lossy", rep.lossySummary()); err != nil {
+			return err
+		}
+	}
+	if failures > 0 {
+		fmt.Fprintf(log, "%d measurements failed\n", failures)
+	}
+	return nil
+}
+
+// lossySummary is the table of the document: throughput, queue and bytes on the line of a transfer,
+// and latency of messages, by contender and share of lost packets.
+func (r *report) lossySummary() string {
+	var b strings.Builder
+	b.WriteString("| |")
+	for _, share := range summaryShares {
+		fmt.Fprintf(&b, " %g %% loss: Mbit/s | queue ms | bytes | p50 / p99 ms |", share*100)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("--:|--:|--:|--:|", len(summaryShares)) + "\n")
+	for _, name := range r.contenderNames() {
+		b.WriteString("| " + name + " |")
+		for _, share := range summaryShares {
+			s := lineSettings{rtt: 100 * time.Millisecond, share: share}
+			transfer, latency := lossyName(summaryTransfer, s), lossyName(summaryLatency, s)
+			fmt.Fprintf(&b, " %s | %s | %s | %s |", r.cell(transfer, name, 0), r.cell(transfer, name, 1),
+				r.cell(transfer, name, 3), r.documentCell(name, latency, 0, 1))
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "\n%s; medians of %d rounds on a line of 20 Mbit/s each way, a round trip of "+
+		"100 ms and a queue of one bandwidth-delay product, made of a TUN device.\n", r.Machine, r.Rounds)
+	return b.String()
+}
+
+// cell is documentCell with one figure.
+func (r *report) cell(measurement, contender string, column int) string {
+	return r.documentCell(contender, measurement, column, 0)
 }

@@ -42,19 +42,27 @@ func enterNetwork(out, log io.Writer) (inside bool, err error) {
 
 var linesOpened atomic.Int32
 
-// openLine makes a line that loses a share of its packets. It ends with ctx.
-func openLine(ctx context.Context, share float64) (path, error) {
+// firstServer is below the ports that the kernel gives to clients, so that swap tells both apart.
+const firstServer = 4000
+
+// openLine makes a line, which ends with ctx.
+func openLine(ctx context.Context, s lineSettings) (path, error) {
 	n := linesOpened.Add(1)
 	// The network for benchmarks (RFC 2544, appendix C).
-	host, peer := [4]byte{198, 18, byte(n), 1}, [4]byte{198, 18, byte(n), 2}
+	host := [4]byte{198, 18 + byte(n>>8&1), byte(n), 1}
+	peer := host
+	peer[3] = 2
 	device, err := openTUN(fmt.Sprintf("lossy%d", n), host)
 	if err != nil {
 		return path{}, err
 	}
 	context.AfterFunc(ctx, func() { device.Close() })
-	go carry(device, share)
+	p := path{port: new(atomic.Int32), meter: new(meter), rtt: s.rtt}
+	p.port.Store(firstServer)
+	go carry(device, s, p.meter)
 	dotted := func(a [4]byte) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
-	return path{listen: dotted(host), dial: dotted(peer)}, nil
+	p.listen, p.dial = dotted(host), dotted(peer)
+	return p, nil
 }
 
 // openTUN makes a TUN device that has the address and leads to its /24

@@ -15,6 +15,6 @@ var errNoLines = errors.New("-lossy needs Linux: a network namespace and TUN dev
 
 func enterNetwork(io.Writer, io.Writer) (inside bool, err error) { return false, errNoLines }
 
-func openLine(context.Context, float64) (path, error) { return path{}, errNoLines }
+func openLine(context.Context, lineSettings) (path, error) { return path{}, errNoLines }
 
 func setCongestionControl(*net.TCPConn, string) error { return errNoLines }

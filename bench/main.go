@@ -11,7 +11,9 @@
 //	go run . -sweep                       # windows 1024, 4096, 32768
 //	go run . -md -json r.json -svg r.svg  # for a document
 //	go run . -doc ../README.md -svg ../docs/bench.svg
-//	go run . -lossy -doc ../README.md     # over lines that lose packets, 3 minutes
+//	go run . -lossy -rounds 3 -doc ../README.md   # over lines that lose packets, 9 minutes
+//	go run . -lossy -run 'transfer-rtt300-loss5/(kcp|TCP bbr)'   # one line, 20 seconds
+//	go run . -lossy -run 'beside|messages-beside|shallow|jitter|gigabit'   # its other lines
 package main
 
 import (

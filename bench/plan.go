@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type measurement struct {
 	title      string
 	columns    []column
 	contenders []*contender
+	atOnce     int // how many contenders measure at the same time; 0: one
 }
 
 type contender struct {
@@ -72,18 +74,24 @@ func selected(plan []*measurement, pattern *regexp.Regexp) []*measurement {
 func measureAll(plan []*measurement, s *settings, log io.Writer, stop <-chan os.Signal) (failures int) {
 	for round := range s.rounds {
 		for _, m := range plan {
-			for i := range m.contenders {
+			for i := 0; i < len(m.contenders); i += max(m.atOnce, 1) {
 				select {
 				case <-stop:
 					fmt.Fprintln(log, "interrupted: the figures are of the rounds so far")
 					return failures
 				default:
 				}
-				c := m.contenders[(i+round)%len(m.contenders)]
-				fmt.Fprintf(log, "round %d of %d: %s/%s\n", round+1, s.rounds, m.name, c.name)
-				if err := c.turn(round); err != nil {
-					fmt.Fprintf(log, "%s/%s: %v\n", m.name, c.name, err)
-					failures++
+				var turns []*contender
+				for j := i; j < min(i+max(m.atOnce, 1), len(m.contenders)); j++ {
+					c := m.contenders[(j+round)%len(m.contenders)]
+					fmt.Fprintf(log, "round %d of %d: %s/%s\n", round+1, s.rounds, m.name, c.name)
+					turns = append(turns, c)
+				}
+				for j, err := range takeTurns(turns, round) {
+					if err != nil {
+						fmt.Fprintf(log, "%s/%s: %v\n", m.name, turns[j].name, err)
+						failures++
+					}
 				}
 			}
 		}
@@ -91,10 +99,22 @@ func measureAll(plan []*measurement, s *settings, log io.Writer, stop <-chan os.
 	return failures
 }
 
-// turn measures once. It first collects the garbage of the previous contender.
-func (c *contender) turn(round int) error {
+// takeTurns measures contenders at the same time. It first collects the garbage of the previous
+// ones.
+func takeTurns(contenders []*contender, round int) []error {
 	runtime.GC()
 	time.Sleep(20 * time.Millisecond)
+	errs := make([]error, len(contenders))
+	var measuring sync.WaitGroup
+	for i, c := range contenders {
+		measuring.Go(func() { errs[i] = c.turn(round) })
+	}
+	measuring.Wait()
+	return errs
+}
+
+// turn measures once.
+func (c *contender) turn(round int) error {
 	sample, err := c.measure()
 	if err != nil {
 		return err

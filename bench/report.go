@@ -20,6 +20,7 @@ type report struct {
 	Seconds      float64      `json:"seconds_per_measurement"`
 	Window       int          `json:"window"` // 0 for several
 	MTU          int          `json:"mtu"`
+	Lossy        bool         `json:"lossy,omitempty"`
 	Measurements []result     `json:"measurements"`
 	Ratios       []proportion `json:"ratios"`
 }
@@ -53,7 +54,7 @@ type proportion struct {
 func newReport(plan []*measurement, s *settings, m machine) *report {
 	r := &report{
 		Machine: m, Time: time.Now().UTC().Format(time.RFC3339),
-		Rounds: s.rounds, Seconds: s.time.Seconds(), Window: s.window, MTU: datagramSize,
+		Rounds: s.rounds, Seconds: s.time.Seconds(), Window: s.window, MTU: datagramSize, Lossy: s.lossy,
 	}
 	if s.sweep {
 		r.Window = 0
@@ -131,6 +132,9 @@ func (r *report) writeJSON(w io.Writer) error {
 
 // settings describes how the figures were taken.
 func (r *report) settings() string {
+	if r.Lossy {
+		return fmt.Sprintf("medians (least – largest) of %d, lines made of TUN devices", r.Rounds)
+	}
 	window := "windows as named"
 	if r.Window > 0 {
 		window = fmt.Sprintf("window %d segments", r.Window)

@@ -53,14 +53,15 @@ func parseSettings(name string, args []string) (*settings, error) {
 	f.StringVar(&s.json, "json", "", "write all figures to this `file` as JSON")
 	f.StringVar(&s.svg, "svg", "", "write a bar chart to this `file` as SVG")
 	f.StringVar(&s.document, "doc", "", "replace the summary between the markers in this `file`")
-	f.BoolVar(&s.lossy, "lossy", false, "compare TCP, QUIC and kcp over lines that lose packets, -time 1s for 60 s; Linux, as root")
+	f.BoolVar(&s.lossy, "lossy", false, "compare TCP, QUIC and kcp over lines that lose packets: one round unless -rounds is given, -time 1s for 20 to 60 s; "+
+		"-run chooses from more lines, as in 'transfer-rtt300-loss5/kcp' or 'beside-cubic'; Linux, as root")
 	f.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of the run to this `file`")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
-	if quick && !given["rounds"] {
+	if (quick || s.lossy) && !given["rounds"] {
 		s.rounds = 1
 	}
 	if quick && !given["time"] {

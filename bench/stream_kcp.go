@@ -53,7 +53,7 @@ func (k kcpKind) opener(window int) func() (*streams, error) {
 }
 
 func openKCP(c *kcp.Config, p path) (_ *streams, err error) {
-	l, err := c.Listen(context.Background(), p.listen+":0")
+	l, err := c.Listen(context.Background(), p.address())
 	if err != nil {
 		return nil, err
 	}

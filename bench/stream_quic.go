@@ -58,7 +58,7 @@ func openQUIC(p path) (_ *streams, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := quic.ListenAddr(p.listen+":0", conf[1], nil)
+	l, err := quic.ListenAddr(p.address(), conf[1], nil)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 // openTCP connects two ends over the kernel's TCP with its default settings
 // and, as Go has it, without Nagle's algorithm.
 func openTCP(p path) (*streams, error) {
-	l, err := net.Listen("tcp4", p.listen+":0")
+	l, err := net.Listen("tcp4", p.address())
 	if err != nil {
 		return nil, err
 	}
