@@ -151,3 +151,29 @@ func riseOf(b bottleneck, limit time.Duration, flows []*flow) time.Duration {
 	}
 	return 0
 }
+
+// logSeries logs the state of each flow so many times.
+func (w *world) logSeries(flows []*flow, count int) {
+	start := time.Now()
+	before := make([]int64, len(flows))
+	for range count {
+		link := w.there.Stats()
+		time.Sleep(*series)
+		drops := w.there.Stats()
+		for i, f := range flows {
+			got := f.received.Load()
+			text := fmt.Sprintf("%5.1f s flow %d: %5s Mbit/s", time.Since(start).Seconds(), i,
+				megabits(float64(got-before[i])*8/series.Seconds()))
+			before[i] = got
+			if f.session != nil {
+				st := f.session.Stats()
+				text += fmt.Sprintf(", window %d, in flight %d of %d, RTT %.1f, least %.1f, RTO %.0f ms, resent %d",
+					st.CongestionWindow, st.InFlight, st.SendWindow, milli(st.SRTT), milli(st.MinRTT),
+					milli(st.RTO), st.FastRetransmits+st.EarlyRetransmits+st.TimeoutRetransmits)
+			}
+			w.t.Logf("%s; queue %d, dropped %d", text, drops.QueueLen,
+				drops.Lost[simnet.LossQueue]-link.Lost[simnet.LossQueue]+
+					drops.Lost[simnet.LossPolicer]-link.Lost[simnet.LossPolicer])
+		}
+	}
+}

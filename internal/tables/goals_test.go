@@ -12,6 +12,7 @@ import (
 
 var (
 	seeds  = flag.Int("seeds", 1, "measure each row of the goals so often and take the mean")
+	series = flag.Duration("series", 0, "log the state of each flow of the goals so often")
 	window = flag.Int("window", 0, "windows of the rows of the goals in `segments`, not the default")
 )
 

@@ -53,6 +53,7 @@ func (w *world) bulkToLegacy(c kcp.Config, interval time.Duration) *flow {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	f.session = client
 	go writeAll(client)
 	f.sender = func() senderFigures { return figuresOf(client, float64(r.twice)) }
 	w.closers = append(w.closers, func() {

@@ -127,6 +127,9 @@ func (r *row) run(w *world, c kcp.Config) figures {
 		}
 		rise <- riseOf(line, until(r.span), flows)
 	}()
+	if *series > 0 {
+		go w.logSeries(flows, int(r.span / *series))
+	}
 	f := w.watch(line, until(r.from), until(r.span), flows)
 	f.rise = <-rise
 	if messages != nil {

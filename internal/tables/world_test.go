@@ -112,6 +112,7 @@ func (w *world) pair(c kcp.Config) (client, server *kcp.UDPSession) {
 type flow struct {
 	received atomic.Int64         // bytes that have been read
 	sender   func() senderFigures // totals so far
+	session  *kcp.UDPSession      // that sends, nil for a competitor
 }
 
 // senderFigures are totals of a flow.
@@ -126,7 +127,7 @@ func (w *world) bulk(c kcp.Config) *flow {
 	w.t.Helper()
 	c.StreamMode = true
 	client, server := w.pair(c)
-	f := new(flow)
+	f := &flow{session: client}
 	go writeAll(client)
 	go func() {
 		buf := make([]byte, 64<<10)
