@@ -50,8 +50,17 @@ type Config struct {
 	// retransmitted before its timeout. Default 0: off. At most 64.
 	FastResend int
 
-	// NoCongestionControl disables the congestion window: only the send and receive windows then
-	// limit the data in flight.
+	// CongestionControl is the controller that decides how much is in flight and how fast it
+	// leaves. Default "": CongestionRate, or what NoCongestionControl selects.
+	CongestionControl CongestionControl
+
+	// Bandwidth is what CongestionFixed takes for the bandwidth of the path, in bytes a second of
+	// KCP segments: 1000 to 12.5e9. The other controllers measure it and do not use this field.
+	// Default 0: not known, which is an error with CongestionFixed.
+	Bandwidth int64
+
+	// NoCongestionControl selects CongestionRateAggressive if CongestionControl is "", and has no
+	// effect otherwise. CongestionOff disables congestion control.
 	NoCongestionControl bool
 
 	// StreamMode carries a stream of bytes, as TCP does: small writes may be merged. The default
@@ -158,8 +167,8 @@ func (c *Config) options() (*options, error) {
 	if c.NoDelay {
 		o.noDelay = 1
 	}
-	if c.NoCongestionControl {
-		o.nc = 1
+	if err := o.setCongestion(c.CongestionControl, c.NoCongestionControl, c.Bandwidth); err != nil {
+		return nil, err
 	}
 	return o, o.complete(c.Interval)
 }

@@ -44,6 +44,11 @@ func TestConfigNamesWhatIsOutOfRange(t *testing.T) {
 		{Config{Interval: math.MaxInt64}, "Interval"},
 		// 100 ms in 32 bits
 		{Config{Interval: 1<<32*time.Millisecond + 100*time.Millisecond}, "Interval"},
+		{Config{CongestionControl: "bbr"}, "CongestionControl"},
+		{Config{CongestionControl: CongestionFixed}, "Bandwidth"},
+		{Config{CongestionControl: CongestionFixed, Bandwidth: 999}, "Bandwidth"},
+		{Config{Bandwidth: -1}, "Bandwidth"},
+		{Config{Bandwidth: 12.5e9 + 1}, "Bandwidth"},
 		{Config{KeepAlive: -1}, "KeepAlive"},
 		{Config{IdleTimeout: -1}, "IdleTimeout"},
 	} {

@@ -26,8 +26,8 @@ const shellPackets = 8
 // NewKCP returns a state machine for the conversation conv, the same number at both ends. output is
 // called with each datagram to send, from within Input and Update. The datagram is the first size
 // bytes of buf, which output may use until it returns. It must not call the KCP. The defaults are
-// those of legacy peers: windows of 32 segments, an MTU of 1400 bytes, and an interval of 100 ms.
-// Message mode and congestion control are on.
+// those of legacy peers: windows of 32 segments, an MTU of 1400 bytes, an interval of 100 ms, and
+// message mode. Congestion control is CongestionRate; NoDelay changes it.
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())
@@ -131,8 +131,8 @@ func (k *KCP) SetMtu(mtu int) int {
 
 // NoDelay sets the timing; a negative value leaves a setting unchanged. nodelay 1 lowers the least
 // RTO to 30 ms and the back-off to 1.5. interval is the longest wait of an ACK, 10 to 5000 ms.
-// resend is the count of later ACKs after which a segment is resent, 0 for off, at most 64. nc 1
-// switches the congestion window off. It returns 0.
+// resend is the count of later ACKs after which a segment is resent, 0 for off, at most 64. nc 0
+// selects CongestionRate, and nc 1 CongestionRateAggressive. It returns 0.
 func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	k.core.setNoDelay(nodelay, interval, resend, nc)
 	return 0

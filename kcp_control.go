@@ -14,6 +14,14 @@ const (
 	controlOff                           // none but flightLimit
 )
 
+// controlOf returns what nc of SetNoDelay selects.
+func controlOf(nc int) controlKind {
+	if nc == 1 {
+		return controlOff
+	}
+	return controlClassic
+}
+
 // newController returns a controller of a kind, nil for none.
 func newController(kind controlKind, bandwidth int64) controller {
 	switch kind {

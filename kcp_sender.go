@@ -6,9 +6,10 @@ package kcp
 type modes uint8
 
 const (
-	modeStream     modes = 1 << iota // a stream of bytes, not messages
-	modeWriteDelay                   // new data waits for more, or for the interval
-	modeACKNoDelay                   // what comes in is acknowledged at once
+	modeStream       modes = 1 << iota // a stream of bytes, not messages
+	modeWriteDelay                     // new data waits for more, or for the interval
+	modeACKNoDelay                     // what comes in is acknowledged at once
+	modeNamedControl                   // the controller was chosen by its name: nc does not change it
 )
 
 func (m modes) has(mode modes) bool { return m&mode != 0 }
@@ -67,6 +68,7 @@ type sender struct {
 	cc        controller // nil for none
 	flight    flightLimit
 	kind      controlKind
+	bandwidth int64 // of the path as the program has given it, bytes a second; 0: it has not
 
 	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent
@@ -79,7 +81,7 @@ func (snd *sender) init() {
 	snd.flushAt, snd.probeAt = never, never
 	snd.rtt.init()
 	snd.flight.init()
-	snd.setControl(controlClassic, 0)
+	snd.setControl(controlOf(0), 0)
 }
 
 // drop releases the buffer of sn, to the cache if there is one, and removes sn from its list.
@@ -140,16 +142,15 @@ func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if resend >= 0 && min(resend, resendMax) != len(snd.topOrders) {
 		snd.topOrders = make([]uint64, min(resend, resendMax))
 	}
-	switch {
-	case nc == 1:
-		snd.setControl(controlOff, 0)
-	case nc >= 0:
-		snd.setControl(controlClassic, 0)
+	if nc >= 0 && !snd.modes.has(modeNamedControl) {
+		snd.setControl(controlOf(nc), snd.bandwidth)
 	}
 }
 
-// setControl chooses the controller. bandwidth, in bytes a second, is for controlFixed.
+// setControl chooses the controller. bandwidth, in bytes a second, is for controlFixed, and kept
+// for a later choice.
 func (snd *sender) setControl(kind controlKind, bandwidth int64) {
+	snd.bandwidth = bandwidth
 	if kind == snd.kind && snd.cc != nil && kind != controlFixed {
 		return
 	}
@@ -172,15 +173,31 @@ func (snd *sender) rto() millis { return snd.rtt.rto(snd.interval, snd.minRTO) }
 // queued returns how many segments wait to be acknowledged or sent.
 func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
 
-// congestionWindow returns the congestion window in segments, 0 if there is no congestion control.
+// congestionWindow returns how much the controller lets be in flight, in full segments, and 0 if it
+// sets no limit. A part of a segment counts as one.
 func (snd *sender) congestionWindow() uint32 {
 	if snd.cc == nil {
 		return 0
 	}
-	if _, n := snd.cc.window(); n != unlimitedSegments {
-		return n
+	bytes, segments := snd.cc.window()
+	if bytes < unlimited {
+		full := int64(snd.mss + segmentHeaderSize)
+		segments = uint32(min(int64(segments), (bytes+full-1)/full))
 	}
-	return 0
+	if segments == unlimitedSegments {
+		return 0
+	}
+	return segments
+}
+
+// pacingRate returns the rate at which segments leave, in bytes a second, and 0 if they are not
+// paced.
+func (snd *sender) pacingRate() int64 {
+	if snd.cc == nil {
+		return 0
+	}
+	rate, _ := snd.cc.pace()
+	return rate
 }
 
 // setWindow sets the send window in segments.

@@ -23,24 +23,26 @@ const (
 // options are the settings of sessions and their sockets. They are plain values, valid once
 // complete has returned nil.
 type options struct {
-	block                         BlockCrypt
-	fec                           fecShards
-	mtu                           int
-	sndWnd, rcvWnd                int
-	noDelay, interval, resend, nc int
-	modes                         modes
-	deadTimeout                   time.Duration
-	keepAlive                     time.Duration
-	idleTimeout                   time.Duration
-	waitPeer                      bool
-	backlog                       int
-	amplification                 int // 0: no bound
-	maxSessions, maxPending       int
-	maxPerPrefix                  int
-	maxMemory                     int64 // 0: no bound
-	onSocketError                 func(op string, err error)
-	sockets                       int
-	sched                         *TimedSched
+	block                     BlockCrypt
+	fec                       fecShards
+	mtu                       int
+	sndWnd, rcvWnd            int
+	noDelay, interval, resend int
+	modes                     modes
+	control                   controlKind
+	bandwidth                 int64 // of the path, for controlFixed
+	deadTimeout               time.Duration
+	keepAlive                 time.Duration
+	idleTimeout               time.Duration
+	waitPeer                  bool
+	backlog                   int
+	amplification             int // 0: no bound
+	maxSessions, maxPending   int
+	maxPerPrefix              int
+	maxMemory                 int64 // 0: no bound
+	onSocketError             func(op string, err error)
+	sockets                   int
+	sched                     *TimedSched
 }
 
 // complete checks the settings of a Config and fills in the defaults. An error names the field of

@@ -63,12 +63,46 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 // SetNoDelay sets the timing; a negative value leaves one as it is. nodelay 1 lowers the least RTO
 // from 100 to 30 ms and the back-off from 2 to 1.5. interval is the most an ACK or a delayed write
 // waits, in milliseconds, 10 to 5000. resend is the count of later ACKs after which a segment is
-// sent again, 0 for off, at most 64. nc 1 switches the congestion window off.
+// sent again, 0 for off, at most 64. nc 0 selects CongestionRate and nc 1
+// CongestionRateAggressive, unless the program has named a controller in its Config or with
+// SetCongestionControl.
 func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 	s.configure(func() {
 		s.core.setNoDelay(nodelay, interval, resend, nc)
 		s.core.intervalChanged(s.now())
 	})
+}
+
+// SetCongestionControl chooses the controller of what the session sends from now on. Data in flight
+// stays in flight, and what is known of the path is kept. From then on the fourth value of
+// SetNoDelay has no effect. "" selects CongestionRate and lets that value choose again. An error
+// matches os.ErrInvalid: cc is unknown, or it is CongestionFixed and neither Config.Bandwidth nor
+// SetBandwidth has given a bandwidth.
+func (s *UDPSession) SetCongestionControl(cc CongestionControl) error {
+	kind, err := cc.kind("CongestionControl")
+	if err != nil {
+		return err
+	}
+	s.configure(func() {
+		bandwidth := s.core.bandwidth
+		if err = checkBandwidth("Bandwidth", bandwidth, kind); err != nil {
+			return
+		}
+		s.core.setMode(modeNamedControl, cc != "")
+		s.core.setControl(kind, bandwidth)
+	})
+	return err
+}
+
+// SetBandwidth sets what CongestionFixed takes for the bandwidth of the path from now on, in bytes
+// a second of KCP segments: 1000 to 12.5e9. The other controllers do not use it. An error matches
+// os.ErrInvalid: bytesPerSecond is out of range.
+func (s *UDPSession) SetBandwidth(bytesPerSecond int64) error {
+	if err := checkBandwidth("bytesPerSecond", bytesPerSecond, controlFixed); err != nil {
+		return err
+	}
+	s.configure(func() { s.core.setControl(s.core.kind, bytesPerSecond) })
+	return nil
 }
 
 // SetDUP sends each datagram dup times more, 0 to 16: what lies outside is taken as the nearest.

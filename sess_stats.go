@@ -19,6 +19,10 @@ type Stats struct {
 	FastRetransmits    uint64 // sent again: enough later segments were acknowledged
 	EarlyRetransmits   uint64 // sent again: a later one was acknowledged, no new ones were queued
 	TimeoutRetransmits uint64 // sent again: the retransmission timeout ran out
+	// SpuriousRetransmits counts segments found lost that had arrived, or arrived later, so that
+	// sending them again was not needed.
+	SpuriousRetransmits uint64
+
 	DuplicatesReceived uint64 // data segments that were there already
 	OutOfWindow        uint64 // data segments outside the receive window, dropped
 	InvalidFields      uint64 // numbers that an honest peer cannot have sent, ignored
@@ -26,14 +30,33 @@ type Stats struct {
 
 	SRTT    time.Duration // smoothed round-trip time, 0 before the first sample
 	RTTVar  time.Duration // its deviation
-	MinRTT  time.Duration
+	MinRTT  time.Duration // the shortest, without a queue
 	LastRTT time.Duration
 	RTO     time.Duration // retransmission timeout before any back-off
 
-	SendWindow       int // segments
-	ReceiveWindow    int
-	PeerWindow       int // the peer's advertised window
-	CongestionWindow int // segments, 0 if congestion control is off
+	// CongestionControl is the controller in use, never "".
+	CongestionControl CongestionControl
+	// CongestionState is the phase of the controller, such as "startup" or "cruise". It is for
+	// people, and may change with each version. It is "" if the controller has no phases, or has
+	// not begun, as little is in flight.
+	CongestionState string
+	// Bandwidth is the controller's estimate of what the path carries, in bytes a second of KCP
+	// segments; 0 before the first estimate, and if the controller makes none.
+	Bandwidth int64
+	// PacingRate is the rate at which segments leave now, in bytes a second; 0 if they are not
+	// paced. The rate of SetRateLimit is not in it.
+	PacingRate int64
+	// RandomLoss is the controller's estimate of the share of packets, 0 to 1, that the path loses
+	// at random; 0 if it makes none.
+	RandomLoss float64
+
+	SendWindow    int // segments
+	ReceiveWindow int
+	PeerWindow    int // the peer's advertised window
+	// CongestionWindow is how much the controller lets be in flight, in full segments: its bytes
+	// divided by the size of one, rounded up. 0 is no limit: congestion control is off, or has not
+	// begun.
+	CongestionWindow int
 	InFlight         int // segments sent and not acknowledged
 	SendQueue        int // segments waiting to be sent
 	ReceiveQueue     int // segments waiting to be read
@@ -87,13 +110,22 @@ func (s *UDPSession) Stats() Stats {
 		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil,
 		OOBDropped: s.oob.Load().droppedCount(),
 	}
-	st.CongestionWindow = int(c.congestionWindow())
+	s.reportControlLocked(&st)
 	f := s.fecStatsLocked()
 	st.FECGroupsComplete, st.FECGroupsRecovered = f.complete, f.recovered
 	st.FECGroupsFailed = f.failed
 	st.FECRecovered, st.FECErrors = f.packets, f.errors
 	st.FECParityReceived, st.FECParityUnused = f.parity, f.parityUnused
 	return st
+}
+
+// reportControlLocked adds the figures of congestion control to st. s.mu must be held.
+func (s *UDPSession) reportControlLocked(st *Stats) {
+	c := &s.core
+	r := c.control()
+	st.CongestionControl, st.CongestionState = congestionNames[c.kind], r.state
+	st.Bandwidth, st.PacingRate, st.RandomLoss = r.bandwidth, c.pacingRate(), r.loss
+	st.CongestionWindow = int(c.congestionWindow())
 }
 
 // countLocked adds to n what has been counted since the last call. s.mu must be held.
