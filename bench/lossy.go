@@ -25,6 +25,7 @@ var lossyContenders = []struct {
 	{"quic-go", openQUIC},
 	{"kcp, defaults", openKCPWith(kcp.Config{})},
 	{"kcp, no-delay", openKCPWith(lossyNoDelay)},
+	{"kcp, cubic", openKCPWith(kcp.Config{CongestionControl: kcp.CongestionCubic})},
 	{"kcp, no-delay, FEC 10/3", openKCPWith(lossyFEC(10, 3))},
 	{"kcp, no-delay, FEC 1/1", openKCPWith(lossyFEC(1, 1))},
 }

@@ -61,6 +61,8 @@ func (r *results) document() string {
 		l := r.groups[j]
 		fmt.Fprintf(&b, "| %s | %s | %s | %.2f |\n", strings.TrimPrefix(m.name, "FEC "), millis(l.p50), millis(l.p99), l.sent)
 	}
+	b.WriteString("\n## Transfers over many lines\n\n" + matrixIntroduction)
+	r.matrix.write(&b)
 	return b.String()
 }
 

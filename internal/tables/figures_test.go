@@ -4,7 +4,6 @@ package tables
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/seedkcp/kcp/internal/simnet"
@@ -38,17 +37,13 @@ func (f figures) total() (sum float64) {
 }
 
 func (f figures) String() string {
-	var each []string
-	for _, g := range f.goodput {
-		each = append(each, megabits(g))
-	}
 	rise := "never"
 	if f.rise > 0 {
 		rise = fmt.Sprintf("in %.1f s", f.rise.Seconds())
 	}
 	text := fmt.Sprintf("%s Mbit/s (%.3f of the ideal), queue p50 %.1f p95 %.1f ms, wire %.3f, "+
 		"resent %.2f %%, twice %.2f %%, dropped %.2f %%, Jain %.3f, 90 %% %s",
-		strings.Join(each, " + "), f.share, milli(f.p50), milli(f.p95), f.wire,
+		goodputs(f), f.share, milli(f.p50), milli(f.p95), f.wire,
 		f.resent*100, f.twice*100, f.dropped*100, f.jain, rise)
 	if f.message50 > 0 {
 		text += fmt.Sprintf(", messages p50 %.1f p99 %.1f ms", milli(f.message50), milli(f.message99))
@@ -167,9 +162,11 @@ func (w *world) logSeries(flows []*flow, count int) {
 			before[i] = got
 			if f.session != nil {
 				st := f.session.Stats()
-				text += fmt.Sprintf(", window %d, in flight %d of %d, RTT %.1f, least %.1f, RTO %.0f ms, resent %d",
-					st.CongestionWindow, st.InFlight, st.SendWindow, milli(st.SRTT), milli(st.MinRTT),
-					milli(st.RTO), st.FastRetransmits+st.EarlyRetransmits+st.TimeoutRetransmits)
+				text += fmt.Sprintf(", %s, estimate %s, pace %s, loss %.1f %%, window %d, in flight %d of %d, "+
+					"RTT %.1f, least %.1f, RTO %.0f ms, resent %d", st.CongestionState,
+					megabits(float64(st.Bandwidth)*8), megabits(float64(st.PacingRate)*8), st.RandomLoss*100,
+					st.CongestionWindow, st.InFlight, st.SendWindow, milli(st.SRTT), milli(st.MinRTT), milli(st.RTO),
+					st.FastRetransmits+st.EarlyRetransmits+st.TimeoutRetransmits)
 			}
 			w.t.Logf("%s; queue %d, dropped %d", text, drops.QueueLen,
 				drops.Lost[simnet.LossQueue]-link.Lost[simnet.LossQueue]+

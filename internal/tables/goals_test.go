@@ -75,7 +75,7 @@ func TestGoals(t *testing.T) {
 			for _, c := range contenders() {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
-					f := r.measure(t, c)
+					f := r.measure(t, c, *seeds)
 					missed, failed := r.want[c.name].check(f)
 					verdict := "reached"
 					switch {

@@ -18,10 +18,14 @@ type contender struct {
 }
 
 func contenders() []contender {
-	return []contender{{rate, kcp.Config{}}, {aggressive, free()}}
+	return []contender{
+		{rate, kcp.Config{}}, {aggressive, free()},
+		{cubicName, kcp.Config{CongestionControl: kcp.CongestionCubic}},
+	}
 }
 
-const rate, aggressive = "rate", "aggressive"
+// The contenders. Those without goals are measured if -run names them, and for the document.
+const rate, aggressive, cubicName = "rate", "aggressive", "cubic"
 
 // settings returns those of the contender, with the windows that the command line asks for.
 func (c contender) settings() kcp.Config {
@@ -50,7 +54,7 @@ type row struct {
 	span time.Duration // the end; 0: 30 s
 
 	want map[string]goal // by contender
-	slow bool            // takes long, and is measured only if -run names it or for the documents
+	slow bool            // takes long
 }
 
 // step is a change of the line.
@@ -82,10 +86,10 @@ func (r *row) setDefaults() {
 }
 
 // measure returns the mean of as many runs as are asked for.
-func (r row) measure(t *testing.T, c contender) figures {
+func (r row) measure(t *testing.T, c contender, runs int) figures {
 	r.setDefaults()
 	var all []figures
-	for seed := range uint64(*seeds) {
+	for seed := range uint64(runs) {
 		inWorld(t, seed+1, r.line, func(w *world) { all = append(all, r.run(w, c.settings())) })
 	}
 	return mean(all)

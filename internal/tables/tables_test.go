@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -30,10 +31,14 @@ type results struct {
 	latency [][]latency
 	goodput [][]float64 // bits per second
 	groups  []latency   // by mode
+	matrix  matrix
 }
 
 func newResults() *results {
-	r := &results{groups: make([]latency, len(groupModes()))}
+	r := &results{groups: make([]latency, len(groupModes())), matrix: matrix{}}
+	for _, row := range rows() {
+		r.matrix[row.name] = map[string]figures{}
+	}
 	for range paths() {
 		r.latency = append(r.latency, make([]latency, len(modes())))
 		r.goodput = append(r.goodput, make([]float64, len(bulkModes())))
@@ -72,6 +77,17 @@ func TestWrite(t *testing.T) {
 			cell("group, "+m.name, func(t *testing.T) {
 				r.groups[j] = measureLatency(t, 2, groupPath, m.config, messages)
 			})
+		}
+		var guard sync.Mutex // of the figures by contender
+		for _, row := range rows() {
+			for _, c := range contenders() {
+				cell("matrix, "+row.name+", "+c.name, func(t *testing.T) {
+					f := row.measure(t, c, matrixSeeds)
+					guard.Lock()
+					defer guard.Unlock()
+					r.matrix[row.name][c.name] = f
+				})
+			}
 		}
 	})
 	if t.Failed() {
