@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -147,6 +148,8 @@ func formatValue(v float64) string {
 const (
 	speedChart = iota
 	timeChart
+	controlChart
+	queueChart
 	lossChart
 	chartCount
 )
@@ -154,9 +157,11 @@ const (
 // newCharts returns a run's charts, not laid out yet. scale is the unit of the speeds.
 func newCharts(r *run, scale speedUnit) [chartCount]*chart {
 	charts := [chartCount]*chart{
-		speedChart: {Title: "Throughput", Unit: scale.name},
-		timeChart:  {Title: "Round-trip time", Unit: "ms"},
-		lossChart:  {Title: "Loss", Unit: "%"},
+		speedChart:   {Title: "Throughput", Unit: scale.name},
+		timeChart:    {Title: "Round-trip time", Unit: "ms"},
+		controlChart: {Title: "Congestion control", Unit: scale.name},
+		queueChart:   {Title: "Queue delay", Unit: "ms"},
+		lossChart:    {Title: "Loss", Unit: "%"},
 	}
 	if r.Echo != nil {
 		charts[timeChart].Title = "Echo time"
@@ -172,6 +177,16 @@ func newCharts(r *run, scale speedUnit) [chartCount]*chart {
 				return nil
 			})
 		}
+		charts[controlChart].addKnown(r, d.name+" pacing rate", d.name,
+			d.state(func(s *pathState) float64 { return s.Pacing / scale.bits }))
+		charts[controlChart].addKnown(r, d.name+" bandwidth of the path", d.name+" dash",
+			d.state(func(s *pathState) float64 { return s.Bandwidth / scale.bits }))
+		charts[queueChart].addTimes(r, d.name+" ", d.name, func(v *interval) *quantiles {
+			if p := d.part(v); p != nil && p.Path != nil {
+				return p.Path.Queue
+			}
+			return nil
+		})
 		charts[lossChart].add(r, d.name+" sent again", d.name, d.value(func(p *part) float64 { return p.RetransmitPercent }))
 		if d.FECParity > 0 || d.FECRecovered > 0 {
 			charts[lossChart].add(r, d.name+" rebuilt by FEC", d.name+" dash", d.value(func(p *part) float64 { return p.RecoveredPercent }))
@@ -190,6 +205,17 @@ func (d namedDirection) value(get func(p *part) float64) func(v *interval) float
 	}
 }
 
+// state returns what get takes from the path's state in an interval. It is NaN where that is zero,
+// which stands for unknown.
+func (d namedDirection) state(get func(s *pathState) float64) func(v *interval) float64 {
+	return d.value(func(p *part) float64 {
+		if p.Path == nil || get(p.Path) == 0 {
+			return math.NaN()
+		}
+		return get(p.Path)
+	})
+}
+
 // add adds a line with one value for each interval of the run.
 func (c *chart) add(r *run, name, class string, value func(v *interval) float64) {
 	l := line{Name: name, Class: class}
@@ -197,6 +223,13 @@ func (c *chart) add(r *run, name, class string, value func(v *interval) float64)
 		l.points = append(l.points, value(v))
 	}
 	c.Lines = append(c.Lines, l)
+}
+
+// addKnown is like add, unless there is no value at all.
+func (c *chart) addKnown(r *run, name, class string, value func(v *interval) float64) {
+	if slices.ContainsFunc(r.Intervals, func(v *interval) bool { return !math.IsNaN(value(v)) }) {
+		c.add(r, name, class, value)
+	}
 }
 
 // addTimes adds the median and the 99th percentile of what get returns.

@@ -22,7 +22,8 @@ const builtinCompare = "builtin"
 const compareMost = 50
 
 // builtinCandidates returns settings that differ in what matters on most paths. For bulk data that
-// is the window. Messages do not fill a window; for them it is parity and copies. The window fitted
+// is the congestion control and the window. Messages do not fill a window; for them it is parity
+// and copies. The window fitted
 // fits a simulated path; it is 0 if the path is not known.
 func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) {
 	add := func(name, text string) {
@@ -32,10 +33,10 @@ func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) 
 		}
 		list = append(list, candidate{name, s})
 	}
-	const noDelay = "nodelay=1,10,2,1 "
-	add("default", "nodelay=0,100,0,0 window=512")
-	add("no-delay + cc", "nodelay=1,10,2,0")
+	const noDelay = "nodelay=1,10,2,0 cc=rate "
+	add("default", "nodelay=0,100,0,0 cc=rate window=512")
 	add("no-delay", noDelay)
+	add("no-delay, aggressive", noDelay+"cc=rate-aggressive")
 	add("no-delay + FEC 10/3", noDelay+"fec=10/3")
 	add("no-delay + FEC 3/1", noDelay+"fec=3/1")
 	if echo {
@@ -44,6 +45,9 @@ func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) 
 		add("no-delay, ACKs at once", noDelay+"acknodelay=1")
 		return list
 	}
+	add("no-delay, CUBIC", noDelay+"cc=cubic")
+	add("no-delay, classic window", noDelay+"cc=classic")
+	add("no-delay, none", noDelay+"cc=off")
 	add("no-delay + FEC 20/2", noDelay+"fec=20/2")
 	add("no-delay, window 256", noDelay+"window=256")
 	add("no-delay, window 4096", noDelay+"window=4096")

@@ -28,7 +28,9 @@ type engine struct {
 
 	echoMu         sync.Mutex // guards the two below
 	echo, echoAll  histogram
-	rtt, rttAll    histogram // of the goroutine that runs the engine
+	rtt, rttAll    histogram // with what follows, of the goroutine that runs the engine
+	path           pathMeter
+	polled         []kcp.Stats
 	start          time.Time
 	base, previous counts
 	sampled        time.Duration // when the newest sample ended
@@ -165,24 +167,32 @@ func (e *engine) sampleUntilDone(ctx context.Context, onSample func(*sample)) {
 	}
 }
 
-// poll notes the newest round-trip times of the sessions that were acknowledged something.
+// poll notes what the sending sessions know of the path. Those that were acknowledged something
+// have new round-trip times.
 func (e *engine) poll() {
 	if !e.plan.sends(e.client) && e.plan.Mode != modeEcho {
 		return
 	}
+	e.polled = e.polled[:0]
 	for _, s := range e.ends {
 		st := s.sess.Stats()
 		if done := acked(&st, s.mss); done != s.done {
 			s.done = done
 			e.rtt.record(st.LastRTT)
+			e.path.acknowledged(&st)
 		}
+		e.polled = append(e.polled, st)
 	}
+	e.path.poll(e.polled)
 }
 
 // sample returns what has happened since the last one.
 func (e *engine) sample(at time.Duration) *sample {
 	now := e.count()
-	s := &sample{Start: e.sampled.Seconds(), End: at.Seconds(), counts: now.since(e.previous), RTT: e.rtt.moveTo(&e.rttAll)}
+	s := &sample{
+		Start: e.sampled.Seconds(), End: at.Seconds(), counts: now.since(e.previous), RTT: e.rtt.moveTo(&e.rttAll),
+		Path: e.path.take(),
+	}
 	e.previous, e.sampled = now, at
 	e.echoMu.Lock()
 	s.Echo = e.echo.moveTo(&e.echoAll)
@@ -196,7 +206,10 @@ func (e *engine) total() *sample {
 	e.sample(at)
 	e.echoMu.Lock()
 	defer e.echoMu.Unlock()
-	return &sample{End: at.Seconds(), counts: e.count().since(e.base), RTT: e.rttAll.quantiles(), Echo: e.echoAll.quantiles()}
+	return &sample{
+		End: at.Seconds(), counts: e.count().since(e.base), RTT: e.rttAll.quantiles(), Echo: e.echoAll.quantiles(),
+		Path: e.path.total(),
+	}
 }
 
 func (e *engine) count() counts {

@@ -184,6 +184,9 @@ func (rep *report) details(r *run) (t []fact) {
 			fact{name("On the wire"), fmt.Sprintf("%s, %.1f %% more than the data", formatBytes(d.WireBytes), d.OverheadPercent)},
 			fact{name("Sent again"), fmt.Sprintf("%d: %d fast, %d early, %d by timeout; %d arrived twice",
 				d.Retransmits, d.Fast, d.Early, d.Timeout, d.Duplicates)})
+		if text := pathText(d.Path); text != "" {
+			t = append(t, fact{name("Path"), text})
+		}
 		if d.FECParity > 0 || d.FECRecovered > 0 {
 			t = append(t, fact{name("FEC"), fmt.Sprintf("%d packets rebuilt, %d groups beyond repair, %.0f %% of the parity unused",
 				d.FECRecovered, d.FECFailed, 100*ratio(float64(d.FECUnused), float64(d.FECParity)))})

@@ -61,6 +61,7 @@ type direction struct {
 	FECParity         uint64     `json:"fec_parity_received"`
 	FECUnused         uint64     `json:"fec_parity_unused"`
 	RTT               *quantiles `json:"rtt_ms,omitempty"`
+	Path              *pathState `json:"path,omitempty"`
 }
 
 // echoed is the outcome of the echo test.
@@ -94,6 +95,7 @@ type part struct {
 	FECRecovered      uint64     `json:"fec_recovered"`
 	RecoveredPercent  float64    `json:"fec_recovered_percent"` // of the datagrams received
 	RTT               *quantiles `json:"rtt_ms,omitempty"`
+	Path              *pathState `json:"path,omitempty"`
 }
 
 // newRun combines the figures of both ends. The figures that a lost server has not sent are
@@ -166,6 +168,7 @@ func newDirection(sent []*sample, sentTotal *sample, received []*sample, receive
 		Fast: sentTotal.Fast, Early: sentTotal.Early, Timeout: sentTotal.Timeout, Retransmits: sentTotal.retransmits(),
 		Duplicates: receivedTotal.Duplicates, FECRecovered: receivedTotal.FECRecovered, FECFailed: receivedTotal.FECFailed,
 		FECParity: receivedTotal.FECParity, FECUnused: receivedTotal.FECUnused, RTT: sentTotal.RTT,
+		Path: sentTotal.Path,
 	}
 	lost := d.DatagramsSent - min(d.DatagramsSent, d.DatagramsReceived)
 	d.LossPercent = 100 * ratio(float64(lost), float64(d.DatagramsSent))
@@ -184,6 +187,7 @@ func newPart(sent, received *sample) *part {
 		FECRecovered:      received.FECRecovered,
 		RecoveredPercent:  100 * ratio(float64(received.FECRecovered), float64(received.DatagramsReceived)),
 		RTT:               sent.RTT,
+		Path:              sent.Path,
 	}
 }
 

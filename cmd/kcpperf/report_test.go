@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seedkcp/kcp"
 )
 
 func TestCounts(t *testing.T) {
@@ -73,11 +75,13 @@ func side(reads ...uint64) (samples []*sample) {
 
 func TestRunFromBothEnds(t *testing.T) {
 	p := plan{Settings: fastSettings(), Mode: modeSend, Sessions: 1, Millis: 2000, Every: 1000, Length: 1000}
+	state, total := &pathState{Pacing: 1}, &pathState{Pacing: 2}
 	m := &measured{local: side(0, 0), remote: side(1000, 3000), localTotal: new(sample), remoteTotal: new(sample)}
 	m.local[1].Fast, m.local[1].DatagramsSent = 2, 50
 	m.localTotal.DatagramsSent, m.localTotal.Fast, m.localTotal.Early, m.localTotal.Timeout = 100, 5, 3, 2
 	m.localTotal.WireSent = 6000
 	m.localTotal.RTT = &quantiles{P50: 7}
+	m.local[1].Path, m.localTotal.Path = state, total
 	m.remoteTotal.DatagramsReceived, m.remoteTotal.Read, m.remoteTotal.FECRecovered = 80, 5000, 4
 	r := newRun("x", &p, m, nil)
 	d := r.Up
@@ -89,6 +93,9 @@ func TestRunFromBothEnds(t *testing.T) {
 	if d.BitsPerSecond != 16000 || d.Bytes != 4000 || d.LossPercent != 20 || d.Retransmits != 10 || d.RetransmitPercent != 10 ||
 		math.Abs(d.OverheadPercent-20) > 1e-9 || d.FECRecovered != 4 || d.RTT.P50 != 7 {
 		t.Errorf("got %+v", d)
+	}
+	if d.Path != total || r.Intervals[0].Up.Path != nil || r.Intervals[1].Up.Path != state {
+		t.Errorf("the sender's path is %+v in all, then %+v and %+v", d.Path, r.Intervals[0].Up.Path, r.Intervals[1].Up.Path)
 	}
 	if r.CPU != (cpuUse{30, 30}) {
 		t.Errorf("CPU %+v, want 30 %% each", r.CPU)
@@ -148,9 +155,10 @@ func sampleReport(mode string, compared bool) *report {
 		m := &measured{local: side(500, 700), remote: side(600, 800), localTotal: sum(side(500, 700)), remoteTotal: sum(side(600, 800))}
 		for _, s := range append(m.local, m.localTotal, m.remoteTotal) {
 			s.RTT, s.Echo = q, q
+			s.Path = &pathState{Pacing: 2e6, Bandwidth: 1e6, Loss: 5, Queue: q, Control: "rate", State: "cruise"}
 			s.FECRecovered, s.FECParity, s.DatagramsSent, s.DatagramsReceived, s.Timeout, s.Asked, s.Answered = 1, 2, 10, 9, 1, 4, 3
 		}
-		m.local[1].RTT, m.local[1].Echo = nil, nil
+		m.local[1].RTT, m.local[1].Echo, m.local[1].Path = nil, nil, nil
 		r := newRun(name, &p, m, nil)
 		r.PathLoss = &[2]float64{1, 2}
 		rep.Runs = append(rep.Runs, r)
@@ -254,7 +262,8 @@ func TestReportAsText(t *testing.T) {
 			printRun(&b, rep, r)
 		}
 		printRanking(&b, rep)
-		for _, want := range []string{"FEC", "rebuilt", "sent again", "by timeout", "p99", "lost"} {
+		for _, want := range []string{"FEC", "rebuilt", "sent again", "by timeout", "p99", "lost",
+			"rate, bandwidth 1.0 Mbit/s, paced at 2.0 Mbit/s, queue p50 2.00 p99 4.00 ms, 5.00 % lost at random"} {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("%q is missing in\n%s", want, &b)
 			}
@@ -278,6 +287,69 @@ func TestAxes(t *testing.T) {
 		if step*float64(count) < tt.top {
 			t.Errorf("%g does not fit below %d marks %g apart", tt.top, count, step)
 		}
+	}
+}
+
+// The page draws what the congestion control knows, where it knows it.
+func TestChartsOfThePath(t *testing.T) {
+	rep := sampleReport(modeBoth, false)
+	for _, v := range rep.Runs[0].Intervals {
+		v.Down.Path = v.Up.Path
+	}
+	charts := newCharts(rep.Runs[0], speedUnit{"Mbit/s", 1e6})
+	c := charts[controlChart]
+	var names []string
+	for _, l := range c.Lines {
+		names = append(names, l.Name)
+	}
+	if got, want := strings.Join(names, ", "), "up pacing rate, up bandwidth of the path, down pacing rate, down bandwidth of the path"; got != want {
+		t.Errorf("the lines are %s, want %s", got, want)
+	}
+	if p := c.Lines[0].points; len(p) != 2 || p[0] != 2 || !math.IsNaN(p[1]) {
+		t.Errorf("the pacing rate is %v, want 2 and nothing", p)
+	}
+	if p := charts[queueChart].Lines[1].points; len(p) != 2 || p[0] != 4 || !math.IsNaN(p[1]) {
+		t.Errorf("p99 of the queue is %v, want 4 and nothing", p)
+	}
+	t.Log("# a controller that paces and estimates nothing has no such chart")
+	for _, v := range rep.Runs[0].Intervals {
+		v.Up.Path, v.Down.Path = &pathState{Control: "classic"}, nil
+	}
+	charts = newCharts(rep.Runs[0], speedUnit{"Mbit/s", 1e6})
+	if c := charts[controlChart]; len(c.Lines) != 0 || !c.empty() || !charts[queueChart].empty() {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestPathMeter(t *testing.T) {
+	var m pathMeter
+	if m.take() != nil || m.total() != nil {
+		t.Error("there is a state before anything was polled")
+	}
+	m.poll(nil)
+	one := kcp.Stats{
+		PacingRate: 1000, Bandwidth: 500, RandomLoss: 0.02, CongestionControl: "rate", CongestionState: "startup",
+		SRTT: 30 * time.Millisecond, MinRTT: 20 * time.Millisecond,
+	}
+	m.poll([]kcp.Stats{one, {PacingRate: 500}})
+	m.acknowledged(&one)
+	m.acknowledged(&kcp.Stats{}) // no round-trip time yet
+	one.PacingRate, one.CongestionState = 0, "cruise"
+	m.poll([]kcp.Stats{one, {PacingRate: 500}})
+	s := m.take()
+	if s.Pacing != 8000 || s.Bandwidth != 4000 || math.Abs(s.Loss-1) > 1e-9 || s.Control != "rate" || s.State != "cruise" ||
+		s.Queue.Count != 1 || math.Abs(s.Queue.Max-10) > 0.1 {
+		t.Errorf("got %+v, queue %+v", s, s.Queue)
+	}
+	if m.take() != nil {
+		t.Error("an interval without a poll has a state")
+	}
+	m.poll([]kcp.Stats{{PacingRate: 2000}})
+	if s := m.take(); s.Pacing != 16000 || s.Queue != nil {
+		t.Errorf("got %+v", s)
+	}
+	if s := m.total(); math.Abs(s.Pacing-32000.0/3) > 1e-9 || s.Queue.Count != 1 {
+		t.Errorf("in all %+v", s)
 	}
 }
 

@@ -77,6 +77,7 @@ type sample struct {
 	End   float64 `json:"end"`
 	counts
 	RTT  *quantiles `json:"rtt_ms,omitempty"`  // as the sender's KCP measures it
+	Path *pathState `json:"path,omitempty"`    // as the sender's congestion control knows it
 	Echo *quantiles `json:"echo_ms,omitempty"` // from the moment a message is due to be sent until it is back
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,20 +15,23 @@ import (
 // settings are how the sessions of a test are set up, at both ends alike. They travel to the server
 // as JSON.
 type settings struct {
-	SendWindow    int   `json:"send_window"`    // segments
-	ReceiveWindow int   `json:"receive_window"` // segments
-	MTU           int   `json:"mtu"`            // UDP payload in bytes
-	NoDelay       bool  `json:"no_delay"`
-	Interval      int   `json:"interval_ms"`
-	FastResend    int   `json:"fast_resend"`
-	NoCongestion  bool  `json:"no_congestion_control"`
-	DataShards    int   `json:"fec_data"`
-	ParityShards  int   `json:"fec_parity"`
-	Message       bool  `json:"message_mode"`
-	ACKNoDelay    bool  `json:"ack_no_delay"`
-	WriteDelay    bool  `json:"write_delay"`
-	Dup           int   `json:"duplicates"` // further copies of each datagram
-	Limit         int64 `json:"limit_bits"` // of a session, in bits per second; 0 is none
+	SendWindow    int  `json:"send_window"`    // segments
+	ReceiveWindow int  `json:"receive_window"` // segments
+	MTU           int  `json:"mtu"`            // UDP payload in bytes
+	NoDelay       bool `json:"no_delay"`
+	Interval      int  `json:"interval_ms"`
+	FastResend    int  `json:"fast_resend"`
+	NoCongestion  bool `json:"no_congestion_control"`
+	// Control is the name of the congestion control; empty: NoCongestion decides.
+	Control      string `json:"congestion_control,omitempty"`
+	Bandwidth    int64  `json:"bandwidth_bits,omitempty"` // for kcp.CongestionFixed, in bits per second
+	DataShards   int    `json:"fec_data"`
+	ParityShards int    `json:"fec_parity"`
+	Message      bool   `json:"message_mode"`
+	ACKNoDelay   bool   `json:"ack_no_delay"`
+	WriteDelay   bool   `json:"write_delay"`
+	Dup          int    `json:"duplicates"` // further copies of each datagram
+	Limit        int64  `json:"limit_bits"` // of a session, in bits per second; 0 is none
 }
 
 // fastSettings returns the default settings of a test: a stream in no-delay mode with a window that
@@ -45,7 +49,9 @@ var settingKeys = []struct{ name, value, meaning string }{
 	{"sndwnd", "N", "send window in segments, 1 to 65535"},
 	{"rcvwnd", "N", "receive window in segments, 1 to 65535"},
 	{"mtu", "N", "size of a datagram in bytes, 100 to 1500 (default 1400)"},
-	{"nodelay", "A,B,C,D", "as SetNoDelay takes them: no-delay 0/1, interval in ms, fast resend, no congestion control 0/1 (default 1,10,2,1)"},
+	{"nodelay", "A,B,C,D", "as SetNoDelay takes them: no-delay 0/1, interval in ms, fast resend, aggressive congestion control 0/1 (default 1,10,2,1)"},
+	{"cc", "NAME", "congestion control, whatever the last number of --nodelay is: " + strings.Join(controlNames(), ", ")},
+	{"bandwidth", "SPEED", "what --cc fixed sends, as in 20Mbit"},
 	{"fec", "D/P", "P parity packets for every D data packets (default 0/0, none)"},
 	{"mode", "M", "stream or message (default stream; message with --echo)"},
 	{"acknodelay", "0/1", "acknowledge after each batch instead of waiting for the interval (default 0)"},
@@ -70,6 +76,11 @@ func (s *settings) set(key, value string) error {
 		s.MTU, err = parseCount(value, 100, 1500)
 	case "nodelay":
 		err = s.setNoDelay(value)
+	case "cc":
+		s.Control = value
+		err = s.checkControl()
+	case "bandwidth":
+		s.Bandwidth, err = parseBits(value)
 	case "fec":
 		err = s.setFEC(value)
 	case "mode":
@@ -139,7 +150,7 @@ func (s *settings) setFEC(value string) error {
 		return fmt.Errorf("%q is not two numbers as in 10/3", value)
 	}
 	s.DataShards, s.ParityShards = data, parity
-	return s.check()
+	return s.checkFEC()
 }
 
 // parse changes settings by a text such as "window=256 fec=10/3".
@@ -170,13 +181,47 @@ func (s *settings) check() error {
 			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.value, f.least, f.most)
 		}
 	}
-	if d, p := s.DataShards, s.ParityShards; (d != 0 || p != 0) && (d < 1 || p < 1 || d+p > 256) {
-		return fmt.Errorf("fec is %d/%d, want two numbers from 1 up, together at most 256", d, p)
+	if err := s.checkFEC(); err != nil {
+		return err
+	}
+	if err := s.checkControl(); err != nil {
+		return fmt.Errorf("cc: %w", err)
+	}
+	if s.Bandwidth != 0 && (s.Bandwidth < 8000 || s.Bandwidth > 100e9) {
+		return fmt.Errorf("bandwidth is %d bit/s, want 8kbit to 100Gbit", s.Bandwidth)
+	}
+	if s.Control == string(kcp.CongestionFixed) && s.Bandwidth == 0 {
+		return fmt.Errorf("cc %s needs a bandwidth", s.Control)
 	}
 	if s.Limit != 0 && (s.Limit < 8000 || s.Limit > 32e9) {
 		return fmt.Errorf("limit is %d bit/s, want 8kbit to 32Gbit", s.Limit)
 	}
 	return nil
+}
+
+func (s *settings) checkFEC() error {
+	if d, p := s.DataShards, s.ParityShards; (d != 0 || p != 0) && (d < 1 || p < 1 || d+p > 256) {
+		return fmt.Errorf("fec is %d/%d, want two numbers from 1 up, together at most 256", d, p)
+	}
+	return nil
+}
+
+func (s *settings) checkControl() error {
+	if s.Control != "" && !slices.Contains(controlNames(), s.Control) {
+		return fmt.Errorf("%q is none of %s", s.Control, strings.Join(controlNames(), ", "))
+	}
+	return nil
+}
+
+// controlNames returns the names of the library's controllers.
+func controlNames() (names []string) {
+	for _, cc := range []kcp.CongestionControl{
+		kcp.CongestionRate, kcp.CongestionRateAggressive, kcp.CongestionCubic, kcp.CongestionClassic, kcp.CongestionFixed,
+		kcp.CongestionOff,
+	} {
+		names = append(names, string(cc))
+	}
+	return names
 }
 
 // config returns what the dialling end is made with.
@@ -185,6 +230,7 @@ func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
 	c.SendWindow, c.ReceiveWindow, c.MTU = s.SendWindow, s.ReceiveWindow, s.MTU
 	c.NoDelay, c.Interval = s.NoDelay, time.Duration(s.Interval)*time.Millisecond
 	c.FastResend, c.NoCongestionControl = s.FastResend, s.NoCongestion
+	c.CongestionControl, c.Bandwidth = kcp.CongestionControl(s.Control), s.Bandwidth/8
 	c.DataShards, c.ParityShards = s.DataShards, s.ParityShards
 	c.StreamMode, c.ACKNoDelay, c.WriteDelay = !s.Message, s.ACKNoDelay, s.WriteDelay
 	return c
@@ -205,6 +251,16 @@ func (s *settings) apply(sess *kcp.UDPSession) error {
 		noCongestion = 1
 	}
 	sess.SetNoDelay(noDelay, s.Interval, s.FastResend, noCongestion)
+	if s.Bandwidth > 0 {
+		if err := sess.SetBandwidth(s.Bandwidth / 8); err != nil {
+			return err
+		}
+	}
+	if s.Control != "" {
+		if err := sess.SetCongestionControl(kcp.CongestionControl(s.Control)); err != nil {
+			return err
+		}
+	}
 	sess.SetStreamMode(!s.Message)
 	sess.SetACKNoDelay(s.ACKNoDelay)
 	sess.SetWriteDelay(s.WriteDelay)
@@ -222,6 +278,12 @@ func (s *settings) applyRest(sess *kcp.UDPSession) {
 func (s settings) String() string {
 	digit := map[bool]int{true: 1}
 	text := fmt.Sprintf("nodelay=%d,%d,%d,%d", digit[s.NoDelay], s.Interval, s.FastResend, digit[s.NoCongestion])
+	if s.Control != "" {
+		text += " cc=" + s.Control
+	}
+	if s.Bandwidth > 0 {
+		text += fmt.Sprintf(" bandwidth=%dbit", s.Bandwidth)
+	}
 	if s.SendWindow == s.ReceiveWindow {
 		text += fmt.Sprintf(" window=%d", s.SendWindow)
 	} else {

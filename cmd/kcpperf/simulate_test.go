@@ -122,8 +122,14 @@ func TestBuiltinComparison(t *testing.T) {
 				t.Errorf("%s: %+v, %s", r.Name, r.Up, r.Error)
 			}
 		}
-		if len(rep.Runs) != 9 {
-			t.Errorf("%d runs, want 9", len(rep.Runs))
+		if len(rep.Runs) != 12 {
+			t.Errorf("%d runs, want 12", len(rep.Runs))
+		}
+		for _, r := range rep.Runs {
+			want := r.Settings.Control
+			if r.Up == nil || r.Up.Path == nil || r.Up.Path.Control != want || r.Up.Path.Queue == nil {
+				t.Errorf("%s: %+v, want %s and a queue", r.Name, r.Up.Path, want)
+			}
 		}
 		rep = runJSON(t, "--simulate", "rtt=50ms loss=10%", "-t", "10", "--echo", "--compare", builtinCompare)
 		places := map[string]int{}

@@ -44,10 +44,32 @@ func printDirection(row func(name, format string, args ...any), name string, d *
 	row("  datagrams", "%d sent, %.2f %% lost, %.1f %% more bytes than data", d.DatagramsSent, d.LossPercent, d.OverheadPercent)
 	row("  sent again", "%d (%.2f %%): %d fast, %d early, %d by timeout; %d arrived twice",
 		d.Retransmits, d.RetransmitPercent, d.Fast, d.Early, d.Timeout, d.Duplicates)
+	if text := pathText(d.Path); text != "" {
+		row("  path", "%s", text)
+	}
 	if d.FECParity > 0 || d.FECRecovered > 0 {
 		row("  FEC", "%d packets rebuilt, %d groups beyond repair, %.0f %% of the parity unused",
 			d.FECRecovered, d.FECFailed, 100*ratio(float64(d.FECUnused), float64(d.FECParity)))
 	}
+}
+
+// pathText returns what the congestion control has known of the path on average, "" for nothing.
+func pathText(s *pathState) string {
+	if s == nil {
+		return ""
+	}
+	text := s.Control
+	if s.Bandwidth > 0 {
+		text += ", bandwidth " + formatBits(s.Bandwidth)
+	}
+	if s.Pacing > 0 {
+		text += ", paced at " + formatBits(s.Pacing)
+	}
+	text += fmt.Sprintf(", queue p50 %s p99 %s ms", quantile(s.Queue, 0.5), quantile(s.Queue, 0.99))
+	if s.Loss > 0 {
+		text += fmt.Sprintf(", %.2f %% lost at random", s.Loss)
+	}
+	return text
 }
 
 func times(q *quantiles) string {

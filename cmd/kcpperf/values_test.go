@@ -68,12 +68,13 @@ func TestUnits(t *testing.T) {
 
 func TestSettingsFromText(t *testing.T) {
 	s := fastSettings()
-	if err := s.parse("nodelay=0,40,3,0 sndwnd=64 rcvwnd=128 mtu=1200 fec=10/3 mode=message acknodelay=1 writedelay=1 dup=2 limit=10Mbit"); err != nil {
+	if err := s.parse("nodelay=0,40,3,0 sndwnd=64 rcvwnd=128 mtu=1200 fec=10/3 mode=message acknodelay=1 writedelay=1 dup=2 limit=10Mbit cc=fixed bandwidth=20Mbit"); err != nil {
 		t.Fatal(err)
 	}
 	want := settings{
 		SendWindow: 64, ReceiveWindow: 128, MTU: 1200, Interval: 40, FastResend: 3, DataShards: 10, ParityShards: 3,
 		Message: true, ACKNoDelay: true, WriteDelay: true, Dup: 2, Limit: 10e6,
+		Control: "fixed", Bandwidth: 20e6,
 	}
 	if s != want {
 		t.Errorf("got %+v\nwant %+v", s, want)
@@ -89,6 +90,8 @@ func TestSettingsFromText(t *testing.T) {
 		"windows=3": "one of window, sndwnd", "window": "key=value", "window=0": "1 to 65535", "window=65536": "1 to 65535",
 		"mtu=1501": "100 to 1500", "nodelay=1,10,2": "four numbers", "nodelay=1,9,2,1": "10 to 5000", "nodelay=2,10,2,1": "0 to 1",
 		"fec=10": "10/3", "fec=200/100": "at most 256", "fec=1/-1": "at most 256", "mode=datagram": "stream or message",
+		"cc=bbr": "rate, rate-aggressive, cubic, classic, fixed, off", "cc=fixed": "bandwidth", "bandwidth=7999": "8kbit",
+		"bandwidth=101Gbit": "100Gbit", "bandwidth=fast": "bandwidth: ",
 		"dup=17": "0 to 16", "limit=1": "8kbit", "acknodelay=maybe": "acknodelay",
 	} {
 		s := fastSettings()
@@ -196,6 +199,9 @@ func TestOptions(t *testing.T) {
 	if o, err = parse("--echo", "-c", "h", "--mode", "stream", "--rate", "0"); err != nil || o.plan.Settings.Message || o.plan.Rate != 0 {
 		t.Errorf("got %+v, %v", o, err)
 	}
+	if o, err = parse("-c", "h", "--cc", "fixed", "--fec", "10/3", "--bandwidth", "20Mbit"); err != nil || o.plan.Settings.Control != "fixed" || o.plan.Settings.Bandwidth != 20e6 {
+		t.Errorf("got %+v, %v", o, err)
+	}
 	if o, err = parse("-s", "-B", "127.0.0.1", "-1", "--max-time", "1h"); err != nil || o.listen != "127.0.0.1:5202" || !o.oneOff || o.limits.time != time.Hour {
 		t.Errorf("got %+v, %v", o, err)
 	}
@@ -220,6 +226,10 @@ func TestOptions(t *testing.T) {
 		{"-c h --echo --rate -1", "rate"},
 		{"-c h --rate 5", "--limit"},
 		{"-c h --key x", "--cipher"},
+		{"-c h --cc bbr", "cubic"},
+		{"-c h --cc fixed", "bandwidth"},
+		{"-c h --bandwidth 1", "8kbit"},
+		{"-s --cc rate", "client's"},
 		{"-c h --max-time 5m", "server's"},
 		{"-c h --sockbuf many", "--sockbuf"},
 		{"-s -t 5", "client's"},
