@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ type competitor struct {
 	recover  uint64 // the losses before this segment are those of the last reduction
 	cubic    cubic
 
-	transmissions, repetitions int
+	transmissions, repetitions atomic.Int64
 }
 
 // transmission is the state of a segment from una on.
@@ -147,7 +148,8 @@ func (w *world) compete() *flow {
 	go s.run()
 	go r.run()
 	f.sender = func() senderFigures {
-		return senderFigures{sent: float64(s.transmissions), resent: float64(s.repetitions)}
+		sent, resent := s.transmissions.Load(), s.repetitions.Load()
+		return senderFigures{sent: float64(sent), resent: float64(resent)}
 	}
 	w.closers = append(w.closers, func() {
 		_ = from.Close()
@@ -156,7 +158,7 @@ func (w *world) compete() *flow {
 	return f
 }
 
-// run is the sender's goroutine. Its fields are read by others while it waits.
+// run is the sender's goroutine.
 func (s *competitor) run() {
 	buf := make([]byte, tcpPacket)
 	for {
@@ -181,7 +183,7 @@ func (s *competitor) fill() {
 			seq := s.lost[0]
 			s.lost = s.lost[1:]
 			if seq >= s.una && s.sent[seq-s.una].state == segmentLost {
-				s.repetitions++
+				s.repetitions.Add(1)
 				s.transmit(seq, true)
 			}
 			continue
@@ -199,7 +201,7 @@ func (s *competitor) transmit(seq uint64, repeated bool) {
 	s.sent[seq-s.una] = transmission{order: s.order, at: now, repeated: repeated}
 	s.order++
 	s.inFlight++
-	s.transmissions++
+	s.transmissions.Add(1)
 	packet := make([]byte, tcpPacket)
 	putWords(packet, seq)
 	_, _ = s.conn.WriteTo(packet, s.to.LocalAddr())
@@ -374,7 +376,10 @@ func (r *competitorReceiver) acknowledge() {
 
 // TestCompetitorIsLikeAKernel measures the competitor alone and beside another one.
 func TestCompetitorIsLikeAKernel(t *testing.T) {
-	const span = 60 * time.Second
+	span := 60 * time.Second
+	if raceDetector {
+		span /= 4
+	}
 	run := func(loss float64, flows int) (f figures) {
 		b := bottleneck{rtt: 100 * time.Millisecond, loss: loss}
 		inWorld(t, 1, b, func(w *world) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ type legacyReceiver struct {
 	next     uint32         // the first segment that has not arrived
 	beyond   map[uint32]int // sizes of those beyond it
 	pending  []legacyAck
-	twice    int
+	twice    atomic.Int64
 	peer     net.Addr
 	conv     uint32
 }
@@ -55,7 +56,7 @@ func (w *world) bulkToLegacy(c kcp.Config, interval time.Duration) *flow {
 	}
 	f.session = client
 	go writeAll(client)
-	f.sender = func() senderFigures { return figuresOf(client, float64(r.twice)) }
+	f.sender = func() senderFigures { return figuresOf(client, float64(r.twice.Load())) }
 	w.closers = append(w.closers, func() {
 		client.SetLinger(0)
 		_ = client.Close()
@@ -64,7 +65,7 @@ func (w *world) bulkToLegacy(c kcp.Config, interval time.Duration) *flow {
 	return f
 }
 
-// run is the receiver's goroutine. Its fields are read by others while it waits.
+// run is the receiver's goroutine.
 func (r *legacyReceiver) run() {
 	buf := make([]byte, 2048)
 	flush := time.Time{} // zero: nothing to acknowledge
@@ -114,7 +115,7 @@ func (r *legacyReceiver) take(data []byte) {
 
 func (r *legacyReceiver) keep(sn uint32, size int) {
 	if _, held := r.beyond[sn]; held || sn < r.next {
-		r.twice++
+		r.twice.Add(1)
 		return
 	}
 	r.beyond[sn] = size
