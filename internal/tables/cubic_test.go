@@ -376,10 +376,7 @@ func (r *competitorReceiver) acknowledge() {
 
 // TestCompetitorIsLikeAKernel measures the competitor alone and beside another one.
 func TestCompetitorIsLikeAKernel(t *testing.T) {
-	span := 60 * time.Second
-	if raceDetector {
-		span /= 4
-	}
+	const span = 60 * time.Second
 	run := func(loss float64, flows int) (f figures) {
 		b := bottleneck{rtt: 100 * time.Millisecond, loss: loss}
 		inWorld(t, 1, b, func(w *world) {
