@@ -55,7 +55,7 @@ type Config struct {
 	CongestionControl CongestionControl
 
 	// Bandwidth is what CongestionFixed takes for the bandwidth of the path, in bytes a second of
-	// KCP segments: 1000 to 12.5e9. The other controllers measure it and do not use this field.
+	// KCP segments: 1000 to 4e9. The other controllers measure it and do not use this field.
 	// Default 0: not known, which is an error with CongestionFixed.
 	Bandwidth int64
 

@@ -61,8 +61,8 @@ func (c *congestion) lost(_ instant, e *lossEvent) {
 	c.recovery = e.newest
 }
 
-// spurious reverts the latest timeout when a segment taken for lost has arrived after all. This is the
-// response of RFC 3522; the echoed ts serves as detection.
+// spurious reverts the latest timeout when a segment taken for lost has arrived after all. This is
+// the response of RFC 3522; the echoed ts serves as detection.
 func (c *congestion) spurious(instant, int64) {
 	if c.before.size > c.size {
 		c.size, c.ssthresh = c.before.size, c.before.ssthresh

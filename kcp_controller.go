@@ -93,5 +93,6 @@ type controlReport struct {
 	state     string // the phase of the controller, "" if it has none
 	bandwidth int64  // of the path, 0 if unknown
 	minRTT    instant
+	pacing    int64   // the rate at which data leaves, 0 for no pacing
 	loss      float64 // the share of packets that the path loses at random
 }

@@ -37,6 +37,7 @@ type coreStats struct {
 	bytesSent, bytesReceived uint64 // application data, each byte counted once
 	fastRetrans              uint64
 	earlyRetrans             uint64
+	spurious                 uint64 // segments taken for lost that had arrived
 	timeoutRetrans           uint64
 	repeats                  uint64 // duplicate PUSH segments
 	outOfWindow              uint64 // PUSH segments beyond the window
@@ -102,7 +103,7 @@ func (c *core) nextEvent(now millis) millis {
 	if c.addr != nil {
 		at = min(at, c.addr.probeAt)
 	}
-	at = min(at, c.proofEvent())
+	at = min(at, c.proofEvent(), c.flowEvent())
 	at = min(at, c.sendEvent(now), c.controlEvent(), c.lifeEvent())
 	return max(at, now)
 }
@@ -113,11 +114,11 @@ func (c *core) sendEvent(now millis) millis {
 		return never
 	}
 	at := never
-	switch lost := c.resends(); {
+	switch _, lost := c.resends(); {
 	case lost || c.canSendNew() && c.released(now):
-		at = c.rate.readyAt(now)
+		at = c.leavesAt(now)
 	case c.canSendNew():
-		at = max(c.rate.readyAt(now), c.flushAt)
+		at = max(c.leavesAt(now), c.flushAt)
 	}
 	return min(at, c.lossEvent())
 }
@@ -146,6 +147,9 @@ func (c *core) heldBytes() int {
 	}
 	if c.ring != nil {
 		n += len(c.ring.slots) * int(unsafe.Sizeof(sendSegment{}))
+	}
+	if c.flow != nil {
+		n += c.flow.size()
 	}
 	return n
 }

@@ -14,12 +14,14 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	c.connectTick(now)
 	c.proofTick(now)
 	c.advertiseAgain(now)
+	c.endFlow(now)
 	f := flusher{c: c, w: w, at: at, now: now}
 	before, next := len(w.packets), c.sendNxt
 	f.begin()
-	c.detectTimeouts(now)
+	c.detectTimeouts(at)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
+	c.flowFlushed(at, more)
 	left := w.isOpen() || len(w.packets) > before
 	if !more || c.addr.heldBack() {
 		more = !f.control()
@@ -199,8 +201,11 @@ func (f *flusher) data() bool {
 	if c.ring == nil {
 		return true
 	}
-	for c.resends() && c.rate.allow(f.now) {
-		sn := c.ring.lists[lostList].head
+	for c.mayLeave(f.at) {
+		sn, ok := c.resends()
+		if !ok {
+			break
+		}
 		cause := c.ring.at(sn).cause
 		if !f.transmit(sn) {
 			return false
@@ -210,7 +215,7 @@ func (f *flusher) data() bool {
 			c.stats.fastRetrans++
 		case lossEarly:
 			c.stats.earlyRetrans++
-		case lossTimeout:
+		case lossTimeout, lossProbe:
 			c.stats.timeoutRetrans++
 		}
 	}
@@ -218,7 +223,7 @@ func (f *flusher) data() bool {
 	// peer that measures the path requests one too often.
 	due := c.ctl.urgent() && !c.ctl.due.has(ctlPong) || c.controlEvent() <= f.now
 	for c.canSendNew() && (due || c.released(f.now) || f.fitsOpen(c.sendNxt)) &&
-		c.rate.allow(f.now) {
+		c.mayLeave(f.at) {
 		if !f.transmit(c.sendNxt) {
 			return false
 		}

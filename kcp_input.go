@@ -143,14 +143,11 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	}
 	if in.acked > 0 {
 		c.heardOfData()
+		c.heardAcks()
 		c.flight.acked(ctx.now, c.delivered, in.acked, !c.ctl.known())
-		if c.cc != nil {
-			c.cc.acked(ctx.now, &ackEvent{
-				segments: in.acked, rtt: -1, left: c.inFlight,
-				limit: min(c.sndWnd, max(c.rmtWnd, 1)),
-			})
-		}
-		c.detectOvertaken()
+		c.detectOvertaken(ctx.now)
+		c.detectTimeouts(ctx.now)
+		c.tellAcked(ctx.now, trusted)
 	}
 	c.ctl.heard()
 	if in.alive || in.acked > 0 {

@@ -4,17 +4,29 @@ package kcp
 
 import "math/bits"
 
+// reorderDelay returns how long after its transmission a segment that was overtaken counts as lost
+// (S1.17). That is 9/8 of the round-trip time (RFC 9002 section 6.1.2), and more where segments
+// have been late (RFC 8985).
+func (snd *sender) reorderDelay() millis {
+	rtt := max(snd.rtt.srtt(), snd.rtt.latest)
+	if n := millis(snd.reorder.steps); n > 0 {
+		return rtt + max(min((n+1)*snd.rtt.least/4, snd.rtt.srtt()), rtt/8, 1)
+	}
+	return rtt + max(rtt/8, 1)
+}
+
 // detectOvertaken finds segments lost by the count of later transmissions that were acknowledged
 // (S1.16). Each list is in the order of transmission, so only the lost segments and one more of
-// each list are visited.
-func (snd *sender) detectOvertaken() {
-	if snd.ring == nil || len(snd.topOrders) == 0 {
+// each list are visited. Where segments have been late, the count is no measure, and time alone
+// decides (RFC 8985 section 6.2, step 4).
+func (snd *sender) detectOvertaken(now instant) {
+	if snd.ring == nil || len(snd.topOrders) == 0 || snd.reorder.steps > 0 {
 		return
 	}
 	for used := snd.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
 		level := bits.TrailingZeros32(used)
 		for l := &snd.ring.lists[level]; l.n > 0 && snd.ring.at(l.head).order < snd.topOrders[0]; {
-			snd.markLost(l.head, lossFast)
+			snd.markLost(l.head, lossFast, now)
 		}
 	}
 }
@@ -99,6 +111,13 @@ func (c *core) retryHead() millis {
 	return seg.sentAt + unheardRetry
 }
 
+// noRoomFor reports whether the peer has no room for a segment in flight, so that another
+// transmission would be in vain. The first segment is always worth one, as a probe.
+func (snd *sender) noRoomFor(sn seqNum) bool {
+	return snd.wndNews != windowUnheard && sn != snd.sendUna &&
+		!sn.before(snd.wndUna+seqNum(snd.rmtWnd))
+}
+
 // unmeasured reports whether segments are in flight and no acknowledgement has given a round-trip
 // time yet. The timeout is a guess then, and on a slow line a whole window may take longer. So only
 // the first segment is resent, as a probe (RFC 6298 section 5.4 does so for every timeout).
@@ -116,29 +135,49 @@ func (c *core) headTimeout() millis {
 	return seg.sentAt + c.backoff(seg.level)
 }
 
-// timedOut marks sn lost and raises its back-off level.
-func (snd *sender) timedOut(sn seqNum) {
+// collapseAfter is how many timeouts in a row show that the path is gone (RFC 9002 section 7.6).
+const collapseAfter = 3
+
+// timedOut marks sn lost and raises its back-off level. The first timeout of a segment is no sign
+// of congestion: the retransmission is a probe (RFC 9002 section 6.2).
+func (snd *sender) timedOut(sn seqNum, now instant) {
 	seg := snd.ring.at(sn)
 	seg.level = min(seg.level+1, maxLevel)
-	snd.markLost(sn, lossTimeout)
+	if seg.level > snd.timeouts {
+		snd.timeouts++
+		if snd.flow != nil && snd.timeouts == collapseAfter {
+			snd.flow.collapsed(now)
+		}
+	}
+	cause := lossTimeout
+	if seg.level == 1 {
+		cause = lossProbe
+	}
+	snd.markLost(sn, cause, now)
 }
 
-// detectTimeouts finds segments lost by time. While no new segment may be sent, one acknowledged
-// later transmission suffices after reorderDelay (S1.17).
-func (c *core) detectTimeouts(now millis) {
+// heardAcks ends a row of timeouts.
+func (snd *sender) heardAcks() { snd.timeouts = 0 }
+
+// detectTimeouts finds segments lost by time: by their timeout, or reorderDelay after their
+// transmission if a later one has been acknowledged (S1.17).
+func (c *core) detectTimeouts(at instant) {
 	if c.ring == nil {
 		return
 	}
+	now := at.ms()
 	if now >= c.retryHead() {
-		c.markLost(c.sendUna, lossTimeout)
+		c.markLost(c.sendUna, lossTimeout, at)
 	}
 	if c.unmeasured() {
 		if now >= c.headTimeout() {
-			c.timedOut(c.sendUna)
+			c.timedOut(c.sendUna, at)
 		}
 		return
 	}
-	early := !c.canSendNew()
+	if now >= c.headTimeout() {
+		c.timedOut(c.sendUna, at)
+	}
 	// From the highest level down, so that a segment that moves up a level is visited once.
 	for used := c.ring.used &^ (1 << lostList); used != 0; {
 		level := uint8(bits.Len32(used) - 1)
@@ -147,10 +186,10 @@ func (c *core) detectTimeouts(now millis) {
 		wait := c.backoff(level)
 		for l.n > 0 {
 			seg := c.ring.at(l.head)
-			if now >= seg.sentAt+wait {
-				c.timedOut(l.head)
-			} else if early && seg.order < c.delivered && now >= seg.sentAt+c.rtt.reorderDelay() {
-				c.markLost(l.head, lossEarly)
+			if now >= seg.sentAt+wait && !c.noRoomFor(l.head) {
+				c.timedOut(l.head, at)
+			} else if seg.order < c.delivered && now >= seg.sentAt+c.reorderDelay() {
+				c.markLost(l.head, lossEarly, at)
 			} else {
 				break
 			}
@@ -160,47 +199,62 @@ func (c *core) detectTimeouts(now millis) {
 
 // lossEvent returns when detectTimeouts next finds a loss.
 func (c *core) lossEvent() millis {
-	at := c.retryHead()
+	at := min(c.retryHead(), c.headTimeout())
 	if c.unmeasured() {
-		return min(at, c.headTimeout())
+		return at
 	}
-	early := !c.canSendNew()
 	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
 		level := uint8(bits.TrailingZeros32(used))
 		seg := c.ring.at(c.ring.lists[level].head)
-		at = min(at, seg.sentAt+c.backoff(level))
-		if early && seg.order < c.delivered {
-			at = min(at, seg.sentAt+c.rtt.reorderDelay())
+		if !c.noRoomFor(c.ring.lists[level].head) {
+			at = min(at, seg.sentAt+c.backoff(level))
+		}
+		if seg.order < c.delivered {
+			at = min(at, seg.sentAt+c.reorderDelay())
 		}
 	}
 	return at
 }
 
 // markLost moves sn to the list of segments to be resent.
-func (snd *sender) markLost(sn seqNum, cause lossCause) {
+func (snd *sender) markLost(sn seqNum, cause lossCause, now instant) {
 	seg := snd.ring.at(sn)
-	snd.flight.lost(seg.order)
-	if snd.cc != nil {
-		snd.cc.lost(seg.sentAt.instant(), &lossEvent{
-			order: seg.order, newest: snd.order, bytes: int64(len(seg.data) + segmentHeaderSize),
-			segments: snd.inFlight, cause: cause,
-		})
+	if cause == lossFast || cause == lossEarly {
+		snd.reorder.lost(now.ms(), snd.rtt.srtt())
+		seg.level = 0 // later ones arrive, so the path is there
 	}
+	snd.tellLost(seg, cause, now)
 	seg.cause = cause
 	snd.inFlight--
 	snd.ring.unlink(sn)
 	snd.ring.push(lostList, sn)
 }
 
+// tellLost tells the controller of a loss. It is not told of a first timeout, nor before a round
+// trip has been measured: the timeout is a guess then.
+func (snd *sender) tellLost(seg *sendSegment, cause lossCause, now instant) {
+	snd.flight.lost(seg.order)
+	if snd.flow == nil {
+		return
+	}
+	if cause != lossProbe && snd.rtt.valid() {
+		snd.flow.lose(now, &lossEvent{
+			order: seg.order, newest: snd.order, bytes: seg.bytes(),
+			segments: snd.inFlight, cause: cause,
+		})
+	}
+	snd.flow.gone(seg.bytes())
+}
+
 // windowOpened marks segments lost that have timed out while the peer's window was closed, and
 // clears their back-off: the peer had no room for them.
-func (snd *sender) windowOpened() {
+func (snd *sender) windowOpened(now instant) {
 	if snd.ring == nil {
 		return
 	}
 	for used := snd.ring.used &^ (1<<lostList | 1); used != 0; used &= used - 1 {
 		for l := &snd.ring.lists[bits.TrailingZeros32(used)]; l.n > 0; {
-			snd.markLost(l.head, lossTimeout)
+			snd.markLost(l.head, lossProbe, now) // the path has not lost them
 		}
 	}
 	lost := &snd.ring.lists[lostList]

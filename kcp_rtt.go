@@ -52,14 +52,6 @@ func (r *rttEstimator) rto(interval, least millis) millis {
 	return min(max(r.srtt()+max(interval, r.rttvar4, r.srtt()/8), least), rtoMax)
 }
 
-// reorderDelay returns how long a segment may be overtaken before it counts as lost. From its
-// transmission that is 9/8 of the round-trip time (RFC 9002 section 6.1.2), and at least a clock
-// tick.
-func (r *rttEstimator) reorderDelay() millis {
-	rtt := max(r.srtt(), r.latest)
-	return rtt + max(rtt/8, 1)
-}
-
 // backoff lengthens an RTO after level timeouts: doubled each time, or times 1.5 in no-delay mode,
 // up to 60 s (S1.13).
 func backoff(rto millis, level uint8, noDelay bool) millis {

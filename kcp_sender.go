@@ -9,7 +9,7 @@ const (
 	modeStream       modes = 1 << iota // a stream of bytes, not messages
 	modeWriteDelay                     // new data waits for more, or for the interval
 	modeACKNoDelay                     // what comes in is acknowledged at once
-	modeNamedControl                   // the controller was chosen by its name: nc does not change it
+	modeNamedControl                   // the controller was named: nc does not change it
 )
 
 func (m modes) has(mode modes) bool { return m&mode != 0 }
@@ -65,10 +65,13 @@ type sender struct {
 	probeWait millis
 	rtt       rttEstimator
 	rate      tokenBucket
-	cc        controller // nil for none
 	flight    flightLimit
+	flow      *flow // nil unless more than a few segments are in flight, or were of late
+	seed      flowSeed
+	reorder   reordering
+	given     uint32 // bandwidth of the path in bytes a second, for controlFixed
 	kind      controlKind
-	bandwidth int64 // of the path as the program has given it, bytes a second; 0: it has not
+	timeouts  uint8 // in a row, without an acknowledgement
 
 	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent
@@ -87,11 +90,15 @@ func (snd *sender) init() {
 // drop releases the buffer of sn, to the cache if there is one, and removes sn from its list.
 func (snd *sender) drop(sn seqNum, cache *bufferCache) {
 	seg := snd.ring.at(sn)
+	bytes := seg.bytes()
 	snd.sendBytes -= uint32(len(seg.data))
 	seg.free(cache)
 	if slot := snd.ring.slot(sn); snd.ring.outstanding.has(slot) {
 		if seg.list != lostList {
 			snd.inFlight--
+			if snd.flow != nil {
+				snd.flow.gone(bytes)
+			}
 		}
 		snd.ring.unlink(sn)
 		snd.ring.outstanding.clear(slot)
@@ -143,25 +150,71 @@ func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 		snd.topOrders = make([]uint64, min(resend, resendMax))
 	}
 	if nc >= 0 && !snd.modes.has(modeNamedControl) {
-		snd.setControl(controlOf(nc), snd.bandwidth)
+		snd.setControl(controlOf(nc), int64(snd.given))
 	}
 }
 
 // setControl chooses the controller. bandwidth, in bytes a second, is for controlFixed, and kept
 // for a later choice.
 func (snd *sender) setControl(kind controlKind, bandwidth int64) {
-	snd.bandwidth = bandwidth
-	if kind == snd.kind && snd.cc != nil && kind != controlFixed {
+	given := clampUint32(bandwidth)
+	if kind != snd.kind || kind == controlFixed && given != snd.given {
+		snd.kind, snd.flow, snd.seed = kind, nil, flowSeed{}
+	}
+	snd.given = given
+}
+
+// beginFlow makes a flow of what is in flight.
+func (snd *sender) beginFlow(now instant, random uint64) {
+	mss := snd.mss + segmentHeaderSize
+	f := newFlow(newController(snd.kind, snd.given, int64(mss), snd.seed, random), now, mss)
+	for sn := snd.sendUna; sn != snd.sendNxt; sn++ {
+		if seg := snd.ring.at(sn); snd.ring.isOutstanding(sn) && seg.list != lostList {
+			f.adopt(seg.bytes())
+		}
+	}
+	snd.flow = f
+}
+
+// flowEvent returns when a flow is dropped, never if there is none or it is in use.
+func (snd *sender) flowEvent() millis {
+	if snd.flow == nil || snd.sendUna != snd.sendEnd {
+		return never
+	}
+	return snd.flow.idleAt().ms() + 1
+}
+
+// endFlow drops a flow that has been idle for long. What it knows of the path is kept.
+func (snd *sender) endFlow(now millis) {
+	if now < snd.flowEvent() {
 		return
 	}
-	snd.kind, snd.cc = kind, newController(kind, bandwidth)
+	if snd.kind == controlRate || snd.kind == controlAggressive {
+		r := snd.control()
+		snd.seed = newFlowSeed(r.bandwidth, r.minRTT)
+	}
+	snd.flow = nil
+}
+
+// setScale sets how many thousandths of a byte leave for each byte of a segment, with parity and
+// copies. A rate that was measured allows for them already.
+func (snd *sender) setScale(scale int64) {
+	snd.rate.setScale(scale)
+	if snd.flow != nil && snd.kind == controlFixed {
+		snd.flow.scale = scale
+	}
 }
 
 // control returns what the controller knows of the path.
 func (snd *sender) control() (r controlReport) {
-	if snd.cc != nil {
-		snd.cc.report(&r)
+	switch {
+	case snd.flow == nil && snd.kind == controlFixed:
+		return controlReport{bandwidth: int64(snd.given)}
+	case snd.flow == nil:
+		return controlReport{bandwidth: int64(snd.seed.bandwidth), minRTT: snd.seed.rtt()}
 	}
+	snd.flow.cc.report(&r)
+	r.pacing = snd.flow.rate
 	return r
 }
 
@@ -176,28 +229,18 @@ func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
 // congestionWindow returns how much the controller lets be in flight, in full segments, and 0 if it
 // sets no limit. A part of a segment counts as one.
 func (snd *sender) congestionWindow() uint32 {
-	if snd.cc == nil {
-		return 0
+	f := snd.flow
+	if f == nil {
+		return snd.kind.initialWindow()
 	}
-	bytes, segments := snd.cc.window()
-	if bytes < unlimited {
-		full := int64(snd.mss + segmentHeaderSize)
-		segments = uint32(min(int64(segments), (bytes+full-1)/full))
+	segments := f.most
+	if f.window < unlimited {
+		segments = uint32(min(int64(segments), (f.window+f.mss-1)/f.mss))
 	}
 	if segments == unlimitedSegments {
 		return 0
 	}
 	return segments
-}
-
-// pacingRate returns the rate at which segments leave, in bytes a second, and 0 if they are not
-// paced.
-func (snd *sender) pacingRate() int64 {
-	if snd.cc == nil {
-		return 0
-	}
-	rate, _ := snd.cc.pace()
-	return rate
 }
 
 // setWindow sets the send window in segments.
@@ -208,6 +251,9 @@ func (snd *sender) releaseIdle() {
 	if snd.ring != nil && snd.sendUna == snd.sendEnd {
 		putSendRing(snd.ring)
 		snd.ring = nil
+		if snd.flow != nil {
+			snd.flow.forget()
+		}
 	}
 	if snd.ring == nil && len(snd.held) == 0 {
 		snd.held = nil
@@ -220,6 +266,10 @@ func (snd *sender) releaseIdle() {
 
 // giveUp drops what is queued or in flight.
 func (snd *sender) giveUp() {
+	if snd.flow != nil {
+		snd.flow.forget()
+		snd.flow = nil
+	}
 	if snd.ring == nil {
 		return
 	}

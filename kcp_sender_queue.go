@@ -290,6 +290,9 @@ func (snd *sender) setMTU(mtu int) bool {
 	}
 	smaller := mtu-segmentHeaderSize < snd.mss
 	snd.mtu, snd.mss = mtu, mtu-segmentHeaderSize
+	if snd.flow != nil {
+		snd.flow.resize(mtu)
+	}
 	if smaller {
 		snd.recut()
 	}

@@ -2,21 +2,35 @@
 
 package kcp
 
+import "time"
+
 // flightRoom reports whether the path and the congestion window, if it is on, allow another segment
 // in flight.
 func (snd *sender) flightRoom() bool {
-	if snd.cc != nil {
-		if _, most := snd.cc.window(); snd.inFlight >= most {
-			return false
-		}
+	switch f := snd.flow; {
+	case f != nil && snd.timeouts > 0 && snd.inFlight >= flowLeast:
+		return false // the path may be gone
+	case f != nil && !f.allows(snd.inFlight):
+		return false
+	case f != nil && !f.short() && snd.kind != controlClassic:
+		return true
 	}
 	return !snd.flight.holds(snd.inFlight)
 }
 
-// resends reports whether the first lost segment may be resent now. While no round trip has been
-// measured it is the only one, and replaces its earlier transmission.
-func (snd *sender) resends() bool {
-	return snd.ring.lost() > 0 && (snd.unmeasured() || snd.flightRoom())
+// resends reports whether a lost segment may be resent now, and which. While no round trip has been
+// measured there is only one, and it replaces its earlier transmission. The first outstanding
+// segment has to wait for no window, because without it what is in flight may stay there.
+func (snd *sender) resends() (sn seqNum, ok bool) {
+	if snd.ring.lost() == 0 {
+		return 0, false
+	}
+	first := snd.ring.lists[lostList].head
+	if snd.unmeasured() || snd.flightRoom() && !snd.noRoomFor(first) {
+		return first, true
+	}
+	una := snd.sendUna
+	return una, snd.ring.isOutstanding(una) && snd.ring.at(una).list == lostList
 }
 
 // writeMost is how many bytes a session takes from Write before they are acknowledged, however
@@ -131,7 +145,7 @@ func (c *core) updateWindow(in *inputState) {
 	opened := c.rmtWnd == 0 && in.wnd > 0
 	c.rmtWnd, c.wndUna, c.wndNews = uint32(in.wnd), in.una, max(c.wndNews, in.wndNews)
 	if opened {
-		c.windowOpened()
+		c.windowOpened(c.latest)
 	}
 }
 
@@ -166,3 +180,30 @@ func (snd *sender) askForWindow() { snd.askWindow = true }
 
 // windowAsked notes that a WASK has left.
 func (snd *sender) windowAsked() { snd.askWindow = false }
+
+// mayLeave reports whether the rate limit and the pace let the next segment leave now.
+func (snd *sender) mayLeave(now instant) bool {
+	return snd.rate.allow(now.ms()) && (snd.flow == nil || !snd.flow.paces(now))
+}
+
+// leavesAt returns when they do.
+func (snd *sender) leavesAt(now millis) millis {
+	at := snd.rate.readyAt(now)
+	if f := snd.flow; f != nil && f.paces(now.instant()) {
+		at = max(at, (f.release + instant(time.Millisecond) - 1).ms())
+	}
+	return at
+}
+
+// flowFlushed ends a flush for the flow. If neither the window of the controller nor the pace holds
+// data back, what the path delivers now tells little of what it can deliver.
+func (c *core) flowFlushed(now instant, more bool) {
+	f := c.flow
+	if f == nil {
+		return
+	}
+	wants := c.ring != nil && (c.ring.lost() > 0 || c.sendNxt != c.sendEnd &&
+		c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.released(now.ms()))
+	held := wants && (!c.flightRoom() || f.paces(now))
+	f.flushed(now, !more && !held)
+}

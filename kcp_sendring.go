@@ -135,9 +135,13 @@ type lossCause uint8
 const (
 	lossNone    lossCause = iota
 	lossFast              // enough ACKs of segments sent later
-	lossEarly             // an ACK of a later one, a round trip ago, and nothing new is queued
+	lossEarly             // an ACK of a later one, more than a round trip ago
+	lossProbe             // its first timeout, whose cause is unknown
 	lossTimeout           // its retransmission timeout has expired
 )
+
+// bytes returns the size of the segment with its header.
+func (seg *sendSegment) bytes() int64 { return int64(len(seg.data) + segmentHeaderSize) }
 
 // free releases the buffer of a segment, to the cache if there is one.
 func (seg *sendSegment) free(cache *bufferCache) {

@@ -28,17 +28,23 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		c.proved()
 	}
 	rtt = -1
+	arrived := uint64(0)
 	if ts == lastTS {
 		rtt = now - seg.sentAt
 		c.noteDelivered(seg.order)
-		if seg.list == lostList && seg.cause == lossTimeout {
-			c.spuriousLoss(seg)
+		arrived = seg.order
+		switch {
+		case seg.list == lostList:
+			c.spuriousLoss(seg, now)
+		case seg.cause == lossProbe:
+			c.probeWasNeeded(seg)
 		}
 	} else if ts == seg.firstTS {
 		rtt = millis(c.ts(now) - ts)
-		if seg.cause == lossTimeout {
-			c.spuriousLoss(seg)
-		}
+		c.spuriousLoss(seg, now)
+	}
+	if c.flow != nil {
+		c.flow.acked(c.latest, arrived, seg.bytes(), true)
 	}
 	c.drop(sn, cache)
 	if sn == c.sendUna {
@@ -60,15 +66,7 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 	for c.sendUna != una {
 		if c.ring.isOutstanding(c.sendUna) {
 			n++
-			seg := c.ring.at(c.sendUna)
-			if seg.xmits == 1 {
-				// Which of several transmissions has arrived is unknown.
-				c.noteDelivered(seg.order)
-			}
-			if seg.list == lostList && seg.cause == lossTimeout {
-				c.spuriousLoss(seg)
-			}
-			c.drop(c.sendUna, cache)
+			c.arrived(c.sendUna, cache)
 		}
 		c.sendUna++
 	}
@@ -76,6 +74,25 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 		c.advanceUna()
 	}
 	return n
+}
+
+// arrived notes that the peer has the segment sn, by whatever transmission.
+func (c *core) arrived(sn seqNum, cache *bufferCache) {
+	seg := c.ring.at(sn)
+	order := uint64(0)
+	if seg.xmits == 1 {
+		// Which of several transmissions has arrived is unknown.
+		order = seg.order
+		c.noteDelivered(order)
+	}
+	now := c.latest.ms()
+	if seg.list == lostList || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10 {
+		c.spuriousLoss(seg, now)
+	}
+	if c.flow != nil {
+		c.flow.acked(c.latest, order, seg.bytes(), false)
+	}
+	c.drop(sn, cache)
 }
 
 // transmitted notes that the segment sn has been laid out, for the first time or again.
@@ -103,14 +120,45 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 	c.ring.push(seg.level, sn)
 	c.inFlight++
 	c.flight.sent(c.order, at)
+	switch {
+	case c.flow != nil:
+		c.flow.sent(at, c.order, seg.bytes())
+	case c.inFlight > c.kind.unmeasured():
+		c.beginFlow(at, c.draw())
+	}
 }
 
 // ts returns the timestamp on the wire for a time.
 func (c *core) ts(now millis) timestamp { return timestamp(now) + c.tsOrigin }
 
-// spuriousLoss notes that a segment that was taken for lost has arrived.
-func (c *core) spuriousLoss(seg *sendSegment) {
-	if c.cc != nil {
-		c.cc.spurious(c.latest, int64(len(seg.data)+segmentHeaderSize))
+// spuriousLoss notes that a segment that was taken for lost has arrived (RFC 3522).
+func (c *core) spuriousLoss(seg *sendSegment, now millis) {
+	c.stats.spurious++
+	if seg.cause == lossFast || seg.cause == lossEarly {
+		c.reorder.spurious(now, c.rtt.srtt())
+	}
+	switch {
+	case seg.cause == lossProbe:
+		// The controller has not been told.
+	case c.flow != nil:
+		c.flow.spurious(c.latest, seg.bytes())
+	}
+}
+
+// probeWasNeeded reports the loss of the first transmission of a segment whose second one has
+// arrived. When its timeout expired, the acknowledgement might have been late.
+func (c *core) probeWasNeeded(seg *sendSegment) {
+	if c.flow != nil {
+		c.flow.lose(c.latest, &lossEvent{
+			newest: c.order, bytes: seg.bytes(), segments: c.inFlight, cause: lossProbe,
+		})
+	}
+}
+
+// tellAcked tells the controller what a datagram has acknowledged. timed is false if it came late.
+func (c *core) tellAcked(now instant, timed bool) {
+	limit := min(c.sndWnd, max(c.rmtWnd, 1))
+	if c.flow != nil {
+		c.flow.endInput(now, c.inFlight, limit, acksOnce, timed)
 	}
 }

@@ -68,10 +68,10 @@ func (cc CongestionControl) kind(name string) (controlKind, error) {
 	return 0, badArgument(name, strconv.Quote(string(cc)), strings.Join(names, ", "))
 }
 
-// Bounds of Config.Bandwidth: 8 kbit/s and 100 Gbit/s.
+// Bounds of Config.Bandwidth: 8 kbit/s and 32 Gbit/s.
 const (
 	bandwidthMin = 1000
-	bandwidthMax = 12_500_000_000
+	bandwidthMax = 4_000_000_000
 )
 
 // checkBandwidth returns an error that gives the field or the argument if a bandwidth is out of

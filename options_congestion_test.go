@@ -15,7 +15,7 @@ import (
 )
 
 // ofNC are the controllers that the fourth value of SetNoDelay selects.
-var ofNC = [2]CongestionControl{CongestionClassic, CongestionOff}
+var ofNC = [2]CongestionControl{CongestionRate, CongestionRateAggressive}
 
 func TestConfigChoosesTheController(t *testing.T) {
 	for _, tt := range []struct {
@@ -30,7 +30,7 @@ func TestConfigChoosesTheController(t *testing.T) {
 		{Config{CongestionControl: CongestionCubic}, CongestionCubic},
 		{Config{CongestionControl: CongestionClassic}, CongestionClassic},
 		{Config{CongestionControl: CongestionFixed, Bandwidth: 1000}, CongestionFixed},
-		{Config{CongestionControl: CongestionFixed, Bandwidth: 12.5e9}, CongestionFixed},
+		{Config{CongestionControl: CongestionFixed, Bandwidth: 4e9}, CongestionFixed},
 		{Config{CongestionControl: CongestionOff}, CongestionOff},
 		// The name counts, whatever the other field is.
 		{Config{CongestionControl: CongestionClassic, NoCongestionControl: true},
@@ -125,7 +125,7 @@ func TestFixedControllerNeedsABandwidth(t *testing.T) {
 		if got := client.Stats().CongestionControl; got != ofNC[0] {
 			t.Errorf("after an error the controller is %q, want %q", got, ofNC[0])
 		}
-		for _, b := range []int64{0, -1, 999, 12.5e9 + 1, math.MaxInt64, math.MinInt64} {
+		for _, b := range []int64{0, -1, 999, 4e9 + 1, math.MaxInt64, math.MinInt64} {
 			if err := client.SetBandwidth(b); !errors.Is(err, os.ErrInvalid) {
 				t.Errorf("SetBandwidth(%d) returns %v, want an error", b, err)
 			}
@@ -247,7 +247,7 @@ func TestStatsOfAController(t *testing.T) {
 			want  int
 		}{{1, 1}, {full, 1}, {full + 1, 2}, {1000 * full, 1000}, {unlimited, 0}} {
 			client.mu.Lock()
-			client.core.cc = &inBytes{bytes: tt.bytes, rate: 3e6}
+			client.core.flow = newFlow(&inBytes{bytes: tt.bytes, rate: 3e6}, 0, 1024)
 			client.mu.Unlock()
 			st := client.Stats()
 			if st.CongestionWindow != tt.want {

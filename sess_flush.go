@@ -48,7 +48,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 		return need
 	}
 	copies := int(s.dup.Load())
-	s.core.rate.setScale(s.turns.rateScale(copies))
+	s.core.setScale(s.turns.rateScale(copies))
 	at := s.core.clock(fine) // another flush may have looked at the clock later
 	now := at.ms()
 	s.giveUpClosingLocked(now)

@@ -84,7 +84,7 @@ func (s *UDPSession) SetCongestionControl(cc CongestionControl) error {
 		return err
 	}
 	s.configure(func() {
-		bandwidth := s.core.bandwidth
+		bandwidth := int64(s.core.given)
 		if err = checkBandwidth("Bandwidth", bandwidth, kind); err != nil {
 			return
 		}
@@ -95,7 +95,7 @@ func (s *UDPSession) SetCongestionControl(cc CongestionControl) error {
 }
 
 // SetBandwidth sets what CongestionFixed takes for the bandwidth of the path from now on, in bytes
-// a second of KCP segments: 1000 to 12.5e9. The other controllers do not use it. An error matches
+// a second of KCP segments: 1000 to 4e9. The other controllers do not use it. An error matches
 // os.ErrInvalid: bytesPerSecond is out of range.
 func (s *UDPSession) SetBandwidth(bytesPerSecond int64) error {
 	if err := checkBandwidth("bytesPerSecond", bytesPerSecond, controlFixed); err != nil {

@@ -158,7 +158,7 @@ func TestSetNoDelayTakesWhatIsInRange(t *testing.T) {
 			client.SetNoDelay(tt.noDelay, tt.interval, tt.resend, tt.nc)
 			c := &client.core
 			got := fmt.Sprint(c.noDelay(), c.minRTO, c.interval, len(c.topOrders),
-				c.congestionWindow() == 0)
+				c.kind == controlAggressive)
 			if got != tt.want {
 				t.Errorf("SetNoDelay(%d, %d, %d, %d) gives %s, want %s",
 					tt.noDelay, tt.interval, tt.resend, tt.nc, got, tt.want)

@@ -124,7 +124,7 @@ func (s *UDPSession) reportControlLocked(st *Stats) {
 	c := &s.core
 	r := c.control()
 	st.CongestionControl, st.CongestionState = congestionNames[c.kind], r.state
-	st.Bandwidth, st.PacingRate, st.RandomLoss = r.bandwidth, c.pacingRate(), r.loss
+	st.Bandwidth, st.PacingRate, st.RandomLoss = r.bandwidth, r.pacing, r.loss
 	st.CongestionWindow = int(c.congestionWindow())
 }
 
