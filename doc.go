@@ -38,6 +38,12 @@
 //   - [Listener] is a net.Listener. [Listener.AcceptKCP] returns a *UDPSession, and
 //     [Listener.Sessions] yields the open ones.
 //
+// Sharing the path:
+//
+//   - [CongestionControl] names what decides how much is in flight and how fast it leaves:
+//     Config.CongestionControl and [UDPSession.SetCongestionControl] choose it.
+//     [UDPSession.SetRateLimit] sets a limit beside it.
+//
 // Protecting and recovering packets:
 //
 //   - [BlockCrypt] and the New...Crypt functions: use [NewAESGCMCrypt] or [NewAEADCrypt]. The

@@ -95,14 +95,13 @@ func ExampleConfig() {
 		log.Fatal(err)
 	}
 	config := &Config{
-		BlockCrypt:          block,
-		StreamMode:          true,
-		NoDelay:             true,
-		Interval:            10 * time.Millisecond,
-		FastResend:          2,
-		NoCongestionControl: true,
-		SendWindow:          1024,
-		ReceiveWindow:       1024,
+		BlockCrypt:    block,
+		StreamMode:    true,
+		NoDelay:       true,
+		Interval:      10 * time.Millisecond,
+		FastResend:    2,
+		SendWindow:    1024,
+		ReceiveWindow: 1024,
 	}
 	ctx := context.Background()
 	listener, err := config.Listen(ctx, "127.0.0.1:0")

@@ -74,10 +74,10 @@ func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 }
 
 // SetCongestionControl chooses the controller of what the session sends from now on. Data in flight
-// stays in flight, and what is known of the path is kept. From then on the fourth value of
-// SetNoDelay has no effect. "" selects CongestionRate and lets that value choose again. An error
-// matches os.ErrInvalid: cc is unknown, or it is CongestionFixed and neither Config.Bandwidth nor
-// SetBandwidth has given a bandwidth.
+// stays in flight, and another controller than before learns the path from the beginning. From then
+// on the fourth value of SetNoDelay has no effect. "" selects CongestionRate and lets that value
+// choose again. An error matches os.ErrInvalid: cc is unknown, or it is CongestionFixed and neither
+// Config.Bandwidth nor SetBandwidth has given a bandwidth.
 func (s *UDPSession) SetCongestionControl(cc CongestionControl) error {
 	kind, err := cc.kind("CongestionControl")
 	if err != nil {

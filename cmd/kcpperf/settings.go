@@ -187,8 +187,8 @@ func (s *settings) check() error {
 	if err := s.checkControl(); err != nil {
 		return fmt.Errorf("cc: %w", err)
 	}
-	if s.Bandwidth != 0 && (s.Bandwidth < 8000 || s.Bandwidth > 100e9) {
-		return fmt.Errorf("bandwidth is %d bit/s, want 8kbit to 100Gbit", s.Bandwidth)
+	if s.Bandwidth != 0 && (s.Bandwidth < 8000 || s.Bandwidth > 32e9) {
+		return fmt.Errorf("bandwidth is %d bit/s, want 8kbit to 32Gbit", s.Bandwidth)
 	}
 	if s.Control == string(kcp.CongestionFixed) && s.Bandwidth == 0 {
 		return fmt.Errorf("cc %s needs a bandwidth", s.Control)

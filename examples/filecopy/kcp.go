@@ -7,22 +7,20 @@ import (
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
 
-// config returns settings for bulk transfer. Without a congestion window a session gets its share
-// of a lossy line, and more than its share of a busy one. Leave NoCongestionControl out if others
-// need the line too.
+// config returns settings for bulk transfer. The congestion control of the default fills a lossy
+// line, and shares it with others.
 func (o *options) config() (*kcp.Config, error) {
 	block, err := keyfile.Load(o.key)
 	if err != nil {
 		return nil, err
 	}
 	return &kcp.Config{
-		BlockCrypt:          block,
-		StreamMode:          true,
-		NoDelay:             true,
-		FastResend:          2,
-		NoCongestionControl: true,
-		SendWindow:          1024,
-		ReceiveWindow:       1024,
-		WaitPeer:            true,
+		BlockCrypt:    block,
+		StreamMode:    true,
+		NoDelay:       true,
+		FastResend:    2,
+		SendWindow:    1024,
+		ReceiveWindow: 1024,
+		WaitPeer:      true,
 	}, nil
 }

@@ -16,7 +16,7 @@ func (o *options) config() (*kcp.Config, error) {
 	}
 	return &kcp.Config{
 		BlockCrypt: block, StreamMode: true, WaitPeer: true,
-		NoDelay: true, FastResend: 2, NoCongestionControl: true,
+		NoDelay: true, FastResend: 2,
 		SendWindow: 1024, ReceiveWindow: 1024,
 	}, nil
 }

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,7 +15,7 @@ import (
 
 // collector looks at a listener and its sessions when it is asked, and holds nothing in between.
 // One series for each session would be too many for a busy server, so that they are added up:
-// counts as sums, round-trip times as a histogram.
+// counts and rates as sums, round-trip times and queue delays as histograms.
 type collector struct {
 	listener *kcp.Listener
 
@@ -25,6 +27,9 @@ type collector struct {
 	inFlight *prometheus.Desc
 	queued   *prometheus.Desc
 	srtt     *prometheus.Desc
+	minRTT   *prometheus.Desc
+	queue    *prometheus.Desc
+	control  congestion
 }
 
 // levels are the fields of DefaultSnmp that go up and down, or keep a maximum; the others are
@@ -33,13 +38,13 @@ var levels = map[string]bool{
 	"MaxConn": true, "CurrEstab": true, "RingBufferSndQueue": true, "RingBufferRcvQueue": true, "RingBufferSndBuffer": true,
 }
 
-// srttBounds are the histogram's, in seconds.
-var srttBounds = []float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
+// rttBounds are those of the histograms, in seconds.
+var rttBounds = []float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
 
 func newCollector(l *kcp.Listener) *collector {
 	addr := prometheus.Labels{"listener": l.Addr().String()}
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("kcp_listener_"+name, help, nil, addr)
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("kcp_listener_"+name, help, labels, addr)
 	}
 	c := &collector{
 		listener: l,
@@ -50,6 +55,9 @@ func newCollector(l *kcp.Listener) *collector {
 		inFlight: desc("segments_in_flight", "Segments sent and not acknowledged."),
 		queued:   desc("segments_queued", "Segments that wait to be sent."),
 		srtt:     desc("session_srtt_seconds", "Smoothed round-trip times of the open sessions."),
+		minRTT:   desc("session_min_rtt_seconds", "Shortest round-trip times of the open sessions."),
+		queue:    desc("session_queue_delay_seconds", "Smoothed round-trip times beyond the shortest."),
+		control:  newCongestion(desc),
 	}
 	for _, name := range kcp.DefaultSnmp.Header() {
 		metric := "kcp_" + snakeCase(name)
@@ -77,7 +85,9 @@ func snakeCase(name string) string {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range append(c.totals, c.sessions, c.backlog, c.refused, c.lost, c.inFlight, c.queued, c.srtt) {
+	all := slices.Concat(c.totals, c.control.all(),
+		[]*prometheus.Desc{c.sessions, c.backlog, c.refused, c.lost, c.inFlight, c.queued, c.srtt, c.minRTT, c.queue})
+	for _, d := range all {
 		out <- d
 	}
 }
@@ -93,24 +103,19 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.totals[i], kind, v)
 	}
 	var inFlight, queued, open int
-	var sum float64
-	buckets := make(map[float64]uint64)
-	for _, bound := range srttBounds {
-		buckets[bound] = 0
-	}
+	srtt, minRTT, queue := newTimes(), newTimes(), newTimes()
+	paths := pathSums{states: make(map[[2]string]int)}
 	for s := range c.listener.Sessions() {
 		st := s.Stats()
 		open++
 		inFlight += st.InFlight
 		queued += st.SendQueue
-		rtt := st.SRTT.Seconds()
-		sum += rtt
-		for _, bound := range srttBounds {
-			if rtt <= bound {
-				buckets[bound]++
-			}
-		}
+		srtt.add(st.SRTT)
+		minRTT.add(st.MinRTT)
+		queue.add(max(st.SRTT-st.MinRTT, 0))
+		paths.add(&st)
 	}
+	c.control.collect(&paths, out)
 	st := c.listener.Stats()
 	gauge := func(d *prometheus.Desc, v int) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
@@ -121,7 +126,38 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.queued, queued)
 	out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(st.Refused))
 	out <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(st.Socket.LostDatagrams))
-	out <- prometheus.MustNewConstHistogram(c.srtt, uint64(open), sum, buckets)
+	out <- srtt.metric(c.srtt)
+	out <- minRTT.metric(c.minRTT)
+	out <- queue.metric(c.queue)
+}
+
+// times gathers times for a histogram.
+type times struct {
+	count   uint64
+	sum     float64
+	buckets map[float64]uint64
+}
+
+func newTimes() *times {
+	t := &times{buckets: make(map[float64]uint64)}
+	for _, bound := range rttBounds {
+		t.buckets[bound] = 0
+	}
+	return t
+}
+
+func (t *times) add(d time.Duration) {
+	t.count++
+	t.sum += d.Seconds()
+	for _, bound := range rttBounds {
+		if d.Seconds() <= bound {
+			t.buckets[bound]++
+		}
+	}
+}
+
+func (t *times) metric(d *prometheus.Desc) prometheus.Metric {
+	return prometheus.MustNewConstHistogram(d, t.count, t.sum, t.buckets)
 }
 
 // counters returns the fields of s in the order of its Header.

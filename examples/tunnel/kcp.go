@@ -20,7 +20,8 @@ func (o *options) config() (*kcp.Config, error) {
 		DataShards: o.data, ParityShards: o.parity,
 		MTU: o.mtu, SendWindow: o.window, ReceiveWindow: o.window,
 		StreamMode: true,
-		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: !o.congestion,
+		NoDelay:    true, Interval: 10 * time.Millisecond, FastResend: 2,
+		CongestionControl: kcp.CongestionControl(o.congestion), Bandwidth: o.bandwidth,
 		// A silent session is probed from time to time, so that a NAT keeps it and a peer that
 		// ended is detected.
 		KeepAlive: 20 * time.Second, DeadTimeout: o.timeout,

@@ -16,8 +16,9 @@
 //
 //	go run ./examples/tunnel server -key secret.key -cipher xchacha20 -fec 10/3 -listen :4000 -to 127.0.0.1:80
 //
-// -fec 10/3 sends 3 parity packets for each 10 packets; it helps on long lossy lines. Each end
-// decides for what it sends.
+// -fec 10/3 sends 3 parity packets for each 10 packets; it helps on long lossy lines. -cc chooses the
+// congestion control, such as cubic for what TCP usually does. Each end decides both for what it
+// sends.
 package main
 
 import (
@@ -27,6 +28,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/seedkcp/kcp"
 	"github.com/seedkcp/kcp/examples/internal/cli"
 	"github.com/seedkcp/kcp/examples/internal/keyfile"
 )
@@ -37,7 +39,8 @@ type options struct {
 	cipher, key  string
 	data, parity int
 	window, mtu  int
-	congestion   bool
+	congestion   string
+	bandwidth    int64
 	timeout      time.Duration
 	idle         time.Duration
 	connections  int
@@ -83,7 +86,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	fec := flags.String("fec", "", "packets and parity packets of a group, as in `10/3`; default none")
 	flags.IntVar(&opts.window, "window", 1024, "`segments` in flight; best 1.5 times the product of rate and round-trip time")
 	flags.IntVar(&opts.mtu, "mtu", 1400, "UDP payload of a datagram in `bytes`")
-	flags.BoolVar(&opts.congestion, "cc", false, "with congestion control, for a line that others need too")
+	flags.StringVar(&opts.congestion, "cc", string(kcp.CongestionRate),
+		"congestion control, `one` of rate, rate-aggressive, cubic, classic, fixed, off; each end's for what it sends")
+	flags.Int64Var(&opts.bandwidth, "bandwidth", 0, "`bytes` a second that -cc fixed sends")
 	flags.DurationVar(&opts.timeout, "timeout", 15*time.Second, "give up a peer that does not answer after this `time`")
 	flags.DurationVar(&opts.idle, "idle", time.Hour, "end a connection after this `time` without a byte")
 	flags.IntVar(&opts.connections, "max", 1000, "`connections` at a time; further ones are turned away")

@@ -168,7 +168,8 @@ func TestBytesPassWithEveryCipherAndFEC(t *testing.T) {
 	for _, args := range []string{
 		"-cipher none", "-cipher aes-gcm", "-cipher xchacha20", "-cipher aes", "-cipher sm4", "-cipher twofish", "-cipher salsa20",
 		"-cipher blowfish", "-cipher cast5", "-cipher 3des", "-cipher xtea", "-cipher tea", "-cipher xor",
-		"-fec 10/3", "-fec 1/1 -mtu 576 -window 64 -cc",
+		"-fec 10/3", "-fec 1/1 -mtu 576 -window 64 -cc cubic",
+		"-cc fixed -bandwidth 10000000", "-cc classic", "-cc off",
 	} {
 		t.Run(args, func(t *testing.T) {
 			entry, server, _ := startTunnel(t, target, append(strings.Fields(args), "-key", key)...)
@@ -352,6 +353,10 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		"server -listen :0 -to 127.0.0.1:1 -fec 10/3x": "-fec",
 		"server -listen :0 -to 127.0.0.1:1 -idle 0s":   "-idle",
 		"server -listen :0 -to 127.0.0.1:1 -max 0":     "-max",
+	})
+	clitest.Status(t, run, 1, map[string]string{
+		"server -listen 127.0.0.1:0 -to 127.0.0.1:1 -cc bbr":   "rate-aggressive",
+		"server -listen 127.0.0.1:0 -to 127.0.0.1:1 -cc fixed": "Bandwidth",
 	})
 	clitest.Status(t, run, 0, map[string]string{"-h": "-cipher", "server -h": "-cipher"})
 }
