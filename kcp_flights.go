@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"math"
 	"math/bits"
 	"sync"
 )
@@ -79,6 +80,20 @@ func (r *flightRing) find(order uint64) *flight {
 	}
 	r.hint = low
 	return r.at(low)
+}
+
+// span returns the transmissions that have the record of order, none if it is not kept. It holds
+// until there is a newer record.
+func (r *flightRing) span(order uint64) flightSpan {
+	f := r.find(order)
+	if f == nil {
+		return flightSpan{}
+	}
+	s := flightSpan{low: f.order, count: math.MaxUint64 - f.order, tag: f.tag}
+	if n := r.hint + 1; n < r.count {
+		s.count = r.at(n).order - f.order
+	}
+	return s
 }
 
 // flightPools has records by the logarithm of their number. So a session that sends now and then

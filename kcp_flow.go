@@ -22,10 +22,10 @@ type flow struct {
 	sentAt      instant // the newest transmission
 	open        *flight // the record of the flush that goes on, nil if it has sent nothing
 
-	event  ackEvent // of the datagram that is being processed
-	newest uint64   // the highest transmission that it acknowledges
-	named  uint64   // the highest that it names
-	sample flight   // the record of newest, whose place in the ring may be taken meanwhile
+	event  ackEvent   // of the datagram that is being processed
+	newest uint64     // the highest transmission that it acknowledges
+	named  uint64     // the highest that it names
+	last   flightSpan // of the record that an acknowledgement was for last
 
 	mss     int64  // bytes of a full segment with its header
 	window  int64  // the controller's, in bytes
@@ -36,6 +36,13 @@ type flow struct {
 	burst   int64   // bytes that leave whatever the rate, after a silence
 	next    instant // when the rate allows the next byte
 	release instant // when the next quantum leaves
+	perByte int64   // time of a byte at the rate, in 2^-20 ns
+}
+
+// A flightSpan is what transmissions of a record have in common: those from low to before low+count.
+type flightSpan struct {
+	low, count uint64
+	tag        uint8
 }
 
 const (
@@ -50,6 +57,8 @@ const (
 	flowUnmeasured = second
 	// paceCredit is how much time a late wake-up may make up for.
 	paceCredit = 5 * millisecond
+	// leastPace is the lowest rate, in bytes a second.
+	leastPace = 1000
 	// pacedBurst is how many full segments may leave at once after a silence.
 	pacedBurst = 10
 )
@@ -64,7 +73,11 @@ func newFlow(cc controller, now instant, mss int) *flow {
 // obey takes over what the controller allows.
 func (f *flow) obey() {
 	f.window, f.most = f.cc.window()
-	f.rate, f.quantum = f.cc.pace()
+	rate, quantum := f.cc.pace()
+	f.quantum = quantum
+	if rate != f.rate {
+		f.rate, f.perByte = rate, int64(second)<<20/max(rate, leastPace)
+	}
 }
 
 // adopt counts a segment that has been sent before the flow began.
@@ -91,6 +104,7 @@ func (f *flow) record(now instant, order uint64) *flight {
 	if r := f.flights.newest(); r != nil && f.minRTT > 0 && now-r.sentAt < f.rtt/flightsPerRound {
 		return r
 	}
+	f.last = flightSpan{}
 	r := f.flights.add(now, f.rtt)
 	*r = flight{
 		order: order, sentAt: now, firstSentAt: f.firstSentAt, deliveredAt: f.deliveredAt,
@@ -107,7 +121,7 @@ func (f *flow) flushed(now instant, limited bool) {
 	if f.open == nil {
 		return
 	}
-	f.open.inFlight = f.inFlight
+	f.open.inFlight, f.last = f.inFlight, flightSpan{}
 	f.cc.sent(now, f.open)
 	f.obey()
 	f.open = nil
@@ -123,16 +137,13 @@ func (f *flow) acked(now instant, order uint64, bytes int64, exact bool) {
 	if order == 0 {
 		return
 	}
-	r := f.flights.find(order)
-	if r == nil {
-		return
+	if order-f.last.low >= f.last.count {
+		f.last = f.flights.span(order)
 	}
-	if r.tag != 0 {
+	if f.last.tag != 0 {
 		f.event.tagged++
 	}
-	if order > f.newest {
-		f.newest, f.sample = order, *r
-	}
+	f.newest = max(f.newest, order)
 	if exact {
 		f.named = max(f.named, order)
 	}
@@ -183,7 +194,10 @@ func (f *flow) endInput(now instant, left, limit uint32, manner ackManner, timed
 // (draft-ietf-ccwg-bbr, section 4.1.2.3). The rate is that of the slower of sending and
 // acknowledging, so that no acknowledgement, however early, makes it exceed what was sent.
 func (f *flow) measure(now instant) {
-	e, r := &f.event, &f.sample
+	e, r := &f.event, f.flights.find(f.newest)
+	if r == nil {
+		return
+	}
 	e.newest = r
 	if f.named == f.newest {
 		e.rtt = max(now-r.sentAt, 1)
@@ -221,7 +235,7 @@ func (f *flow) charge(now instant, bytes int64) {
 		bytes = bytes * f.scale / 1000
 	}
 	switch {
-	case f.rate == 0:
+	case f.rate == 0, f.short():
 		return
 	case f.burst > 0:
 		if f.burst -= bytes; f.burst <= 0 {
@@ -230,9 +244,10 @@ func (f *flow) charge(now instant, bytes int64) {
 		}
 		return
 	}
-	f.next = max(f.next, now-max(paceCredit, f.takes(f.quantum))) + f.takes(bytes)
+	quantum := f.takes(f.quantum)
+	f.next = max(f.next, now-max(paceCredit, quantum)) + f.takes(bytes)
 	if f.next > now {
-		f.release = f.next + f.takes(max(f.quantum-f.mss, 0))
+		f.release = f.next + max(quantum-f.takes(f.mss), 0)
 	}
 }
 
@@ -251,7 +266,7 @@ func (f *flow) collapsed(now instant) {
 
 // takes returns how long so many bytes take at the rate.
 func (f *flow) takes(bytes int64) instant {
-	return instant(mulDiv(bytes, int64(second), f.rate))
+	return instant(bytes * f.perByte >> 20)
 }
 
 // forget drops the records. Nothing may be in flight.
