@@ -67,9 +67,9 @@ const microsecond = instant(time.Microsecond)
 // clampUint32 returns n within the range of a uint32.
 func clampUint32(n int64) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
-// newController returns the controller of a new flow, for segments of up to mss bytes with their
-// headers. given is the bandwidth for controlFixed. random spreads the
-// probes of several flows over time.
+// newController returns the controller of a new flow (S1.18, S1.19), for segments of up to mss
+// bytes with their headers. given is the bandwidth for controlFixed. random spreads the probes of
+// several flows over time.
 func newController(
 	kind controlKind, given uint32, mss int64, seed flowSeed, random uint64,
 ) controller {

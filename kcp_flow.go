@@ -39,7 +39,7 @@ type flow struct {
 	perByte int64   // time of a byte at the rate, in 2^-20 ns
 }
 
-// A flightSpan is what transmissions of a record have in common: those from low to before low+count.
+// A flightSpan is the transmissions of a record, those from low to before low+count.
 type flightSpan struct {
 	low, count uint64
 	tag        uint8

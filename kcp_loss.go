@@ -112,7 +112,7 @@ func (c *core) retryHead() millis {
 }
 
 // noRoomFor reports whether the peer has no room for a segment in flight, so that another
-// transmission would be in vain. The first segment is always worth one, as a probe.
+// transmission would be in vain. The first segment is always worth one, as a probe (S1.15).
 func (snd *sender) noRoomFor(sn seqNum) bool {
 	return snd.wndNews != windowUnheard && sn != snd.sendUna &&
 		!sn.before(snd.wndUna+seqNum(snd.rmtWnd))
