@@ -13,6 +13,7 @@ type flightRing struct {
 	records []flight  // a power of two of them, or none
 	pooled  *[]flight // the same
 	count   uint64    // records made
+	oldest  uint64    // the number of the first record that came with a larger ring
 	hint    uint64    // the number of the record found last
 }
 
@@ -36,7 +37,9 @@ func (r *flightRing) newest() *flight {
 func (r *flightRing) at(n uint64) *flight { return &r.records[n&uint64(len(r.records)-1)] }
 
 // first returns the number of the oldest record that is kept.
-func (r *flightRing) first() uint64 { return r.count - min(r.count, uint64(len(r.records))) }
+func (r *flightRing) first() uint64 {
+	return max(r.count-min(r.count, uint64(len(r.records))), r.oldest)
+}
 
 // add returns the place of a new record, and makes the ring larger while its oldest record is
 // younger than two round trips: that may still be acknowledged.
@@ -47,8 +50,9 @@ func (r *flightRing) add(now, rtt instant) *flight {
 	} else if r.count >= size && size < flightsMost &&
 		now-r.at(r.first()).sentAt < 2*rtt+flowUnpaced {
 		old := *r
+		r.oldest = old.first()
 		r.hold(2 * size)
-		for n := old.first(); n != old.count; n++ {
+		for n := r.oldest; n != old.count; n++ {
 			*r.at(n) = *old.at(n)
 		}
 		old.release()

@@ -60,3 +60,33 @@ func TestFlightRingStaysSmallOnAShortPath(t *testing.T) {
 		t.Errorf("%v allocations a record", n)
 	}
 }
+
+// A ring that grows after it has wrapped has fewer records than places. The others of its larger
+// storage, which another flow may have left, are none of its own.
+func TestFlightRingGrowsAfterItHasWrapped(t *testing.T) {
+	var other flightRing
+	for size := uint64(flightsLeast); size <= flightsMost; size *= 2 {
+		other.hold(size)
+		for i := range other.records {
+			other.records[i] = flight{order: uint64(i) + 1, tag: 1}
+		}
+		other.release()
+	}
+	var r flightRing
+	for i := range uint64(1000) {
+		now := instant(i) * 10 * flowUnpaced
+		rtt := 10 * flowUnpaced
+		if i >= 100 {
+			rtt = 3000 * flowUnpaced // from here on the ring grows
+		}
+		*r.add(now, rtt) = flight{order: 1e6 + i, sentAt: now}
+		for n := range i + 1 {
+			if f := r.find(n + 1); f != nil {
+				t.Fatalf("after %d records transmission %d has the record %+v", i+1, n+1, f)
+			}
+			if f := r.find(1e6 + n); f != nil && f.order != 1e6+n {
+				t.Fatalf("transmission %d has the record %+v", uint64(1e6)+n, f)
+			}
+		}
+	}
+}
