@@ -49,7 +49,7 @@ func inputCore(t testing.TB, base seqNum) *core {
 // authenticates.
 func controlCore(t testing.TB, base seqNum) *core {
 	c := inputCore(t, base)
-	c.ctl.incarnation, c.ctl.peer = 1<<63|5, 77
+	c.ctl.incarnation, c.ctl.peer, c.ctl.peerFlags = 1<<63|5, 77, helloRanges
 	return c
 }
 

@@ -175,7 +175,8 @@ func (p *legacyPeer) check(data []byte) error {
 				return fmt.Errorf("a control segment leads a datagram")
 			}
 			m, ok := parseControl(s.data)
-			if !ok || !isControl(&s) || m.has != [ctlPong + 1]bool{ctlHello: true} {
+			if !ok || !isControl(&s) || findAckRanges(s.data) != nil ||
+				m.has != [ctlPong + 1]bool{ctlHello: true} {
 				return fmt.Errorf("segment %d: control messages %v", i, m.has)
 			}
 			if p.hellos++; p.hellos > helloLimit {

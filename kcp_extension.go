@@ -112,6 +112,17 @@ func (s *extension) known() bool { return s.peer != 0 }
 // addressShared reports whether either side announces that several sessions share its address.
 func (s *extension) addressShared() bool { return (s.flags|s.peerFlags)&helloShared != 0 }
 
+// repeatsAcks reports whether both sides repeat what they hold, by ACKR (S4.34).
+func (s *extension) repeatsAcks() bool { return s.known() && s.peerFlags&helloRanges != 0 }
+
+// manner returns how the peer acknowledges.
+func (s *extension) manner() ackManner {
+	if s.repeatsAcks() {
+		return acksRepeated
+	}
+	return acksOnce
+}
+
 // bothMark reports whether the nonces of both sides show which side has sent a packet.
 func (s *extension) bothMark() bool { return s.flags&s.peerFlags&helloMarks != 0 }
 

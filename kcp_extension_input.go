@@ -33,7 +33,7 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 		ctl.pinged(m.ping)
 	}
 	if m.has[ctlPong] && ctl.pingNumber != 0 && m.pong == ctl.pingNumber {
-		c.thin.answered(now, c.newestAt, c.newestTS)
+		c.pathMeasured(now)
 		if ctl.ponged() {
 			c.forgetClock()
 		}

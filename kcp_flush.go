@@ -152,14 +152,17 @@ func (f *flusher) said(size int) {
 }
 
 // acks writes the pending ACKs once they are due, or along with data that leaves anyway. ACKs that
-// una covers are left out, except the last: its ts gives the peer a round-trip time (S1.23).
+// una covers are left out, except the last: its ts gives the peer a round-trip time (S1.23). A peer
+// that reads ACKR gets it behind them.
 func (f *flusher) acks(sending bool) bool {
 	c := f.c
 	if len(c.acks) == 0 || (f.now < c.ackAt && !sending) {
 		return true
 	}
-	for i, a := range c.acks {
-		if a.sn.before(c.rcvNxt) && i != len(c.acks)-1 {
+	repeats := c.sendsRanges()
+	for i := c.firstAck(); i < len(c.acks); i++ {
+		a := c.acks[i]
+		if !repeats && a.sn.before(c.rcvNxt) && i != len(c.acks)-1 {
 			continue
 		}
 		if !f.put(cmdAck, 0, a.ts, a.sn, nil) {
@@ -167,8 +170,24 @@ func (f *flusher) acks(sending bool) bool {
 			return false
 		}
 	}
+	if repeats {
+		f.ranges()
+	}
 	c.acksSent(f.now)
 	return true
+}
+
+// ranges repeats in the open packet what is held out of order, as far as there is room (S4.34).
+func (f *flusher) ranges() {
+	var held [ackRangesMost]snRange
+	n := f.c.heldRanges(held[:])
+	room := f.w.room() - segmentHeaderSize
+	if n == 0 || room < 2+ackRangesHeader+ackRangeMost {
+		return
+	}
+	var buf [ackRangesLargest]byte
+	f.put(cmdWins, 0, controlVersion, controlMagic,
+		appendAckRanges(buf[:0], f.c.newestTS, f.c.rcvNxt, held[:n], room))
 }
 
 func (f *flusher) windowMessages() bool {

@@ -78,6 +78,7 @@ type inputState struct {
 	acked    uint32
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
 	longest  millis
+	ranges   []byte // of the last ACKR, which is applied once (S4.37)
 }
 
 func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
@@ -118,6 +119,8 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	case cmdWins:
 		if !isControl(s) {
 			c.heardWindow()
+		} else if ranges := findAckRanges(s.data); ranges != nil && c.ctl.incarnation != 0 {
+			in.ranges = ranges // of a peer whose HELLO may be lost
 		}
 		c.ctl.windowHeard()
 	}
@@ -133,6 +136,11 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 			}
 		}
 		in.acked += c.acknowledgedBelow(in.una, ctx.cache)
+	}
+	if in.ranges != nil {
+		acked, longest := c.acknowledgedRanges(in.ranges, now, ctx.cache)
+		in.acked += acked
+		in.longest = max(in.longest, longest)
 	}
 	closed := c.rmtWnd == 0
 	if trusted {

@@ -38,7 +38,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		c.memory.refuse()
 		return
 	}
-	due := c.ackAt
+	due, top, next := c.ackAt, c.top(), c.rcvNxt
 	c.addAck(s, now) // also of a duplicate (S1.22)
 	c.owesProof(s, now)
 	if s.sn.before(c.rcvNxt) {
@@ -71,12 +71,15 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	}
 	seg.frg = s.frg
 	c.outOfOrder++
+	if !s.sn.before(top) {
+		c.heldEnd = uint16(s.sn + 1)
+	}
 	c.memory.use(weight)
 	c.stats.bytesReceived += uint64(len(s.data))
 	gap := s.sn != c.rcvNxt || c.outOfOrder > 1
 	c.advance()
 	if gap {
-		c.ackGap(due, now)
+		c.ackGap(due, now, top.before(s.sn) || next != c.rcvNxt)
 	}
 }
 

@@ -15,14 +15,17 @@ type receiver struct {
 	newestTS   timestamp // newest ts among the PUSH segments
 	closedAt   seqNum    // una when the window last reopened: a PUSH from there on confirms it
 	newestAt   millis    // when it arrived, negative before the first
-	unacked    uint32    // PUSH segments since the last flush of ACKs
+	unacked    uint16    // PUSH segments since the last flush of ACKs, as addAck weighs them
 	rcvMost    uint16    // the largest receive window so far, which bounds the peer's messages
 	awaited    uint16    // segments that a waiting Read takes as soon as they arrive
+	heldEnd    uint16    // the low bits of the end of the segments that are out of order
 
 	windowDue     bool   // a WINS is due
 	wasFull       bool   // a window of 0 has been advertised
 	repeats       uint8  // how often a reopened window is still to be advertised
-	advertisedWnd uint32 // the window in the latest segment sent
+	perAck        uint8  // full segments for each ACK of a stream, 0 before the first measurement
+	advertisedWnd uint16 // the window in the latest segment sent
+	pingTop       uint16 // the low bits of top when the latest PING left
 	repeatAt      millis // when it is advertised again, never if that is not due
 
 	pinned    int32 // slabs of received data
@@ -92,6 +95,14 @@ func (rcv *receiver) acknowledgedTo() seqNum {
 	}
 	slot := rcv.in.slot(rcv.rcvNxt)
 	return rcv.rcvNxt + seqNum(rcv.in.present.run(slot, rcv.outOfOrder, rcv.in.size(), true))
+}
+
+// top returns the end of what has been received: the sn behind the highest segment.
+func (rcv *receiver) top() seqNum {
+	if rcv.outOfOrder == 0 {
+		return rcv.rcvNxt
+	}
+	return rcv.rcvNxt + seqNum(rcv.heldEnd-uint16(rcv.rcvNxt))
 }
 
 // peekSize returns the size of the next complete message in bytes, -1 if there is none.

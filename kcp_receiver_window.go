@@ -47,7 +47,8 @@ func (c *core) afterRead() {
 		}
 		return
 	}
-	if c.advertisedWnd < c.rcvWnd/2 && free >= c.advertisedWnd+c.rcvWnd/2 && c.stats.segsOut > 0 {
+	told := uint32(c.advertisedWnd)
+	if told < c.rcvWnd/2 && free >= told+c.rcvWnd/2 && c.stats.segsOut > 0 {
 		c.windowDue = true
 	}
 }
@@ -87,6 +88,6 @@ func (rcv *receiver) advertise() { rcv.windowDue = true }
 
 // advertised notes the window in a segment that was written.
 func (rcv *receiver) advertised(wnd uint16) {
-	rcv.advertisedWnd = uint32(wnd)
+	rcv.advertisedWnd = wnd
 	rcv.wasFull = rcv.wasFull || wnd == 0
 }

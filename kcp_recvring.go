@@ -50,3 +50,21 @@ func (r *recvRing) grow(n uint32, from seqNum) *recvRing {
 	putRecvRing(r)
 	return bigger
 }
+
+// newestRanges fills ranges with the runs of segments that are present from next to before end, the
+// highest first, and returns how many there are.
+func (r *recvRing) newestRanges(next, end seqNum, ranges []snRange) (n int) {
+	left := next.distance(end)
+	for n < len(ranges) {
+		left -= r.present.runBack(r.slot(end-1), left, r.size(), false)
+		if left == 0 {
+			break
+		}
+		end = next + seqNum(left)
+		left -= r.present.runBack(r.slot(end-1), left, r.size(), true)
+		ranges[n] = snRange{next + seqNum(left), end}
+		n++
+		end = ranges[n-1].first
+	}
+	return n
+}

@@ -40,6 +40,25 @@ func (b bitmap) run(slot, n, size uint32, want bool) uint32 {
 	return n
 }
 
+// runBack is run from slot downwards.
+func (b bitmap) runBack(slot, n, size uint32, want bool) uint32 {
+	var done uint32
+	for done < n {
+		at := (slot - done) & (size - 1)
+		word := b[at>>6]
+		if want {
+			word = ^word
+		}
+		left := min(at&63+1, n-done)
+		zeros := uint32(bits.LeadingZeros64(word << (63 - at&63)))
+		if zeros < left {
+			return done + zeros
+		}
+		done += left
+	}
+	return n
+}
+
 // Rings are pooled by size. A session borrows one while data is under way and returns it empty. So
 // an idle session holds none, and a busy one makes no garbage.
 var (

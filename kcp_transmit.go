@@ -159,6 +159,54 @@ func (c *core) probeWasNeeded(seg *sendSegment) {
 func (c *core) tellAcked(now instant, timed bool) {
 	limit := min(c.sndWnd, max(c.rmtWnd, 1))
 	if c.flow != nil {
-		c.flow.endInput(now, c.inFlight, limit, acksOnce, timed)
+		c.flow.endInput(now, c.inFlight, limit, c.ctl.manner(), timed)
 	}
+}
+
+// acknowledgedRanges processes the value of an ACKR. It returns how many segments it takes out of
+// flight, and the longest time since the transmission of one that was sent once. A range has no ts:
+// it measures no round trip and validates no address (S4.37).
+//
+// A value beyond what was sent, or a range that does not lie between the one before and sendNxt, is
+// an error of the peer. The ranges before it count (S4.38).
+func (c *core) acknowledgedRanges(value []byte, now millis,
+	cache *bufferCache) (n uint32, longest millis) {
+	held := readAckRanges(value)
+	switch {
+	case held.left > ackRangesMost, c.sendNxt.before(held.rcvNxt):
+		c.stats.badFields++
+		return 0, 0
+	case held.rcvNxt.before(c.sendUna - wndMax): // obsolete
+		return 0, 0
+	}
+	for {
+		r, ok := held.next(c.sendNxt)
+		if !ok {
+			c.stats.badFields++
+		}
+		if r.first == r.end {
+			break
+		}
+		if r.first.before(c.sendUna) {
+			r.first = c.sendUna
+		}
+		for r.first.before(r.end) {
+			// Earlier messages have acknowledged most of the range.
+			left := r.first.distance(r.end)
+			known := c.ring.outstanding.run(c.ring.slot(r.first), left, c.ring.size(), false)
+			if r.first += seqNum(known); known == left {
+				break
+			}
+			if seg := c.ring.at(r.first); seg.xmits == 1 {
+				longest = max(longest, now-seg.sentAt)
+			}
+			c.arrived(r.first, cache)
+			n++
+			r.first++
+		}
+	}
+	if n > 0 {
+		c.advanceUna()
+	}
+	return n, longest
 }

@@ -164,7 +164,10 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
 
 		"hello": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true},
-			incarnation: 0xC11E, largest: largestDatagram}, 128, 0),
+			incarnation: 0xC11E, flags: helloRanges, largest: largestDatagram}, 128, 0),
+		"ackr": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWins, wnd: 128,
+			ts: controlVersion, sn: controlMagic, una: 100, data: appendAckRanges(nil, 1000, 100,
+				[]snRange{{403, 404}, {101, 401}}, ackRangesLargest)}),
 		"fin-finack": controlSegment(controlSet{
 			has:   [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true},
 			final: 9, finalAcked: 4}, 128, 4),

@@ -243,6 +243,11 @@ func (f *sessFuzz) control() {
 	m.resetCode, m.resetFor = in.u16(), ids[in.u8()&3]
 	f.reset = f.reset || m.has[ctlReset] && m.resetFor == c.ctl.incarnation
 	data := appendControl(nil, &m)
+	if bits&128 != 0 {
+		first := seqNum(in.near(uint32(c.sendUna)))
+		data = appendAckRanges(data, 0, seqNum(in.near(uint32(c.sendUna))),
+			[]snRange{{first, first + seqNum(in.u8())}}, ackRangesLargest)
+	}
 	if bits&1 != 0 {
 		data = append(data, in.take(int(in.u8()%16))...)
 	}

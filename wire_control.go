@@ -179,7 +179,10 @@ func findControl(segments []byte) (m controlSet) {
 			break
 		}
 		if isControl(&s) {
-			m, _ = parseControl(s.data)
+			// An ACKR has a segment of its own, which leaves the other messages as they are.
+			if part, ok := parseControl(s.data); !ok || !part.empty() {
+				m = part
+			}
 		}
 	}
 	return m

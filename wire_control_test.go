@@ -155,6 +155,8 @@ func TestFindControl(t *testing.T) {
 		}
 		return b
 	}
+	ranges := control
+	ranges.data = appendAckRanges(nil, 1, 2, []snRange{{3, 4}}, ackRangesLargest)
 	lie := control
 	lie.data = []byte{ctlHello, 255}
 	tests := []struct {
@@ -168,6 +170,8 @@ func TestFindControl(t *testing.T) {
 		{"before data", join(control, push), hello},
 		{"behind a segment that is cut off",
 			join(push, control)[:segmentHeaderSize+3], controlSet{}},
+		{"before an ACKR", join(push, control, ranges), hello},
+		{"behind an ACKR", join(push, ranges, control), hello},
 		{"with a length that lies", join(push, lie), controlSet{}},
 	}
 	for _, tt := range tests {
@@ -184,6 +188,7 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendControl(nil, &all))
 	f.Add([]byte{7, 3, 1, 2, 3, ctlFin, 4, 0, 0, 0, 0})
+	f.Add(appendAckRanges(nil, 1000, 1, []snRange{{4, 5}, {2, 3}}, ackRangesLargest))
 	f.Add(append([]byte{ctlReset, 18, 5, 0}, make([]byte, 16)...))
 	f.Add(append([]byte{ctlHello, 20}, make([]byte, 20)...))
 	f.Add([]byte{ctlReset, 10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0})

@@ -160,6 +160,7 @@ func segmentFeed(t *testing.T, b []byte) {
 	var c core
 	c.init(7, 1000)
 	c.ctl.incarnation, c.ctl.peer = 1, 2
+	c.ctl.peerFlags = helloRanges
 	c.setMode(modeStream, true)
 	defer func() {
 		c.releaseSending()
