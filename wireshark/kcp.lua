@@ -15,7 +15,7 @@ local CONTROL_MAGIC, CONTROL_VERSION = 0x5850434B, 1
 
 local commands = { [PUSH] = "PUSH", [ACK] = "ACK", [WASK] = "WASK", [WINS] = "WINS" }
 local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band" }
-local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG" }
+local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR" }
 local reset_codes = {
 	[1] = "aborted", [2] = "closed and not read any more", [3] = "a FIN that moved", [4] = "never accepted", [5] = "no such session",
 }
@@ -46,6 +46,7 @@ local f = {
 	flags = ProtoField.uint32("kcp.hello.flags", "Flags", base.HEX),
 	shared = ProtoField.bool("kcp.hello.shared", "Sessions share this address on purpose", 32, nil, 1),
 	marks = ProtoField.bool("kcp.hello.marks", "Nonces tell who has sent a packet", 32, nil, 2),
+	ranges = ProtoField.bool("kcp.hello.ranges", "Reads ACKR", 32, nil, 4),
 	proved = ProtoField.bool("kcp.hello.proved", "The receiver's address is proved", 32, nil, 32),
 	largest = ProtoField.uint16("kcp.hello.largest", "Largest datagram that can be received", base.DEC),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
@@ -53,6 +54,10 @@ local f = {
 	reset_for = ProtoField.uint64("kcp.reset.incarnation", "For the incarnation", base.HEX),
 	reset_echo = ProtoField.uint64("kcp.reset.echo", "Answers the number or the final", base.HEX),
 	number = ProtoField.uint64("kcp.ping.number", "Number", base.HEX),
+	ackr_ts = ProtoField.uint32("kcp.ackr.ts", "Time stamp of the newest data", base.DEC),
+	ackr_next = ProtoField.uint32("kcp.ackr.rcv_nxt", "All received below", base.DEC),
+	ackr_count = ProtoField.uint8("kcp.ackr.count", "Ranges", base.DEC),
+	ackr_range = ProtoField.string("kcp.ackr.range", "Received"),
 
 	nonce = ProtoField.bytes("kcp.crypto.nonce", "Nonce"),
 	crc = ProtoField.uint32("kcp.crypto.crc", "CRC-32", base.HEX),
@@ -66,6 +71,7 @@ local e = {
 	short = ProtoExpert.new("kcp.short", "Too short for a segment", expert.group.MALFORMED, expert.severity.ERROR),
 	bad_size = ProtoExpert.new("kcp.fec.bad_size", "The size is not that of the datagram", expert.group.MALFORMED, expert.severity.ERROR),
 	bad_control = ProtoExpert.new("kcp.control.malformed", "The length of a control message goes beyond the segment", expert.group.MALFORMED, expert.severity.ERROR),
+	bad_ranges = ProtoExpert.new("kcp.ackr.malformed", "A range is empty or cut off", expert.group.MALFORMED, expert.severity.ERROR),
 	data_in = ProtoExpert.new("kcp.unexpected_data", "Data in a segment that has none", expert.group.PROTOCOL, expert.severity.WARN),
 	window = ProtoExpert.new("kcp.window_full", "The receive window is full", expert.group.SEQUENCE, expert.severity.NOTE),
 	reset = ProtoExpert.new("kcp.reset", "The session is reset", expert.group.SEQUENCE, expert.severity.WARN),
@@ -128,8 +134,22 @@ local function plausible(tvb, offset)
 	return fault == nil
 end
 
+-- varint reads a number of 7 bits a byte at an offset of v. It returns the
+-- number and the offset behind it, or nil if it is cut off or longer than 5
+-- bytes.
+local function varint(v, at)
+	local number, unit = 0, 1
+	for i = at, math.min(at + 4, v:len() - 1) do
+		local byte = v(i, 1):uint()
+		number = number + (byte % 128) * unit
+		if byte < 128 then return number, i + 1 end
+		unit = unit * 128
+	end
+	return nil
+end
+
 -- least lengths of the values of control messages
-local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8 }
+local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9 }
 
 local control_values = {
 	[1] = function(v, tree)
@@ -138,6 +158,7 @@ local control_values = {
 		local flags = tree:add_le(f.flags, v(16, 4))
 		flags:add_le(f.shared, v(16, 4))
 		flags:add_le(f.marks, v(16, 4))
+		flags:add_le(f.ranges, v(16, 4))
 		flags:add_le(f.proved, v(16, 4))
 		if v:len() >= 22 then tree:add_le(f.largest, v(20, 2)) end
 		return ""
@@ -157,6 +178,28 @@ local control_values = {
 	[5] = function(v, tree)
 		tree:add_le(f.number, v(0, 8))
 		return ""
+	end,
+	[7] = function(v, tree)
+		tree:add_le(f.ackr_ts, v(0, 4))
+		tree:add_le(f.ackr_next, v(4, 4))
+		tree:add(f.ackr_count, v(8, 1))
+		local sn, at, text = v(4, 4):le_uint(), 9, ""
+		for _ = 1, v(8, 1):uint() do
+			local gap, behind = varint(v, at)
+			local length, stop
+			if gap then length, stop = varint(v, behind) end
+			if not length or length == 0 then
+				tree:add_proto_expert_info(e.bad_ranges)
+				return text .. " [malformed ranges]"
+			end
+			local first = (sn + gap) % 0x100000000
+			local last = (first + length - 1) % 0x100000000
+			local range = string.format(first == last and "%.0f" or "%.0f-%.0f", first, last)
+			tree:add(f.ackr_range, v(at, stop - at), range)
+			text = text .. " " .. range
+			sn, at = (last + 1) % 0x100000000, stop
+		end
+		return text
 	end,
 }
 control_values[3], control_values[6] = control_values[2], control_values[5]
