@@ -46,6 +46,9 @@ const (
 	floorLeast = lossOne * 3 / 1000
 	// excessLeast is the loss beyond the floor that always counts as random, that of the draft.
 	excessLeast = lossOne / 50
+	// startupExcess is the further loss that ends startup without a queue. A line with a short
+	// queue loses half of what is sent at twice its rate.
+	startupExcess = lossOne * 8 / 100
 )
 
 func newLossBucket(at, n, lost uint32) lossBucket {
@@ -92,15 +95,17 @@ func (l *lossFloor) noteLost(calm bool) {
 // takeBack reverts noteLost.
 func (l *lossFloor) takeBack(segments uint32) { l.lost -= min(l.lost, segments) }
 
-// noteAcked counts acknowledged segments, and those of them that were sent in a calm phase.
-func (l *lossFloor) noteAcked(segments, calm uint32, queued bool) {
+// noteAcked counts acknowledged segments, and those of them that were sent in a calm phase. What a
+// probe loses is none of the floor, even if its queue is too short to be seen.
+func (l *lossFloor) noteAcked(segments, calm uint32, queued, probed bool) {
 	l.acked += segments
 	l.calmNow().add(calm, 0)
 	l.acks++
 	l.judged++
 	if queued {
 		l.queuedAcks++
-	} else {
+	}
+	if !queued && !probed {
 		l.quietAcks++
 	}
 }
@@ -184,6 +189,23 @@ func (l *lossFloor) threshold(n int64) int64 {
 		return excessLeast
 	}
 	return min(q+excessLeast+5*l.deviation(q, n)/2+3*lossOne/n, lossOne*6/10)
+}
+
+// startThreshold is threshold during startup, which makes losses of its own. So the best bucket
+// counts, and the losses have to be many unless a queue stands.
+func (l *lossFloor) startThreshold(n int64, queued bool) int64 {
+	least := lossOne
+	for _, b := range l.all {
+		if b.n >= bucketFull {
+			least = min(least, b.rate())
+		}
+	}
+	n = max(n, 1)
+	t := least + excessLeast + 5*l.deviation(least, n)/2 + 3*lossOne/n
+	if !queued {
+		t += startupExcess
+	}
+	return min(t, lossOne-1)
 }
 
 // contrast reports whether more is lost, by a share of at least least, than in calm phases.

@@ -8,6 +8,7 @@ const (
 	minRTTWindow    = 10 * second
 	probeRTTEvery   = 5 * second
 	aggregationMost = 100 * millisecond
+	averageRounds   = 8
 )
 
 // rateModel is what a rateController knows of the path (draft-ietf-ccwg-bbr, section 4.1). Bytes
@@ -44,7 +45,7 @@ type rateModel struct {
 	extraBytes  int64      // acknowledged in it
 	extraFilter [10]uint32 // bytes, a round each
 
-	means     [8]rateMean // of the last rounds
+	means     [averageRounds]rateMean // of the last rounds
 	meanCount uint32
 	unlimited uint32 // rounds in a row without a limit by the program or a window
 	meanBytes int64
@@ -204,13 +205,12 @@ func (m *rateModel) endAck(a *ackEvent) {
 	m.bw = min(m.bwMax, m.bwShort, m.policer.bound())
 }
 
-// averaged reports whether there is a mean delivery rate.
-func (m *rateModel) averaged() bool { return m.meanCount > uint32(len(m.means)) }
-
-// average returns the mean delivery rate of the last rounds, and the bytes delivered in them.
-func (m *rateModel) average() (rate, bytes int64) {
+// average returns the mean delivery rate of the last rounds, so many at most, and the bytes
+// delivered in them.
+func (m *rateModel) average(rounds uint32) (rate, bytes int64) {
 	var us int64
-	for _, mean := range m.means {
+	for i := range min(rounds, m.meanCount) {
+		mean := m.means[(m.meanCount-1-i)%uint32(len(m.means))]
 		us += int64(mean.us)
 		bytes += int64(mean.bytes)
 	}

@@ -40,8 +40,14 @@ func (c *rateController) gains() (pacing, window int64) {
 	case rateDrain:
 		return drainGain, windowGain
 	case rateDown:
+		if c.queueing() {
+			return downGainQueue, windowGain
+		}
 		return downGain, windowGain
 	case rateUp:
+		if c.surging() {
+			return surgeGain, c.profile.upWindow
+		}
 		return c.profile.upGain, c.profile.upWindow
 	case rateProbeRTT:
 		return 100, probeRTTGain
@@ -118,13 +124,22 @@ func (c *rateController) leastRate() int64 {
 	return max(leastRate*c.mss, perSecond(2*c.mss, c.model.srtt))
 }
 
+// downRounds returns of how many rounds the mean delivery rate bounds that of rateDown. After
+// startup the older ones tell nothing of the path.
+func (c *rateController) downRounds() uint32 {
+	if c.loss.calmCount <= 1 {
+		return 2
+	}
+	return averageRounds
+}
+
 func (c *rateController) setRate() {
 	m := &c.model
 	gain, _ := c.gains()
 	r := mulDiv(percent(percent(m.bw, gain), pacingMargin), lossOne, c.arrivesPaced())
-	if c.state == rateDown && m.averaged() {
-		mean, _ := m.average()
-		r = min(r, percent(mean, downGain))
+	if c.state == rateDown && m.meanCount >= 4 {
+		mean, _ := m.average(c.downRounds())
+		r = min(r, percent(mean, gain))
 	}
 	if m.rounds <= 1 && !c.filled() && m.measured() {
 		first := perSecond(percent(initialSegments*c.mss, startupGain), max(m.srtt, millisecond))

@@ -44,6 +44,7 @@ const (
 const (
 	fullBWGrowth  = 125 // percent
 	fullBWRounds  = 3
+	surgeGrowth   = 140 // percent
 	fullBWNow     = 255 // rounds: the bandwidth has been found
 	startupLosses = 6   // segments
 	drainRounds   = 3
@@ -61,9 +62,13 @@ func (c *rateController) probing() bool {
 
 func (c *rateController) inProbeBW() bool { return c.state >= rateDown && c.state <= rateUp }
 
-// judging reports whether the losses of a probe are compared with the floor.
-func (c *rateController) judging() bool {
-	return c.phase >= acksStarting && c.phase <= acksStopping
+// probed reports whether the acknowledgements that come in now may tell of a probe.
+func (c *rateController) probed() bool { return c.filled() && c.phase >= acksStarting }
+
+// surging reports whether a probe has found far more bandwidth than its own gain explains, and
+// still no queue.
+func (c *rateController) surging() bool {
+	return c.state == rateUp && c.model.bwMax > percent(c.upBW, surgeGrowth) && !c.queueing()
 }
 
 func (c *rateController) resetFull() { c.fullBW, c.fullCount = 0, 0 }
@@ -78,7 +83,7 @@ func (c *rateController) rand() uint64 {
 
 // stop ends the phase of probing.
 func (c *rateController) stop() {
-	if c.judging() {
+	if c.phase >= acksStarting && c.phase <= acksStopping {
 		c.phase = acksStopping
 	} else {
 		c.phase = acksStopped
@@ -87,6 +92,9 @@ func (c *rateController) stop() {
 }
 
 func (c *rateController) startDown(now instant) {
+	if c.loss.calmCount == 0 && c.manner == acksRepeated {
+		c.loss.forget() // what startup has lost
+	}
 	c.loss.nextCalm()
 	c.downRound = c.model.rounds
 	c.model.resetLatest()
@@ -118,14 +126,19 @@ func (c *rateController) startUp(rate int64) {
 	c.phase = acksStarting
 	c.model.startRound()
 	c.resetFull()
-	c.fullBW = rate
+	c.fullBW, c.upBW = rate, max(c.model.bw, rate)
 	c.state = rateUp
 	c.raiseStep()
 }
 
-// raiseStep makes the long-term bound grow twice as fast in each round of a probe.
+// raiseStep makes the long-term bound grow twice as fast in each round of a probe, and four times
+// as fast from the beginning if no queue stands where there was one.
 func (c *rateController) raiseStep() {
-	c.upStep = max(c.cwnd>>c.upRounds, c.mss)
+	shift := c.upRounds
+	if !c.queueing() {
+		shift += 2
+	}
+	c.upStep = max(c.cwnd>>shift, c.mss)
 	c.upRounds = min(c.upRounds+1, 30)
 }
 
@@ -140,6 +153,12 @@ func (c *rateController) checkStartup(now instant, a *ackEvent) {
 		(a.inFlight <= c.room(c.bdp(100)) || m.rounds > c.filledRound+drainRounds) {
 		c.startDown(now)
 	}
+}
+
+// endStartup ends startup because of its losses.
+func (c *rateController) endStartup() {
+	c.fullCount = fullBWNow
+	c.model.inLong = max(c.bdp(100), c.model.inLatest)
 }
 
 func (c *rateController) startDrain() {
@@ -260,12 +279,17 @@ func (c *rateController) raiseLongTerm(a *ackEvent) {
 	if c.state != rateUp {
 		return
 	}
-	if c.windowFull(a) && c.cwnd >= m.inLong {
-		c.upAcked += a.bytes
-		if c.upAcked >= c.upStep {
-			m.inLong += c.upAcked / c.upStep * c.mss
-			c.upAcked %= c.upStep
-		}
+	if !c.windowFull(a) || c.cwnd < m.inLong {
+		return
+	}
+	c.upAcked += a.bytes
+	if c.surging() {
+		m.inLong += a.bytes
+		c.upAcked = 0
+	}
+	if c.upAcked >= c.upStep {
+		m.inLong += c.upAcked / c.upStep * c.mss
+		c.upAcked %= c.upStep
 	}
 	if m.roundEnded() {
 		c.raiseStep()

@@ -84,13 +84,13 @@ func (p *policerModel) lastSecond() (rate, loss int64) {
 
 // checkSustained bounds the bandwidth to what is delivered in the long run where the path does not
 // sustain its best samples.
-func (c *rateController) checkSustained(now instant, manner ackManner) {
+func (c *rateController) checkSustained(now instant) {
 	p := &c.model.policer
 	rate, loss := p.lastSecond()
 	switch {
-	case !c.filled():
+	case !c.filled() || c.loss.calmCount < 2:
 	case !p.active():
-		if rate = c.sustained(now, rate, manner); rate > 0 && !c.probing() {
+		if rate = c.sustained(now, rate); rate > 0 && !c.probing() {
 			c.police(now, rate)
 		}
 	case now >= p.until:
@@ -103,13 +103,13 @@ func (c *rateController) checkSustained(now instant, manner ackManner) {
 // sustained returns the rate that the path has been found to sustain, 0 if that is the bandwidth. A
 // path with a queue has no policer, nor one that discards nothing. Lost acknowledgements that are
 // not repeated look like discarded segments.
-func (c *rateController) sustained(now instant, lastSecond int64, manner ackManner) int64 {
+func (c *rateController) sustained(now instant, lastSecond int64) int64 {
 	m, l := &c.model, &c.loss
-	if manner != acksRepeated || now-m.policer.queueAt < second {
+	if c.manner != acksRepeated || now-m.policer.queueAt < second {
 		return 0
 	}
-	if c.state == rateCruise && m.unlimited > uint32(len(m.means)) {
-		mean, bytes := m.average()
+	if c.state == rateCruise && m.unlimited > averageRounds {
+		mean, bytes := m.average(averageRounds)
 		if bytes >= sustainedLeast*c.mss && percent(mean, sustainedGain) < m.bw &&
 			l.newest() > l.calmRate(0)+sustainedLoss {
 			return mean

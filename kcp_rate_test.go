@@ -74,7 +74,9 @@ func TestRateFillsLine(t *testing.T) {
 			least        int64   // percent of the line's goodput
 			wait         instant // p95
 		}{
+			{20, 100 * millisecond, 100 * millisecond, 0, 95, 40 * millisecond},
 			{20, 20 * millisecond, 20 * millisecond, 0, 95, 10 * millisecond},
+			{20, 100 * millisecond, 10 * millisecond, 0, 90, 12 * millisecond},
 			{20, 100 * millisecond, 500 * millisecond, 0, 94, 45 * millisecond},
 			{20, 100 * millisecond, 100 * millisecond, 0.01, 94, 60 * millisecond},
 			{20, 100 * millisecond, 100 * millisecond, 0.05, 92, 80 * millisecond},
@@ -99,6 +101,35 @@ func TestRateFillsLine(t *testing.T) {
 							s.wait/millisecond)
 					}
 				})
+		}
+	}
+}
+
+// TestRateStarts holds that startup loses little, even on a line with a short queue.
+func TestRateStarts(t *testing.T) {
+	for _, queue := range []instant{50 * millisecond, 100 * millisecond} {
+		l, c := newRateLine(mbit(20), 100*millisecond, queue)
+		l.when(func() bool { return c.state == rateCruise })
+		bdp := during(l.rate, l.delay)
+		if lost := l.drops * controlMSS; lost > bdp {
+			t.Errorf("queue %d ms: startup lost %d bytes, want at most %d", queue/millisecond, lost,
+				bdp)
+		}
+		if !about(c.model.bwMax, l.rate, 5) {
+			t.Errorf("queue %d ms: bandwidth %d, want %d", queue/millisecond, c.model.bwMax, l.rate)
+		}
+	}
+}
+
+// TestRateStepUp holds that a flow takes a line that has become ten times as fast within 3 s.
+func TestRateStepUp(t *testing.T) {
+	for _, delay := range []instant{20, 50, 100} {
+		l, c := newCruisingLine(t, mbit(2), delay*millisecond, delay*millisecond)
+		l.run(l.now+5*second, nil)
+		l.rate, l.queue = 10*l.rate, 10*l.queue
+		l.run(l.now+3*second, nil)
+		if c.model.bw < percent(l.rate, 90) {
+			t.Errorf("RTT %d ms: bandwidth %d after 3 s, want %d", delay, c.model.bw, l.rate)
 		}
 	}
 }
