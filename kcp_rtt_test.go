@@ -2,7 +2,10 @@
 
 package kcp
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // With little in flight, a segment is retransmitted a few times before the wait grows.
 func TestTimeoutsBackOff(t *testing.T) {
@@ -80,4 +83,22 @@ func TestTimeoutsOfAFlightBackOff(t *testing.T) {
 		}
 		now = at
 	}
+}
+
+// A paced sender sends little from time to time to measure the path. The acknowledgement of what is
+// then the last segment waits for the interval of the peer, and that is no loss.
+func TestPausesOfAPacedSenderTimeNothingOut(t *testing.T) {
+	p := simProfile{Delay: 20 * time.Millisecond, Rate: 20e6 / 8, Queue: 2000 * 1428}
+	c := Config{StreamMode: true, NoDelay: true, SendWindow: 1024, ReceiveWindow: 1024}
+	pairRun(t, 1, p, c, func(t *testing.T, n *connPair) {
+		took := n.move(t, pattern(20e6, 1))
+		st := n.client.Stats()
+		if st.TimeoutRetransmits != 0 || st.SpuriousRetransmits != 0 {
+			t.Errorf("%d timeouts and %d spurious retransmissions on a line without loss",
+				st.TimeoutRetransmits, st.SpuriousRetransmits)
+		}
+		if took < 8*time.Second || took > 10*time.Second {
+			t.Errorf("20 MB took %v, want less than 10s, and more than 8s for pauses", took)
+		}
+	})
 }

@@ -221,7 +221,19 @@ func (snd *sender) control() (r controlReport) {
 // noDelay reports whether no-delay mode is on, which lowers the least RTO and the back-off.
 func (snd *sender) noDelay() bool { return snd.minRTO == rtoNoDelay }
 
-func (snd *sender) rto() millis { return snd.rtt.rto(snd.interval, snd.minRTO) }
+// rto returns the retransmission timeout before any back-off (S1.11). Paced transmissions pause,
+// and the acknowledgement of the last one before a pause waits for the whole interval of the peer.
+func (snd *sender) rto() millis {
+	wait := snd.interval
+	if snd.flow != nil {
+		wait += ackGrain
+	}
+	return snd.rtt.rto(wait, snd.minRTO)
+}
+
+// ackGrain is by how much whole milliseconds may shorten a round trip and lengthen the wait of an
+// acknowledgement.
+const ackGrain millis = 2
 
 // queued returns how many segments wait to be acknowledged or sent.
 func (snd *sender) queued() uint32 { return snd.sendUna.distance(snd.sendEnd) }
