@@ -54,3 +54,48 @@ func TestLateSegmentsMakePatient(t *testing.T) {
 		}
 	}
 }
+
+// A segment whose acknowledgement was lost is resent needlessly. That is no reordering, so the
+// sender does not become more patient, which would leave real losses to the timeout.
+func TestLostAcknowledgementsDoNotMakePatient(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		ack   func(c *core, first, second []byte) []byte
+		steps uint8
+	}{
+		{"lost", func(c *core, _, _ []byte) []byte { return testAck(c, 4) }, 0},
+		{"late", func(_ *core, first, _ []byte) []byte { return first }, 1},
+		{"of the retransmission", func(_ *core, _, second []byte) []byte { return second }, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := timedCore(t, 1, 10, 0)
+			c.setWindows(32, 32)
+			c.rtt.sample(50, 50)
+			for range 8 {
+				c.send([]byte("x"))
+			}
+			flushAll(c, 1000)
+			first := testAck(c, 0, 0, 1, 2, 3)
+			c.input(inputAt(1050), testAck(c, 0, 4, 5, 6, 7), true)
+			now, sent := nextSent(c, 1050)
+			if len(sent) != 4 || c.stats.earlyRetrans != 4 {
+				t.Fatalf("%d segments resent at %d, want 4: %+v", len(sent), now, c.stats)
+			}
+			second := testAck(c, 0, 0, 1, 2, 3)
+			at := now + 5
+			if tt.name == "of the retransmission" {
+				at = now + 50
+			}
+			c.input(inputAt(at), tt.ack(c, first, second), true)
+			if c.reorder.steps != tt.steps {
+				t.Errorf("%d steps, want %d", c.reorder.steps, tt.steps)
+			}
+			if want := uint64(4); tt.name != "of the retransmission" && c.stats.spurious != want {
+				t.Errorf("%d spurious, want %d", c.stats.spurious, want)
+			}
+			if c.inFlight != 0 {
+				t.Errorf("%d segments in flight", c.inFlight)
+			}
+		})
+	}
+}

@@ -87,7 +87,8 @@ func (c *core) arrived(sn seqNum, cache *bufferCache) {
 	}
 	now := c.latest.ms()
 	if seg.list == lostList || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10 {
-		c.spuriousLoss(seg, now)
+		// Its acknowledgement has been lost, or is not sent at all: it may have been in order.
+		c.takeLossBack(seg)
 	}
 	if c.flow != nil {
 		c.flow.acked(c.latest, order, seg.bytes(), false)
@@ -131,12 +132,17 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 // ts returns the timestamp on the wire for a time.
 func (c *core) ts(now millis) timestamp { return timestamp(now) + c.tsOrigin }
 
-// spuriousLoss notes that a segment that was taken for lost has arrived (RFC 3522).
+// spuriousLoss notes that a segment that was taken for lost has arrived late (RFC 3522).
 func (c *core) spuriousLoss(seg *sendSegment, now millis) {
-	c.stats.spurious++
 	if seg.cause == lossFast || seg.cause == lossEarly {
 		c.reorder.spurious(now, c.rtt.srtt())
 	}
+	c.takeLossBack(seg)
+}
+
+// takeLossBack notes that the loss of a segment was none.
+func (c *core) takeLossBack(seg *sendSegment) {
+	c.stats.spurious++
 	switch {
 	case seg.cause == lossProbe:
 		// The controller has not been told.
