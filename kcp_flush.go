@@ -234,7 +234,7 @@ func (f *flusher) data() bool {
 			c.stats.fastRetrans++
 		case lossEarly:
 			c.stats.earlyRetrans++
-		case lossTimeout, lossProbe:
+		case lossTimeout, lossProbe, lossWindow:
 			c.stats.timeoutRetrans++
 		}
 	}

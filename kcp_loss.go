@@ -230,14 +230,14 @@ func (snd *sender) markLost(sn seqNum, cause lossCause, now instant) {
 	snd.ring.push(lostList, sn)
 }
 
-// tellLost tells the controller of a loss. It is not told of a first timeout, nor before a round
-// trip has been measured: the timeout is a guess then.
+// tellLost tells the controller of a loss. It is not told of a first timeout, nor of what the peer
+// had no room for. Before a round trip has been measured the timeout is a guess.
 func (snd *sender) tellLost(seg *sendSegment, cause lossCause, now instant) {
 	snd.flight.lost(seg.order)
 	if snd.flow == nil {
 		return
 	}
-	if cause != lossProbe && snd.rtt.valid() {
+	if cause != lossProbe && cause != lossWindow && snd.rtt.valid() {
 		snd.flow.lose(now, &lossEvent{
 			order: seg.order, newest: snd.order, bytes: seg.bytes(),
 			segments: snd.inFlight, cause: cause,
@@ -254,7 +254,7 @@ func (snd *sender) windowOpened(now instant) {
 	}
 	for used := snd.ring.used &^ (1<<lostList | 1); used != 0; used &= used - 1 {
 		for l := &snd.ring.lists[bits.TrailingZeros32(used)]; l.n > 0; {
-			snd.markLost(l.head, lossProbe, now) // the path has not lost them
+			snd.markLost(l.head, lossWindow, now)
 		}
 	}
 	lost := &snd.ring.lists[lostList]

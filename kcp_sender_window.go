@@ -187,9 +187,9 @@ func (snd *sender) mayLeave(now instant) bool {
 }
 
 // leavesAt returns when they do.
-func (snd *sender) leavesAt(now millis) millis {
-	at := snd.rate.readyAt(now)
-	if f := snd.flow; f != nil && f.paces(now.instant()) {
+func (c *core) leavesAt(now millis) millis {
+	at := c.rate.readyAt(now)
+	if f := c.flow; f != nil && f.paces(max(now.instant(), c.latest)) {
 		at = max(at, (f.release + instant(time.Millisecond) - 1).ms())
 	}
 	return at

@@ -137,6 +137,7 @@ const (
 	lossFast              // enough ACKs of segments sent later
 	lossEarly             // an ACK of a later one, more than a round trip ago
 	lossProbe             // its first timeout, whose cause is unknown
+	lossWindow            // the peer had no room for it
 	lossTimeout           // its retransmission timeout has expired
 )
 

@@ -144,7 +144,7 @@ func (c *core) spuriousLoss(seg *sendSegment, now millis) {
 func (c *core) takeLossBack(seg *sendSegment) {
 	c.stats.spurious++
 	switch {
-	case seg.cause == lossProbe:
+	case seg.cause == lossProbe, seg.cause == lossWindow:
 		// The controller has not been told.
 	case c.flow != nil:
 		c.flow.spurious(c.latest, seg.bytes())
