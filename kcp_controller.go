@@ -67,7 +67,16 @@ type ackEvent struct {
 	delivered uint64  // bytes of the session
 	lostTotal uint64  // likewise: found lost
 	manner    ackManner
+	sight     lossSight
 }
+
+// lossSight is what the sender sees of the losses of the path.
+type lossSight uint8
+
+const (
+	lossSeen   lossSight = iota
+	lossHidden           // parity or copies make up for some, so that a full queue loses little
+)
 
 // ackManner is how the peer acknowledges.
 type ackManner uint8

@@ -32,6 +32,7 @@ type flow struct {
 	most    uint32 // likewise, in segments
 	rate    int64  // the controller's, in bytes a second, 0 for no pacing
 	quantum int64
+	sight   lossSight
 	scale   int64   // thousandths of a byte on the path for a byte of a segment, 0: 1000
 	burst   int64   // bytes that leave whatever the rate, after a silence
 	next    instant // when the rate allows the next byte
@@ -183,6 +184,7 @@ func (f *flow) endInput(now instant, left, limit uint32, manner ackManner, timed
 		f.limited = 0
 	}
 	e.inFlight, e.left, e.limit, e.manner = f.inFlight, left, limit, manner
+	e.sight = f.sight
 	e.delivered, e.lostTotal = f.delivered, f.lost
 	f.cc.acked(now, e)
 	f.obey()

@@ -37,6 +37,7 @@ const (
 	initialSegments = 32
 	leastSegments   = 4
 	leastRate       = 20 // segments a second
+	hiddenBeta      = 95 // percent of the bandwidth, each round in which a queue hides its losses
 	quantumMost     = 64 << 10
 )
 
@@ -70,6 +71,7 @@ type rateController struct {
 	roundsSince   uint32 // rounds since the last probe
 	probeRTTRound uint32
 	state         rateState
+	sight         lossSight
 	phase         ackPhase
 	result        probeResult
 	idle          idleState
@@ -282,7 +284,7 @@ func (c *rateController) collapsed(instant) {
 func (c *rateController) acked(now instant, event *ackEvent) {
 	c.begin(now)
 	a := sane(event)
-	c.manner = a.manner
+	c.manner, c.sight = a.manner, a.sight
 	m := &c.model
 	queued := c.queueing()
 	if queued {
@@ -295,6 +297,10 @@ func (c *rateController) acked(now instant, event *ackEvent) {
 		c.loss.round(now)
 	}
 	m.noteRTT(a.rtt)
+	if queued && c.sight == lossHidden {
+		// More arrives than the path carries: parity makes up for what the queue drops.
+		a.rate = min(a.rate, m.bwMax)
+	}
 	m.updateBandwidth(&a)
 	if m.lossRoundEnded() {
 		c.endLossRound(now)
@@ -331,6 +337,9 @@ func (c *rateController) endLossRound(now instant) {
 		}
 		m.bwShort = max(m.bwLatest, percent(m.bwShort, betaPercent))
 		m.inShort = max(m.inLatest, percent(m.inShort, betaPercent))
+	}
+	if c.sight == lossHidden && c.filled() && !c.probing() && c.queueing() {
+		m.bwShort = percent(min(m.bwShort, m.bwMax), hiddenBeta)
 	}
 	m.lossEvents = 0
 	l.resetQueued()

@@ -200,8 +200,16 @@ func (snd *sender) endFlow(now millis) {
 // copies. A rate that was measured allows for them already.
 func (snd *sender) setScale(scale int64) {
 	snd.rate.setScale(scale)
-	if snd.flow != nil && snd.kind == controlFixed {
-		snd.flow.scale = scale
+	f := snd.flow
+	if f == nil {
+		return
+	}
+	if snd.kind == controlFixed {
+		f.scale = scale
+	}
+	f.sight = lossSeen
+	if scale > 1000 {
+		f.sight = lossHidden
 	}
 }
 

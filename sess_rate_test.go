@@ -219,3 +219,39 @@ func TestRateLimitBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+// Parity makes up for what a full queue drops, so the sender sees no loss. It still leaves the queue
+// short.
+func TestParityDoesNotFillTheQueue(t *testing.T) {
+	const rtt = 50 * time.Millisecond
+	p := simProfile{Delay: rtt / 2, Rate: 20e6 / 8, Queue: 20e6 / 8 / 20}
+	for _, shards := range [][2]int{{10, 3}, {1, 1}} {
+		c := Config{StreamMode: true, DataShards: shards[0], ParityShards: shards[1]}
+		pairRun(t, 1, p, c, func(t *testing.T, n *connPair) {
+			var late, samples int
+			done := make(chan bool)
+			go func() {
+				defer close(done)
+				for n.client.Stats().BytesSent < 12e6 {
+					time.Sleep(20 * time.Millisecond)
+					if st := n.client.Stats(); st.BytesSent > 2e6 {
+						samples++
+						if st.LastRTT > rtt+rtt/2 {
+							late++
+						}
+					}
+				}
+			}()
+			took := n.move(t, pattern(12e6, 1))
+			<-done
+			rate := 12e6 / took.Seconds()
+			line := 20e6 / 8 * float64(shards[0]) / float64(shards[0]+shards[1])
+			t.Logf("FEC %v: %.2f of the line, the queue is long in %d of %d samples", shards,
+				rate/line, late, samples)
+			if late > samples/10 || rate < 0.8*line {
+				t.Errorf("FEC %v: %.2f of the line, the queue is long in %d of %d samples",
+					shards, rate/line, late, samples)
+			}
+		})
+	}
+}
