@@ -65,6 +65,7 @@ type rateController struct {
 	wait         instant // from then to the next
 	probeRTTDone instant // 0 while the window is still to be emptied
 	holdUntil    uint64  // delivered; samples of what is sent before it are limited
+	revived      instant // what was sent before tells nothing: the path was gone
 
 	downRound     uint32 // when rateDown began
 	filledRound   uint32 // when startup ended, 0 before
@@ -86,13 +87,14 @@ type rateUndo struct {
 	state                    rateState // in which the loss ended a probe, rateUp or 0
 }
 
-// idleState tells whether anything is in flight.
+// idleState tells whether anything is in flight and arrives.
 type idleState uint8
 
 const (
 	idleNever     idleState = iota
 	idleNow                 // nothing is in flight
 	idleRestarted           // nothing has been acknowledged since it was idle
+	idleGone                // nothing has been acknowledged since the path was gone
 )
 
 func newRateController(p *rateProfile, mss int64, random uint64) *rateController {
@@ -197,6 +199,9 @@ func (c *rateController) calm() bool {
 func (c *rateController) lost(now instant, l *lossEvent) {
 	c.begin(now)
 	m := &c.model
+	if c.idle == idleGone || l.flight != nil && l.flight.sentAt < c.revived {
+		return
+	}
 	c.loss.noteLost(l.flight != nil && l.flight.tag != 0)
 	m.lostTotal += uint64(bounded(l.bytes))
 	if m.lossEvents == 0 {
@@ -275,10 +280,25 @@ func (c *rateController) saveWindow() {
 	}
 }
 
+// collapsed begins again with a small window. What the path carries is kept: losses of an outage
+// are none of the path behind it, and are not counted until something arrives.
 func (c *rateController) collapsed(instant) {
 	c.saveWindow()
 	c.saveBounds()
 	c.cwnd = leastSegments * c.mss
+	c.idle = idleGone
+	c.model.lossEvents = 0
+	c.loss.dropBucket()
+}
+
+// revive begins to measure the path again after it was gone.
+func (c *rateController) revive(now instant, a *ackEvent) {
+	c.revived = now
+	if a.newest != nil {
+		c.revived = a.newest.sentAt
+	}
+	c.model.unlimited = 0
+	c.model.policer.restart(now, a.lostTotal)
 }
 
 func (c *rateController) acked(now instant, event *ackEvent) {
@@ -286,6 +306,9 @@ func (c *rateController) acked(now instant, event *ackEvent) {
 	a := sane(event)
 	c.manner, c.sight = a.manner, a.sight
 	m := &c.model
+	if c.idle == idleGone {
+		c.revive(now, &a)
+	}
 	queued := c.queueing()
 	if queued {
 		m.policer.queueAt = now

@@ -233,6 +233,12 @@ func (l *lossFloor) calmRate(substitute int64) int64 {
 	return substitute
 }
 
+// dropBucket drops what has been counted since the last bucket was full, and in this calm phase.
+func (l *lossFloor) dropBucket() {
+	l.acked, l.lost, l.acks, l.quietAcks = 0, 0, 0, 0
+	*l.calmNow() = lossBucket{}
+}
+
 // forget drops what was measured while more was sent than the path sustains.
 func (l *lossFloor) forget() {
 	clear(l.kept[:])

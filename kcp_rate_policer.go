@@ -67,6 +67,11 @@ func (p *policerModel) note(now instant, a *ackEvent) {
 	p.slotAt, p.slotBytes, p.lostSeen = now, 0, a.lostTotal
 }
 
+// restart begins to measure the last second again.
+func (p *policerModel) restart(now instant, lost uint64) {
+	p.slotCount, p.slotAt, p.slotBytes, p.lostSeen = 0, now, 0, lost
+}
+
 // lastSecond returns the delivery rate of the last second and the share lost, 0 before it has
 // passed.
 func (p *policerModel) lastSecond() (rate, loss int64) {

@@ -4,9 +4,12 @@ package kcp
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -347,5 +350,36 @@ func TestControllersTakeAnything(t *testing.T) {
 		if bytes, _ := rate.window(); bytes < leastSegments*rate.mss {
 			t.Errorf("seed %d: window %d of %d", seed, bytes, rate.mss)
 		}
+	}
+}
+
+// What an outage has lost, and the time that it took, tell nothing of the path behind it.
+func TestRateComesBackAfterAnOutage(t *testing.T) {
+	for _, loss := range []float64{0, 0.02} {
+		p := simProfile{Delay: 15 * time.Millisecond, Rate: 10e6 / 8, Queue: 25 * 1428, Loss: loss}
+		c := Config{StreamMode: true, NoDelay: true, SendWindow: 1024, ReceiveWindow: 1024}
+		pairRun(t, 1, p, c, func(t *testing.T, n *connPair) {
+			go func() { _, _ = n.client.Write(make([]byte, 100e6)) }()
+			go func() { _, _ = io.Copy(io.Discard, n.server) }()
+			time.Sleep(6 * time.Second)
+			for range 3 {
+				n.net.SetTap(func(time.Time, net.Addr, net.Addr, []byte) simAction {
+					return simAction{Drop: true}
+				})
+				time.Sleep(2 * time.Second)
+				n.net.SetTap(nil)
+				time.Sleep(time.Second)
+				before := n.server.Stats().BytesReceived
+				time.Sleep(4 * time.Second)
+				rate := float64(n.server.Stats().BytesReceived-before) / 4
+				t.Logf("%.2f Mbit/s from a second after an outage on", rate*8/1e6)
+				if least := 0.85 * (1 - loss) * 10e6 / 8; rate < least {
+					t.Errorf("loss %g: %.0f bytes a second after an outage, want %.0f: %+v",
+						loss, rate, least, n.client.Stats().CongestionState)
+				}
+			}
+			n.client.SetLinger(0)
+			_ = n.client.Close()
+		})
 	}
 }
