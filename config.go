@@ -36,7 +36,16 @@ type Config struct {
 
 	// SendWindow and ReceiveWindow are in segments of up to one datagram each. Default 512, at most
 	// 65535.
+	//
+	// They are the least windows. The send window grows to about four times what the path delivers
+	// in a round trip, unless there is no congestion control. It returns to SendWindow after ten
+	// seconds without data. The receive window grows to four times what arrives in a round trip, or
+	// eight times behind a lost segment, as long as the program reads it. It does not grow towards
+	// a legacy peer. What a window has grown by is used while half of MaxMemory is free.
 	SendWindow, ReceiveWindow int
+
+	// FixedWindows keeps the windows as they are set. By default they grow.
+	FixedWindows bool
 
 	// NoDelay lowers the minimum retransmission timeout from 100 to 30 ms and its back-off factor
 	// from 2 to 1.5.
@@ -157,7 +166,8 @@ func (c *Config) options() (*options, error) {
 	o := &options{
 		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards}, mtu: c.MTU,
 		sndWnd: c.SendWindow, rcvWnd: c.ReceiveWindow, resend: c.FastResend,
-		modes: sessionModes(c.StreamMode, c.WriteDelay, c.ACKNoDelay), waitPeer: c.WaitPeer,
+		modes:       sessionModes(c.StreamMode, c.WriteDelay, c.ACKNoDelay, c.FixedWindows),
+		waitPeer:    c.WaitPeer,
 		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout,
 		backlog: c.AcceptBacklog, amplification: c.AmplificationLimit,
 		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix,

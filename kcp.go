@@ -32,6 +32,7 @@ func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())
 	k.core.life.setTimeouts(0, 0, 0)
+	k.core.setModes(modeFixedWindows) // there is no other way to have them so
 	return k
 }
 

@@ -115,6 +115,7 @@ func (c *core) pathMeasured(now millis) {
 		received := uint16(c.top()) - c.pingTop
 		n := min(uint32(received)/perAckShare, c.rcvWnd/perAckWindow, perAckMost)
 		c.perAck = uint8(max(n, 2))
+		c.round.measured(c.thin.since(now))
 	}
 	c.thin.answered(now, c.newestAt, c.newestTS)
 }

@@ -41,6 +41,7 @@ func (p ackPath) run(t *testing.T, seed uint64, size int, limit millis) (r ackCo
 	for _, c := range l.ends {
 		c.setNoDelay(1, 10, 2, 1)
 		c.setWindows(window, window)
+		c.setMode(modeFixedWindows, true)
 		c.setMode(modeStream, true)
 	}
 	send := l.onPacket

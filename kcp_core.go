@@ -52,7 +52,7 @@ func (c *core) init(conv uint32, now millis) {
 	c.draw = drawNothing
 	c.sender.init()
 	c.receiver.init()
-	c.memory.grant(roomAll, roomAll)
+	c.memory.grant(memoryGrant{room: roomAll, spare: roomAll, growth: wndMax})
 	c.ctl.init()
 	c.life.init(now)
 }
@@ -73,6 +73,12 @@ func (c *core) setWindows(snd, rcv int) {
 		c.receiver.setWindow(uint32(min(rcv, wndMax)))
 		c.afterRead()
 	}
+}
+
+// growWindows lets the windows grow after an input, where they limit the flow.
+func (c *core) growWindows(now millis) {
+	c.growReceiveWindow(now)
+	c.growSendWindow()
 }
 
 // intervalChanged shortens waits that have begun to the present interval.

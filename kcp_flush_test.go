@@ -40,7 +40,7 @@ func newTimedScript(seed uint64) *timedScript {
 		s.setup[i] = func(c *core) {
 			c.setWindows(snd, rcv)
 			c.setNoDelay(noDelay, interval, resend, nc)
-			c.setModes(sessionModes(stream, delay, ackNow))
+			c.setModes(sessionModes(stream, delay, ackNow, false))
 			c.rate = tokenBucket{rate: rate, last: 1000}
 			c.life.keepAlive = keepAlive
 			c.ctl.incarnation = uint64(i) + 1

@@ -157,6 +157,7 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 		c.detectTimeouts(ctx.now)
 		c.tellAcked(ctx.now, trusted)
 	}
+	c.growWindows(now)
 	c.ctl.heard()
 	if in.alive || in.acked > 0 {
 		// A peer whose window is closed may be unable to accept what is in flight. Any segment of

@@ -12,7 +12,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if c.repeats > 0 && !s.sn.before(c.closedAt) {
 		c.repeats, c.repeatAt = 0, never
 	}
-	if s.frg > 0 && uint16(s.frg) >= c.rcvMost {
+	if s.frg > c.frgMost {
 		// No window has ever been large enough for the message (S1.33).
 		c.stats.badFields++
 		return
@@ -34,7 +34,11 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		return
 	}
 	weight := memoryWeight(len(s.data))
-	if c.memory.room < c.outOfOrder+c.heavy+weight && c.refuses(s.sn, at, weight) {
+	room := c.memory.room
+	if at > c.ungrown() {
+		room = min(room, uint32(c.memory.growth))
+	}
+	if need := c.outOfOrder + c.heavy + weight; room < need && c.refuses(s.sn, at, weight, room) {
 		c.memory.refuse()
 		return
 	}
@@ -127,14 +131,14 @@ func (c *core) discardFrom(final seqNum, cache *bufferCache) {
 	}
 }
 
-// refuses reports whether there is no room for a new segment of that weight, which lies at-1
+// refuses reports whether the room is too little for a new segment of that weight, which lies at-1
 // segments after the next one to be read. Out-of-order segments get half of the room.
-func (c *core) refuses(sn seqNum, at, weight uint32) bool {
+func (c *core) refuses(sn seqNum, at, weight, room uint32) bool {
 	switch {
-	case c.memory.room >= c.outOfOrder+c.heavy+weight || sn.before(c.rcvNxt):
+	case sn.before(c.rcvNxt):
 		return false
 	case sn == c.rcvNxt:
-		return c.memory.room < weight && !c.takesNext(weight)
+		return room < weight && !c.takesNext(weight)
 	}
 	return c.in == nil || at > c.in.size() || !c.in.present.has(c.in.slot(sn))
 }

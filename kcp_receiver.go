@@ -2,6 +2,14 @@
 
 package kcp
 
+// toldWindow is what the peer is to know of the receive window.
+type toldWindow uint8
+
+const (
+	toldOpen toldWindow = iota
+	toldFull            // a window of 0 has been advertised, and it has not reopened
+)
+
 // receiver is the receiving half of a core. Segments from readNxt to before rcvNxt are readable.
 // Segments present from rcvNxt on are out of order and wait for a gap to be filled.
 type receiver struct {
@@ -16,16 +24,18 @@ type receiver struct {
 	closedAt   seqNum    // una when the window last reopened: a PUSH from there on confirms it
 	newestAt   millis    // when it arrived, negative before the first
 	unacked    uint16    // PUSH segments since the last flush of ACKs, as addAck weighs them
-	rcvMost    uint16    // the largest receive window so far, which bounds the peer's messages
+	rcvLeast   uint16    // the receive window that is set, which rcvWnd may exceed
 	awaited    uint16    // segments that a waiting Read takes as soon as they arrive
 	heldEnd    uint16    // the low bits of the end of the segments that are out of order
 
-	windowDue     bool   // a WINS is due
-	wasFull       bool   // a window of 0 has been advertised
+	windowDue     bool // a WINS is due
+	told          toldWindow
 	repeats       uint8  // how often a reopened window is still to be advertised
 	perAck        uint8  // full segments for each ACK of a stream, 0 before the first measurement
 	advertisedWnd uint16 // the window in the latest segment sent
 	pingTop       uint16 // the low bits of top when the latest PING left
+	round         readRound
+	frgMost       uint8  // what fits the largest window ever set, which bounds the peer's messages
 	repeatAt      millis // when it is advertised again, never if that is not due
 
 	pinned    int32 // slabs of received data
@@ -36,15 +46,9 @@ type receiver struct {
 }
 
 func (rcv *receiver) init() {
-	rcv.rcvWnd, rcv.rcvMost = wndInitial, wndInitial
+	rcv.rcvWnd, rcv.rcvLeast, rcv.frgMost = wndInitial, wndInitial, wndInitial-1
 	rcv.ackAt, rcv.repeatAt = never, never
 	rcv.newestAt = -1
-}
-
-// setWindow sets the receive window in segments.
-func (rcv *receiver) setWindow(segments uint32) {
-	rcv.rcvWnd = segments
-	rcv.rcvMost = max(rcv.rcvMost, uint16(segments))
 }
 
 // await sets how many segments a waiting Read takes as soon as they arrive.
@@ -82,7 +86,7 @@ func (rcv *receiver) advance() {
 		rcv.outOfOrder -= run
 	}
 	if rcv.readable() >= rcv.capacity() && rcv.awaited == 0 {
-		rcv.wasFull = true
+		rcv.told = toldFull
 	}
 }
 

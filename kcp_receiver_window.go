@@ -17,8 +17,42 @@ func (c *core) window() uint16 {
 	if c.takesNext(1) {
 		free = max(free, 1, roomLeast-min(n, roomLeast))
 	}
-	return uint16(min(most-n, free))
+	if least := c.ungrown(); most > least {
+		most = min(most, max(least, n+uint32(c.memory.growth)))
+	}
+	return uint16(min(atMost(n, most), free))
 }
+
+// setWindow sets the receive window in segments. A window that has grown stays if it is larger: the
+// peer counts on it.
+func (rcv *receiver) setWindow(segments uint32) {
+	if rcv.rcvWnd <= uint32(rcv.rcvLeast) {
+		rcv.rcvWnd = segments
+	}
+	rcv.rcvWnd, rcv.rcvLeast = max(rcv.rcvWnd, segments), uint16(segments)
+	rcv.frgMost = max(rcv.frgMost, uint8(min(segments, 256)-1))
+}
+
+// growReceiveWindow lets the receive window grow as the program reads (S1.76). That of a legacy
+// peer stays as it is set: such a peer sends whatever it allows, and nothing else slows it down.
+func (c *core) growReceiveWindow(now millis) {
+	if c.modes.has(modeFixedWindows) || !c.ctl.known() {
+		return
+	}
+	if c.round.rtt == 0 && c.rtt.valid() {
+		c.round.measured(c.rtt.srtt())
+	}
+	received := uint16(c.rcvNxt) + uint16(c.outOfOrder)
+	n := c.round.next(now, uint16(c.readNxt), received, c.readable(), c.rcvWnd)
+	c.rcvWnd = max(c.rcvWnd, n)
+}
+
+// ungrown returns how many segments the receive queue holds while its window must not grow for want
+// of memory.
+func (rcv *receiver) ungrown() uint32 { return max(uint32(rcv.rcvLeast), maxFragments) }
+
+// maxFragments is the most segments that a message may have.
+const maxFragments = 256
 
 // taking returns how many of the readable segments a waiting Read takes: one message, or what fills
 // its buffer.
@@ -39,16 +73,16 @@ func (c *core) taking() uint32 {
 func (c *core) afterRead() {
 	c.advance()
 	free := uint32(c.window())
-	if c.wasFull {
+	if c.told == toldFull {
 		if free > 0 && (free >= c.rcvWnd/4 || c.peekSegments() == 0) {
-			c.wasFull = false
+			c.told = toldOpen
 			c.windowDue = true
 			c.repeats, c.closedAt = advertiseMost, c.rcvNxt
 		}
 		return
 	}
-	told := uint32(c.advertisedWnd)
-	if told < c.rcvWnd/2 && free >= told+c.rcvWnd/2 && c.stats.segsOut > 0 {
+	half, last := c.rcvWnd/2, uint32(c.advertisedWnd)
+	if last < half && free >= last+half && c.stats.segsOut > 0 {
 		c.windowDue = true
 	}
 }
@@ -64,7 +98,7 @@ func (c *core) advertiseAgain(now millis) {
 		return
 	}
 	c.repeatAt = never
-	if c.wasFull || c.peerDone() {
+	if c.told == toldFull || c.peerDone() {
 		c.repeats = 0
 		return
 	}
@@ -89,5 +123,7 @@ func (rcv *receiver) advertise() { rcv.windowDue = true }
 // advertised notes the window in a segment that was written.
 func (rcv *receiver) advertised(wnd uint16) {
 	rcv.advertisedWnd = wnd
-	rcv.wasFull = rcv.wasFull || wnd == 0
+	if wnd == 0 {
+		rcv.told = toldFull
+	}
 }

@@ -10,6 +10,7 @@ const (
 	modeWriteDelay                     // new data waits for more, or for the interval
 	modeACKNoDelay                     // what comes in is acknowledged at once
 	modeNamedControl                   // the controller was named: nc does not change it
+	modeFixedWindows                   // the windows stay as they are set
 )
 
 func (m modes) has(mode modes) bool { return m&mode != 0 }
@@ -38,6 +39,7 @@ type sender struct {
 	mss      int // most bytes of data in one segment
 	modes    modes
 	rides    uint16 // delayed writes that may leave at once until ridesEnd; see owesRide
+	sndLeast uint16 // the send window that is set, which sndWnd may exceed
 	interval millis // the longest wait of an ACK or a delayed write
 	minRTO   millis
 
@@ -80,7 +82,7 @@ type sender struct {
 func (snd *sender) init() {
 	snd.mtu, snd.mss = mtuDefault, mtuDefault-segmentHeaderSize
 	snd.interval, snd.minRTO = intervalDefault, rtoMin
-	snd.sndWnd, snd.rmtWnd = wndInitial, wndInitial
+	snd.sndWnd, snd.sndLeast, snd.rmtWnd = wndInitial, wndInitial, wndInitial
 	snd.flushAt, snd.probeAt = never, never
 	snd.rtt.init()
 	snd.flight.init()
@@ -160,6 +162,7 @@ func (snd *sender) setControl(kind controlKind, bandwidth int64) {
 	given := clampUint32(bandwidth)
 	if kind != snd.kind || kind == controlFixed && given != snd.given {
 		snd.kind, snd.flow, snd.seed = kind, nil, flowSeed{}
+		snd.shrinkWindow()
 	}
 	snd.given = given
 }
@@ -194,6 +197,7 @@ func (snd *sender) endFlow(now millis) {
 		snd.seed = newFlowSeed(r.bandwidth, r.minRTT)
 	}
 	snd.flow = nil
+	snd.shrinkWindow()
 }
 
 // setScale sets how many thousandths of a byte leave for each byte of a segment, with parity and
@@ -263,8 +267,16 @@ func (snd *sender) congestionWindow() uint32 {
 	return segments
 }
 
-// setWindow sets the send window in segments.
-func (snd *sender) setWindow(segments uint32) { snd.sndWnd = segments }
+// setWindow sets the send window in segments. A window that has grown stays if it is larger.
+func (snd *sender) setWindow(segments uint32) {
+	if snd.sndWnd <= uint32(snd.sndLeast) {
+		snd.sndWnd = segments
+	}
+	snd.sndWnd, snd.sndLeast = max(snd.sndWnd, segments), uint16(segments)
+}
+
+// shrinkWindow ends the growth of the send window.
+func (snd *sender) shrinkWindow() { snd.sndWnd = uint32(snd.sndLeast) }
 
 // releaseIdle returns the ring and the slabs to their pools once they are empty.
 func (snd *sender) releaseIdle() {

@@ -39,18 +39,21 @@ type memoryAccount struct {
 	refused atomic.Uint64 // segments and packets that were dropped
 }
 
-// room returns how many more segments a session may hold that holds own bytes, and how many are
-// left in all. An eighth of the memory is reserved for sessions that would make no progress
-// otherwise.
-func (m *memoryAccount) room(own int64) (segs, spare uint32) {
+// room returns what a session may hold that holds own bytes. An eighth of the memory is reserved
+// for sessions that would make no progress otherwise. Half of it is not for windows that have
+// grown, so that those of a few sessions leave all others the windows that are set.
+func (m *memoryAccount) room(own int64) memoryGrant {
 	most := atomic.LoadInt64(&m.most)
 	if most == 0 {
-		return roomAll, roomAll
+		return memoryGrant{room: roomAll, spare: roomAll, growth: math.MaxUint16}
 	}
 	free := most - m.held.Load()
-	room := (free - most/8 - own) / (2 * memorySegment)
-	left := (free + memorySegment - 1) / memorySegment
-	return uint32(min(max(room, 0), roomAll)), uint32(min(max(left, 0), roomAll))
+	segments := func(bytes, each int64) int64 { return max(bytes, 0) / each }
+	return memoryGrant{
+		room:   uint32(min(segments(free-most/8-own, 2*memorySegment), roomAll)),
+		spare:  uint32(min(segments(free+memorySegment-1, memorySegment), roomAll)),
+		growth: uint16(min(segments(free-most/2-own, 2*memorySegment), math.MaxUint16)),
+	}
 }
 
 // memoryGrant is how many more segments a state machine may hold. Its owner grants it from the
@@ -58,17 +61,24 @@ func (m *memoryAccount) room(own int64) (segs, spare uint32) {
 type memoryGrant struct {
 	room    uint32 // segments that may be received or queued
 	spare   uint32 // segments until all memory is taken
-	refused uint32 // segments dropped for lack of room
+	growth  uint16 // of room, what a window that has grown may take beyond the one that is set
+	refused uint16 // segments dropped for lack of room
 }
 
 // grant replaces the grant.
-func (g *memoryGrant) grant(room, spare uint32) { g.room, g.spare = room, spare }
+func (g *memoryGrant) grant(now memoryGrant) {
+	g.room, g.spare, g.growth = now.room, now.spare, now.growth
+}
 
 // refuse counts a segment that is dropped.
-func (g *memoryGrant) refuse() { g.refused++ }
+func (g *memoryGrant) refuse() {
+	if g.refused < math.MaxUint16 {
+		g.refused++
+	}
+}
 
 // takeRefused returns how many segments were refused since the last call.
-func (g *memoryGrant) takeRefused() (n uint32) {
+func (g *memoryGrant) takeRefused() (n uint16) {
 	n, g.refused = g.refused, 0
 	return n
 }
@@ -77,4 +87,5 @@ func (g *memoryGrant) takeRefused() (n uint32) {
 func (g *memoryGrant) use(weight uint32) {
 	g.room -= min(g.room, weight)
 	g.spare -= min(g.spare, weight)
+	g.growth -= uint16(min(uint32(g.growth), weight))
 }

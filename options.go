@@ -130,10 +130,11 @@ func (o *options) completeRest(interval time.Duration) error {
 }
 
 // sessionModes returns the modes of a session that are asked for.
-func sessionModes(stream, writeDelay, ackNoDelay bool) modes {
+func sessionModes(stream, writeDelay, ackNoDelay, fixedWindows bool) modes {
 	var m modes
 	m.set(modeStream, stream)
 	m.set(modeWriteDelay, writeDelay)
 	m.set(modeACKNoDelay, ackNoDelay)
+	m.set(modeFixedWindows, fixedWindows)
 	return m
 }

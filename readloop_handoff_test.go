@@ -276,6 +276,7 @@ func TestRoleIsLentToWokenCallsOnly(t *testing.T) {
 			s := roleAlone(t)
 			s.SetNoDelay(1, 10, 0, 1)
 			s.SetWindowSize(8, 8)
+			s.configure(func() { s.core.setMode(modeFixedWindows, true) })
 			done := make(chan error, 1)
 			go func() { done <- c.call(s) }()
 			roleWait(t, "blocked", func() bool {

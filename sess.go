@@ -44,10 +44,9 @@ type UDPSession struct {
 	partial    recvSegment // the last segment read
 	partialOff int         // what of it has been read
 	msgLeft    uint32      // segments of the message being read that are still queued
+	busy       sides       // a Read copies, a Write is under way, the reader's batch is not over
+	pending    bool        // accepted, and the peer's address is not validated
 	unread     *unreadData // what Read gives after Close; nil for nothing
-
-	busy    sides // a Read copies, a Write is under way, a batch of the reader is not over
-	pending bool  // accepted, and the peer's address is not validated
 
 	local   netip.Addr // what an accepted session answers from, if the socket has several
 	charged int64      // bytes that the account knows of

@@ -45,7 +45,7 @@ func (q *oobQueue) push(payload []byte, cache *bufferCache) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	room, _ := q.memory.room(0)
+	room := q.memory.room(0).room
 	if q.state == oobClosed || len(q.waiting) >= oobQueueMax || room < memoryWeight(len(payload)) {
 		q.dropped.Add(1)
 		return

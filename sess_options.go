@@ -28,8 +28,9 @@ func (s *UDPSession) SetACKNoDelay(nodelay bool) {
 }
 
 // SetWindowSize sets the send and receive windows in segments, clamped to 65535, the most that the
-// wire can carry. A value of 0 or less leaves a window as it is. Segments that are in flight when
-// the send window shrinks stay in flight.
+// wire can carry. A value of 0 or less leaves a window as it is. The windows may grow beyond these
+// values, unless Config.FixedWindows is set. A window that has grown already does not shrink.
+// Segments that are in flight when the send window shrinks stay in flight.
 func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 	s.configure(func() { s.core.setWindows(sndwnd, rcvwnd) })
 }

@@ -50,7 +50,7 @@ type Stats struct {
 	// at random; 0 if it makes none.
 	RandomLoss float64
 
-	SendWindow    int // segments
+	SendWindow    int // segments; this and the next as they have grown
 	ReceiveWindow int
 	PeerWindow    int // the peer's advertised window
 	// CongestionWindow is how much the controller lets be in flight, in full segments: its bytes

@@ -154,7 +154,7 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 		Duplicate: 0.02, Reorder: 0.02, ReorderDelay: 30 * time.Millisecond}
 	config := Config{
 		StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true,
-		SendWindow: 64, DataShards: 5, ParityShards: 2,
+		SendWindow: 64, FixedWindows: true, DataShards: 5, ParityShards: 2,
 	}
 	pairRun(t, 3, p, config, func(t *testing.T, n *connPair) {
 		if d := snmpSince(before); d.ActiveOpens != 1 || d.PassiveOpens != 1 || d.CurrEstab != 2 {

@@ -77,7 +77,7 @@ func TestSessionNumbersWrapDuringALossyTransfer(t *testing.T) {
 func wrapTransfer(t *testing.T, w *connWorld, start wrapNumbers, fec bool) {
 	config := Config{
 		StreamMode: true, NoDelay: true, FastResend: 2, NoCongestionControl: true,
-		SendWindow: 128, ReceiveWindow: 128,
+		SendWindow: 128, ReceiveWindow: 128, FixedWindows: true,
 	}
 	if fec {
 		config.DataShards, config.ParityShards = 10, 3
