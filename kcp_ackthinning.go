@@ -75,6 +75,7 @@ func (t *ackThinning) answered(now, newestAt millis, ts timestamp) {
 	}
 	queued := rtt + 1 - t.least
 	queued -= min(took-t.forward, queued) // of the data
-	t.quarter = uint8(min(queued/thinShare, math.MaxUint8))
+	// It goes down slowly, because the queue is gone for as long as acknowledgements are delayed.
+	t.quarter = max(uint8(min(queued/thinShare, math.MaxUint8)), uint8(int(t.quarter)*3/4))
 	t.asked = 0
 }
