@@ -19,8 +19,8 @@ type Stats struct {
 	FastRetransmits    uint64 // sent again: enough later segments were acknowledged
 	EarlyRetransmits   uint64 // sent again: a later one was acknowledged, no new ones were queued
 	TimeoutRetransmits uint64 // sent again: the retransmission timeout ran out
-	// SpuriousRetransmits counts segments found lost that had arrived, or arrived later, so that
-	// sending them again was not needed.
+	// SpuriousRetransmits counts segments found lost that had arrived, or arrived later. Sending
+	// them again, where there was time for it, was not needed.
 	SpuriousRetransmits uint64
 
 	DuplicatesReceived uint64 // data segments that were there already
@@ -37,8 +37,8 @@ type Stats struct {
 	// CongestionControl is the controller in use, never "".
 	CongestionControl CongestionControl
 	// CongestionState is the phase of the controller, such as "startup" or "cruise". It is for
-	// people, and may change with each version. It is "" if the controller has no phases, or has
-	// not begun, as little is in flight.
+	// people, and may change with each version. It is "" if the controller has no phases, and while
+	// so little is in flight, ten segments or less, that no controller is needed.
 	CongestionState string
 	// Bandwidth is the controller's estimate of what the path carries, in bytes a second of KCP
 	// segments; 0 before the first estimate, and if the controller makes none.
@@ -54,8 +54,7 @@ type Stats struct {
 	ReceiveWindow int
 	PeerWindow    int // the peer's advertised window
 	// CongestionWindow is how much the controller lets be in flight, in full segments: its bytes
-	// divided by the size of one, rounded up. 0 is no limit: congestion control is off, or has not
-	// begun.
+	// divided by the size of one, rounded up. 0 is no limit.
 	CongestionWindow int
 	InFlight         int // segments sent and not acknowledged
 	SendQueue        int // segments waiting to be sent
