@@ -348,3 +348,23 @@ func TestSocketOptionsBelongToWhoOwnsTheSocket(t *testing.T) {
 		t.Errorf("SetReadBuffer of a closed session: %v, want net.ErrClosed", err)
 	}
 }
+
+// Sessions of the functions without a Config begin with windows of 32 segments.
+func TestWindowsOfASessionGrow(t *testing.T) {
+	link := simProfile{Delay: 50 * time.Millisecond, Rate: 20e6 / 8, Queue: 250_000}
+	for _, fixed := range []bool{false, true} {
+		c := Config{StreamMode: true, SendWindow: 32, ReceiveWindow: 32, FixedWindows: fixed}
+		pairRun(t, 1, link, c, func(t *testing.T, n *connPair) {
+			const size = 4 << 20
+			took := n.move(t, pattern(size, 1))
+			snd, rcv := n.client.Stats().SendWindow, n.server.Stats().ReceiveWindow
+			t.Logf("fixed %v: %v, windows of %d and %d", fixed, took, snd, rcv)
+			switch {
+			case fixed && (snd != 32 || rcv != 32 || took < 8*time.Second):
+				t.Errorf("%v with fixed windows, which are %d and %d", took, snd, rcv)
+			case !fixed && (snd < 200 || rcv < 200 || took > 4*time.Second):
+				t.Errorf("%v with windows that grow, which are %d and %d", took, snd, rcv)
+			}
+		})
+	}
+}
