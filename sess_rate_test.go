@@ -220,8 +220,8 @@ func TestRateLimitBeginsAnew(t *testing.T) {
 	})
 }
 
-// Parity makes up for what a full queue drops, so the sender sees no loss. It still leaves the queue
-// short.
+// Parity makes up for what a full queue drops, so the sender sees no loss. It still leaves the
+// queue short.
 func TestParityDoesNotFillTheQueue(t *testing.T) {
 	const rtt = 50 * time.Millisecond
 	p := simProfile{Delay: rtt / 2, Rate: 20e6 / 8, Queue: 20e6 / 8 / 20}
