@@ -56,17 +56,6 @@ type mode struct {
 	name    string
 	meaning string // in the document, as a Config
 	config  kcp.Config
-	fitted  bool // the send window is one and a half times the bandwidth-delay product
-}
-
-// on returns the settings for a path.
-func (m mode) on(p path) kcp.Config {
-	c := m.config
-	if m.fitted {
-		c.SendWindow = p.product() * 3 / 2
-		c.ReceiveWindow = max(512, c.SendWindow)
-	}
-	return c
 }
 
 // free is no-delay mode without congestion control, the ground of the modes below it.
@@ -97,13 +86,11 @@ func modes() []mode {
 	}
 }
 
-// bulkModes are the columns of the table of goodput. A window makes no difference to a slow stream
-// of messages.
+// bulkModes are the columns of the table of goodput.
 func bulkModes() []mode {
 	return append(modes(), mode{
-		name:    "fitted window",
-		meaning: "no-delay with `SendWindow` at 1.5 times the bandwidth-delay product: 52, 262 and 787 segments",
-		config:  free(), fitted: true,
+		name: "cubic", meaning: "`CongestionControl: kcp.CongestionCubic`",
+		config: kcp.Config{CongestionControl: kcp.CongestionCubic},
 	})
 }
 
