@@ -30,11 +30,8 @@ var lossyContenders = []struct {
 	{"kcp, no-delay, FEC 1/1", openKCPWith(lossyFEC(1, 1))},
 }
 
-// lossyNoDelay has windows of several bandwidth-delay products, as docs/tuning.md has it for lines
-// that lose.
-var lossyNoDelay = kcp.Config{
-	NoDelay: true, FastResend: 2, NoCongestionControl: true, SendWindow: 1024, ReceiveWindow: 1024,
-}
+// lossyNoDelay are the settings of docs/tuning.md for small messages.
+var lossyNoDelay = kcp.Config{NoDelay: true, FastResend: 2, NoCongestionControl: true}
 
 func lossyFEC(data, parity int) kcp.Config {
 	c := lossyNoDelay

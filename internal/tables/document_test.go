@@ -25,16 +25,12 @@ order. Goodput is what a bulk transfer delivers in its first 30 seconds, includi
 ends have the settings of the column, and defaults for all others.
 
 Without loss every setting delivers a message in half a round trip. The settings differ in what a
-lost packet costs:
+lost packet costs: one timeout, a little more than a round trip, or mostly nothing with FEC of small
+groups. So few messages are not held back by congestion control.
 
-- With congestion control it reduces the window, so that on long or lossy paths even a slow stream
-  waits for the window.
-- Without congestion control it costs one timeout, a little more than a round trip.
-- With FEC of small groups it mostly costs nothing.
-
-For goodput the order is different. The classic congestion window grows by one segment a round trip
-and is halved by a loss, so it fills only a short clean line. Without it the sender uses the line
-whatever is lost. It then sends much into a full queue, unless its window suits the path.
+A transfer fills the line whatever is lost at random, with few bytes beyond those that are lost, and
+hardly uses the queue. Parity takes its share of the line. CUBIC takes each loss for congestion, and
+fills clean lines only. The last part has many more lines.
 [tuning.md](tuning.md) draws the conclusions.
 
 ![p50 to p99 of message latency and goodput, by network and settings](tables.svg)
