@@ -261,3 +261,55 @@ func TestStatsOfAController(t *testing.T) {
 		}
 	})
 }
+
+// The fixed controller sends at the rate that it is given, from the moment on that it is given.
+func TestFixedControllerSendsAtItsBandwidth(t *testing.T) {
+	p := simProfile{Delay: 20 * time.Millisecond}
+	c := Config{StreamMode: true, NoDelay: true, SendWindow: 1024, ReceiveWindow: 1024,
+		CongestionControl: CongestionFixed, Bandwidth: 1e6}
+	pairRun(t, 1, p, c, func(t *testing.T, n *connPair) {
+		go func() { _, _ = n.client.Write(make([]byte, 50e6)) }()
+		go func() { _, _ = io.Copy(io.Discard, n.server) }()
+		for _, rate := range []float64{1e6, 2e6, 5e5} {
+			if err := n.client.SetBandwidth(int64(rate)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			before := n.server.Stats().WireBytesReceived
+			time.Sleep(4 * time.Second)
+			got := float64(n.server.Stats().WireBytesReceived-before) / 4
+			if got < 0.93*rate || got > 1.03*rate {
+				t.Errorf("%.0f bytes a second, want %.0f", got, rate)
+			}
+			if st := n.client.Stats(); st.Bandwidth != int64(rate) {
+				t.Errorf("a bandwidth of %d, want %.0f", st.Bandwidth, rate)
+			}
+		}
+		n.client.SetLinger(0)
+		_ = n.client.Close()
+	})
+}
+
+// Every controller delivers, and what SetCongestionControl names is what works.
+func TestEveryControllerDelivers(t *testing.T) {
+	p := simProfile{Delay: 20 * time.Millisecond, Rate: 20e6 / 8, Queue: 100_000}
+	for _, cc := range congestionNames {
+		c := Config{StreamMode: true, NoDelay: true, Bandwidth: 2e6,
+			SendWindow: 1024, ReceiveWindow: 1024}
+		pairRun(t, 1, p, c, func(t *testing.T, n *connPair) {
+			if err := n.client.SetCongestionControl(cc); err != nil {
+				t.Fatal(err)
+			}
+			took := n.move(t, pattern(5e6, 2))
+			st := n.client.Stats()
+			t.Logf("%s: %.1f Mbit/s, %.2f bytes on the wire for each", cc, 40/took.Seconds(),
+				float64(st.WireBytesSent)/5e6)
+			if took > 4*time.Second {
+				t.Errorf("%s: 5 MB over 20 Mbit/s took %v, want 4s at most", cc, took)
+			}
+			if st.CongestionControl != cc {
+				t.Errorf("the controller is %q, want %q", st.CongestionControl, cc)
+			}
+		})
+	}
+}
