@@ -325,6 +325,7 @@ func (c *rateController) acked(now instant, event *ackEvent) {
 		a.rate = min(a.rate, m.bwMax)
 	}
 	m.updateBandwidth(&a)
+	c.checkSlower(now, &a)
 	if m.lossRoundEnded() {
 		c.endLossRound(now)
 	}

@@ -142,6 +142,8 @@ func (l *lossFloor) estimate(newest lossBucket) {
 		}
 	}
 	if count == 0 {
+		// Other flows keep the queue full. Without a floor this one would yield to each loss.
+		l.floor = l.calmRate(l.floor)
 		return
 	}
 	mean := sum / count

@@ -18,7 +18,8 @@ type policerModel struct {
 	slotCount uint32
 	slotAt    instant
 	slotBytes int64
-	lostSeen  uint64 // bytes
+	lostSeen  uint64  // bytes
+	standing  instant // the standing round trip at its begin
 }
 
 // policerSlot is an eighth of a second.
@@ -35,7 +36,11 @@ const (
 	// sustainedLoss is the loss beyond that of calm phases which indicates a policer.
 	sustainedLoss = lossOne / 20
 	// policedLoss is the loss beyond that of calm phases with which the rate falls further.
-	policedLoss  = lossOne * 3 / 100
+	policedLoss = lossOne * 3 / 100
+	// slowerRise is by how many percent of the time round trips rise if the path delivers less than
+	// half of what is sent, with allowance for noise. A flow that doubles its rate makes them rise by
+	// 50 at most.
+	slowerRise   = 60
 	policedFirst = 10 * second
 	policedMost  = 80 * second
 )
@@ -85,6 +90,39 @@ func (p *policerModel) lastSecond() (rate, loss int64) {
 		lost += int64(s.lost)
 	}
 	return perSecond(bytes, instant(us)*1000), mulDiv(lost, lossOne, max(lost+bytes, 1))
+}
+
+// slotEnded returns the slot that has ended now.
+func (p *policerModel) slotEnded(now instant) (s policerSlot, ok bool) {
+	if p.slotCount == 0 || p.slotAt != now {
+		return policerSlot{}, false
+	}
+	return p.slots[(p.slotCount-1)%uint32(len(p.slots))], true
+}
+
+// checkSlower lowers the bandwidth where the path has become much slower, within a few slots.
+// Without a loss the draft takes two cycles, which are long while round trips are. Beside other
+// flows deliveries fall too. But then round trips grow slowly, even if a flow doubles its rate.
+func (c *rateController) checkSlower(now instant, a *ackEvent) {
+	m := &c.model
+	s, ok := m.policer.slotEnded(now)
+	if !ok {
+		return
+	}
+	took, standing := instant(s.us)*1000, m.standing()
+	before := m.policer.standing
+	rising := before > 0 && standing > before+took*slowerRise/100
+	m.policer.standing = standing
+	rate := perSecond(int64(s.bytes), took)
+	if !rising || !c.filled() || a.inFlight < c.bdp(100) || 2*rate >= m.bw {
+		return
+	}
+	bw := max(rate*5/4, m.bwMax/4)
+	m.filter = [2]int64{min(m.filter[0], bw), min(m.filter[1], bw)}
+	m.bwMax = max(m.filter[0], m.filter[1])
+	if c.probing() {
+		c.startDown(now)
+	}
 }
 
 // checkSustained bounds the bandwidth to what is delivered in the long run where the path does not

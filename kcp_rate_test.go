@@ -137,6 +137,28 @@ func TestRateStepUp(t *testing.T) {
 	}
 }
 
+// TestRateStepDown holds that a flow follows a line that has become ten times slower, and leaves its
+// queue.
+func TestRateStepDown(t *testing.T) {
+	for _, delay := range []instant{50, 100, 200} {
+		l, c := newCruisingLine(t, mbit(20), delay*millisecond, delay*millisecond)
+		l.run(l.now+5*second, nil)
+		l.rate /= 10
+		l.queue = 1 << 30
+		l.run(l.now+10*delay*millisecond, nil)
+		if c.model.bw > 3*l.rate {
+			t.Errorf("RTT %d ms: bandwidth %d after 10 round trips, want %d", delay, c.model.bw,
+				l.rate)
+		}
+		l.run(l.now+4*second, nil)
+		l.highest = 0
+		l.run(l.now+second, nil)
+		if l.highest > 4*delay*millisecond {
+			t.Errorf("RTT %d ms: the wait is %d ms after 5 s", delay, l.highest/millisecond)
+		}
+	}
+}
+
 // TestRateAggregation holds that acknowledgements in batches do not stall the sender.
 func TestRateAggregation(t *testing.T) {
 	for _, batch := range []instant{10, 40, 100} {
