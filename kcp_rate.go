@@ -84,6 +84,7 @@ type rateController struct {
 // rateUndo is what a loss has changed.
 type rateUndo struct {
 	bwShort, inShort, inLong int64
+	round                    uint32    // the losses of this round are one event
 	state                    rateState // in which the loss ended a probe, rateUp or 0
 }
 
@@ -206,6 +207,8 @@ func (c *rateController) lost(now instant, l *lossEvent) {
 	m.lostTotal += uint64(bounded(l.bytes))
 	if m.lossEvents == 0 {
 		m.lossRoundAt = m.delivered
+	}
+	if m.rounds > c.undo.round {
 		c.saveWindow()
 		c.saveBounds()
 	}
@@ -269,7 +272,8 @@ func (c *rateController) spurious(now instant, bytes int64) {
 }
 
 func (c *rateController) saveBounds() {
-	c.undo = rateUndo{c.model.bwShort, c.model.inShort, c.model.inLong, 0}
+	m := &c.model
+	c.undo = rateUndo{m.bwShort, m.inShort, m.inLong, m.rounds + 1, 0}
 }
 
 func (c *rateController) saveWindow() {
