@@ -39,7 +39,8 @@ type controlFlow struct {
 	supply int64 // bytes a second, 0 for no limit
 	ready  instant
 
-	packets     []controlPacket // in flight or dropped, in order
+	packets     []controlPacket // in flight, in order, from head on; some are done
+	head        int
 	order       uint64
 	delivered   uint64
 	lostTotal   uint64
@@ -58,6 +59,7 @@ type controlPacket struct {
 	at     instant
 	ackAt  instant // 0 if it was dropped
 	record *flight
+	done   bool // acknowledged or lost
 }
 
 const controlMSS = 1400
@@ -154,8 +156,8 @@ func (f *controlFlow) noteLimited() {
 }
 
 func (f *controlFlow) ackDue() instant {
-	for _, p := range f.packets {
-		if p.ackAt != 0 {
+	for i := f.head; i < len(f.packets); i++ {
+		if p := &f.packets[i]; p.ackAt != 0 && !p.done {
 			return p.ackAt
 		}
 	}
@@ -163,10 +165,10 @@ func (f *controlFlow) ackDue() instant {
 }
 
 func (f *controlFlow) timeout() instant {
-	if len(f.packets) == 0 {
+	if f.head == len(f.packets) {
 		return instant(unlimited)
 	}
-	return f.packets[0].at + 2*max(f.srtt, f.line.delay) + 500*millisecond
+	return f.packets[f.head].at + 2*max(f.srtt, f.line.delay) + 500*millisecond
 }
 
 func (f *controlFlow) turn() {
@@ -175,7 +177,7 @@ func (f *controlFlow) turn() {
 	case f.ackDue() <= now:
 		f.acknowledge()
 	case f.timeout() <= now:
-		f.lose(0, lossTimeout)
+		f.lose(f.head, lossTimeout)
 	default:
 		f.send()
 	}
@@ -219,7 +221,8 @@ func (f *controlFlow) send() {
 // lose reports packet i lost.
 func (f *controlFlow) lose(i int, cause lossCause) {
 	p := f.packets[i]
-	f.packets = slices.Delete(f.packets, i, i+1)
+	f.packets[i].done = true
+	f.trim()
 	f.lostTotal += uint64(f.mss)
 	f.c.lost(f.line.now, &lossEvent{
 		flight: p.record, order: p.order, newest: f.order, bytes: f.mss, inFlight: f.inFlight,
@@ -228,23 +231,38 @@ func (f *controlFlow) lose(i int, cause lossCause) {
 	f.inFlight -= f.mss
 }
 
+// trim releases the packets at the head that are done.
+func (f *controlFlow) trim() {
+	for f.head < len(f.packets) && f.packets[f.head].done {
+		f.head++
+	}
+	if f.head > 4096 {
+		f.packets = f.packets[:copy(f.packets, f.packets[f.head:])]
+		f.head = 0
+	}
+}
+
 // acknowledge takes all acknowledgements that are due.
 func (f *controlFlow) acknowledge() {
 	now := f.line.now
 	a := ackEvent{manner: acksRepeated}
 	var newest controlPacket
-	f.packets = slices.DeleteFunc(f.packets, func(p controlPacket) bool {
-		if p.ackAt == 0 || p.ackAt > now || f.line.batch == 0 && newest.record != nil {
-			return false
+	for i := f.head; i < len(f.packets) && (f.line.batch > 0 || newest.record == nil); i++ {
+		p := &f.packets[i]
+		if p.ackAt > now {
+			break
+		}
+		if p.ackAt == 0 || p.done {
+			continue
 		}
 		a.bytes += f.mss
 		a.segments++
 		if p.record.tag != 0 {
 			a.tagged++
 		}
-		newest = p
-		return true
-	})
+		newest, p.done = *p, true
+	}
+	f.trim()
 	f.inFlight -= a.bytes
 	f.delivered += uint64(a.bytes)
 	f.deliveredAt = now
@@ -257,8 +275,8 @@ func (f *controlFlow) acknowledge() {
 	}
 	f.firstSentAt = newest.at
 	before := f.lostTotal
-	for len(f.packets) > 0 && f.packets[0].ackAt == 0 && f.packets[0].order+3 <= newest.order {
-		f.lose(0, lossFast)
+	for f.head < len(f.packets) && f.packets[f.head].order+3 <= newest.order {
+		f.lose(f.head, lossFast)
 	}
 	a.lost = int64(f.lostTotal - before)
 	a.inFlight, a.left = f.inFlight, uint32(f.inFlight/f.mss)

@@ -86,7 +86,8 @@ func TestCubicReduces(t *testing.T) {
 	}
 	c.spurious(second, 1000)
 	if c.cwnd != 70*1000 || c.most != 100*1000 {
-		t.Errorf("window %d and goal %d after it was spurious, want 70000 and 100000", c.cwnd, c.most)
+		t.Errorf("window %d and goal %d after a spurious loss, want 70000 and 100000", c.cwnd,
+			c.most)
 	}
 	c.spurious(second, 1000)
 	if c.cwnd != 70*1000 {

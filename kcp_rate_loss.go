@@ -143,7 +143,7 @@ func (l *lossFloor) estimate(newest lossBucket) {
 	}
 	if count == 0 {
 		// Other flows keep the queue full. Without a floor this one would yield to each loss.
-		l.floor = l.calmRate(l.floor)
+		l.floor = max(l.floor, l.calmRate(0))
 		return
 	}
 	mean := sum / count

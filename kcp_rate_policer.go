@@ -38,8 +38,8 @@ const (
 	// policedLoss is the loss beyond that of calm phases with which the rate falls further.
 	policedLoss = lossOne * 3 / 100
 	// slowerRise is by how many percent of the time round trips rise if the path delivers less than
-	// half of what is sent, with allowance for noise. A flow that doubles its rate makes them rise by
-	// 50 at most.
+	// half of what is sent, with allowance for noise. A flow that doubles its rate makes them rise
+	// by 50 at most.
 	slowerRise   = 60
 	policedFirst = 10 * second
 	policedMost  = 80 * second

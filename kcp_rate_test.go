@@ -94,7 +94,7 @@ func TestRateFillsLine(t *testing.T) {
 					l.loss = s.loss
 					l.run(5*second, nil)
 					l.p95()
-					got := l.goodput(0, 10*second)
+					got := l.goodput(0, 25*second)
 					want := int64((1 - s.loss) * float64(l.rate))
 					if got < percent(want, s.least) {
 						t.Errorf("goodput %d, want %d %% of %d", got, s.least, want)
@@ -137,8 +137,8 @@ func TestRateStepUp(t *testing.T) {
 	}
 }
 
-// TestRateStepDown holds that a flow follows a line that has become ten times slower, and leaves its
-// queue.
+// TestRateStepDown holds that a flow follows a line that has become ten times slower, and leaves
+// its queue.
 func TestRateStepDown(t *testing.T) {
 	for _, delay := range []instant{50, 100, 200} {
 		l, c := newCruisingLine(t, mbit(20), delay*millisecond, delay*millisecond)
