@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 // A table stands between two such lines of a document.
@@ -61,8 +62,33 @@ func (r *report) documentSummary() string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%s; %s.\n", r.Machine, strings.Replace(r.settings(), " (least – largest)", "", 1))
+	b.WriteString("\n" + wrapped(fmt.Sprintf("%s; %s.", r.Machine,
+		strings.Replace(r.settings(), " (least – largest)", "", 1))) + "\n")
 	return b.String()
+}
+
+// documentWidth is how many columns a line of a document has at most, apart from tables.
+const documentWidth = 100
+
+// wrapped breaks a paragraph into lines, and ends it with an empty one.
+func wrapped(text string) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		width := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+width > documentWidth:
+			b.WriteString("\n")
+			column = 0
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += width
+	}
+	return b.String() + "\n"
 }
 
 // contenderNames returns the names of all contenders in the order of the plan.

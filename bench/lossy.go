@@ -224,8 +224,9 @@ func (r *report) lossySummary() string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%s; medians of %d rounds on a line of 20 Mbit/s each way, a round trip of "+
-		"100 ms and a queue of one bandwidth-delay product, made of a TUN device.\n", r.Machine, r.Rounds)
+	b.WriteString("\n" + wrapped(fmt.Sprintf("%s; medians of %d rounds on a line of 20 Mbit/s each "+
+		"way, a round trip of 100 ms and a queue of one bandwidth-delay product, made of a TUN device.",
+		r.Machine, r.Rounds)) + "\n")
 	return b.String()
 }
 
