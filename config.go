@@ -38,10 +38,10 @@ type Config struct {
 	// 65535.
 	//
 	// They are the least windows. The send window grows to about four times what the path delivers
-	// in a round trip, unless there is no congestion control. It returns to SendWindow after ten
-	// seconds without data. The receive window grows to four times what arrives in a round trip, or
-	// eight times behind a lost segment, as long as the program reads it. It does not grow towards
-	// a legacy peer. What a window has grown by is used while half of MaxMemory is free.
+	// in a round trip, or eight times behind a lost segment, unless CongestionOff is set. It
+	// returns to SendWindow after ten seconds without data. The receive window grows likewise by
+	// what arrives, as long as the program reads it. It does not grow towards a legacy peer. What a
+	// window has grown by is used while half of MaxMemory is free.
 	SendWindow, ReceiveWindow int
 
 	// FixedWindows keeps the windows as they are set. By default they grow.

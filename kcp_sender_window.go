@@ -80,17 +80,20 @@ func (c *core) writeRoom() (free, share uint32) {
 }
 
 // growSendWindow lets the send window grow to twice of what may be in flight, which is about four
-// times what the path delivers in a round trip. The window is counted from the oldest segment, and
-// a segment may have to be sent several times. It grows only while it is used, and while the peer's
-// window is larger. Without congestion control it stays, as it alone limits what is in flight.
+// times what the path delivers in a round trip. The window is counted from the oldest segment,
+// which may have to be sent several times. So it is twice as much where most of it is acknowledged.
+// It grows only while it is used, and while the peer's window is larger. Without congestion control
+// it stays, as it alone limits what is in flight.
 func (snd *sender) growSendWindow() {
 	if snd.modes.has(modeFixedWindows) || snd.kind == controlOff || snd.rmtWnd <= snd.sndWnd ||
 		snd.sendUna.distance(snd.sendNxt) <= snd.sndWnd/2 {
 		return
 	}
-	if n := snd.flightMost(); n > snd.sndWnd/2 {
-		snd.sndWnd = min(2*min(n, wndMax), wndMax)
+	times := uint32(2)
+	if snd.sendUna.distance(snd.sendNxt) > 2*snd.inFlight {
+		times = 4
 	}
+	snd.sndWnd = max(snd.sndWnd, min(times*min(snd.flightMost(), wndMax), wndMax))
 }
 
 // flightMost returns how many segments the path and the controller allow in flight.
@@ -104,7 +107,10 @@ func (snd *sender) flightMost() uint32 {
 		most = min(most, snd.flight.limit)
 	}
 	if f.window < unlimited && !f.short() {
-		mean := int64(snd.sendBytes)/int64(max(snd.queued(), 1)) + segmentHeaderSize
+		mean := f.mss
+		if snd.inFlight > 0 {
+			mean = max(f.inFlight/int64(snd.inFlight), segmentHeaderSize)
+		}
 		most = uint32(min(int64(most), f.window/mean))
 	}
 	return most
