@@ -153,7 +153,8 @@ func TestHTTPOverASession(t *testing.T) {
 		if n := served.Load(); n != 1008 {
 			t.Errorf("%d requests were served, want 1008", n)
 		}
-		if d := dials.Load(); d > clients {
+		// A transport dials once more if a connection becomes idle at the moment it looks for one.
+		if d := dials.Load(); d > 2*clients {
 			t.Errorf("%d sessions for %d clients: they were not kept alive", d, clients)
 		}
 		transport.CloseIdleConnections()
