@@ -70,7 +70,7 @@ var always = map[string]bool{
 	"rtt100-loss0": false, "rtt100-loss1": false, "rtt100-loss5": false,
 	"rtt300-loss0": false, "rtt300-loss1": false,
 	"old-rtt100-loss0": false, "deep5": false, "interop": true, "100mbit-rtt50-shallow0.2": false,
-	"policer50k": false, "start": true, "outage": false, "messages30-rtt50": false,
+	"policer50k": false, "start": true, "outage": false,
 	"cubic-rtt20-1bdp": false, "cubic-rtt50-1bdp": false,
 }
 
