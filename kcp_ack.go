@@ -163,10 +163,13 @@ func (rcv *receiver) ackedBefore(n int) { rcv.acks = rcv.acks[:copy(rcv.acks, rc
 // forgetAcks drops the pending ACKs.
 func (rcv *receiver) forgetAcks() { rcv.acks = nil }
 
+// bulkGap is how many segments behind a gap are a stream, whose acknowledgements leave one by one.
+const bulkGap = 16
+
 // acksSent notes that the pending acknowledgements have left.
 func (c *core) acksSent(now millis) {
 	n := uint32(c.unacked) / c.ackShare()
-	if n > 0 {
+	if n > 0 || c.outOfOrder >= bulkGap {
 		c.measurePath(now)
 	}
 	c.giveRides(n)

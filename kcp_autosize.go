@@ -31,20 +31,21 @@ func (r *readRound) measured(took millis) {
 // unmeasuredMost is the largest window, in segments, that a round of unknown length calls for.
 const unmeasuredMost = 256
 
-// next returns the window that the round calls for, and begins another round if it is over. read,
-// arrived and waiting are the segments read and received since the session began, and those that
-// the program could read. window is the present one.
+// next returns the window that the round calls for, and begins another round if it is over. read
+// and arrived are the segments read and received since the session began. waiting are those that
+// the program could read before the latest datagram came, which may have filled a gap before many
+// more. gapped are those behind a gap. window is the present one.
 //
 // While the program keeps up, the window is four times what has arrived in the round: the window
 // may have limited that. It is eight times as much behind a gap, which takes several rounds if a
 // segment is lost again. Otherwise it is twice what was read in the round. So a program that reads
 // slowly gets no more, nor does a peer that leaves a gap.
-func (r *readRound) next(now millis, read, arrived uint16, waiting, window uint32) uint32 {
+func (r *readRound) next(now millis, read, arrived uint16, waiting, gapped, window uint32) uint32 {
 	took := uint16(now) - r.at
 	n, in := uint32(read-r.read), uint32(arrived-r.arrived)
 	keepsUp := n > 0 && 4*waiting <= window
 	times := uint32(4)
-	if arrived-read != uint16(waiting) {
+	if gapped > 0 {
 		times = 8
 	}
 	switch {

@@ -5,6 +5,7 @@ package kcp
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // growingLine is 20 Mbit/s at a round trip of 300 ms, with a queue of one product of both, in
@@ -284,5 +285,28 @@ func TestGrownWindowsTakeHalfOfTheMemory(t *testing.T) {
 		if least := writeMost / 1376; int(free) < least || int(free) > least+2*share {
 			t.Errorf("session %d may write %d segments, want %d", i, free, least)
 		}
+	}
+}
+
+// With a fifth lost there is always a gap, and all that waits behind one becomes readable at once.
+// The windows still grow: what came at once is not left unread, and a round trip is measured without
+// a stream that arrives in order.
+func TestWindowsGrowThroughHeavyLoss(t *testing.T) {
+	const size = 24 << 20
+	for seed := range uint64(6) {
+		p := simProfile{
+			Delay: 150 * time.Millisecond, Rate: growingRate, Queue: growingProduct, Loss: 0.2,
+		}
+		pairRun(t, seed, p, Config{StreamMode: true}, func(t *testing.T, n *connPair) {
+			took := n.move(t, pattern(size, 1))
+			rate := float64(size) * 8 / 1e6 / took.Seconds()
+			st, peer := n.client.Stats(), n.server.Stats()
+			t.Logf("seed %d: %.1f Mbit/s, windows of %d and %d", seed, rate,
+				st.SendWindow, peer.ReceiveWindow)
+			if rate < 9 || st.PeerWindow < 2*growingSegs {
+				t.Errorf("seed %d: %.1f Mbit/s, windows of %d and %d, want 9 and %d", seed, rate,
+					st.SendWindow, peer.ReceiveWindow, 2*growingSegs)
+			}
+		})
 	}
 }

@@ -75,9 +75,10 @@ func (c *core) setWindows(snd, rcv int) {
 	}
 }
 
-// growWindows lets the windows grow after an input, where they limit the flow.
-func (c *core) growWindows(now millis) {
-	c.growReceiveWindow(now)
+// growWindows lets the windows grow after an input, where they limit the flow. waiting are the
+// segments that could be read before it.
+func (c *core) growWindows(now millis, waiting uint32) {
+	c.growReceiveWindow(now, waiting)
 	c.growSendWindow()
 }
 

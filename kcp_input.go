@@ -27,7 +27,7 @@ func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
 		s      segment
 		result = inputOK
 	)
-	in.now, in.rtt = ctx.now.ms(), -1
+	in.now, in.rtt, in.waiting = ctx.now.ms(), -1, c.readable()
 	for len(data) > 0 && result == inputOK {
 		var status parseStatus
 		data, status = parseSegment(data, &s)
@@ -76,6 +76,7 @@ type inputState struct {
 	wndNews  windowNews
 	alive    bool // the peer's session can have sent it
 	acked    uint32
+	waiting  uint32 // segments that could be read before
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
 	longest  millis
 	ranges   []byte // of the last ACKR, which is applied once (S4.37)
@@ -157,7 +158,7 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 		c.detectTimeouts(ctx.now)
 		c.tellAcked(ctx.now, trusted)
 	}
-	c.growWindows(now)
+	c.growWindows(now, in.waiting)
 	c.ctl.heard()
 	if in.alive || in.acked > 0 {
 		// A peer whose window is closed may be unable to accept what is in flight. Any segment of

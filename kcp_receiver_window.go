@@ -35,7 +35,8 @@ func (rcv *receiver) setWindow(segments uint32) {
 
 // growReceiveWindow lets the receive window grow as the program reads (S1.76). That of a legacy
 // peer stays as it is set: such a peer sends whatever it allows, and nothing else slows it down.
-func (c *core) growReceiveWindow(now millis) {
+// waiting are the segments that the program could read before the input.
+func (c *core) growReceiveWindow(now millis, waiting uint32) {
 	if c.modes.has(modeFixedWindows) || !c.ctl.known() {
 		return
 	}
@@ -43,7 +44,7 @@ func (c *core) growReceiveWindow(now millis) {
 		c.round.measured(c.rtt.srtt())
 	}
 	received := uint16(c.rcvNxt) + uint16(c.outOfOrder)
-	n := c.round.next(now, uint16(c.readNxt), received, c.readable(), c.rcvWnd)
+	n := c.round.next(now, uint16(c.readNxt), received, waiting, c.outOfOrder, c.rcvWnd)
 	c.rcvWnd = max(c.rcvWnd, n)
 }
 
