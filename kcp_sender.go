@@ -226,7 +226,9 @@ func (snd *sender) control() (r controlReport) {
 		return controlReport{bandwidth: int64(snd.seed.bandwidth), minRTT: snd.seed.rtt()}
 	}
 	snd.flow.cc.report(&r)
-	r.pacing = snd.flow.rate
+	if r.pacing = snd.flow.rate; snd.flow.short() {
+		r.pacing = 0
+	}
 	return r
 }
 
@@ -258,7 +260,7 @@ func (snd *sender) congestionWindow() uint32 {
 		return snd.kind.initialWindow()
 	}
 	segments := f.most
-	if f.window < unlimited {
+	if f.window < unlimited && !f.short() {
 		segments = uint32(min(int64(segments), (f.window+f.mss-1)/f.mss))
 	}
 	if segments == unlimitedSegments {

@@ -262,6 +262,32 @@ func TestStatsOfAController(t *testing.T) {
 	})
 }
 
+// On a path whose round trip is too short to be paced, Stats reports neither a window of bytes nor
+// a rate: they do not count.
+func TestStatsOfAShortPath(t *testing.T) {
+	inSession(t, Config{}, func(t *testing.T, client, server *UDPSession) {
+		for _, tt := range []struct {
+			cc           controller
+			minRTT       instant
+			window, rate bool
+		}{
+			{&inBytes{bytes: 1 << 20, rate: 3e6}, flowUnpaced, true, true},
+			{&inBytes{bytes: 1 << 20, rate: 3e6}, flowUnpaced - 1, false, false},
+			{newCongestion(), flowUnpaced - 1, true, false},
+		} {
+			client.mu.Lock()
+			client.core.flow = newFlow(tt.cc, 0, 1400)
+			client.core.flow.minRTT = tt.minRTT
+			client.mu.Unlock()
+			st := client.Stats()
+			if st.CongestionWindow > 0 != tt.window || st.PacingRate > 0 != tt.rate {
+				t.Errorf("at %v %T has a window of %d and a rate of %d",
+					time.Duration(tt.minRTT), tt.cc, st.CongestionWindow, st.PacingRate)
+			}
+		}
+	})
+}
+
 // The fixed controller sends at the rate that it is given, from the moment on that it is given.
 func TestFixedControllerSendsAtItsBandwidth(t *testing.T) {
 	p := simProfile{Delay: 20 * time.Millisecond}

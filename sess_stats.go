@@ -16,8 +16,8 @@ type Stats struct {
 	SegmentsSent      uint64 // KCP segments: data, acknowledgements and window messages
 	SegmentsReceived  uint64
 
-	FastRetransmits    uint64 // sent again: enough later segments were acknowledged
-	EarlyRetransmits   uint64 // sent again: a later one was acknowledged, no new ones were queued
+	FastRetransmits    uint64 // sent again: as many later ones as FastResend were acknowledged
+	EarlyRetransmits   uint64 // sent again: a later one was, and 9/8 of a round trip was over
 	TimeoutRetransmits uint64 // sent again: the retransmission timeout ran out
 	// SpuriousRetransmits counts segments found lost that had arrived, or arrived later. Sending
 	// them again, where there was time for it, was not needed.
@@ -28,6 +28,7 @@ type Stats struct {
 	InvalidFields      uint64 // numbers that an honest peer cannot have sent, ignored
 	InputErrors        uint64 // datagrams that were, or ended in, no segment
 
+	// Round-trip times are in whole milliseconds. One of less than a millisecond is 0.
 	SRTT    time.Duration // smoothed round-trip time, 0 before the first sample
 	RTTVar  time.Duration // its deviation
 	MinRTT  time.Duration // the shortest, without a queue
@@ -44,7 +45,8 @@ type Stats struct {
 	// segments; 0 before the first estimate, and if the controller makes none.
 	Bandwidth int64
 	// PacingRate is the rate at which segments leave now, in bytes a second; 0 if they are not
-	// paced. The rate of SetRateLimit is not in it.
+	// paced, as where a round trip takes less than a millisecond. The rate of SetRateLimit is not
+	// in it.
 	PacingRate int64
 	// RandomLoss is the controller's estimate of the share of packets, 0 to 1, that the path loses
 	// at random; 0 if it makes none.
@@ -54,7 +56,8 @@ type Stats struct {
 	ReceiveWindow int
 	PeerWindow    int // the peer's advertised window
 	// CongestionWindow is how much the controller lets be in flight, in full segments: its bytes
-	// divided by the size of one, rounded up. 0 is no limit.
+	// divided by the size of one, rounded up. 0 is no limit, as without a controller or where a
+	// round trip takes less than a millisecond.
 	CongestionWindow int
 	InFlight         int // segments sent and not acknowledged
 	SendQueue        int // segments waiting to be sent
