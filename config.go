@@ -31,7 +31,8 @@ type Config struct {
 	// side that need not send parity can leave both fields zero.
 	DataShards, ParityShards int
 
-	// MTU is the size of a datagram in bytes: its whole UDP payload. Default 1400, at most 1500.
+	// MTU is the size of a datagram in bytes: its whole UDP payload. Default 1400; values above
+	// 1500 count as 1500.
 	MTU int
 
 	// SendWindow and ReceiveWindow are in segments of up to one datagram each. Default 512, at most
@@ -56,7 +57,8 @@ type Config struct {
 	Interval time.Duration
 
 	// FastResend is the number of acknowledgements of later segments after which a segment is
-	// retransmitted before its timeout. Default 0: off. At most 64.
+	// retransmitted before its timeout. Default 0: off. At most 64. Whatever the number, one such
+	// acknowledgement suffices once 9/8 of a round trip is over.
 	FastResend int
 
 	// CongestionControl is the controller that decides how much is in flight and how fast it
@@ -64,7 +66,8 @@ type Config struct {
 	CongestionControl CongestionControl
 
 	// Bandwidth is what CongestionFixed takes for the bandwidth of the path, in bytes a second of
-	// KCP segments: 1000 to 4e9. The other controllers measure it and do not use this field.
+	// KCP segments: 1000 to 4e9. It has no effect where a round trip takes less than a millisecond.
+	// The other controllers measure the bandwidth and do not use this field.
 	// Default 0: not known, which is an error with CongestionFixed.
 	Bandwidth int64
 
@@ -183,8 +186,8 @@ func (c *Config) options() (*options, error) {
 	return o, o.complete(c.Interval)
 }
 
-// legacyOptions returns the settings of legacy peers, for functions without a Config. There is no
-// FEC if either number of shards is zero or less.
+// legacyOptions returns the settings for functions without a Config, with the windows of legacy
+// peers. There is no FEC if either number of shards is zero or less.
 func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, error) {
 	if dataShards <= 0 || parityShards <= 0 {
 		dataShards, parityShards = 0, 0

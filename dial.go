@@ -10,9 +10,10 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Dial makes a session to the UDP address raddr without cipher or FEC, with the settings of legacy
-// peers: windows of 32 segments, message mode. It sends nothing and does not fail if the peer is
-// absent. An error is that of the address or of opening a socket. The net.Conn is a *UDPSession.
+// Dial makes a session to the UDP address raddr without cipher or FEC. Its windows begin with 32
+// segments, as those of legacy peers, and grow. All else is as in an empty Config. It sends nothing
+// and does not fail if the peer is absent. An error is that of the address or of opening a socket.
+// The net.Conn is a *UDPSession.
 func Dial(raddr string) (net.Conn, error) {
 	s, err := DialWithOptions(raddr, nil, 0, 0)
 	if err != nil {
@@ -87,10 +88,9 @@ func NewConn4(
 	return dialOver(conn, ownConn, raddr, convid, o)
 }
 
-// Listen accepts sessions on the local UDP address laddr, such as ":4000", without cipher or FEC,
-// with the settings of legacy peers: windows of 32 segments, message mode. An error is that of the
-// address or of opening the socket. The net.Listener is a *Listener, and accepted connections are
-// *UDPSession.
+// Listen accepts sessions on the local UDP address laddr, such as ":4000", without cipher or FEC
+// and with windows as for Dial. An error is that of the address or of opening the socket. The
+// net.Listener is a *Listener, and accepted connections are *UDPSession.
 func Listen(laddr string) (net.Listener, error) {
 	l, err := ListenWithOptions(laddr, nil, 0, 0)
 	if err != nil {

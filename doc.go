@@ -14,8 +14,9 @@
 //	conn, err := c.Dial(ctx, "192.0.2.1:4000") // sends nothing yet
 //	conn.Write([]byte("hello"))
 //
-// [Dial], [Listen] and their variants exist for programs written for the existing Go package. They
-// have the settings of legacy peers: windows of 32 segments, an interval of 100 ms, message mode. A
+// [Dial], [Listen] and their variants exist for programs written for the existing Go package. Their
+// windows begin with 32 segments, as those of legacy peers. All else is as in an empty Config,
+// congestion control too: docs/migrating.md describes how to have that of the existing package. A
 // legacy peer is a KCP peer without this library's extension (docs/protocol.md, section 4).
 //
 // # Map
@@ -28,7 +29,7 @@
 //   - [Transport] carries many sessions, and a listener, over one socket, and returns datagrams
 //     that are not KCP.
 //   - [Dial], [DialWithOptions], [Listen], [ListenWithOptions], [ServeConn], and [NewConn] to
-//     [NewConn4] do the same with the settings of legacy peers.
+//     [NewConn4] do the same without a Config.
 //
 // Using them:
 //

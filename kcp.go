@@ -26,8 +26,8 @@ const shellPackets = 8
 // NewKCP returns a state machine for the conversation conv, the same number at both ends. output is
 // called with each datagram to send, from within Input and Update. The datagram is the first size
 // bytes of buf, which output may use until it returns. It must not call the KCP. The defaults are
-// those of legacy peers: windows of 32 segments, an MTU of 1400 bytes, an interval of 100 ms, and
-// message mode. Congestion control is CongestionRate; NoDelay changes it.
+// those of legacy peers: windows of 32 segments, which do not grow, an MTU of 1400 bytes, an
+// interval of 100 ms, and message mode. Congestion control is CongestionRate; NoDelay changes it.
 func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())

@@ -10,8 +10,11 @@ import (
 
 // CongestionControl names the controller of a session: it decides how many bytes are in flight and
 // how fast they leave. Each side chooses for what it sends, and the peer need not know. The windows
-// of both sides and SetRateLimit apply as well. On a path whose round trip is below a millisecond,
-// such as loopback, no controller is asked.
+// of both sides and SetRateLimit apply as well.
+//
+// Where a round trip takes less than a millisecond, such as on loopback, nothing is paced, and no
+// controller but CongestionClassic limits what is in flight. This includes CongestionFixed: use
+// SetRateLimit there.
 type CongestionControl string
 
 const (
@@ -21,8 +24,8 @@ const (
 	// means it too.
 	CongestionRate CongestionControl = "rate"
 
-	// CongestionRateAggressive is CongestionRate that takes more of the path than it leaves to
-	// others, for a path that nothing else needs.
+	// CongestionRateAggressive is CongestionRate that probes with a larger window, leaves less of
+	// the path free, and allows for more loss at random. It is for a path that nothing else needs.
 	CongestionRateAggressive CongestionControl = "rate-aggressive"
 
 	// CongestionCubic is CUBIC (RFC 9438), as TCP uses it. A loss lowers the window by 30 %,

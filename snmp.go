@@ -36,8 +36,8 @@ type Snmp struct {
 	InBytes             uint64 // bytes of UDP payload received
 	OutBytes            uint64 // bytes of UDP payload sent
 	RetransSegs         uint64 // segments retransmitted, for any reason
-	FastRetransSegs     uint64 // of them: later segments were acknowledged
-	EarlyRetransSegs    uint64 // of them: likewise, with nothing new to send
+	FastRetransSegs     uint64 // of them: as many later ones as FastResend were acknowledged
+	EarlyRetransSegs    uint64 // of them: a later one was, and 9/8 of a round trip was over
 	LostSegs            uint64 // of them: the retransmission timeout expired
 	RepeatSegs          uint64 // segments received more than once
 	FECFullShardSet     uint64 // groups whose data arrived without loss

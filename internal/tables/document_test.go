@@ -50,7 +50,7 @@ func (r *results) document() string {
 	b.WriteString("\n## Goodput of a bulk transfer\n\nMbit/s, of 20 on the line; headers take 4 % of it.\n\n")
 	writeTable(&b, bulkModes(), func(i, j int) string { return megabits(r.goodput[i][j]) })
 	fmt.Fprintf(&b, "\n## FEC groups for a slow stream\n\nThe messages of the first table at an RTT of %d ms and %g %% loss, "+
-		"in no-delay mode without\ncongestion control. Datagrams are those sent for each message, repetitions included.\n\n",
+		"with the\nsettings of the column no-delay. Datagrams are those sent for each message, repetitions included.\n\n",
 		groupPath.rtt.Milliseconds(), groupPath.loss*100)
 	b.WriteString("| FEC | p50 ms | p99 ms | datagrams |\n|---|--:|--:|--:|\n")
 	for j, m := range groupModes() {

@@ -58,7 +58,7 @@ type mode struct {
 	config  kcp.Config
 }
 
-// free is no-delay mode without congestion control, the ground of the modes below it.
+// free is no-delay mode with NoCongestionControl, the ground of the modes below it.
 func free() kcp.Config {
 	return kcp.Config{NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true}
 }
