@@ -45,9 +45,9 @@ func fastSettings() settings {
 
 // settingKeys are the names under which set knows the settings, and what they mean.
 var settingKeys = []struct{ name, value, meaning string }{
-	{"window", "N", "send and receive window in segments (default 1024)"},
-	{"sndwnd", "N", "send window in segments, 1 to 65535"},
-	{"rcvwnd", "N", "receive window in segments, 1 to 65535"},
+	{"window", "N", "least send and receive window in segments; both grow (default 1024)"},
+	{"sndwnd", "N", "least send window in segments, 1 to 65535"},
+	{"rcvwnd", "N", "least receive window in segments, 1 to 65535"},
 	{"mtu", "N", "size of a datagram in bytes, 100 to 1500 (default 1400)"},
 	{"nodelay", "A,B,C,D", "as SetNoDelay takes them: no-delay 0/1, interval in ms, fast resend, aggressive congestion control 0/1 (default 1,10,2,1)"},
 	{"cc", "NAME", "congestion control, whatever the last number of --nodelay is: " + strings.Join(controlNames(), ", ")},

@@ -84,7 +84,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&opts.key, keyfile.Flag, "", "key `file`: 64 hexadecimal digits, as 'openssl rand -hex 32' prints them; the same at both ends")
 	flags.StringVar(&opts.cipher, "cipher", "aes-gcm", "protection, `one` of "+cipherNames()+"; the first two also detect changes")
 	fec := flags.String("fec", "", "packets and parity packets of a group, as in `10/3`; default none")
-	flags.IntVar(&opts.window, "window", 1024, "`segments` in flight; best 1.5 times the product of rate and round-trip time")
+	flags.IntVar(&opts.window, "window", 1024, "least window in `segments`; it grows as the path needs")
 	flags.IntVar(&opts.mtu, "mtu", 1400, "UDP payload of a datagram in `bytes`")
 	flags.StringVar(&opts.congestion, "cc", string(kcp.CongestionRate),
 		"congestion control, `one` of rate, rate-aggressive, cubic, classic, fixed, off; each end's for what it sends")
