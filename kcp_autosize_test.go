@@ -289,8 +289,8 @@ func TestGrownWindowsTakeHalfOfTheMemory(t *testing.T) {
 }
 
 // With a fifth lost there is always a gap, and all that waits behind one becomes readable at once.
-// The windows still grow: what came at once is not left unread, and a round trip is measured without
-// a stream that arrives in order.
+// The windows still grow: what came at once is not left unread, and a round trip is measured
+// without a stream that arrives in order.
 func TestWindowsGrowThroughHeavyLoss(t *testing.T) {
 	const size = 24 << 20
 	for seed := range uint64(6) {
