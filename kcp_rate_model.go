@@ -7,6 +7,7 @@ import "math"
 const (
 	minRTTWindow    = 10 * second
 	probeRTTEvery   = 5 * second
+	probeRTTMost    = 9 * second // with short round trips in between
 	aggregationMost = 100 * millisecond
 	averageRounds   = 8
 )
@@ -36,6 +37,8 @@ type rateModel struct {
 
 	minRTT, minStamp     instant   // the shortest of 10 s, and when it was seen
 	probeRTT, probeStamp instant   // the shortest of 5 s, likewise
+	emptied              instant   // when the path was emptied last
+	shortAt              instant   // when a round trip was as short as probeRTT, or nearly
 	srtt                 instant   // smoothed, 0 without a sample
 	last                 [8]uint32 // the last samples, in microseconds
 	samples              uint32
@@ -73,7 +76,7 @@ func (m *rateModel) init() {
 
 // begin sets the clocks of the model at the first event.
 func (m *rateModel) begin(now instant) {
-	m.minStamp, m.probeStamp, m.meanAt, m.extraStart = now, now, now, now
+	m.minStamp, m.probeStamp, m.emptied, m.meanAt, m.extraStart = now, now, now, now, now
 	m.policer.slotAt = now
 }
 
@@ -184,13 +187,23 @@ func (m *rateModel) updateAggregation(now instant, a *ackEvent, cwnd int64, full
 	m.extra = min(int64(extra), during(m.bw, aggregationMost))
 }
 
+// sparesProbe reports whether the path has been seen empty of late, so that it need not be emptied.
+func (m *rateModel) sparesProbe(now instant) bool {
+	return now < m.emptied+probeRTTMost && now < m.shortAt+second+4*m.minRTT
+}
+
 // updateMinRTT takes a sample and reports whether the shortest round trip has not been seen of
 // late.
 func (m *rateModel) updateMinRTT(now, rtt instant) (expired bool) {
 	expired = now > m.probeStamp+probeRTTEvery
-	if rtt >= 0 && (rtt < m.probeRTT || expired) {
+	switch near := m.probeRTT + max(m.probeRTT>>4, millisecond); {
+	case rtt < 0:
+	case rtt < m.probeRTT || expired && !m.sparesProbe(now):
 		m.probeRTT, m.probeStamp = rtt, now
+	case rtt <= near:
+		m.shortAt = now
 	}
+	expired = expired && !m.sparesProbe(now)
 	if m.probeRTT < m.minRTT || now > m.minStamp+minRTTWindow {
 		m.minRTT, m.minStamp = m.probeRTT, m.probeStamp
 	}

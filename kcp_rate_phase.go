@@ -323,7 +323,7 @@ func (c *rateController) updateMinRTT(now instant, a *ackEvent) {
 
 func (c *rateController) endProbeRTT(now instant) {
 	m := &c.model
-	m.probeStamp = now
+	m.probeStamp, m.emptied = now, now
 	c.cwnd = max(c.cwnd, c.prior)
 	m.resetShort()
 	if !c.filled() {

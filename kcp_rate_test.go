@@ -150,11 +150,12 @@ func TestRateStepDown(t *testing.T) {
 			t.Errorf("RTT %d ms: bandwidth %d after 10 round trips, want %d", delay, c.model.bw,
 				l.rate)
 		}
-		l.run(l.now+4*second, nil)
+		// A probe for the round trip comes within 5 s, and first has to wait for the queue.
+		l.run(l.now+8*second, nil)
 		l.highest = 0
 		l.run(l.now+second, nil)
 		if l.highest > 4*delay*millisecond {
-			t.Errorf("RTT %d ms: the wait is %d ms after 5 s", delay, l.highest/millisecond)
+			t.Errorf("RTT %d ms: the wait is %d ms after 9 s", delay, l.highest/millisecond)
 		}
 	}
 }
