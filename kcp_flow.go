@@ -19,6 +19,7 @@ type flow struct {
 	limited     uint64  // transmissions are limited until so much is delivered, 0: they are not
 	minRTT      instant // the shortest round trip, 0 before the first
 	rtt         instant // the latest, flowUnmeasured before the first
+	longSince   instant // since when the round trips of a short path are long, 0: they are not
 	sentAt      instant // the newest transmission
 	open        *flight // the record of the flush that goes on, nil if it has sent nothing
 
@@ -54,6 +55,9 @@ const (
 	flowIdle = 10 * second
 	// flowUnpaced is the shortest round trip that is paced. Below it a timer is too coarse.
 	flowUnpaced = millisecond
+	// flowLonger is how long the round trips of a short path have to be longer than flightPath
+	// until it is another path.
+	flowLonger = 2 * second
 	// flowUnmeasured stands in for the round trip before it is measured.
 	flowUnmeasured = second
 	// paceCredit is how much time a late wake-up may make up for.
@@ -203,10 +207,7 @@ func (f *flow) measure(now instant) {
 	e.newest = r
 	if f.named == f.newest {
 		e.rtt = max(now-r.sentAt, 1)
-		f.rtt = e.rtt
-		if f.minRTT == 0 || e.rtt < f.minRTT {
-			f.minRTT = e.rtt
-		}
+		f.noteRTT(now, e.rtt)
 	}
 	e.sample = int64(f.delivered - r.delivered)
 	took := max(r.sentAt-r.firstSentAt, f.deliveredAt-r.deliveredAt)
@@ -214,6 +215,24 @@ func (f *flow) measure(now instant) {
 	if took >= f.minRTT && took > 0 {
 		e.rate = mulDiv(e.sample, int64(second), int64(took))
 	}
+}
+
+// noteRTT takes a round-trip time.
+func (f *flow) noteRTT(now, rtt instant) {
+	f.rtt = rtt
+	if f.minRTT == 0 || rtt < f.minRTT {
+		f.minRTT = rtt
+	}
+	if !f.short() || rtt < flightPath {
+		f.longSince = 0
+	} else if f.longSince == 0 {
+		f.longSince = max(now, 1)
+	}
+}
+
+// outgrown reports whether a path that was short has become another one.
+func (f *flow) outgrown(now instant) bool {
+	return f.longSince != 0 && now-f.longSince >= flowLonger
 }
 
 // short reports whether the round trip is too short to be paced.

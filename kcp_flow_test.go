@@ -2,7 +2,11 @@
 
 package kcp
 
-import "testing"
+import (
+	"io"
+	"testing"
+	"time"
+)
 
 // paced is a controller of a fixed window and rate.
 type paced struct {
@@ -235,5 +239,36 @@ func TestFlowIsThereWhileItIsNeeded(t *testing.T) {
 	}
 	if at := c.nextEvent(at); at != never {
 		t.Errorf("an idle session has an event at %d", at)
+	}
+}
+
+// A path that is too short to be paced becomes a long one while data is on its way. It is paced
+// again after some seconds, and the controller learns its round trip.
+func TestPathThatIsShortNoLonger(t *testing.T) {
+	for _, cc := range []CongestionControl{CongestionRate, CongestionFixed} {
+		p := simProfile{Delay: 100 * time.Microsecond, Rate: 1e9 / 8, Queue: 1_000_000}
+		c := Config{StreamMode: true, CongestionControl: cc, Bandwidth: 15e6 / 8}
+		pairRun(t, 1, p, c, func(t *testing.T, n *connPair) {
+			go func() { _, _ = n.client.Write(make([]byte, 100e6)) }()
+			go func() { _, _ = io.Copy(io.Discard, n.server) }()
+			time.Sleep(200 * time.Millisecond)
+			if st := n.client.Stats(); st.PacingRate != 0 || st.InFlight == 0 {
+				t.Fatalf("on a short path %d segments are in flight, and the pace is %d",
+					st.InFlight, st.PacingRate)
+			}
+			p = simProfile{Delay: 25 * time.Millisecond, Rate: 20e6 / 8, Queue: 125_000}
+			n.net.SetDefault(p)
+			time.Sleep(5 * time.Second)
+			sent, got := n.client.Stats().WireBytesSent, n.server.Stats().BytesReceived
+			time.Sleep(5 * time.Second)
+			st := n.client.Stats()
+			sent, got = st.WireBytesSent-sent, n.server.Stats().BytesReceived-got
+			if float64(sent) > 1.1*float64(got) || got < 5*13e6/8 || st.PacingRate == 0 {
+				t.Errorf("%s: %d bytes arrived of %d sent in 5 s, at a pace of %d", cc, got, sent,
+					st.PacingRate)
+			}
+			n.client.SetLinger(0)
+			_ = n.client.Close()
+		})
 	}
 }

@@ -187,6 +187,13 @@ func (snd *sender) flowEvent() millis {
 	return snd.flow.idleAt().ms() + 1
 }
 
+// replaceFlow drops a flow whose path has become another one. The next begins to measure it.
+func (snd *sender) replaceFlow(now instant) {
+	if snd.flow.outgrown(now) {
+		snd.flow, snd.seed = nil, flowSeed{}
+	}
+}
+
 // endFlow drops a flow that has been idle for long. What it knows of the path is kept.
 func (snd *sender) endFlow(now millis) {
 	if now < snd.flowEvent() {

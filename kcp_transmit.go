@@ -166,6 +166,7 @@ func (c *core) tellAcked(now instant, timed bool) {
 	limit := min(c.sndWnd, max(c.rmtWnd, 1))
 	if c.flow != nil {
 		c.flow.endInput(now, c.inFlight, limit, c.ctl.manner(), timed)
+		c.replaceFlow(now)
 	}
 }
 
