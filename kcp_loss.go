@@ -48,9 +48,12 @@ const (
 // (tcp_syn_linear_timeouts).
 const thinOpening = 3
 
-// backoff returns how long a segment waits for its acknowledgement after level timeouts. The waits
-// of a closing session stay short, because it has the linger time only.
+// backoff returns how long a segment waits for its acknowledgement after level timeouts. Only those
+// since the latest acknowledgement count: after it the path is there, whatever became of the
+// segment (RFC 9002 section 6.2.1). The waits of a closing session stay short, because it has the
+// linger time only.
 func (c *core) backoff(level uint8) millis {
+	level = min(level, c.timeouts)
 	level -= min(level, c.linearTries())
 	switch {
 	case c.ctl.closing():

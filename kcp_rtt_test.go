@@ -85,6 +85,29 @@ func TestTimeoutsOfAFlightBackOff(t *testing.T) {
 	}
 }
 
+// After an outage a retransmission arrives, and what was sent behind it may be lost once more. It
+// must not wait as long as the outage has lasted.
+func TestAnAcknowledgementEndsTheBackOffOfAll(t *testing.T) {
+	c := timedCore(t, 0, 10, 0)
+	c.rtt.sample(50, 50)
+	now := millis(1000)
+	for range thinFlight + 4 {
+		c.send([]byte("x"))
+	}
+	flushAll(c, now)
+	for range 6 {
+		now, _ = nextSent(c, now)
+	}
+	if at := c.nextEvent(now); at-now < 5000 {
+		t.Fatalf("a wait of %d ms after six timeouts, want more than 5 s", at-now)
+	}
+	c.input(inputAt(now+50), testAck(c, c.sendUna+1), true)
+	if at, sent := nextSent(c, now+50); at > now+c.rto() || len(sent) == 0 {
+		t.Errorf("%d segments sent again %d ms after their transmission, want an RTO of %d",
+			len(sent), at-now, c.rto())
+	}
+}
+
 // A paced sender sends little from time to time to measure the path. The acknowledgement of what is
 // then the last segment waits for the interval of the peer, and that is no loss.
 func TestPausesOfAPacedSenderTimeNothingOut(t *testing.T) {
