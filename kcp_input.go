@@ -132,9 +132,7 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	now := in.now
 	if in.wndNews != windowUnheard {
 		if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
-			if seg := c.ring.at(c.sendUna); seg.xmits == 1 {
-				in.longest = max(in.longest, now-seg.sentAt)
-			}
+			in.longest = max(in.longest, c.waited(c.sendUna, now))
 		}
 		in.acked += c.acknowledgedBelow(in.una, ctx.cache)
 	}

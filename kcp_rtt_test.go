@@ -108,6 +108,40 @@ func TestAnAcknowledgementEndsTheBackOffOfAll(t *testing.T) {
 	}
 }
 
+// What waits to be sent again has arrived, and its acknowledgement was lost in an outage. That is
+// no measure of how long an acknowledgement takes.
+func TestLostAcknowledgementsLeaveTheRTOAlone(t *testing.T) {
+	c := timedCore(t, 0, 10, 0)
+	c.ctl.incarnation, c.ctl.peer, c.ctl.peerFlags = 1, 2, helloRanges
+	c.rtt.sample(50, 50)
+	c.setWindows(300, 32)
+	c.rmtWnd = 300
+	now, rto := millis(1000), c.rto()
+	for range 300 {
+		c.send([]byte("x"))
+	}
+	flushAll(c, now)
+	for c.timeouts < 6 {
+		now, _ = nextSent(c, now)
+	}
+	once := c.sendNxt - 1
+	if seg := c.ring.at(once); seg.xmits != 1 || seg.list != lostList {
+		t.Fatalf("the last segment was sent %d times and is in list %d", seg.xmits, seg.list)
+	}
+	una := c.sendUna
+	data := ackData(nil, c, una+1, una)
+	value := appendAckRanges(nil, 0, una+1, []snRange{{una + 2, c.sendNxt}}, ackRangesLargest)
+	data = appendSegment(data, &segment{conv: c.conv, cmd: cmdWins, wnd: 32, ts: controlVersion,
+		sn: controlMagic, una: una + 1, data: value})
+	c.input(inputAt(now+50), data, true)
+	if c.queuedOutstanding() != 1 {
+		t.Fatalf("%d segments are outstanding, want one", c.queuedOutstanding())
+	}
+	if c.rto() > 2*rto {
+		t.Errorf("an RTO of %d ms after an outage, %d before", c.rto(), rto)
+	}
+}
+
 // A paced sender sends little from time to time to measure the path. The acknowledgement of what is
 // then the last segment waits for the interval of the peer, and that is no loss.
 func TestPausesOfAPacedSenderTimeNothingOut(t *testing.T) {

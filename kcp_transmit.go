@@ -76,6 +76,17 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 	return n
 }
 
+// waited returns how long the segment sn has waited for its acknowledgement, 0 if that does not
+// tell how long one takes: it was sent several times, or its timeout has expired or did not count.
+// Then its acknowledgement may have been lost long ago.
+func (c *core) waited(sn seqNum, now millis) millis {
+	seg := c.ring.at(sn)
+	if seg.xmits != 1 || seg.list == lostList || c.noRoomFor(sn) {
+		return 0
+	}
+	return now - seg.sentAt
+}
+
 // arrived notes that the peer has the segment sn, by whatever transmission.
 func (c *core) arrived(sn seqNum, cache *bufferCache) {
 	seg := c.ring.at(sn)
@@ -204,9 +215,7 @@ func (c *core) acknowledgedRanges(value []byte, now millis,
 			if r.first += seqNum(known); known == left {
 				break
 			}
-			if seg := c.ring.at(r.first); seg.xmits == 1 {
-				longest = max(longest, now-seg.sentAt)
-			}
+			longest = max(longest, c.waited(r.first, now))
 			c.arrived(r.first, cache)
 			n++
 			r.first++
