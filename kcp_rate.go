@@ -329,6 +329,7 @@ func (c *rateController) acked(now instant, event *ackEvent) {
 		a.rate = min(a.rate, m.bwMax)
 	}
 	m.updateBandwidth(&a)
+	m.policer.follow(now, m.bwMax, a.lostTotal)
 	c.checkSlower(now, &a)
 	if m.lossRoundEnded() {
 		c.endLossRound(now)

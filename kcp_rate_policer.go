@@ -12,6 +12,7 @@ type policerModel struct {
 	ended instant // when the last one did, 0 if there was none
 
 	queueAt instant // when a queue was last seen
+	base    int64   // the bandwidth when the last second was begun
 
 	// The last second, in slots.
 	slots     [8]policerSlot
@@ -75,6 +76,16 @@ func (p *policerModel) note(now instant, a *ackEvent) {
 // restart begins to measure the last second again.
 func (p *policerModel) restart(now instant, lost uint64) {
 	p.slotCount, p.slotAt, p.slotBytes, p.lostSeen = 0, now, 0, lost
+}
+
+// follow begins to measure the last second again if the bandwidth has grown by a half: a mean with
+// the time before tells nothing of what the path sustains.
+func (p *policerModel) follow(now instant, bandwidth int64, lost uint64) {
+	if bandwidth > p.base+p.base/2 {
+		p.restart(now, lost)
+		p.base = bandwidth
+	}
+	p.base = min(p.base, bandwidth)
 }
 
 // lastSecond returns the delivery rate of the last second and the share lost, 0 before it has

@@ -137,6 +137,22 @@ func TestRateStepUp(t *testing.T) {
 	}
 }
 
+// TestRateStepUpWithAShortQueue holds that what is lost when the flow finds the new rate is not taken
+// for the work of a policer: the second before it was of the old rate.
+func TestRateStepUpWithAShortQueue(t *testing.T) {
+	for _, delay := range []instant{50, 100} {
+		l, c := newCruisingLine(t, mbit(2), delay*millisecond, delay*millisecond)
+		c.manner = acksRepeated
+		l.run(l.now+5*second, nil)
+		l.rate *= 10 // the queue stays as it is
+		l.run(l.now+6*second, nil)
+		if c.model.bw < percent(l.rate, 80) || c.model.policer.active() {
+			t.Errorf("RTT %d ms: bandwidth %d after 6 s, want %d; policed: %v", delay, c.model.bw,
+				l.rate, c.model.policer.active())
+		}
+	}
+}
+
 // TestRateStepDown holds that a flow follows a line that has become ten times slower, and leaves
 // its queue.
 func TestRateStepDown(t *testing.T) {
