@@ -137,8 +137,8 @@ func TestRateStepUp(t *testing.T) {
 	}
 }
 
-// TestRateStepUpWithAShortQueue holds that what is lost when the flow finds the new rate is not taken
-// for the work of a policer: the second before it was of the old rate.
+// TestRateStepUpWithAShortQueue holds that what is lost when the flow finds the new rate is not
+// taken for the work of a policer: the second before it was of the old rate.
 func TestRateStepUpWithAShortQueue(t *testing.T) {
 	for _, delay := range []instant{50, 100} {
 		l, c := newCruisingLine(t, mbit(2), delay*millisecond, delay*millisecond)
