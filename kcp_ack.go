@@ -5,7 +5,7 @@ package kcp
 import "math"
 
 // acksLeast is how many ACKs are kept at least while the socket accepts none. More than that, and
-// more than four times the window, can only be for duplicates.
+// more than four times the window that was set, can only be for duplicates, or left to an ACKR.
 const acksLeast = 1024
 
 // addAck notes a PUSH to be acknowledged within the interval. A sender that has filled a share of
@@ -45,7 +45,7 @@ func (c *core) keepAck(s *segment) {
 	switch {
 	case last >= 0 && c.acks[last].sn == top-1 && !s.sn.before(top) && c.sendsRanges():
 		c.acks[last] = item
-	case len(c.acks) < int(max(acksLeast, 4*c.rcvWnd)):
+	case len(c.acks) < max(acksLeast, 4*int(c.rcvLeast)):
 		c.acks = append(c.acks, item)
 	}
 }

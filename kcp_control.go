@@ -2,10 +2,7 @@
 
 package kcp
 
-import (
-	"math"
-	"time"
-)
+import "math"
 
 // controlKind is a way of congestion control.
 type controlKind uint8
@@ -61,8 +58,6 @@ func newFlowSeed(bandwidth int64, minRTT instant) flowSeed {
 }
 
 func (s flowSeed) rtt() instant { return instant(s.minRTT) * microsecond }
-
-const microsecond = instant(time.Microsecond)
 
 // clampUint32 returns n within the range of a uint32.
 func clampUint32(n int64) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }

@@ -290,7 +290,7 @@ func (f *flow) takes(bytes int64) instant {
 	return instant(bytes * f.perByte >> 20)
 }
 
-// forget drops the records. Nothing may be in flight.
+// forget returns the records to their pool. The flow is used no more, or has nothing in flight.
 func (f *flow) forget() { f.flights.release() }
 
 // idleAt returns when a flow without anything in flight is dropped.

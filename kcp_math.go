@@ -10,6 +10,7 @@ import (
 const (
 	second      = instant(time.Second)
 	millisecond = instant(time.Millisecond)
+	microsecond = instant(time.Microsecond)
 )
 
 // mulDiv returns a*b/c without overflow in between, unlimited at most and if c is 0. The arguments

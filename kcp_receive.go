@@ -65,8 +65,18 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 		c.ackRepeat(due, now)
 		return
 	}
-	c.in.present.set(slot)
-	seg := c.in.at(s.sn)
+	c.store(ctx, s, weight)
+	gap := s.sn != c.rcvNxt || c.outOfOrder > 1
+	c.advance()
+	if gap {
+		c.ackGap(due, now, top.before(s.sn) || next != c.rcvNxt)
+	}
+}
+
+// store keeps a segment that is new in the ring.
+func (c *core) store(ctx *inputContext, s *segment, weight uint32) {
+	top, seg := c.top(), c.in.at(s.sn)
+	c.in.present.set(c.in.slot(s.sn))
 	if ctx.slab != nil && len(s.data) >= lendLeast {
 		*seg = c.keepInSlab(ctx.slab, s.data)
 	} else {
@@ -80,11 +90,6 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	}
 	c.memory.use(weight)
 	c.stats.bytesReceived += uint64(len(s.data))
-	gap := s.sn != c.rcvNxt || c.outOfOrder > 1
-	c.advance()
-	if gap {
-		c.ackGap(due, now, top.before(s.sn) || next != c.rcvNxt)
-	}
 }
 
 // ringOfRun is the size of a ring that begins with a large run, which it holds without growing.

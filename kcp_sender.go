@@ -161,7 +161,8 @@ func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 func (snd *sender) setControl(kind controlKind, bandwidth int64) {
 	given := clampUint32(bandwidth)
 	if kind != snd.kind || kind == controlFixed && given != snd.given {
-		snd.kind, snd.flow, snd.seed = kind, nil, flowSeed{}
+		snd.dropFlow()
+		snd.kind, snd.seed = kind, flowSeed{}
 		snd.shrinkWindow()
 	}
 	snd.given = given
@@ -187,10 +188,19 @@ func (snd *sender) flowEvent() millis {
 	return snd.flow.idleAt().ms() + 1
 }
 
+// dropFlow drops the flow, if there is one, and returns its records.
+func (snd *sender) dropFlow() {
+	if snd.flow != nil {
+		snd.flow.forget()
+		snd.flow = nil
+	}
+}
+
 // replaceFlow drops a flow whose path has become another one. The next begins to measure it.
 func (snd *sender) replaceFlow(now instant) {
 	if snd.flow.outgrown(now) {
-		snd.flow, snd.seed = nil, flowSeed{}
+		snd.dropFlow()
+		snd.seed = flowSeed{}
 	}
 }
 
@@ -203,7 +213,7 @@ func (snd *sender) endFlow(now millis) {
 		r := snd.control()
 		snd.seed = newFlowSeed(r.bandwidth, r.minRTT)
 	}
-	snd.flow = nil
+	snd.dropFlow()
 	snd.shrinkWindow()
 }
 
@@ -307,10 +317,7 @@ func (snd *sender) releaseIdle() {
 
 // giveUp drops what is queued or in flight.
 func (snd *sender) giveUp() {
-	if snd.flow != nil {
-		snd.flow.forget()
-		snd.flow = nil
-	}
+	snd.dropFlow()
 	if snd.ring == nil {
 		return
 	}

@@ -2,8 +2,6 @@
 
 package kcp
 
-import "time"
-
 // flightRoom reports whether the path and the congestion window, if it is on, allow another segment
 // in flight.
 func (snd *sender) flightRoom() bool {
@@ -132,9 +130,12 @@ func atMost(used, limit uint32) uint32 { return limit - min(used, limit) }
 
 // canSendNew reports whether a queued segment may be sent. The smaller of the send window and the
 // peer's window limits the segments in flight, counted from sendUna to the newest one (S1.8).
-func (snd *sender) canSendNew() bool {
+func (snd *sender) canSendNew() bool { return snd.newInWindow() && snd.flightRoom() }
+
+// newInWindow reports whether a segment is queued that the windows of both sides have room for.
+func (snd *sender) newInWindow() bool {
 	return snd.sendNxt != snd.sendEnd &&
-		snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd) && snd.flightRoom()
+		snd.sendUna.distance(snd.sendNxt) < min(snd.sndWnd, snd.rmtWnd)
 }
 
 // updateProbe starts window probes when the peer has closed its window. The peer's update may be
@@ -231,7 +232,7 @@ func (snd *sender) mayLeave(now instant) bool {
 func (c *core) leavesAt(now millis) millis {
 	at := c.rate.readyAt(now)
 	if f := c.flow; f != nil && f.paces(max(now.instant(), c.latest)) {
-		at = max(at, (f.release + instant(time.Millisecond) - 1).ms())
+		at = max(at, (f.release + millisecond - 1).ms())
 	}
 	return at
 }
@@ -243,8 +244,7 @@ func (c *core) flowFlushed(now instant, more bool) {
 	if f == nil {
 		return
 	}
-	wants := c.ring != nil && (c.ring.lost() > 0 || c.sendNxt != c.sendEnd &&
-		c.sendUna.distance(c.sendNxt) < min(c.sndWnd, c.rmtWnd) && c.released(now.ms()))
+	wants := c.ring != nil && (c.ring.lost() > 0 || c.newInWindow() && c.released(now.ms()))
 	held := wants && (!c.flightRoom() || f.paces(now))
 	f.flushed(now, !more && !held)
 }

@@ -163,9 +163,10 @@ func (c *core) takeLossBack(seg *sendSegment) {
 }
 
 // probeWasNeeded reports the loss of the first transmission of a segment whose second one has
-// arrived. When its timeout expired, the acknowledgement might have been late.
+// arrived. When its timeout expired, the acknowledgement might have been late. As in tellLost,
+// nothing counts before a round trip has been measured.
 func (c *core) probeWasNeeded(seg *sendSegment) {
-	if c.flow != nil {
+	if c.flow != nil && c.rtt.valid() {
 		c.flow.lose(c.latest, &lossEvent{
 			newest: c.order, bytes: seg.bytes(), segments: c.inFlight, cause: lossProbe,
 		})
