@@ -151,6 +151,13 @@ func (m *idleRun) idle() error {
 	return nil
 }
 
+// quantiles are what is printed of the latencies of echoes, in ms.
+var quantiles = []struct {
+	name  string
+	share float64
+	bound string
+}{{"p50", 0.5, ""}, {"p99", 0.99, "< 20"}, {"p99.9", 0.999, ""}}
+
 // busy has one session in activeShare echo ten messages a second.
 func (m *idleRun) busy() (err error) {
 	if _, err = m.p.ask("activate"); err != nil {
@@ -185,11 +192,7 @@ func (m *idleRun) busy() (err error) {
 	slices.Sort(latencies)
 	messages := float64(after.Messages - before.Messages)
 	m.t.row(fmt.Sprintf("messages a second, %d sessions active", len(active)), int(messages/(m.s.measure+echoWarm).Seconds()), "")
-	for _, q := range []struct {
-		name  string
-		share float64
-		bound string
-	}{{"p50", 0.5, ""}, {"p99", 0.99, "< 20"}, {"p99.9", 0.999, ""}} {
+	for _, q := range quantiles {
 		at := latencies[int(q.share*float64(len(latencies)))]
 		m.t.row("echo latency "+q.name+", ms", float64(at)/1e6, q.bound)
 	}

@@ -4,11 +4,14 @@
 
 // Command scale measures what many sessions cost: memory, processor time while idle and while busy,
 // and the rate at which they open. It checks that nothing is left of them. The server is a separate
-// process; client sessions share a few sockets. The output is tables in Markdown.
+// process. Client sessions share a few sockets, or are dialled by a process that is measured as the
+// server is. The output is tables in Markdown.
 //
-//	go run ./scale                     # everything but the soak, about 2 minutes
-//	go run ./scale -run idle -n 10000  # some of it
-//	go run ./scale -run soak -soak 10m # opens, echoes and closes at full speed
+//	go run ./scale                           # everything but the soaks, about 4 minutes
+//	go run ./scale -run idle -n 10000        # some of it
+//	go run ./scale -run clients              # the dialling side
+//	go run ./scale -run soak -soak 10m       # opens, echoes and closes at full speed
+//	go run ./scale -run clientsoak -soak 10m # likewise, and looks at the dialling side
 package main
 
 import (
@@ -30,6 +33,8 @@ type settings struct {
 	n        int           // sessions
 	sockets  int           // the server's
 	clients  int           // sockets of the clients
+	dialled  int           // sessions with sockets of their own
+	shared   int           // dialled sessions over shared sockets
 	cipher   bool          // AES-128-GCM
 	crowd    int           // sessions of the crowd
 	measure  time.Duration // length of a measurement
@@ -64,26 +69,28 @@ func parseSettings(args []string) (*settings, error) {
 	s := new(settings)
 	f := flag.NewFlagSet("scale", flag.ContinueOnError)
 	f.SetOutput(usageTo)
-	pattern := f.String("run", "idle|crowd|readers", "what to measure: a regular expression of idle, crowd, readers and soak")
+	pattern := f.String("run", "idle|clients|crowd|readers", "what to measure: a regular expression for idle, clients, crowd, readers, soak, clientsoak")
 	f.IntVar(&s.n, "n", 100_000, "sessions")
 	f.IntVar(&s.sockets, "sockets", 1, "sockets of the server, SO_REUSEPORT")
 	f.IntVar(&s.clients, "clients", 8, "sockets that the clients share")
+	f.IntVar(&s.dialled, "dialled", 10_000, "dialled sessions with sockets of their own")
+	f.IntVar(&s.shared, "shared", 100_000, "dialled sessions over shared sockets")
 	f.BoolVar(&s.cipher, "gcm", false, "encrypt with AES-128-GCM")
 	f.IntVar(&s.crowd, "crowd", 5000, "sessions of the crowd")
 	f.DurationVar(&s.measure, "time", 10*time.Second, "length of each measurement")
 	f.DurationVar(&s.settle, "settle", 5*time.Second, "wait before idle sessions are looked at")
 	f.DurationVar(&s.wait, "wait", 15*time.Second, "wait until nothing is remembered of closed sessions")
 	f.DurationVar(&s.soak, "soak", time.Minute, "length of the soak")
-	f.BoolVar(&s.profile, "profile", false, "write a CPU profile of the crowd's server to server.prof")
+	f.BoolVar(&s.profile, "profile", false, "write profiles: server.prof, server.heap, dialler.prof, dialler.heap")
 	f.IntVar(&s.parallel, "parallel", 256, "sessions that open at the same time")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	var err error
-	if s.run, err = regexp.Compile(*pattern); err != nil {
+	if s.run, err = regexp.Compile("^(?:" + *pattern + ")$"); err != nil {
 		return nil, fmt.Errorf("-run: %w", err)
 	}
-	for name, v := range map[string]int{"-n": s.n, "-sockets": s.sockets, "-clients": s.clients, "-crowd": s.crowd, "-parallel": s.parallel} {
+	for name, v := range map[string]int{"-n": s.n, "-sockets": s.sockets, "-clients": s.clients, "-crowd": s.crowd, "-parallel": s.parallel, "-dialled": s.dialled, "-shared": s.shared} {
 		if v < 1 {
 			return nil, fmt.Errorf("%s: at least 1", name)
 		}
@@ -96,7 +103,10 @@ func run(s *settings, out io.Writer) error {
 	parts := []struct {
 		name    string
 		measure func(*settings, io.Writer) error
-	}{{"idle", measureIdle}, {"crowd", measureCrowd}, {"readers", measureReaders}, {"soak", measureSoak}}
+	}{
+		{"idle", measureIdle}, {"clients", measureClients}, {"crowd", measureCrowd}, {"readers", measureReaders},
+		{"soak", measureSoak}, {"clientsoak", measureClientSoak},
+	}
 	ran := false
 	for _, p := range parts {
 		if !s.run.MatchString(p.name) {

@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -21,42 +23,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVariable makes the program a server that obeys its standard input, one command a line, and
-// answers each with one line of JSON.
+// roleVariable makes the program a server or a dialler that obeys its standard input, one command a
+// line, and answers each with one line of JSON.
 const roleVariable = "KCP_SCALE_ROLE"
 
-// status is how a server's process stands.
+// status is how such a process stands.
 type status struct {
-	Addr       string
-	RSS        int64         // bytes, resident
-	Heap       int64         // bytes of the heap in use, garbage included
-	Goroutines int           // of the whole process
-	CPU        time.Duration // user and system, since its start
-	Sessions   int
-	Messages   int64  // echoed
-	Bytes      int64  // taken from those that upload
-	Resent     uint64 // segments
-	Switches   int64  // times that a thread of the process was put to sleep or woken
-	Error      string
+	Addr        string        // the server's
+	RSS         int64         // bytes, resident
+	Heap        int64         // bytes of the heap in use, garbage included
+	Goroutines  int           // of the whole process
+	Descriptors int           // open files and sockets
+	CPU         time.Duration // user and system, since its start
+	GC, Busy    time.Duration // the runtime's estimates at its latest collection: that took, and all
+	Sessions    int
+	Messages    int64           // echoed
+	Bytes       int64           // taken from those that upload
+	Resent      uint64          // segments
+	Latency     []time.Duration // of the latest echoes, one for each of quantiles
+	Switches    int64           // times that a thread of the process was put to sleep or woken
+	Error       string
 }
 
-// server is what a role does.
-type server interface {
+// role is what such a process does.
+type role interface {
 	// command carries out one command and adds to st.
 	command(name string, st *status) error
 }
 
-func runRole(role string, in io.Reader, out io.Writer) error {
-	kind, args, _ := strings.Cut(role, " ")
-	var s server
+func runRole(name string, in io.Reader, out io.Writer) error {
+	kind, args, _ := strings.Cut(name, " ")
+	var s role
 	var err error
 	switch kind {
 	case "kcp":
 		s, err = newKCPServer(args)
 	case "raw":
 		s, err = newRawServer()
+	case "dial":
+		s, err = newDialler(args)
 	default:
-		err = fmt.Errorf("unknown role %q", role)
+		err = fmt.Errorf("unknown role %q", name)
 	}
 	if err != nil {
 		return err
@@ -88,7 +95,9 @@ func runRole(role string, in io.Reader, out io.Writer) error {
 func (st *status) look() {
 	st.RSS = residentSize()
 	st.Goroutines = runtime.NumGoroutine()
+	st.Descriptors = openDescriptors()
 	st.CPU, st.Switches = usage()
+	st.GC, st.Busy = collectorTime()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	st.Heap = int64(m.HeapAlloc)
@@ -118,7 +127,51 @@ func residentSize() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// process is a server of its own.
+// openDescriptors returns how many descriptors are open, that of the directory not included.
+func openDescriptors() int {
+	d, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	return len(names) - 1
+}
+
+// collectorTime returns the processor time of the garbage collector, without what it takes while
+// processors would be idle, and that of the whole process.
+func collectorTime() (gc, busy time.Duration) {
+	samples := []metrics.Sample{
+		{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
+		{Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/idle:cpu-seconds"},
+	}
+	metrics.Read(samples)
+	seconds := func(i int) time.Duration { return time.Duration(samples[i].Value.Float64() * 1e9) }
+	idle := seconds(1)
+	return seconds(0) - idle, seconds(2) - idle - seconds(3)
+}
+
+// profileCommand carries out "profile", "profiled" or "heap". The files begin with name.
+func profileCommand(command, name string) error {
+	switch command {
+	case "profile":
+		f, err := os.Create(name + ".prof")
+		if err != nil {
+			return err
+		}
+		return pprof.StartCPUProfile(f)
+	case "profiled":
+		pprof.StopCPUProfile()
+		return nil
+	}
+	f, err := os.Create(name + ".heap")
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}
+
+// process is a server or a dialler.
 type process struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
@@ -126,13 +179,14 @@ type process struct {
 	addr    string
 }
 
-func startProcess(role string) (*process, error) {
+// startProcess starts a process with that role. env is added to its environment.
+func startProcess(role string, env ...string) (*process, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(exe)}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Env = append(append(os.Environ(), env...), roleVariable+"="+role)
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -153,7 +207,7 @@ func startProcess(role string) (*process, error) {
 	return p, nil
 }
 
-// ask has the server carry out a command.
+// ask has the process carry out a command.
 func (p *process) ask(command string) (st status, err error) {
 	if _, err = fmt.Fprintln(p.in, command); err == nil {
 		err = p.answers.Decode(&st)
@@ -162,7 +216,7 @@ func (p *process) ask(command string) (st status, err error) {
 		err = errors.New(st.Error)
 	}
 	if err != nil {
-		err = fmt.Errorf("the server's %s: %w", command, err)
+		err = fmt.Errorf("command %q: %w", command, err)
 	}
 	return st, err
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 // TestEveryMeasurement runs all of them with few sessions for an instant, as a user would.
 func TestEveryMeasurement(t *testing.T) {
-	s, err := parseSettings(strings.Fields("-run . -n 400 -crowd 100 -sockets 2 -clients 3 -parallel 32 -time 500ms -settle 500ms -soak 2s -wait 0s -gcm"))
+	s, err := parseSettings(strings.Fields("-run .* -n 400 -dialled 100 -shared 200 -crowd 100 -sockets 2 -clients 3 -parallel 32 -time 500ms -settle 500ms -soak 2s -wait 0s -gcm"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,18 +34,23 @@ func TestEveryMeasurement(t *testing.T) {
 	for _, want := range []string{
 		"400 sessions, 3 client sockets, 2 server sockets", "sessions opened a second", "echo latency p99", "| sessions left at the server and at the clients | 0 + 0 |",
 		"kcp : raw UDP", "16 sessions that upload", "Opening, echoing and closing for 2s", "| after the end |",
+		"100 dialled sessions, sockets of their own", "GOMEMLIMIT=256MiB", "| descriptors still open | 0 |", "Dialling, echoing and closing for 2s",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in the tables:\n%s", want, &out)
 		}
 	}
-	if n := strings.Count(out.String(), "\n### ") + 1; n != 4 {
-		t.Errorf("%d tables, want 4", n)
+	want := 7
+	if sharesSockets {
+		want++
+	}
+	if n := strings.Count(out.String(), "\n### ") + 1; n != want {
+		t.Errorf("%d tables, want %d", n, want)
 	}
 }
 
 func TestSettingsAreChecked(t *testing.T) {
-	for _, args := range []string{"-n 0", "-sockets 0", "-clients -1", "-run (", "-time x"} {
+	for _, args := range []string{"-n 0", "-sockets 0", "-clients -1", "-dialled 0", "-shared 0", "-run (", "-time x"} {
 		if _, err := parseSettings(strings.Fields(args)); err == nil {
 			t.Errorf("%s was accepted", args)
 		}
@@ -80,5 +85,9 @@ func TestASoakThatGrowsIsNotFlat(t *testing.T) {
 	looks[soakLooks-1] = status{RSS: 100 << 20, Heap: 50 << 20, Goroutines: 400}
 	if flat(looks, s) == nil {
 		t.Error("goroutines that pile up pass")
+	}
+	looks[soakLooks-1] = status{RSS: 100 << 20, Heap: 50 << 20, Goroutines: 40, Descriptors: 400}
+	if flat(looks, s) == nil {
+		t.Error("descriptors that pile up pass")
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,17 @@ type serverSettings struct {
 func (s *settings) role() string {
 	b, _ := json.Marshal(serverSettings{s.sockets, s.cipher}) // it cannot fail
 	return "kcp " + string(b)
+}
+
+// sharesSockets tells whether the library has shared sockets for dialled sessions.
+const sharesSockets = false
+
+// shareSockets makes c dial over shared sockets, or over one for each session.
+func shareSockets(_ *kcp.Config, shared bool) error {
+	if shared {
+		return errors.ErrUnsupported
+	}
+	return nil
 }
 
 // config is what both sides use: messages, the defaults, and timeouts that a busy machine does not
@@ -183,20 +193,10 @@ func (s *kcpServer) command(name string, st *status) error {
 			conn.SetLinger(0)
 			conn.Close()
 		}
-	case "profile":
-		f, err := os.Create("server.prof")
-		if err != nil {
+	case "profile", "profiled", "heap":
+		if err := profileCommand(name, "server"); err != nil {
 			return err
 		}
-		return pprof.StartCPUProfile(f)
-	case "profiled":
-		pprof.StopCPUProfile()
-	case "heap":
-		f, err := os.Create("server.heap")
-		if err != nil {
-			return err
-		}
-		return errors.Join(pprof.WriteHeapProfile(f), f.Close())
 	default:
 		return fmt.Errorf("unknown command %q", name)
 	}

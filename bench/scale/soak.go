@@ -91,13 +91,16 @@ func measureSoak(s *settings, out io.Writer) (err error) {
 
 var errStopped = errors.New("stopped")
 
+// soakMost bounds the goroutines, sessions and descriptors of a process. Each open session has a
+// goroutine of the server's program; the library's own are few.
+func soakMost(s *settings) int { return s.parallel*8 + 200 }
+
 // flat compares the samples after the warm-up: those of the first half with those of the second.
 func flat(looks []status, s *settings) error {
 	warm := int(soakWarm * soakLooks / s.soak)
 	for _, st := range looks {
-		// Each open session has a goroutine of the server's program; the library's own are few.
-		if most := s.parallel*8 + 200; st.Goroutines > most || st.Sessions > most {
-			return fmt.Errorf("%d goroutines and %d sessions with %d at a time", st.Goroutines, st.Sessions, s.parallel)
+		if most := soakMost(s); st.Goroutines > most || st.Sessions > most || st.Descriptors > most {
+			return fmt.Errorf("%d goroutines, %d sessions and %d descriptors with %d at a time", st.Goroutines, st.Sessions, st.Descriptors, s.parallel)
 		}
 	}
 	if len(looks)-warm < 4 {
@@ -116,7 +119,7 @@ func flat(looks []status, s *settings) error {
 	} {
 		first, second := most(looks[:half], of), most(looks[half:], of)
 		if float64(second) > soakGrowth*float64(first)+soakSlack {
-			return fmt.Errorf("the server's %s grew from %d to %d bytes", name, first, second)
+			return fmt.Errorf("the %s grew from %d to %d bytes", name, first, second)
 		}
 	}
 	return nil
