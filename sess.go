@@ -191,9 +191,29 @@ func (s *UDPSession) armAtLocked(at millis) {
 	if s.life.ended() || s.turns.queued {
 		return // a flush is to come, which does it
 	}
-	if at = min(at, s.life.nextEvent(), s.decoder.nextIdle()); at != never {
+	if at = s.dueLocked(at); at != never {
 		s.timer.schedule(at.instant())
 	}
+}
+
+// dueLocked returns when something is to be done next, given the next event of the state machine.
+// s.mu must be held.
+func (s *UDPSession) dueLocked(at millis) millis {
+	return min(at, s.life.nextEvent(), s.decoder.nextIdle())
+}
+
+// rearmLocked is called when the timer fires. It returns false if something is due, and otherwise
+// sets the timer again. s.mu must be held.
+func (s *UDPSession) rearmLocked(now millis) (early bool) {
+	if s.life.ended() {
+		return true
+	}
+	at := s.core.nextEvent(now)
+	if s.dueLocked(at) <= now {
+		return false
+	}
+	s.armAtLocked(at)
+	return true
 }
 
 // GetConv returns the conversation id: the same number at both ends, drawn by the side that

@@ -7,8 +7,17 @@ import (
 	"time"
 )
 
-// runTimed flushes the session when its time has come.
-func (s *UDPSession) runTimed(_ instant, b *timedBatch) { s.env.host.flushTimed(s, b) }
+// runTimed flushes the session when its time has come. What the timer was set for has often been
+// dealt with: a timeout, by an acknowledgement. A flush of nothing would cost several times as much
+// as looking, and would split the batch of other sessions.
+func (s *UDPSession) runTimed(now instant, b *timedBatch) {
+	s.mu.Lock()
+	early := s.rearmLocked(now.ms())
+	s.mu.Unlock()
+	if !early {
+		s.env.host.flushTimed(s, b)
+	}
+}
 
 // flushNow sends what is due, from the caller's goroutine.
 func (s *UDPSession) flushNow() {
