@@ -27,6 +27,23 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 	return s.writeChunks(v[0], v[1:])
 }
 
+// WriteRoom returns how many bytes one Write takes now without waiting for room, or 0 if a Write
+// would wait, or fail. It counts full segments, and a small message takes the room of one. Other
+// Writes leave less, and so may Config.MaxMemory, which counts buffers and not bytes.
+func (s *UDPSession) WriteRoom() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writeFailureLocked() != nil || s.busy.has(sideWrite) {
+		return 0
+	}
+	c := &s.core
+	free, _ := c.writeRoom()
+	if free > 0 && c.cut(c.sendEnd) < c.mss {
+		free-- // the first segment is cut in two
+	}
+	return int(free) * c.mss
+}
+
 func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	s.mu.Lock()
 	if err = s.beginWriteLocked(); err != nil {

@@ -4,8 +4,10 @@ package kcp
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -325,6 +327,37 @@ func TestShortPathTakesAWriteThatCannotLeave(t *testing.T) {
 						n, err)
 				}
 			})
+		})
+	}
+}
+
+func TestWriteRoomIsWhatAWriteTakes(t *testing.T) {
+	for _, c := range []Config{{}, {StreamMode: true}, {SendWindow: 20_000}} {
+		pairRun(t, 1, shortLink, c, func(t *testing.T, n *connPair) {
+			fresh := n.dial(c) // its first segment is cut
+			n.setDrop(func(string, string, []byte) bool { return true })
+			for _, s := range []*UDPSession{fresh, n.client} {
+				room := s.WriteRoom()
+				if room < 4<<20-2*s.core.mss {
+					t.Errorf("room for %d bytes, want 4 MiB", room)
+				}
+				for ; room > 0; room = s.WriteRoom() {
+					start := time.Now()
+					mustWrite(t, s, make([]byte, min(room, 1<<20+1)))
+					if d := time.Since(start); d != 0 {
+						t.Fatalf("a Write of %d bytes waited for %v", room, d)
+					}
+				}
+				s.SetWriteDeadline(time.Now().Add(time.Millisecond))
+				if _, err := s.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("Write without room: %v", err)
+				}
+				s.SetWriteDeadline(time.Time{})
+				s.Close()
+				if room := s.WriteRoom(); room != 0 {
+					t.Errorf("room for %d bytes after Close", room)
+				}
+			}
 		})
 	}
 }
