@@ -38,6 +38,8 @@
 //     beside the stream, and setters for most of Config's settings.
 //   - [Listener] is a net.Listener. [Listener.AcceptKCP] returns a *UDPSession, and
 //     [Listener.Sessions] yields the open ones.
+//   - [ReadyQueue] yields the sessions that can be read, so that a few goroutines serve any number
+//     of them. [UDPSession.WriteRoom] tells how much a Write takes without waiting.
 //
 // Sharing the path:
 //

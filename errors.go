@@ -80,6 +80,16 @@ var (
 		text:    "kcp: the socket has been closed",
 		matches: []error{net.ErrClosed, io.ErrClosedPipe},
 	}}
+	// errReadyClosed: the ReadyQueue was closed. It matches net.ErrClosed and io.ErrClosedPipe.
+	errReadyClosed error = &closedConnError{&connError{
+		text:    "kcp: use of closed ReadyQueue",
+		matches: []error{net.ErrClosed, io.ErrClosedPipe},
+	}}
+	// errReadyTwice: the session is in a ReadyQueue already. It matches os.ErrExist.
+	errReadyTwice error = &connError{
+		text:    "kcp: the session is in a ReadyQueue already",
+		matches: []error{os.ErrExist},
+	}
 	// errUnproved: an out-of-band packet would exceed what may be sent to an address that is not
 	// validated.
 	errUnproved error = &connError{

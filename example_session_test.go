@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -281,4 +282,71 @@ func ExampleTransport_ReadNonKCP() {
 	// Output:
 	// who am I?
 	// somebody with an address
+}
+
+// A server that echoes for any number of sessions, with one goroutine to accept them and two to
+// serve them. Each session has a state of its own, here the count of its messages.
+func ExampleReadyQueue() {
+	listener, err := new(Config).Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	type player struct{ messages int }
+	var queue ReadyQueue[*player]
+	go func() {
+		for {
+			session, err := listener.AcceptKCP()
+			if err != nil {
+				return
+			}
+			if queue.Add(session, new(player)) != nil {
+				session.Close()
+			}
+		}
+	}()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	for range 2 {
+		loops.Go(func() {
+			buf := make([]byte, 1500)
+			for session, p := range queue.Ready(ctx) {
+				n, err := session.Read(buf)
+				if err != nil { // the end of the session, which Close takes out of the queue
+					session.Close()
+					continue
+				}
+				p.messages++
+				if session.WriteRoom() < n {
+					session.Close() // a client that receives too slowly would delay the others
+					continue
+				}
+				fmt.Fprintf(session, "%d: %s", p.messages, buf[:n])
+			}
+		})
+	}
+
+	client, err := new(Config).Dial(context.Background(), listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	client.SetDeadline(time.Now().Add(5 * time.Second))
+	for _, word := range []string{"run", "jump"} {
+		if _, err := io.WriteString(client, word); err != nil {
+			log.Fatal(err)
+		}
+		reply := make([]byte, 1500)
+		n, err := client.Read(reply)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", reply[:n])
+	}
+	client.Close()
+	cancel()
+	loops.Wait()
+	listener.Close()
+	// Output:
+	// 1: run
+	// 2: jump
 }

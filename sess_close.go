@@ -26,6 +26,7 @@ func (s *UDPSession) Close() error {
 		s.beginUnreadLocked()
 	}
 	s.life.close()
+	s.leaveReadyLocked()
 	s.calls.disarm()
 	s.oob.Load().close()
 	s.wakeWritersLocked()

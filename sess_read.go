@@ -21,6 +21,9 @@ const readSegmentsMax = 64
 func (s *UDPSession) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	if err := s.beginReadLocked(len(p)); err != nil || len(p) == 0 {
+		if err != nil {
+			s.calls.readFailed(err)
+		}
 		s.mu.Unlock()
 		return 0, err
 	}
@@ -91,17 +94,9 @@ func (s *UDPSession) beginReadLocked(want int) error {
 		case s.life.closed():
 			s.blockedLocked().readers.Wait() // until what is left has been copied
 			continue
-		case s.calls.readPassed():
-			return errTimeout
-		case s.busy.has(sideRead):
-		case s.partial.data != nil || s.hasDataLocked():
-			return nil
-		case s.core.endOfStream() || s.life.readShut():
-			return io.EOF
-		case s.core.cutShort():
-			return io.ErrUnexpectedEOF
-		case s.life.readErr != nil:
-			return s.life.readErr
+		}
+		if ok, err := s.readNowLocked(); ok || err != nil {
+			return err
 		}
 		c := s.blockedLocked()
 		c.readDeadline.arm(&c.readers)
@@ -109,6 +104,25 @@ func (s *UDPSession) beginReadLocked(want int) error {
 		s.waitLocked(&c.readers)
 		s.core.await(0)
 	}
+}
+
+// readNowLocked reports whether a Read would return data at once, or the error that it would
+// return. For a Read that would wait it returns false and nil. The session must not be closed, and
+// s.mu must be held.
+func (s *UDPSession) readNowLocked() (ok bool, err error) {
+	switch {
+	case s.calls.readPassed():
+		return false, errTimeout
+	case s.busy.has(sideRead):
+		return false, nil
+	case s.partial.data != nil || s.hasDataLocked():
+		return true, nil
+	case s.core.endOfStream() || s.life.readShut():
+		return false, io.EOF
+	case s.core.cutShort():
+		return false, io.ErrUnexpectedEOF
+	}
+	return false, s.life.readErr
 }
 
 // hasDataLocked reports whether a message that is not empty can be read. Empty messages, which the

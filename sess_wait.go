@@ -14,6 +14,7 @@ type blockedCalls struct {
 	readers, writers            waiters
 	readDeadline, writeDeadline deadline
 	done                        chan struct{} // what Done has returned
+	ready                       *readyEntry   // the session's place in a ReadyQueue, or nil
 }
 
 // blockedLocked returns the session's blockedCalls, which it makes when they are first needed. s.mu
@@ -53,6 +54,13 @@ func (c *blockedCalls) wereWoken() bool { return c != nil && (c.readers.woken ||
 func (c *blockedCalls) readPassed() bool { return c != nil && c.readDeadline.passed() }
 
 func (c *blockedCalls) writePassed() bool { return c != nil && c.writeDeadline.passed() }
+
+// readFailed notes that Read has returned err.
+func (c *blockedCalls) readFailed(err error) {
+	if c != nil && c.ready != nil {
+		c.ready.told = err
+	}
+}
 
 // disarm stops the timers of both deadlines.
 func (c *blockedCalls) disarm() {
@@ -143,6 +151,7 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 	c := s.blockedLocked()
 	if read {
 		c.readDeadline.set(t)
+		c.readFailed(nil)
 	}
 	if write {
 		c.writeDeadline.set(t)

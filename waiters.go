@@ -11,9 +11,10 @@ import (
 // for the socket instead. L guards what follows it.
 type waiters struct {
 	sync.Cond
-	count int                      // calls that wait for the condition, not for polls
-	woken bool                     // some of them have been woken since it was last set to false
-	polls interface{ interrupt() } // the socket that a call waits for, or nil
+	polls   interface{ interrupt() } // the socket that a call waits for, or nil
+	changed func()                   // called with L held when calls are to be woken; nil for none
+	count   int32                    // calls that wait for the condition, not for polls
+	woken   bool                     // some have been woken since it was last set to false
 }
 
 // Wait waits to be woken. L is held.
@@ -31,6 +32,9 @@ func (w *waiters) Broadcast() {
 	}
 	if w.polls != nil {
 		w.polls.interrupt()
+	}
+	if w.changed != nil {
+		w.changed()
 	}
 }
 
