@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
+	"time"
 )
 
 // received is one buffer that the socket has filled: a datagram, or a run of datagrams of `segment`
@@ -20,6 +22,14 @@ type received struct {
 	from     netip.AddrPort // source on a UDP socket, unmapped, with its zone; else invalid
 	fromAddr net.Addr       // source on a custom net.PacketConn, or nil
 	local    netip.Addr     // the address the datagram was sent to; invalid if not known
+}
+
+// receiveBuffers lends a read its buffers, so that a read that waits need not hold any.
+type receiveBuffers interface {
+	// borrow returns the buffers. It is called before each attempt to receive.
+	borrow() []received
+	// restore takes them back: nothing has arrived, and the read is about to wait.
+	restore()
 }
 
 // outgoing is a datagram to one peer, or a run of datagrams of equal size, of which the last may be
@@ -37,11 +47,14 @@ type outgoing struct {
 
 // batchConn connects an endpoint to its socket. The owner of the socket closes it.
 type batchConn interface {
-	// readBatch blocks until at least one datagram has arrived and fills p[:n]. An error comes with
-	// n == 0. It matches net.ErrClosed if the socket is gone for good. Every other error is
-	// transient: the caller goes on reading, with a pause if errors persist. Only one goroutine may
-	// call it at a time.
-	readBatch(p []received) (n int, err error)
+	// readBatch blocks until at least one datagram has arrived. It fills the first n buffers that b
+	// lent last. An error comes with n == 0. It matches net.ErrClosed if the socket is gone for
+	// good. Every other error is transient: the caller goes on reading, with a pause if errors
+	// persist. Only one goroutine may call it or readReady at a time.
+	readBatch(b receiveBuffers) (n int, err error)
+	// readReady is like readBatch for a socket that a pollSet has reported. It does not wait: it
+	// returns 0 without an error if nothing has arrived.
+	readReady(p []received) (n int, err error)
 	// writeBatch sends all of p in order and splits runs that are too long for the platform. It
 	// skips a datagram that the socket refuses: sent counts the datagrams given to the kernel, lost
 	// the others. err is the last cause of a loss, or nil. It matches net.ErrClosed if the socket
@@ -129,7 +142,12 @@ func connectedPeer(conn *net.UDPConn) netip.AddrPort {
 	return peerAddrPort(peer)
 }
 
-func (c *portableConn) readBatch(p []received) (int, error) {
+// readBatch keeps its buffer while it waits: the connection's ReadFrom needs it.
+func (c *portableConn) readBatch(b receiveBuffers) (int, error) {
+	return c.readOne(b.borrow())
+}
+
+func (c *portableConn) readOne(p []received) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -143,6 +161,21 @@ func (c *portableConn) readBatch(p []received) (int, error) {
 	}
 	m.n, m.segment = n, n
 	return 1, nil
+}
+
+// reportedWait bounds the wait for a datagram that was reported and is no longer there.
+const reportedWait = time.Millisecond
+
+// readReady reads one datagram. A pollSet reports a socket again as long as it can be read.
+func (c *portableConn) readReady(p []received) (int, error) {
+	if err := c.conn.SetReadDeadline(time.Now().Add(reportedWait)); err != nil {
+		return 0, seamError(err)
+	}
+	n, err := c.readOne(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, nil
+	}
+	return n, err
 }
 
 func (c *portableConn) read(m *received) (n int, err error) {

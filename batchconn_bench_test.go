@@ -119,7 +119,7 @@ func BenchmarkBatchEcho(b *testing.B) {
 			go func() {
 				p, out := batchBuffers(far), make([]outgoing, 1)
 				for {
-					n, err := far.readBatch(p)
+					n, err := far.readBatch(&p)
 					if err != nil {
 						return
 					}
@@ -135,7 +135,7 @@ func BenchmarkBatchEcho(b *testing.B) {
 				if _, _, err := near.writeBatch(out); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := near.readBatch(p); err != nil {
+				if _, err := near.readBatch(&p); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -169,7 +169,7 @@ func batchBenchWait(sent, got *atomic.Int64, window int64) int64 {
 func batchBenchCount(c batchConn, got *atomic.Int64) {
 	p := batchBuffers(c)
 	for {
-		n, err := c.readBatch(p)
+		n, err := c.readBatch(&p)
 		if err != nil {
 			return
 		}
@@ -182,7 +182,7 @@ func batchBenchCount(c batchConn, got *atomic.Int64) {
 }
 
 // batchBuffers returns what a reader of c allocates.
-func batchBuffers(c batchConn) []received {
+func batchBuffers(c batchConn) heldBuffers {
 	messages, size := c.readBatchSize()
 	arena := make([]byte, messages*size)
 	p := make([]received, messages)

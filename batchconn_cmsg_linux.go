@@ -54,17 +54,21 @@ func (w *writeControl) encode(h *unix.Msghdr, segment int, source netip.Addr, fa
 	h.SetControllen(space)
 }
 
-// encodeSource writes the address and leaves the interface 0: the route, or the destination's zone,
-// chooses that.
+// encodeSource writes the address and the interface 0: the route, or the destination's zone,
+// chooses that. Sockets of both families use the same memory in turn, so that it writes all fields.
 func (w *writeControl) encodeSource(source netip.Addr, family int) (space int) {
 	size := unix.SizeofInet6Pktinfo
 	if family == unix.AF_INET6 {
 		w.source.hdr.Level, w.source.hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
-		(*unix.Inet6Pktinfo)(unsafe.Pointer(&w.source.info)).Addr = source.As16()
+		*(*unix.Inet6Pktinfo)(unsafe.Pointer(&w.source.info)) = unix.Inet6Pktinfo{
+			Addr: source.As16(),
+		}
 	} else {
 		size = unix.SizeofInet4Pktinfo
 		w.source.hdr.Level, w.source.hdr.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
-		(*unix.Inet4Pktinfo)(unsafe.Pointer(&w.source.info)).Spec_dst = source.As4()
+		*(*unix.Inet4Pktinfo)(unsafe.Pointer(&w.source.info)) = unix.Inet4Pktinfo{
+			Spec_dst: source.As4(),
+		}
 	}
 	w.source.hdr.SetLen(unix.CmsgLen(size))
 	return unix.CmsgSpace(size)

@@ -36,8 +36,11 @@ type gsoState struct {
 	seed     maphash.Seed
 	epoch    time.Time
 	retryAt  atomic.Int64 // nanoseconds after epoch when avoid is emptied; 0 while it is empty
-	avoid    [gsoAvoided]atomic.Uint64
+	avoid    atomic.Pointer[gsoAvoid]
 }
+
+// gsoAvoid remembers peers. Few sockets need it.
+type gsoAvoid [gsoAvoided]atomic.Uint64
 
 func (g *gsoState) init(on bool) {
 	g.seed, g.epoch = maphash.MakeSeed(), time.Now()
@@ -57,16 +60,17 @@ func (g *gsoState) segments(to netip.Addr) int {
 	if retryAt == 0 {
 		return maxRunSegments
 	}
+	avoid := g.avoid.Load()
 	key, slot := g.slot(to)
-	if slot.Load() != key {
+	if avoid == nil || avoid[slot].Load() != key {
 		return maxRunSegments
 	}
 	if int64(time.Since(g.epoch)) < retryAt {
 		return 1
 	}
 	g.retryAt.Store(0)
-	for i := range g.avoid {
-		g.avoid[i].Store(0)
+	for i := range avoid {
+		avoid[i].Store(0)
 	}
 	return maxRunSegments
 }
@@ -89,15 +93,18 @@ func (g *gsoState) refused(to netip.Addr, errno syscall.Errno) {
 			g.disable()
 			return
 		}
+		if g.avoid.Load() == nil {
+			g.avoid.CompareAndSwap(nil, new(gsoAvoid))
+		}
 		key, slot := g.slot(to)
-		slot.Store(key)
+		g.avoid.Load()[slot].Store(key)
 		g.retryAt.CompareAndSwap(0, int64(time.Since(g.epoch)+gsoRetry))
 	}
 }
 
 // slot returns where `to` is remembered, and the value for it, which is never 0.
-func (g *gsoState) slot(to netip.Addr) (uint64, *atomic.Uint64) {
+func (g *gsoState) slot(to netip.Addr) (key, slot uint64) {
 	address := to.As16()
-	key := maphash.Bytes(g.seed, address[:])
-	return key | 1, &g.avoid[key>>1%gsoAvoided]
+	key = maphash.Bytes(g.seed, address[:])
+	return key | 1, key >> 1 % gsoAvoided
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -99,6 +98,7 @@ func mmsgCall(call, fd uintptr, msgs []mmsghdr) (int, syscall.Errno) {
 // linuxConn is the batchConn of a *net.UDPConn. It uses recvmmsg and sendmmsg, with UDP GSO and GRO
 // if the kernel has them.
 type linuxConn struct {
+	udp     *net.UDPConn
 	raw     syscall.RawConn
 	calls   mmsgCalls
 	family  int            // unix.AF_INET, or unix.AF_INET6 for a dual-stack socket too
@@ -106,13 +106,11 @@ type linuxConn struct {
 	gso     gsoState
 	gro     atomic.Bool
 	options socketOptions // as they were before
-	reader  *linuxReader
-	writers sync.Pool // of *linuxWriter
-	// basic replaces the rest for good when blocked is set, because the kernel or a sandbox forbids
-	// the calls.
-	basic   *portableConn
-	blocked atomic.Bool
+	// basic replaces the rest for good when it is set, because the kernel or a sandbox forbids the
+	// calls.
+	basic   atomic.Pointer[portableConn]
 	stopped atomic.Bool // see stopReading
+	lone    int8        // reads in a row that waited for a single message; the reader's
 }
 
 // newPlatformConn returns the batchConn for conn, or nil if the system has nothing better than the
@@ -129,13 +127,11 @@ func newLinuxConn(conn *net.UDPConn, calls mmsgCalls) *linuxConn {
 	if err != nil {
 		return nil
 	}
-	c := &linuxConn{raw: raw, calls: calls, peer: connectedPeer(conn), basic: newPortableConn(conn)}
+	c := &linuxConn{udp: conn, raw: raw, calls: calls, peer: connectedPeer(conn)}
 	usable := false
 	if err := raw.Control(func(fd uintptr) { usable = c.probe(int(fd)) }); err != nil || !usable {
 		return nil
 	}
-	c.reader = newLinuxReader(c)
-	c.writers.New = func() any { return newLinuxWriter(c) }
 	return c
 }
 
@@ -192,34 +188,64 @@ func envSwitch(name string) bool {
 	return value != "" && (on || err != nil)
 }
 
-func (c *linuxConn) readBatch(p []received) (int, error) {
-	if c.blocked.Load() {
-		return c.basic.readBatch(p)
+func (c *linuxConn) readBatch(b receiveBuffers) (int, error) {
+	if basic := c.basic.Load(); basic != nil {
+		return basic.readBatch(b)
 	}
-	n, err := c.reader.read(p)
+	r := linuxReaders.Get().(*linuxReader)
+	r.conn, r.buffers = c, b
+	n, err := r.read()
+	r.release()
 	if err == unix.ENOSYS || err == unix.EPERM {
-		c.block()
-		return c.basic.readBatch(p)
+		return c.block().readBatch(b)
 	}
 	return n, err
 }
 
-func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {
-	if c.blocked.Load() {
-		return c.basic.writeBatch(p)
+func (c *linuxConn) readReady(p []received) (int, error) {
+	if basic := c.basic.Load(); basic != nil {
+		return basic.readReady(p)
 	}
-	w := c.writers.Get().(*linuxWriter)
+	r := linuxReaders.Get().(*linuxReader)
+	defer r.release()
+	r.conn = c
+	r.prepare(p)
+	err := r.readNow(nil)
+	c.noteRead(1, r.n)
+	switch {
+	case err != nil:
+		return 0, err
+	case r.errno == unix.ENOSYS || r.errno == unix.EPERM:
+		return c.block().readReady(p)
+	case r.errno != 0:
+		return 0, r.errno
+	}
+	return r.deliver(p), nil
+}
+
+func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {
+	if basic := c.basic.Load(); basic != nil {
+		return basic.writeBatch(p)
+	}
+	w := linuxWriters.Get().(*linuxWriter)
+	w.conn = c
 	sent, lost, err = w.write(p)
-	c.writers.Put(w)
+	w.conn = nil
+	linuxWriters.Put(w)
 	return sent, lost, err
 }
 
-// block leaves the socket to the portable path from now on. That path cannot split received runs.
-func (c *linuxConn) block() {
+// block leaves the socket to the portable path from now on, and returns it. That path cannot split
+// received runs.
+func (c *linuxConn) block() *portableConn {
 	c.gso.disable()
 	c.resetOptions()
-	c.basic.chooseSources()
-	c.blocked.Store(true)
+	basic := newPortableConn(c.udp)
+	if !c.basic.CompareAndSwap(nil, basic) {
+		return c.basic.Load()
+	}
+	basic.chooseSources()
+	return basic
 }
 
 func (c *linuxConn) readBatchSize() (messages, bufferSize int) {
@@ -238,7 +264,9 @@ func (c *linuxConn) features() (gso, gro bool) { return c.gso.enabled(), c.gro.L
 func (c *linuxConn) stopReading() { c.stopped.Store(true) }
 
 func (c *linuxConn) release() {
-	c.basic.release()
+	if basic := c.basic.Load(); basic != nil {
+		basic.release()
+	}
 	c.resetOptions()
 }
 

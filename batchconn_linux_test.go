@@ -332,7 +332,7 @@ func TestErrorLeftByAnEarlierDatagramCostsNone(t *testing.T) {
 			t.Fatalf("writeBatch = %d, %d, %v, want 1, 0, nil", sent, lost, err)
 		}
 	}
-	if n, err := c.readBatch(batchBuffers(c)); n != 0 || !errors.Is(err, unix.ECONNREFUSED) {
+	if n, err := c.readBatch(newHeldBuffers(c)); n != 0 || !errors.Is(err, unix.ECONNREFUSED) {
 		t.Fatalf("readBatch = %d, %v, want 0, ECONNREFUSED", n, err)
 	}
 }

@@ -31,7 +31,7 @@ func TestADeadlineOfTheSocketsOwnerStarvesNobody(t *testing.T) {
 	}
 	got, _ := batchTestRead(t, c, 1)
 	batchTestEqual(t, got, [][]byte{[]byte("hello")})
-	if n, err := c.readBatch(batchBuffers(c)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+	if n, err := c.readBatch(newHeldBuffers(c)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("readBatch past the deadline with nothing there = %d, %v, want 0 and a timeout",
 			n, err)
 	}
@@ -74,7 +74,7 @@ func TestRunsLeaveAndArriveInOnePiece(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := batchBuffers(reader)
-	n, err := reader.readBatch(p)
+	n, err := reader.readBatch(&p)
 	if n != 1 || p[0].n != len(run.buf) || p[0].segment != 1400 ||
 		!bytes.Equal(p[0].buf[:p[0].n], run.buf) {
 		t.Fatalf("readBatch = %d, %v: %d by %d, want one of %d by 1400",
@@ -158,7 +158,7 @@ func TestLinkLocalPeersKeepTheirZone(t *testing.T) {
 		if sent, _, err := client.writeBatch(p); sent != 1 {
 			t.Fatal(err)
 		}
-		if n, err := server.readBatch(in); n != 1 {
+		if n, err := server.readBatch(&in); n != 1 {
 			t.Fatal(err)
 		}
 	}

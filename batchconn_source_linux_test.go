@@ -80,7 +80,7 @@ func answerLeaves(t *testing.T, address, to string, open func(testing.TB, *net.U
 		t.Fatal(err)
 	}
 	p := batchBuffers(server)
-	n, err := server.readBatch(p)
+	n, err := server.readBatch(&p)
 	if n != 1 {
 		t.Fatal(err)
 	}
@@ -217,14 +217,14 @@ func TestChosenSourceAllocatesNothing(t *testing.T) {
 			if sent, _, err := client.writeBatch(p); sent != 1 {
 				t.Fatal(err)
 			}
-			if n, err := server.readBatch(in); n != 1 {
+			if n, err := server.readBatch(&in); n != 1 {
 				t.Fatal(err)
 			}
 			answer[0] = outgoing{buf: in[0].buf[:in[0].n], to: in[0].from, local: in[0].local}
 			if sent, _, err := server.writeBatch(answer); sent != 1 {
 				t.Fatal(err)
 			}
-			if n, err := client.readBatch(in); n != 1 || in[0].from != asked {
+			if n, err := client.readBatch(&in); n != 1 || in[0].from != asked {
 				t.Fatal(in[0].from, err)
 			}
 		})

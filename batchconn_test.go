@@ -63,7 +63,7 @@ func batchTestRead(t *testing.T, c batchConn, count int) (datagrams [][]byte, fr
 	t.Helper()
 	p := batchBuffers(c)
 	for len(datagrams) < count {
-		n, err := c.readBatch(p)
+		n, err := c.readBatch(&p)
 		if err != nil {
 			t.Fatalf("readBatch after %d of %d datagrams: %v", len(datagrams), count, err)
 		}
@@ -267,7 +267,7 @@ func TestBatchConnEndsOnlyWithItsSocket(t *testing.T) {
 			if err := conn.SetDeadline(time.Unix(1, 0)); err != nil {
 				t.Fatal(err)
 			}
-			n, err := c.readBatch(batchBuffers(c))
+			n, err := c.readBatch(newHeldBuffers(c))
 			if n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 				t.Fatalf("readBatch past a deadline = %d, %v, want 0 and a transient timeout",
 					n, err)
@@ -275,7 +275,7 @@ func TestBatchConnEndsOnlyWithItsSocket(t *testing.T) {
 			_ = conn.SetDeadline(time.Time{})
 			failed := make(chan error)
 			go func() {
-				_, err := c.readBatch(batchBuffers(c))
+				_, err := c.readBatch(newHeldBuffers(c))
 				failed <- err
 			}()
 			_ = conn.Close()
@@ -433,7 +433,7 @@ func TestPortableConnTellsWhoSentADatagram(t *testing.T) {
 			}})
 			p := batchBuffers(c)
 			p[0].from, p[0].fromAddr = netip.MustParseAddrPort("1.2.3.4:5"), batchTestAddr("before")
-			n, err := c.readBatch(p)
+			n, err := c.readBatch(&p)
 			if n != 1 || err != nil {
 				t.Fatalf("readBatch = %d, %v, want a datagram", n, err)
 			}
@@ -469,7 +469,7 @@ func TestPortableConnTakesOnlyClosedAsTheEnd(t *testing.T) {
 				return tt.n, batchTestAddr("bob"), tt.err
 			}}
 			c := newBatchConn(conn)
-			n, err := c.readBatch(batchBuffers(c))
+			n, err := c.readBatch(newHeldBuffers(c))
 			if n != 0 || err == nil || errors.Is(err, net.ErrClosed) != tt.closed ||
 				!errors.Is(err, tt.err) && tt.err != nil {
 				t.Fatalf("readBatch = %d, %v, want 0, %v (closed: %v)", n, err, tt.err, tt.closed)
@@ -567,7 +567,7 @@ func TestBatchConnSteadyStateAllocatesNothing(t *testing.T) {
 						t.Fatal(err)
 					}
 					for got := 0; got < 21; {
-						n, err := reader.readBatch(in)
+						n, err := reader.readBatch(&in)
 						if err != nil {
 							t.Fatal(err)
 						}

@@ -71,7 +71,7 @@ func (d *demux) shareNonces(b *nonceBudget) { d.replay.share(b) }
 // start starts the readers.
 func (d *demux) start() {
 	for _, e := range d.eps {
-		go e.ingress.run()
+		e.ingress.start()
 	}
 }
 

@@ -194,7 +194,7 @@ func dialOver(
 
 // dialOpened is dialOver for a socket that the library has opened for the session.
 func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
-	d := newDemux([]net.PacketConn{conn}, connOwn, o, newIngress)
+	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
 	return d.dialFirst(raddr, randomConv(), o)
 }
 

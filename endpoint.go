@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,9 @@ type endpoint struct {
 	// the only session of the socket; nil if there are several, or none
 	sole atomic.Pointer[UDPSession]
 
+	answers      uint32 // without a session in answerSecond; whoever reads the socket counts them
+	answerSecond millis
+
 	woken chan struct{} // closed by stop
 	done  chan struct{} // closed when the reader has ended
 	deaf  atomic.Bool   // the connection has no deadlines: the reader cannot be woken
@@ -37,8 +41,8 @@ const (
 // An ingress reads a socket and feeds the sessions on it.
 type ingress interface {
 	poller
-	run()                 // reads until the socket stops, on a goroutine of its own
-	stopped()             // is called when the socket has been closed: run returns
+	start()               // reads until the socket stops
+	stopped()             // is called when the socket is about to be closed
 	pass(msgs []received) // feeds datagrams that another reader of the connection has read
 }
 
@@ -69,8 +73,23 @@ func newEndpoint(
 		io = e.out
 	}
 	e.txSocket.init(io, d.sched, d.sealer.aead)
+	if e.out == nil {
+		e.closed = e.checkOpen
+	}
 	e.ingress = read(e)
 	return e
+}
+
+// answersPerSecond bounds the answers without a session on one socket (S1.62).
+const answersPerSecond = 1000
+
+// mayAnswer counts an answer without a session, and reports whether there may be one more.
+func (e *endpoint) mayAnswer(now millis) bool {
+	if second := now / 1000; second != e.answerSecond {
+		e.answerSecond, e.answers = second, 0
+	}
+	e.answers++
+	return e.answers <= answersPerSecond
 }
 
 func (e *endpoint) isStopping() bool { return e.demux.stopping.Load() }
@@ -90,8 +109,8 @@ func (e *endpoint) halt() {
 		if e.out != nil {
 			e.out.await(stopPatience)
 		}
-		e.conn.Close()
 		e.ingress.stopped()
+		e.conn.Close()
 	} else if e.io.stopReading(); e.conn.SetReadDeadline(past) != nil {
 		e.deaf.Store(true) // otherwise the reader is woken, and clears the deadline when it returns
 	}
@@ -134,6 +153,14 @@ func (e *endpoint) awaitStopped() {
 	select {
 	case <-e.done:
 	case <-patience.C:
+	}
+}
+
+// checkOpen implements sessionHost. A pollSet does not report that a socket was closed.
+func (e *endpoint) checkOpen() {
+	err := controlSocket(e.conn, func(uintptr) error { return nil })
+	if errors.Is(err, net.ErrClosed) && !e.isStopping() {
+		e.demux.failed(errSocketClosed)
 	}
 }
 

@@ -9,12 +9,15 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 )
 
-// A reader is the state of whoever reads a socket.
+// A reader is what a pass over the datagrams of a socket works with: the buffers that it receives
+// into, and its state. It belongs to one goroutine at a time. A goroutine that waits for
+// datagrams holds none, so that an idle socket costs no buffers.
 type reader struct {
-	ep       *endpoint
+	ep       *endpoint // whose datagrams are at hand
 	msgs     []received
 	tx       txScratch
 	bufs     bufferCache
@@ -31,14 +34,9 @@ type reader struct {
 	packet   packet      // the datagram at hand, opened
 	touched  []*UDPSession
 	awaited  *UDPSession // a session with a blocked call that the batch has woken
-	got      int         // datagrams that a call has read, and its error
-	err      error
 	counters counters
 
 	opened int // authenticated packets of the batch, and answers without a session
-
-	answers      int // sent without a session in answerSecond
-	answerSecond millis
 }
 
 const (
@@ -68,52 +66,90 @@ type readBackoff struct {
 
 func (b *readBackoff) reset() { b.errors, b.pause, b.lasting = 0, 0, time.Time{} }
 
-// failed records an error, and waits if it is one of many. It reports whether the connection is
-// lost.
-func (b *readBackoff) failed(err error) (lost bool) {
+// failed records an error. It returns how long the reader should wait before it reads again, and
+// whether the connection is lost.
+func (b *readBackoff) failed(err error) (pause time.Duration, lost bool) {
 	waited := time.Since(b.looked)
-	if b.errors > 0 && waited > readErrorPauseMax {
+	if b.errors > 0 && waited > b.pause+readErrorPauseMax {
 		b.errors, b.pause = 0, 0 // the reader has waited for it: it is not part of a row
 	}
-	if waited > lostGap {
+	if waited > b.pause+lostGap {
 		b.lasting = time.Time{}
 	}
+	b.looked = time.Now()
 	if !passes(err) {
 		if b.lasting.IsZero() {
-			b.lasting = time.Now()
+			b.lasting = b.looked
 		}
-		if time.Since(b.lasting) >= lostAfter {
-			return true
+		if b.looked.Sub(b.lasting) >= lostAfter {
+			return 0, true
 		}
 	}
 	if b.errors++; b.errors > readErrorsFree {
 		b.pause = min(max(2*b.pause, readErrorPause), readErrorPauseMax)
-		time.Sleep(b.pause)
 	}
-	b.looked = time.Now()
-	return false
+	return b.pause, false
 }
 
-func newReader(e *endpoint) *reader {
-	r := &reader{ep: e}
+// readers are shared by all sockets. The garbage collector frees those that are not used for two
+// of its cycles.
+var readers = sync.Pool{New: func() any {
+	r := new(reader)
 	r.lent.cache = &r.bufs
-	count, size := e.io.readBatchSize()
-	r.msgs = make([]received, count)
-	for i := range r.msgs {
-		// The buffers are from no pool: a socket without large runs never gives them away.
-		r.msgs[i].buf = make([]byte, size)
-	}
+	return r
+}}
+
+// newReader returns a reader for the datagrams of e.
+func newReader(e *endpoint) *reader {
+	r := readers.Get().(*reader)
+	r.attach(e)
 	return r
 }
 
-// release frees the buffers.
-func (r *reader) release() {
-	for i := range r.msgs {
-		reserveBuffer(r.msgs[i].buf, -1)
-		putBuffer(r.msgs[i].buf)
+// attach makes r work for e, and returns the buffers to receive into.
+func (r *reader) attach(e *endpoint) []received {
+	r.ep = e
+	count, size := e.io.readBatchSize()
+	for len(r.msgs) < count {
+		// The buffers are from no pool: a socket without large runs never gives them away.
+		r.msgs = append(r.msgs, received{buf: make([]byte, bufferLarge)})
 	}
-	r.msgs = nil
-	r.bufs.drain()
+	if size > bufferLarge {
+		panic("kcp: a receive buffer is too small")
+	}
+	return r.msgs[:count]
+}
+
+// release makes r available to other sockets.
+func (r *reader) release() {
+	r.ep, r.awaited, r.msg, r.sameAs = nil, nil, nil, nil
+	readers.Put(r)
+}
+
+// borrow implements receiveBuffers for whoever has the role.
+func (q *handoff) borrow() []received {
+	if q.reader == nil {
+		q.reader = readers.Get().(*reader)
+	}
+	return q.reader.attach(q.ep)
+}
+
+// restore implements receiveBuffers.
+func (q *handoff) restore() {
+	if q.reader != nil {
+		q.reader.release()
+		q.reader = nil
+	}
+}
+
+// start starts reading the socket: by the poller that serves many of them, or by a goroutine of its
+// own.
+func (q *handoff) start() {
+	if q.by == readByWorkers && q.watchSocket() {
+		return
+	}
+	q.by, q.wake = min(q.by, readByEither), make(chan struct{}, 1)
+	go q.run()
 }
 
 // run reads batches of datagrams and feeds them to their sessions. It then flushes each session of
@@ -121,37 +157,27 @@ func (r *reader) release() {
 func (q *handoff) run() {
 	e := q.ep
 	defer close(e.done)
-	r := newReader(e)
-	q.reader = r
-	defer r.release()
-	var backoff readBackoff
+	defer q.restore()
 	for !e.isStopping() {
-		n, err := e.io.readBatch(r.msgs)
-		switch {
-		case n > 0 && e.isStopping() && !e.owned():
-			e.handOn(r.msgs[:n])
-		case n > 0:
-			r.batch(r.msgs[:n])
-			backoff.reset()
-			if q.lend(r.awaited) {
-				<-q.wake
-			} else if n == 1 || e.coalescer.busy.Load() {
-				// The socket is probably empty now, or the batch has woken many goroutines. If the
-				// socket is never empty, they would wait until the runtime preempts this goroutine.
-				runtime.Gosched()
+		n, err := e.io.readBatch(q)
+		if n == 0 {
+			if pause := q.failed(err); pause > 0 {
+				time.Sleep(pause)
 			}
-		case q.wasInterrupted(err) || e.isStopping():
-		case errors.Is(err, net.ErrClosed):
-			e.demux.failed(errSocketClosed)
-		case err != nil:
-			e.errors.reads.Add(1)
-			e.errors.note(socketRead, err)
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				_ = e.conn.SetReadDeadline(time.Time{}) // the program has set it, but does not read
-			}
-			if backoff.failed(err) {
-				e.demux.failed(fmt.Errorf("kcp: the packet connection has failed: %w", err))
-			}
+			continue
+		}
+		msgs := q.reader.msgs[:n]
+		if e.isStopping() && !e.owned() {
+			e.handOn(msgs)
+			continue
+		}
+		awaited := q.feed(q.reader, n)
+		if q.lend(awaited) {
+			<-q.wake
+		} else if n == 1 || e.coalescer.busy.Load() {
+			// The socket is probably empty now, or the batch has woken many goroutines. If the
+			// socket is never empty, they would wait until the runtime preempts this goroutine.
+			runtime.Gosched()
 		}
 	}
 	if !e.owned() {
@@ -162,12 +188,45 @@ func (q *handoff) run() {
 	}
 }
 
+// feed feeds n datagrams that r has received, and returns the session of a blocked call that they
+// have woken.
+func (q *handoff) feed(r *reader, n int) (awaited *UDPSession) {
+	q.backoff = nil
+	r.batch(r.msgs[:n])
+	awaited, r.awaited = r.awaited, nil
+	return awaited
+}
+
+// failed handles an error of a read. It returns how long not to read.
+func (q *handoff) failed(err error) (pause time.Duration) {
+	e := q.ep
+	switch {
+	case err == nil || q.wasInterrupted(err) || e.isStopping():
+		return 0
+	case errors.Is(err, net.ErrClosed):
+		e.demux.failed(errSocketClosed)
+		return 0
+	}
+	e.errors.reads.Add(1)
+	e.errors.note(socketRead, err)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = e.conn.SetReadDeadline(time.Time{}) // the program has set it, but does not read
+	}
+	if q.backoff == nil {
+		q.backoff = new(readBackoff)
+	}
+	pause, lost := q.backoff.failed(err)
+	if lost {
+		e.demux.failed(fmt.Errorf("kcp: the packet connection has failed: %w", err))
+	}
+	return pause
+}
+
 // pass feeds datagrams that another reader of the connection has read.
 func (q *handoff) pass(msgs []received) {
-	r := &reader{ep: q.ep}
-	r.lent.cache = &r.bufs
+	r := newReader(q.ep)
 	r.batch(msgs)
-	r.bufs.drain()
+	r.release()
 }
 
 func (r *reader) batch(msgs []received) {

@@ -10,37 +10,50 @@ import (
 	"time"
 )
 
-// handoff decides which goroutine reads an endpoint's socket. There is one reader at a time: the
-// endpoint's own goroutine, or a blocked Read or Write of the socket's only session. The latter
+// handoff decides which goroutine reads an endpoint's socket. There is one reader at a time: a
+// goroutine of the library, or a blocked Read or Write of the socket's only session. The latter
 // saves a switch between goroutines, which costs several times the work on a packet. It also keeps
 // the bytes in one processor's cache.
 //
-// The endpoint's goroutine frees the role after a batch that a blocked call waited for. A call that
-// has what it wants frees the role for the next call. If none comes within roleGrace, the
-// endpoint's goroutine reads again. It then frees the role only once the program has shown that it
+// The library's goroutine is the endpoint's own one, or one of those that read the sockets of all
+// dialled sessions (readWorker). It frees the role after a batch that a blocked call waited for. A
+// call that has what it wants frees the role for the next call. If none comes within roleGrace, the
+// library's goroutine reads again. It then frees the role only once the program has shown that it
 // calls again soon.
 type handoff struct {
-	ep     *endpoint
-	reader *reader // of whoever has the role
-	able   bool    // calls can be interrupted while they read
+	ep      *endpoint
+	by      readBy       // which goroutine of the library reads
+	reader  *reader      // of whoever has the role, between borrow and restore
+	err     error        // of a call that has read
+	backoff *readBackoff // of whoever has the role; nil while there are no errors
 
 	mu     sync.Mutex // guards what follows; may be taken with a session's lock held
 	holder roleHolder
 	halted bool          // the endpoint's goroutine is to return
 	wake   chan struct{} // returns the role to the endpoint's goroutine
+	slot   pollSlot      // where a readWorker keeps the socket
 	freed  uint32        // how often the role has become free
 	seen   uint32        // freed when the timer was set
 	pause  time.Duration // of the timer: from roleGrace up to roleLook
-	lentAt instant       // when the endpoint's goroutine last woke a call
+	lentAt instant       // when the library's goroutine last woke a call
 	quick  int           // negative: calls in time until the role is lent again
 	timer  *time.Timer
 	armed  bool
 }
 
+// readBy is the goroutine of the library that reads a socket, and whether calls may read it too.
+type readBy uint8
+
+const (
+	readByOwner   readBy = iota // the endpoint's own alone: a call could not be interrupted
+	readByEither                // the endpoint's own, or a call
+	readByWorkers               // a readWorker, or a call
+)
+
 type roleHolder uint8
 
 const (
-	roleReader roleHolder = iota // the endpoint's goroutine
+	roleReader roleHolder = iota // the library's goroutine
 	roleCall                     // a Read or Write
 	roleNobody
 )
@@ -55,18 +68,26 @@ const (
 	roleLook = 8 * roleGrace
 	// roleProof is how many calls in time outweigh one that was late.
 	roleProof = 16
+	// rolePolledProof is how many calls in time a socket has to show that a readWorker reads: to
+	// take it out of the worker's set and to put it back costs a microsecond each.
+	rolePolledProof = 4
 )
 
-// newIngress returns what reads the socket of e. Blocked calls may read a socket that the library
-// has opened, because nothing else uses its deadlines.
-func newIngress(e *endpoint) ingress {
-	_, udp := e.conn.(*net.UDPConn)
-	return &handoff{ep: e, able: udp && e.owned(), wake: make(chan struct{}, 1)}
+// newIngress returns what reads the socket of e on a goroutine of its own. Blocked calls may read a
+// socket that the library has opened, because nothing else uses its deadlines.
+func newIngress(e *endpoint) ingress { return newHandoff(e) }
+
+func newHandoff(e *endpoint) *handoff {
+	q := &handoff{ep: e}
+	if _, udp := e.conn.(*net.UDPConn); udp && e.owned() {
+		q.by = readByEither
+	}
+	return q
 }
 
 // acquire makes the calling Read or Write of s the reader, if the role is free.
 func (q *handoff) acquire(s *UDPSession) bool {
-	if !q.able || q.ep.sole.Load() != s {
+	if q.by == readByOwner || q.ep.sole.Load() != s {
 		return false
 	}
 	q.mu.Lock()
@@ -84,22 +105,22 @@ func (q *handoff) acquire(s *UDPSession) bool {
 
 // read waits for datagrams or an interruption, in a call that has the role. process then feeds the
 // datagrams; no lock is held.
-func (q *handoff) read() {
-	r := q.reader
-	r.got, r.err = q.ep.io.readBatch(r.msgs)
+func (q *handoff) read() (n int) {
+	n, q.err = q.ep.io.readBatch(q)
+	return n
 }
 
-func (q *handoff) process() {
-	r := q.reader
-	if r.got > 0 {
-		r.batch(r.msgs[:r.got])
+func (q *handoff) process(n int) {
+	if n > 0 {
+		q.feed(q.reader, n)
 	}
-	if r.err != nil && q.wasInterrupted(r.err) {
-		r.err = nil
+	q.restore()
+	if q.err != nil && q.wasInterrupted(q.err) {
+		q.err = nil
 	}
-	if r.err != nil && !errors.Is(r.err, net.ErrClosed) {
+	if q.err != nil && !errors.Is(q.err, net.ErrClosed) {
 		q.ep.errors.reads.Add(1)
-		q.ep.errors.note(socketRead, r.err)
+		q.ep.errors.note(socketRead, q.err)
 	}
 }
 
@@ -107,17 +128,17 @@ func (q *handoff) process() {
 func (q *handoff) release(s *UDPSession) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.reader.err != nil || q.halted || q.quick < 0 || q.ep.sole.Load() != s {
+	if q.err != nil || q.halted || q.quick < 0 || q.ep.sole.Load() != s {
 		q.giveBack()
 		return
 	}
 	q.free()
 }
 
-// lend frees the role after a batch that a call of s waited for. It returns false if the endpoint's
+// lend frees the role after a batch that a call of s waited for. It returns false if the library's
 // goroutine keeps it.
 func (q *handoff) lend(s *UDPSession) bool {
-	if !q.able || s == nil || q.ep.sole.Load() != s {
+	if q.by == readByOwner || s == nil || q.ep.sole.Load() != s {
 		return false
 	}
 	q.mu.Lock()
@@ -125,6 +146,9 @@ func (q *handoff) lend(s *UDPSession) bool {
 	q.lentAt = q.ep.sched.now()
 	if q.halted || q.quick < 0 {
 		return false
+	}
+	if q.by == readByWorkers {
+		q.slot.pause(q.ep.conn)
 	}
 	q.free()
 	return true
@@ -139,7 +163,7 @@ func (q *handoff) free() {
 	}
 }
 
-// watch makes the endpoint's goroutine check later whether the role is free. q.mu must be held.
+// watch makes the library check later whether the role is free. q.mu must be held.
 func (q *handoff) watch(after time.Duration) {
 	q.armed, q.seen = true, q.freed
 	if q.timer == nil {
@@ -156,7 +180,7 @@ func (q *handoff) reclaim() {
 	q.armed = false
 	switch {
 	case q.holder == roleNobody && q.freed == q.seen:
-		q.quick, q.pause = -roleProof, 0
+		q.quick, q.pause, q.timer = -roleProof, 0, nil
 		q.giveBack()
 		return
 	case q.holder == roleNobody:
@@ -165,11 +189,17 @@ func (q *handoff) reclaim() {
 	q.pause = min(2*q.pause, roleLook)
 }
 
-// giveBack makes the endpoint's goroutine the reader again. q.mu must be held.
+// giveBack makes the library's goroutine the reader again. q.mu must be held.
 func (q *handoff) giveBack() {
-	if q.holder != roleReader {
-		q.holder = roleReader
+	if q.holder == roleReader {
+		return
+	}
+	q.holder = roleReader
+	switch {
+	case q.by != readByWorkers:
 		q.wake <- struct{}{} // does not block: the goroutine waits for it, or is about to
+	case !q.halted:
+		q.resume()
 	}
 }
 
@@ -177,7 +207,14 @@ func (q *handoff) giveBack() {
 func (q *handoff) stopped() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.halted {
+		return
+	}
 	q.halted = true
+	if q.by == readByWorkers {
+		q.slot.leave(q.ep.conn)
+		close(q.ep.done)
+	}
 	if q.holder == roleNobody {
 		q.giveBack()
 	}
@@ -193,7 +230,7 @@ func (q *handoff) interrupt() {
 // wasInterrupted reports whether err comes from interrupt, or from a deadline that the program has
 // set through Control. If so, it makes the socket readable again.
 func (q *handoff) wasInterrupted(err error) bool {
-	if !q.able || !errors.Is(err, os.ErrDeadlineExceeded) {
+	if q.by == readByOwner || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	q.mu.Lock()

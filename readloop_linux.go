@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -26,27 +27,30 @@ const (
 	readControlSize = 256
 )
 
-// linuxReader holds the headers of recvmmsg. It belongs to the goroutine that reads.
+// linuxReader holds the headers of recvmmsg. It belongs to one read at a time.
 type linuxReader struct {
 	conn     *linuxConn
+	buffers  receiveBuffers
+	lent     []received // of buffers, or the caller's
 	msgs     [readMessages]mmsghdr
 	iovs     [readMessages]unix.Iovec
 	names    [readMessages]unix.RawSockaddrInet6
 	controls [readMessages][readControlSize / 8]uint64 // words, for the alignment of struct cmsghdr
 	want     int                                       // messages to ask for
-	// reads in a row that waited for a single message
-	lone  int
-	waits int // of the read at hand
-	n     int
-	errno syscall.Errno
+	waits    int                                       // of the read at hand
+	n        int
+	errno    syscall.Errno
 	// receive and receiveNow are method values made once. One made for each call would be
 	// allocated.
 	receive    func(fd uintptr) bool
 	receiveNow func(fd uintptr)
 }
 
-func newLinuxReader(c *linuxConn) *linuxReader {
-	r := &linuxReader{conn: c}
+// linuxReaders is shared by all sockets: most of them are idle at any time.
+var linuxReaders = sync.Pool{New: func() any { return newLinuxReader() }}
+
+func newLinuxReader() *linuxReader {
+	r := new(linuxReader)
 	for i := range r.msgs {
 		h := &r.msgs[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
@@ -54,30 +58,57 @@ func newLinuxReader(c *linuxConn) *linuxReader {
 		h.SetIovlen(1)
 		h.Control = (*byte)(unsafe.Pointer(&r.controls[i]))
 	}
-	r.receive = func(fd uintptr) bool {
-		r.call(fd)
-		if r.errno == unix.EAGAIN {
-			r.waits++
-			return false
-		}
-		return true
-	}
+	r.receive = r.receiveOrWait
 	r.receiveNow = r.call
 	return r
 }
 
-// read waits in the runtime's poller until datagrams are there.
-func (r *linuxReader) read(p []received) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
+// receiveOrWait receives into buffers that are lent for it. It returns false, and gives them back,
+// if nothing has arrived.
+func (r *linuxReader) receiveOrWait(fd uintptr) bool {
+	r.prepare(r.buffers.borrow())
+	r.call(fd)
+	if r.errno != unix.EAGAIN {
+		return true
 	}
+	r.waits++
+	r.restore()
+	return false
+}
+
+// restore gives the buffers back.
+func (r *linuxReader) restore() {
+	r.forget()
+	r.buffers.restore()
+}
+
+// forget keeps no buffer alive.
+func (r *linuxReader) forget() {
+	for i := range r.want {
+		r.iovs[i].Base = nil
+	}
+	r.lent = nil
+}
+
+// release ends the use by one read.
+func (r *linuxReader) release() {
+	r.forget()
+	r.conn, r.buffers, r.waits = nil, nil, 0
+	linuxReaders.Put(r)
+}
+
+// read waits in the runtime's poller until datagrams are there.
+func (r *linuxReader) read() (int, error) {
 	for {
-		r.prepare(p)
 		err := r.conn.raw.Read(r.receive)
-		r.noteRead()
+		r.conn.noteRead(r.waits, r.n)
+		r.waits = 0
 		if errors.Is(err, os.ErrDeadlineExceeded) && !r.conn.stopped.Load() {
 			// The deadline is the socket owner's. What has arrived is read all the same.
-			err = r.readNow(err)
+			r.prepare(r.buffers.borrow())
+			if err = r.readNow(err); err != nil {
+				r.restore()
+			}
 		}
 		if err == nil && r.errno != 0 {
 			err = r.errno
@@ -85,7 +116,7 @@ func (r *linuxReader) read(p []received) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if n := r.deliver(p); n > 0 {
+		if n := r.deliver(r.lent); n > 0 {
 			return n, nil
 		}
 	}
@@ -96,31 +127,32 @@ func (r *linuxReader) read(p []received) (int, error) {
 // ends it.
 const loneProof = 4
 
-// noteRead records how the messages arrived.
-func (r *linuxReader) noteRead() {
-	if r.waits > 0 && r.n <= 1 {
-		r.lone = min(r.lone+1, loneProof)
+// noteRead records how the messages of a read arrived, after how many waits.
+func (c *linuxConn) noteRead(waits, messages int) {
+	if waits > 0 && messages <= 1 {
+		c.lone = min(c.lone+1, loneProof)
 	} else {
-		r.lone = 0
+		c.lone = 0
 	}
-	r.waits = 0
 }
 
-// readNow reads without waiting. It returns deadline if nothing has arrived.
-func (r *linuxReader) readNow(deadline error) error {
+// readNow reads without waiting. It returns empty if nothing has arrived.
+func (r *linuxReader) readNow(empty error) error {
 	if err := r.conn.raw.Control(r.receiveNow); err != nil {
 		return err
 	}
 	if r.errno == unix.EAGAIN {
-		return deadline
+		r.n, r.errno = 0, 0
+		return empty
 	}
 	return nil
 }
 
 func (r *linuxReader) prepare(p []received) {
+	r.lent = p
 	r.want = min(len(p), len(r.msgs))
-	if r.lone == loneProof {
-		r.want = 1
+	if r.conn.lone == loneProof {
+		r.want = min(r.want, 1)
 	}
 	for i := range r.want {
 		h := &r.msgs[i].hdr

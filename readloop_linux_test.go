@@ -81,7 +81,7 @@ func TestReadBatchLeavesOutWhatItCannotUse(t *testing.T) {
 				t.Skip("no UDP GRO in this kernel")
 			}
 			p := batchBuffers(c)
-			n, err := c.readBatch(p)
+			n, err := c.readBatch(&p)
 			if err != nil || n == 0 || string(p[n-1].buf[:p[n-1].n]) != "whole" {
 				t.Fatalf("readBatch = %d, %v, want the whole datagram as the last", n, err)
 			}
@@ -108,7 +108,7 @@ func TestReadBatchReportsTransientErrors(t *testing.T) {
 			return -1, errno
 		}}
 		c := batchKernelConn(t, k)
-		n, err := c.readBatch(batchBuffers(c))
+		n, err := c.readBatch(newHeldBuffers(c))
 		if n != 0 || !errors.Is(err, errno) || errors.Is(err, net.ErrClosed) {
 			t.Errorf("readBatch = %d, %v, want 0, %v", n, err, errno)
 		}
@@ -187,7 +187,7 @@ func TestLoneMessagesAreAskedForOneByOne(t *testing.T) {
 	} {
 		asked, burst = nil, step.burst
 		for want := got + step.burst; got < want; {
-			n, err := c.readBatch(p)
+			n, err := c.readBatch(&p)
 			if err != nil {
 				t.Fatal(err)
 			}

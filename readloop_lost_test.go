@@ -113,10 +113,11 @@ func TestRareErrorsAreNoLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b readBackoff
 		for range 100 {
-			if b.failed(errors.New("now and then")) {
+			pause, lost := b.failed(errors.New("now and then"))
+			if lost {
 				t.Fatal("a connection that fails every three seconds was taken for lost")
 			}
-			time.Sleep(3 * time.Second)
+			time.Sleep(pause + 3*time.Second)
 		}
 	})
 }
@@ -166,7 +167,7 @@ type countedReads struct {
 	reads atomic.Int32
 }
 
-func (c *countedReads) readBatch(p []received) (int, error) {
+func (c *countedReads) readBatch(b receiveBuffers) (int, error) {
 	c.reads.Add(1)
-	return c.batchConn.readBatch(p)
+	return c.batchConn.readBatch(b)
 }

@@ -49,19 +49,12 @@ func (r *reader) open(v *verdict, u *unknown, key *sessionKey, custom net.Addr) 
 	return s
 }
 
-// answersPerSecond bounds the answers without a session on one socket (S1.62).
-const answersPerSecond = 1000
-
 // answer sends one segment without a session. It is at most a header longer than the datagram that
 // it answers, and the number per second is bounded.
 func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
-	if second := r.now / 1000; second != r.answerSecond {
-		r.answerSecond, r.answers = second, 0
+	if r.ep.mayAnswer(r.now) {
+		r.lay(s, &key, custom)
 	}
-	if r.answers++; r.answers > answersPerSecond {
-		return
-	}
-	r.lay(s, &key, custom)
 }
 
 // lay is like answer without the bound.

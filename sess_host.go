@@ -63,6 +63,9 @@ type sessionHost interface {
 	// poll returns what lets a blocked call read the socket.
 	poll() poller
 
+	// checkOpen ends all that is on a socket that the program has closed.
+	checkOpen()
+
 	socketStats() SocketStats
 	setDSCP(dscp int) error
 	setReadBuffer(bytes int) error
@@ -73,8 +76,8 @@ type sessionHost interface {
 // socket has another reader, and release the call has the socket for itself.
 type poller interface {
 	acquire(s *UDPSession) bool // called with the lock of s held
-	read()                      // waits for datagrams
-	process()                   // feeds them to the session
+	read() (n int)              // waits for datagrams
+	process(n int)              // feeds them to the session
 	release(s *UDPSession)      // called with the lock of s held
 	interrupt()                 // makes read return
 }

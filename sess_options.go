@@ -205,7 +205,9 @@ func (s *UDPSession) Control(f func(conn net.PacketConn) error) error {
 	if !s.env.owned() {
 		return errNotOwner
 	}
-	return s.ownSocket(f)
+	err := s.ownSocket(f)
+	s.env.host.checkOpen()
+	return err
 }
 
 func (s *UDPSession) ownSocket(f func(conn net.PacketConn) error) error {

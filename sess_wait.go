@@ -80,11 +80,11 @@ func (s *UDPSession) waitLocked(w *waiters) (read bool) {
 	}
 	w.polls = p
 	s.mu.Unlock()
-	p.read()
+	n := p.read()
 	s.mu.Lock()
 	w.polls = nil
 	s.mu.Unlock()
-	p.process()
+	p.process(n)
 	s.mu.Lock()
 	p.release(s)
 	// The role is free for a call of another kind.

@@ -26,6 +26,7 @@ type txSocket struct {
 	sched  *TimedSched
 	aead   *aeadCrypt // counts the packets sealed and opened; nil for other ciphers
 	errors socketErrors
+	closed func() // is called if the socket was closed by another; nil for a foreign connection
 
 	maxRunBytes    int
 	maxRunSegments int
@@ -68,8 +69,12 @@ func (k *txSocket) wrote(sent, lost int, err error) {
 		return
 	}
 	k.errors.lost.Add(uint64(lost))
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+	switch {
+	case err == nil:
+	case !errors.Is(err, net.ErrClosed):
 		k.errors.note(socketWrite, err)
+	case k.closed != nil:
+		go k.closed() // it may be the goroutine of a session, or one that serves many
 	}
 }
 

@@ -6,6 +6,7 @@ package kcp
 
 import (
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -64,14 +65,17 @@ type writeRefusal struct {
 
 func (f *writeRefusal) covers(index, offset int) bool { return index == f.index && offset < f.end }
 
-func newLinuxWriter(c *linuxConn) *linuxWriter {
-	w := &linuxWriter{conn: c}
+// linuxWriters is shared by all sockets.
+var linuxWriters = sync.Pool{New: func() any { return newLinuxWriter() }}
+
+func newLinuxWriter() *linuxWriter {
+	w := new(linuxWriter)
 	for i := range w.msgs {
 		h := &w.msgs[i].hdr
 		h.Iov = &w.iovs[i]
 		h.SetIovlen(1)
 	}
-	w.call = func(fd uintptr) { w.n, w.errno = c.calls.send(fd, w.msgs[w.done:w.queued]) }
+	w.call = func(fd uintptr) { w.n, w.errno = w.conn.calls.send(fd, w.msgs[w.done:w.queued]) }
 	return w
 }
 
@@ -150,7 +154,8 @@ func encodeAddr(sa *unix.RawSockaddrInet6, to netip.AddrPort, family int) (lengt
 	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
 	port[0], port[1] = byte(to.Port()>>8), byte(to.Port())
 	if family == unix.AF_INET6 {
-		sa.Family, sa.Addr, sa.Scope_id = unix.AF_INET6, addr.As16(), 0
+		// Sockets of both families use the same memory in turn.
+		sa.Family, sa.Addr, sa.Flowinfo, sa.Scope_id = unix.AF_INET6, addr.As16(), 0, 0
 		if zone := addr.Zone(); zone != "" {
 			sa.Scope_id = zoneIndex(zone)
 		}
@@ -182,8 +187,7 @@ func (w *linuxWriter) flush() bool {
 				return w.abandon(unix.EAGAIN)
 			}
 		case w.errno == unix.ENOSYS:
-			w.conn.block()
-			return w.handOver()
+			return w.handOver(w.conn.block())
 		default:
 			w.refused(w.errno)
 		}
@@ -271,12 +275,12 @@ func (w *linuxWriter) abandon(err error) bool {
 }
 
 // handOver leaves all that is not sent yet to the portable path.
-func (w *linuxWriter) handOver() bool {
+func (w *linuxWriter) handOver(basic *portableConn) bool {
 	m := w.pieces[w.done]
 	first := w.batch[m.index]
 	first.buf = first.buf[m.offset:]
 	for _, rest := range [][]outgoing{{first}, w.batch[m.index+1:]} {
-		sent, lost, err := w.conn.basic.writeBatch(rest)
+		sent, lost, err := basic.writeBatch(rest)
 		w.sent += sent
 		w.lost += lost
 		if err != nil {
