@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-//go:build !linux || kcpbasic
+//go:build kcpbasic || (!linux && !darwin && !dragonfly && !freebsd && !netbsd && !openbsd)
 
 package kcp
 

@@ -75,10 +75,10 @@
 //
 // All methods of UDPSession and Listener may be called concurrently. The library runs a fixed
 // number of scheduler workers and one goroutine for each socket of a listener or a Transport, but
-// none for a session. On Linux, at most GOMAXPROCS goroutines read the sockets of all dialled
-// sessions. On other systems such a socket has a goroutine. Loggers and handlers are called without
-// locks. One that blocks delays the sessions that the same goroutine serves (loggers) or further
-// packets of its session (SetOOBHandler).
+// none for a session. At most GOMAXPROCS goroutines read the sockets of all dialled sessions where
+// the system has epoll or kqueue. Elsewhere such a socket has a goroutine. Loggers and handlers are
+// called without locks. One that blocks delays the sessions that the same goroutine serves
+// (loggers) or further packets of its session (SetOOBHandler).
 //
 // # Limits
 //
