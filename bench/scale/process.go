@@ -127,15 +127,14 @@ func residentSize() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// openDescriptors returns how many descriptors are open, that of the directory not included.
+// openDescriptors returns how many descriptors are open. Since Linux 6.2 the size of the directory
+// says so, which costs next to nothing while a process is measured.
 func openDescriptors() int {
-	d, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return 0
+	if info, err := os.Stat("/proc/self/fd"); err == nil && info.Size() > 0 {
+		return int(info.Size())
 	}
-	defer d.Close()
-	names, _ := d.Readdirnames(-1)
-	return len(names) - 1
+	names, _ := os.ReadDir("/proc/self/fd")
+	return max(0, len(names)-1) // without that of the directory
 }
 
 // collectorTime returns the processor time of the garbage collector, without what it takes while
