@@ -37,8 +37,8 @@ type demux struct {
 	user      demuxUser
 	waits     timeWaits
 	admission admission
-	leaving   int // sessions out of the table whose last packets are still to be sent
-	farewells int // aborted sessions whose RESET is repeated
+	leaving   int32 // sessions out of the table whose last packets are still to be sent
+	farewells int32 // aborted sessions whose RESET is repeated
 }
 
 // demuxUser is the user of the sockets besides a listener and sessions.

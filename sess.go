@@ -42,8 +42,8 @@ type UDPSession struct {
 	turns turns
 
 	partial    recvSegment // the last segment read
-	partialOff int         // what of it has been read
 	msgLeft    uint32      // segments of the message being read that are still queued
+	partialOff uint16      // what of partial has been read, less than a datagram
 	busy       sides       // a Read copies, a Write is under way, the reader's batch is not over
 	pending    bool        // accepted, and the peer's address is not validated
 	unread     *unreadData // what Read gives after Close; nil for nothing

@@ -187,7 +187,7 @@ func (b *readTake) release(c *core) {
 // Read. s.mu must be held.
 func (s *UDPSession) takeSegmentsLocked(b *readTake, room int) (more bool) {
 	for b.count < readSegmentsMax && room > 0 {
-		seg, from := s.partial, s.partialOff
+		seg, from := s.partial, int(s.partialOff)
 		if seg.data == nil {
 			if s.msgLeft == 0 && s.core.modes.has(modeStream) {
 				s.msgLeft = s.core.peekSegments()
@@ -205,7 +205,7 @@ func (s *UDPSession) takeSegmentsLocked(b *readTake, room int) (more bool) {
 		b.segs[b.count] = seg
 		b.count++
 		if left := len(seg.data) - from; left > room {
-			s.partial, s.partialOff = seg, from+room
+			s.partial, s.partialOff = seg, uint16(from+room)
 			return false
 		} else {
 			room -= left

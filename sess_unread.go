@@ -62,7 +62,7 @@ func (s *UDPSession) keepUnreadLocked() {
 func (s *UDPSession) nextBytesLocked(end seqNum) (n int) {
 	c := &s.core
 	if s.partial.data != nil {
-		n = len(s.partial.data) - s.partialOff
+		n = len(s.partial.data) - int(s.partialOff)
 	}
 	segs := s.msgLeft
 	switch {
