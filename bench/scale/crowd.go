@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -20,25 +21,33 @@ const (
 )
 
 // measureCrowd compares the processor time of the server's process for a message with that of a
-// bare loop. The loop returns every datagram with recvmmsg and sendmmsg.
+// bare loop. The loop returns every datagram with recvmmsg and sendmmsg. One kcp server has a
+// goroutine for each session, the other a kcp.ReadyQueue.
 func measureCrowd(s *settings, out io.Writer) error {
 	t := &table{}
 	t.row("server", "CPU µs/message", "messages/s", "sent/s", "CPU of the clients, µs/message")
-	var kcpCPU, rawCPU float64
-	for range crowdRounds {
-		raw, err := crowdRaw(s)
-		if err != nil {
-			return err
-		}
-		ours, err := crowdKCP(s)
-		if err != nil {
-			return err
-		}
-		t.row("raw UDP", raw.server, int(raw.rate), int(raw.sent), raw.client)
-		t.row("kcp", ours.server, int(ours.rate), int(ours.sent), ours.client)
-		kcpCPU, rawCPU = kcpCPU+ours.server, rawCPU+raw.server
+	servers := []struct {
+		name    string
+		measure func() (crowdFigures, error)
+		cpu     float64 // of all rounds
+	}{
+		{"raw UDP", func() (crowdFigures, error) { return crowdRaw(s) }, 0},
+		{"kcp", func() (crowdFigures, error) { return crowdKCP(s, roleEcho, "server") }, 0},
+		{"kcp, ready queue", func() (crowdFigures, error) { return crowdKCP(s, roleReady, "ready") }, 0},
 	}
-	t.row("kcp : raw UDP", kcpCPU/rawCPU, "", "", "")
+	for range crowdRounds {
+		for i := range servers {
+			f, err := servers[i].measure()
+			if err != nil {
+				return err
+			}
+			t.row(servers[i].name, f.server, int(f.rate), int(f.sent), f.client)
+			servers[i].cpu += f.server
+		}
+	}
+	for _, ours := range servers[1:] {
+		t.row(ours.name+" : raw UDP", ours.cpu/servers[0].cpu, "", "", "")
+	}
 	return t.print(out, fmt.Sprintf("%d sessions x 30 messages of %d bytes a second, echoed; %d client sockets", s.crowd, crowdMessage, s.clients))
 }
 
@@ -105,7 +114,8 @@ func pace(n int, pause time.Duration, stop <-chan struct{}, total *atomic.Int64,
 	}
 }
 
-func crowdKCP(s *settings) (f crowdFigures, err error) {
+// crowdKCP measures a server that gives the sessions a role. It writes a profile of that name.
+func crowdKCP(s *settings, role byte, profile string) (f crowdFigures, err error) {
 	p, err := startProcess(s.role())
 	if err != nil {
 		return f, err
@@ -116,7 +126,7 @@ func crowdKCP(s *settings) (f crowdFigures, err error) {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	sessions, err := c.openAll(s.crowd, s.parallel, crowdMessage, func(int) byte { return roleEcho })
+	sessions, err := c.openAll(s.crowd, s.parallel, crowdMessage, func(int) byte { return role })
 	if err != nil {
 		return f, err
 	}
@@ -131,7 +141,10 @@ func crowdKCP(s *settings) (f crowdFigures, err error) {
 		if _, err := p.ask("profile"); err != nil {
 			return f, err
 		}
-		defer func() { _, e := p.ask("profiled"); err = errors.Join(err, e) }()
+		defer func() {
+			_, e := p.ask("profiled")
+			err = errors.Join(err, e, os.Rename("server.prof", profile+".prof"))
+		}()
 	}
 	message := make([]byte, crowdMessage)
 	return crowdRun(s, p, func(i int) error {

@@ -81,7 +81,7 @@ func parseSettings(args []string) (*settings, error) {
 	f.DurationVar(&s.settle, "settle", 5*time.Second, "wait before idle sessions are looked at")
 	f.DurationVar(&s.wait, "wait", 15*time.Second, "wait until nothing is remembered of closed sessions")
 	f.DurationVar(&s.soak, "soak", time.Minute, "length of the soak")
-	f.BoolVar(&s.profile, "profile", false, "write profiles: server.prof, server.heap, dialler.prof, dialler.heap")
+	f.BoolVar(&s.profile, "profile", false, "write profiles: server.prof, server.heap, ready.prof, dialler.prof, dialler.heap")
 	f.IntVar(&s.parallel, "parallel", 256, "sessions that open at the same time")
 	if err := f.Parse(args); err != nil {
 		return nil, err

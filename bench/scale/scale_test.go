@@ -33,7 +33,7 @@ func TestEveryMeasurement(t *testing.T) {
 	}
 	for _, want := range []string{
 		"400 sessions, 3 client sockets, 2 server sockets", "sessions opened a second", "echo latency p99", "| sessions left at the server and at the clients | 0 + 0 |",
-		"kcp : raw UDP", "16 sessions that upload", "Opening, echoing and closing for 2s", "| after the end |",
+		"kcp : raw UDP", "kcp, ready queue : raw UDP", "16 sessions that upload", "Opening, echoing and closing for 2s", "| after the end |",
 		"100 dialled sessions, sockets of their own", "GOMEMLIMIT=256MiB", "| descriptors still open | 0 |", "Dialling, echoing and closing for 2s",
 	} {
 		if !strings.Contains(out.String(), want) {

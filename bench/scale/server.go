@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ const (
 	roleEcho   = 2 // echoed until it ends
 	roleOnce   = 3 // echoed once, and closed when the peer does
 	roleSink   = 4 // not echoed: all is taken and counted
+	roleReady  = 5 // echoed until it ends, by a few goroutines for all sessions
 )
 
 // kcpServer echoes. A few goroutines serve all idle sessions, so that the measurement shows the
@@ -70,6 +72,7 @@ type kcpServer struct {
 	active []*kcp.UDPSession
 
 	echoing sync.WaitGroup
+	ready   kcp.ReadyQueue[struct{}]
 }
 
 const acceptors = 8
@@ -90,6 +93,9 @@ func newKCPServer(args string) (*kcpServer, error) {
 	}
 	for range acceptors {
 		go s.accept()
+	}
+	for range runtime.GOMAXPROCS(0) {
+		go s.echoReady()
 	}
 	return s, nil
 }
@@ -123,6 +129,10 @@ func (s *kcpServer) accept() {
 			s.mu.Unlock()
 		case roleEcho:
 			go s.echo(conn)
+		case roleReady:
+			if s.ready.Add(conn, struct{}{}) != nil {
+				conn.Close()
+			}
 		case roleOnce:
 			go s.awaitEnd(conn)
 		}
@@ -143,6 +153,22 @@ func (s *kcpServer) echo(conn *kcp.UDPSession) {
 		if err != nil {
 			conn.Close()
 			return
+		}
+		s.messages.Add(1)
+	}
+}
+
+// echoReady does so for all sessions that can be read.
+func (s *kcpServer) echoReady() {
+	var buf [256]byte
+	for conn := range s.ready.Ready(context.Background()) {
+		n, err := conn.Read(buf[:])
+		if err == nil {
+			_, err = conn.Write(buf[:n])
+		}
+		if err != nil {
+			conn.Close()
+			continue
 		}
 		s.messages.Add(1)
 	}
