@@ -192,7 +192,7 @@ func (s *UDPSession) armAtLocked(at millis) {
 		return // a flush is to come, which does it
 	}
 	if at = s.dueLocked(at); at != never {
-		s.timer.schedule(at.instant())
+		s.timer.move(at.instant())
 	}
 }
 

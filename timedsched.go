@@ -119,6 +119,8 @@ type timerEntry struct {
 	worker  *schedWorker
 	task    timedTask
 	index   int32 // place in the worker's heap while pending; guarded by its lock
+	// later is the low bits of the time in milliseconds that move has put off the firing to, or 0.
+	later atomic.Uint32
 }
 
 // schedule makes the task run at the time when, in the scheduler's time, or earlier. A firing that
@@ -131,6 +133,49 @@ func (e *timerEntry) schedule(when instant) {
 		return
 	}
 	e.worker.schedule(e, when)
+}
+
+// move is schedule for a task that has a single time: the task runs at the time that it was given
+// last, and not at an earlier one before. It may run early all the same, and then calls move again.
+// The calls must be serialised, and the entry's schedule must not be used.
+//
+// An entry in the heap stays where it is. The worker looks at its new time when the old one comes.
+// So a timeout that is moved with each packet takes neither a lock nor a run of the task.
+func (e *timerEntry) move(when instant) {
+	when = max(when, 1)
+	for p := instant(e.pending.Load()); p != 0 && p <= when; {
+		e.later.Store(laterBits(p, when))
+		// The worker stores pending and then looks at later again: one side sees the other.
+		now := instant(e.pending.Load())
+		if now == p {
+			return
+		}
+		p = now
+	}
+	e.worker.move(e, when)
+}
+
+// laterMost is the longest time in milliseconds that a firing is put off at once.
+const laterMost millis = 1 << 30
+
+// laterBits returns what stands for the time when in timerEntry.later, if the firing to come is at
+// p.
+func laterBits(p, when instant) uint32 {
+	bits := uint32(min(when.ms(), p.ms()+laterMost))
+	if bits == 0 {
+		bits-- // a millisecond earlier
+	}
+	return bits
+}
+
+// putOffTo returns the time that move has put a firing off to which is due at p, or p.
+func (e *timerEntry) putOffTo(p instant) instant {
+	bits := e.later.Load()
+	if bits == 0 {
+		return p
+	}
+	at := p.ms()
+	return max(p, (at + millis(int32(bits-uint32(at)))).instant())
 }
 
 // stop takes back what was scheduled. The task may be about to run all the

@@ -26,6 +26,9 @@ func (h timerHeap) advance(e *timerEntry, when instant) {
 	h.up(int(e.index), heapItem{when, e})
 }
 
+// postpone moves the earliest entry to a later time.
+func (h timerHeap) postpone(when instant) { h.down(0, heapItem{when, h[0].entry}) }
+
 // pop removes the earliest entry.
 func (h *timerHeap) pop() *timerEntry {
 	e := (*h)[0].entry

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
@@ -117,6 +118,98 @@ func TestTimerEntryFiresNoLaterThanAsked(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Times that are moved cost no run before the last of them.
+func TestTimerEntryMoves(t *testing.T) {
+	const (
+		second = instant(time.Second)
+		year   = instant(365 * 24 * time.Hour)
+		wrap   = instant(1<<32) * instant(time.Millisecond)
+		most   = instant(laterMost) * instant(time.Millisecond)
+	)
+	tests := []struct {
+		name  string
+		moves []instant
+		runs  int
+		at    instant
+	}{
+		{"once", []instant{5 * second}, 1, 5 * second},
+		{"earlier", []instant{5 * second, 2 * second}, 1, 2 * second},
+		{"later", []instant{2 * second, 5 * second}, 1, 5 * second},
+		{"later and back", []instant{2 * second, 9 * second, 5 * second}, 1, 5 * second},
+		{"later and to the first", []instant{2 * second, 9 * second, 2 * second}, 1, 2 * second},
+		{"later and earlier", []instant{2 * second, 9 * second, second}, 1, second},
+		{"earlier and later", []instant{9 * second, 2 * second, 5 * second}, 1, 5 * second},
+		{"in the past", []instant{-second}, 1, 1},
+		{"to the time without low bits", []instant{wrap - second, wrap}, 1, wrap - 1_000_000},
+		{"over the wrap", []instant{wrap - second, wrap + second}, 1, wrap + second},
+		{"by a year", []instant{second, year}, 1, second + most},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := NewTimedSched(1)
+				defer s.Close()
+				var c countingTask
+				s.bind(&c.entry, &c)
+				for _, when := range tt.moves {
+					c.entry.move(when)
+				}
+				time.Sleep(time.Duration(year))
+				synctest.Wait()
+				if c.runs != tt.runs || c.at != tt.at {
+					t.Errorf("ran %d times, the last at %d; want %d at %d",
+						c.runs, c.at, tt.runs, tt.at)
+				}
+			})
+		})
+	}
+}
+
+// movedTask is moved by its owner while the worker runs it, each with the lock, as a session is.
+type movedTask struct {
+	countingTask
+	mu   sync.Mutex
+	want instant // what it was moved to last
+}
+
+func (m *movedTask) runTimed(now instant, _ *timedBatch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.want > now {
+		m.entry.move(m.want)
+	} else if m.want != 0 {
+		m.want, m.at = 0, now
+	}
+}
+
+// A time that is moved while the worker looks at the entry is not lost.
+func TestTimerEntryMovesWhileItFires(t *testing.T) {
+	s := NewTimedSched(1)
+	defer s.Close()
+	var m movedTask
+	s.bind(&m.entry, &m)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		for range 50 {
+			m.mu.Lock()
+			m.want = s.now() + instant(rng.IntN(3))*instant(time.Millisecond)
+			m.entry.move(m.want)
+			m.mu.Unlock()
+		}
+		for begin := time.Now(); ; runtime.Gosched() {
+			m.mu.Lock()
+			done := m.want == 0
+			m.mu.Unlock()
+			if done {
+				break
+			}
+			if time.Since(begin) > 10*time.Second {
+				t.Fatal("the last time was lost")
+			}
+		}
 	}
 }
 

@@ -50,7 +50,24 @@ type schedWorker struct {
 // schedule makes e fire at the time when, or earlier if it does already.
 func (w *schedWorker) schedule(e *timerEntry, when instant) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.scheduleLocked(e, when)
+	w.mu.Unlock()
+}
+
+// move makes e fire at the time when.
+func (w *schedWorker) move(e *timerEntry, when instant) {
+	w.mu.Lock()
+	if p := instant(e.pending.Load()); p != 0 && p <= when {
+		e.later.Store(laterBits(p, when))
+	} else {
+		e.later.Store(0)
+		w.scheduleLocked(e, when)
+	}
+	w.mu.Unlock()
+}
+
+// scheduleLocked is schedule with w.mu held.
+func (w *schedWorker) scheduleLocked(e *timerEntry, when instant) {
 	if w.closed {
 		return
 	}
@@ -180,6 +197,23 @@ func (w *schedWorker) run() {
 	}
 }
 
+// putOff moves the first entry of the heap to the time that it was put off to. It returns false if
+// that is not after now. w.mu must be held.
+func (w *schedWorker) putOff(e *timerEntry, now instant) bool {
+	at := w.heap[0].when
+	until := e.putOffTo(at)
+	for until > now {
+		e.pending.Store(int64(until))
+		again := e.putOffTo(at)
+		if again == until { // a move from here on sees the new time
+			w.heap.postpone(until)
+			return true
+		}
+		until = again
+	}
+	return false
+}
+
 // collect appends to due what is due, at most dueBatch entries, and returns
 // it with the time it took for the present. If nothing is due, it sets the
 // timer, and the caller has to wait for it. It returns false if the goroutine
@@ -193,10 +227,12 @@ func (w *schedWorker) collect(due []*timerEntry) ([]*timerEntry, instant, bool) 
 		w.state = workerNone
 		return due, 0, false
 	}
-	for len(w.heap) > 0 && w.heap[0].when <= now && len(due) < dueBatch {
-		e := w.heap.pop()
-		e.pending.Store(0)
-		due = append(due, e)
+	for n := 0; len(w.heap) > 0 && w.heap[0].when <= now && n < dueBatch; n++ {
+		if e := w.heap[0].entry; !w.putOff(e, now) {
+			w.heap.pop()
+			e.pending.Store(0)
+			due = append(due, e)
+		}
 	}
 	switch {
 	case len(due) > 0:
