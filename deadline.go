@@ -25,6 +25,7 @@ type deadline struct {
 	timer   *time.Timer // made by the first arm
 	cond    *waiters    // what the timer wakes
 	firesAt time.Time   // when the timer fires; zero: it is not running
+	passes  func()      // called too when the timer fires, with L held; nil for none
 }
 
 // set makes t the deadline; the zero time is none. The owner then broadcasts, so that waiting calls
@@ -71,6 +72,9 @@ func (d *deadline) fire() {
 	defer d.cond.L.Unlock()
 	d.firesAt = time.Time{}
 	d.cond.Broadcast()
+	if d.passes != nil {
+		d.passes()
+	}
 }
 
 // disarm stops the timer, so that it no longer refers to the owner. Calls that still wait are

@@ -152,8 +152,12 @@ func (s *UDPSession) wakeLocked() {
 	if c.readable() > 0 || c.ctl.hasPeerFinal() || c.life.connecting() || s.life.ended() {
 		s.wakeReadersLocked()
 	}
-	if free, share := c.writeRoom(); free >= share || s.life.ended() {
+	if s.life.ended() {
 		s.wakeWritersLocked()
+	} else if s.busy.has(sideWrite) { // others wait for the one that writes
+		if free, share := c.writeRoom(); free >= share {
+			s.wakeWritersLocked()
+		}
 	}
 }
 

@@ -130,7 +130,7 @@ func (s *UDPSession) addReady(l *readyList, state any) error {
 	}
 	s.leaveReadyLocked()
 	c.ready = e
-	c.readers.changed = e.changedLocked
+	c.readDeadline.passes = e.changedLocked
 	e.changedLocked()
 	return nil
 }
@@ -152,7 +152,7 @@ func (s *UDPSession) leaveReadyLocked() {
 		return
 	}
 	e := s.calls.ready
-	s.calls.ready, s.calls.readers.changed = nil, nil
+	s.calls.ready, s.calls.readDeadline.passes = nil, nil
 	e.phase = readyGone
 	e.list.remove(e)
 }

@@ -11,10 +11,10 @@ import (
 // it: without blocked calls and deadlines it costs a pointer. The session's lock guards it. A nil
 // one has no deadline.
 type blockedCalls struct {
+	ready                       *readyEntry // the session's place in a ReadyQueue, or nil
 	readers, writers            waiters
 	readDeadline, writeDeadline deadline
 	done                        chan struct{} // what Done has returned
-	ready                       *readyEntry   // the session's place in a ReadyQueue, or nil
 }
 
 // blockedLocked returns the session's blockedCalls, which it makes when they are first needed. s.mu
@@ -29,8 +29,11 @@ func (s *UDPSession) blockedLocked() *blockedCalls {
 
 // wakeReadersLocked wakes the calls that wait to read. s.mu must be held.
 func (s *UDPSession) wakeReadersLocked() {
-	if s.calls != nil {
-		s.calls.readers.Broadcast()
+	if c := s.calls; c != nil {
+		c.readers.Broadcast()
+		if c.ready != nil {
+			c.ready.changedLocked()
+		}
 	}
 }
 

@@ -8,13 +8,12 @@ import (
 )
 
 // waiters is the condition variable that blocked calls wait on. One of them may wait in the poller
-// for the socket instead. L guards what follows it.
+// for the socket instead. L guards what is before it.
 type waiters struct {
+	polls interface{ interrupt() } // the socket that a call waits for, or nil
+	count int32                    // calls that wait for the condition, not for polls
+	woken bool                     // some have been woken since it was last set to false
 	sync.Cond
-	polls   interface{ interrupt() } // the socket that a call waits for, or nil
-	changed func()                   // called with L held when calls are to be woken; nil for none
-	count   int32                    // calls that wait for the condition, not for polls
-	woken   bool                     // some have been woken since it was last set to false
 }
 
 // Wait waits to be woken. L is held.
@@ -32,9 +31,6 @@ func (w *waiters) Broadcast() {
 	}
 	if w.polls != nil {
 		w.polls.interrupt()
-	}
-	if w.changed != nil {
-		w.changed()
 	}
 }
 
