@@ -103,6 +103,29 @@ type Config struct {
 	// they send nothing and return at once.
 	WaitPeer bool
 
+	// SharedSocket makes Dial use one of a few sockets of the process, as a Transport has, instead
+	// of a socket for each session. Programs with thousands of dialled sessions thus need few file
+	// descriptors, and less memory. It has no effect elsewhere. Default false.
+	//
+	// Sessions share sockets if they have the same address family, cipher (the same key), Scheduler
+	// and MaxMemory. MaxMemory limits all of them together. Up to four sockets serve them, one for
+	// each processor at most. A socket opens when a Dial needs it, and closes with the last session
+	// on it. Its errors are reported to the OnSocketError of the newest Dial that has set one. If
+	// it is lost, all sessions on it end, and the next Dial opens another.
+	//
+	// The sessions have one source port, one DSCP and one receive buffer together. SetDSCP,
+	// SetReadBuffer, SetWriteBuffer and Control return an error that matches errors.ErrUnsupported.
+	// A packet filter or a NAT sees one flow, and a load balancer sends all sessions to the same
+	// server. Parity packets do not name their session: with FEC and many sessions to one peer,
+	// few losses are repaired.
+	//
+	// Several sessions to one address need a peer with this library. A legacy peer keeps one
+	// session at a time for each address, and drops the others. Until the first answer of a peer,
+	// its sessions are therefore given different sockets, up to eight. Further ones share them, and
+	// fail after DeadTimeout if it is a legacy peer. Once an answer has shown that it is one, no
+	// two sessions to it share a socket. Dial then opens sockets as if SharedSocket were false.
+	SharedSocket bool
+
 	// AcceptBacklog is the number of new sessions that wait for Accept. Peers beyond it retransmit
 	// until there is room. Default 2048.
 	AcceptBacklog int
@@ -170,7 +193,6 @@ func (c *Config) options() (*options, error) {
 		block: c.BlockCrypt, fec: fecShards{c.DataShards, c.ParityShards}, mtu: c.MTU,
 		sndWnd: c.SendWindow, rcvWnd: c.ReceiveWindow, resend: c.FastResend,
 		modes:       sessionModes(c.StreamMode, c.WriteDelay, c.ACKNoDelay, c.FixedWindows),
-		waitPeer:    c.WaitPeer,
 		deadTimeout: c.DeadTimeout, keepAlive: c.KeepAlive, idleTimeout: c.IdleTimeout,
 		backlog: c.AcceptBacklog, amplification: c.AmplificationLimit,
 		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix,
@@ -180,6 +202,8 @@ func (c *Config) options() (*options, error) {
 	if c.NoDelay {
 		o.noDelay = 1
 	}
+	o.dialModes.set(dialWaits, c.WaitPeer)
+	o.dialModes.set(dialShares, c.SharedSocket)
 	if err := o.setCongestion(c.CongestionControl, c.NoCongestionControl, c.Bandwidth); err != nil {
 		return nil, err
 	}
@@ -203,7 +227,8 @@ func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, er
 	return c.options()
 }
 
-// Dial makes a session to the UDP address addr over its own socket. It sends nothing and does not
+// Dial makes a session to the UDP address addr over its own socket, or over one that it shares with
+// others (SharedSocket). It sends nothing and does not
 // wait for the peer, unless WaitPeer is set. ctx limits the resolution of the name and that wait.
 //
 // An error for a field of c that is out of range names it and matches os.ErrInvalid. Other errors
@@ -218,14 +243,9 @@ func (c *Config) Dial(ctx context.Context, addr string) (*UDPSession, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")
 	}
-	conn, err := openSocket(ctx, raddr)
+	s, err := dialUDP(ctx, raddr, o)
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")
-	}
-	s, err := dialOpened(conn, raddr, o)
-	if err != nil {
-		conn.Close()
-		return nil, err
 	}
 	if err := s.awaitPeer(ctx, o); err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")

@@ -256,6 +256,36 @@ func TestDialledSessionsGiveNoncesBack(t *testing.T) {
 	})
 }
 
+// The sockets that the library opens for dialled sessions have no memory for nonces of their own.
+func TestDialledSocketsShareTheBudgetForNonces(t *testing.T) {
+	connCheckLeaks(t)
+	block := replayConfigs(t)["AES-GCM"].BlockCrypt
+	for name, dial := range map[string]func() (*UDPSession, error){
+		"DialWithOptions": func() (*UDPSession, error) {
+			return DialWithOptions("127.0.0.1:9", block, 0, 0)
+		},
+		"Config.Dial": func() (*UDPSession, error) {
+			return (&Config{BlockCrypt: block}).Dial(t.Context(), "127.0.0.1:9")
+		},
+		"SharedSocket": func() (*UDPSession, error) {
+			c := &Config{BlockCrypt: block, SharedSocket: true}
+			return c.Dial(t.Context(), "127.0.0.1:9")
+		},
+	} {
+		s, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &endpointOf(s).demux.replay
+		for _, set := range []*nonceSet{&g.openers, &g.oob, &g.sent} {
+			if set.budget != &dialledNonces {
+				t.Errorf("%s: a set of nonces has memory of its own", name)
+			}
+		}
+		s.Close()
+	}
+}
+
 // BenchmarkReplayGuard measures the cost of the guard per packet.
 func BenchmarkReplayGuard(b *testing.B) {
 	nonce := make([]byte, 12)

@@ -25,11 +25,12 @@ type demux struct {
 
 	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
 
-	memory   memoryAccount
+	memory   *memoryAccount
 	pending  atomic.Int64 // accepted sessions whose addresses are not validated
 	stopping atomic.Bool  // written under mu
 	sessions sessionTable // changed under mu
 	peers    sessionTable // the first session of each peer, linked to the others; changed under mu
+	shared   *sharedSet   // of sessions dialled with Config.SharedSocket; nil: none are
 
 	mu        sync.Mutex // guards what follows; taken with no session's lock held
 	backlog   *backlog   // of the listener; nil if there is none
@@ -50,14 +51,19 @@ const (
 	userAbandoned           // no session opens: the sockets close once the last packets are sent
 )
 
-var errNameTaken = errors.New("kcp: conversation id in use with this peer")
+var (
+	errNameTaken = errors.New("kcp: conversation id in use with this peer")
+	errPeerTaken = errors.New("kcp: another session with this peer")
+)
 
 // newDemux makes the sockets of conns. read makes what reads them. Nothing is read before start.
 func newDemux(conns []net.PacketConn, owner connOwner, o *options, read newReadLoop) *demux {
-	d := &demux{sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{key: keyPeer}}
+	d := &demux{
+		sealer: newSealer(o.block), sched: o.sched, peers: sessionTable{key: keyPeer},
+		memory: &memoryAccount{most: o.maxMemory},
+	}
 	d.sealer, d.acceptSealer = d.sealer.forBothSides(&d.replay.sent)
 	d.sched.bind(&d.waits.timer, d)
-	d.memory.most = o.maxMemory
 	for _, c := range conns {
 		d.eps = append(d.eps, newEndpoint(d, c, owner, o, read))
 	}
@@ -75,15 +81,19 @@ func (d *demux) start() {
 	}
 }
 
-// dial makes a session to raddr. guest is true for the session of a Transport.
+// dial makes a session to raddr.
 func (d *demux) dial(
-	ep *endpoint, raddr net.Addr, conv uint32, o *options, guest bool,
+	ep *endpoint, raddr net.Addr, conv uint32, o *options, manner dialManner,
 ) (*UDPSession, error) {
-	s := newDialled(&ep.sessionEnv, raddr, conv, o, guest)
-	if guest || d.peers.find(&s.peer, 0) != nil {
+	s := newDialled(&ep.sessionEnv, raddr, conv, o, manner)
+	if s.opener == byTransport || d.peers.find(&s.peer, 0) != nil {
 		s.shareAddress()
 	}
-	if err := d.add(s); err != nil {
+	add := d.add
+	if manner == dialSharedAlone {
+		add = d.addAlone
+	}
+	if err := add(s); err != nil {
 		return nil, err
 	}
 	DefaultSnmp.connOpened(true)
@@ -154,6 +164,21 @@ func (d *demux) find(key *sessionKey) *UDPSession { return d.sessions.find(&key.
 func (d *demux) add(s *UDPSession) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.addLocked(s)
+}
+
+// addAlone is like add, but fails if there is a session to the same peer.
+func (d *demux) addAlone(s *UDPSession) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.peers.find(&s.peer, 0) != nil {
+		return errPeerTaken
+	}
+	return d.addLocked(s)
+}
+
+// addLocked is add with d.mu held.
+func (d *demux) addLocked(s *UDPSession) error {
 	switch {
 	case d.stopping.Load():
 		return errClosed
@@ -170,6 +195,9 @@ func (d *demux) add(s *UDPSession) error {
 // open, the sockets stop once the last packets of s are sent. sending reports that a sender still
 // has to send them and then calls left.
 func (d *demux) remove(s *UDPSession, e *endedSession, bye *farewell, sending bool) {
+	if d.shared != nil {
+		d.shared.noteKind(s)
+	}
 	d.mu.Lock()
 	if sending {
 		d.leaving++
@@ -248,6 +276,7 @@ func (d *demux) stop() {
 		e.stop()
 	}
 	d.adopted() // by no owner
+	d.forgotten()
 }
 
 // leave ends the use of the sockets by a listener or a Transport. gone records that, with d.mu

@@ -36,11 +36,11 @@ func DialWithOptions(
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")
 	}
-	conn, err := openSocket(ctx, addr)
+	s, err := dialUDP(ctx, addr, o)
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: dial")
 	}
-	return dialOpened(conn, addr, o)
+	return s, nil
 }
 
 // NewConn makes a session to the UDP address raddr over conn. conn stays the caller's, but no one
@@ -179,11 +179,11 @@ func dialOver(
 		d := newDemux([]net.PacketConn{conn}, connGiven, o, newIngress)
 		d.eps[0].sources = sources
 		d.shareNonces(&dialledNonces)
-		return d.dialFirst(raddr, conv, o)
+		return d.dialFirst(raddr, conv, o, dialConn)
 	}
 	overLent(conn, sources, &dialledNonces, o, newIngress, func(d *demux) bool {
 		d.endClosed(sessionKey{newPeerAddr(raddr), conv})
-		if s, err = d.dial(d.eps[0], raddr, conv, o, false); err != nil {
+		if s, err = d.dial(d.eps[0], raddr, conv, o, dialConn); err != nil {
 			return false
 		}
 		d.join(o)
@@ -192,15 +192,39 @@ func dialOver(
 	return s, err
 }
 
+// dialUDP makes a session over a socket that the library opens, or has opened for others.
+func dialUDP(ctx context.Context, raddr *net.UDPAddr, o *options) (*UDPSession, error) {
+	open := func() (net.PacketConn, error) { return openSocket(ctx, raddr) }
+	if o.dialModes.has(dialShares) {
+		s, err := sharedSockets.dial(ctx, raddr, o, newDialledIngress, open)
+		if s != nil || err != nil {
+			return s, err
+		}
+	}
+	conn, err := open()
+	if err != nil {
+		return nil, err
+	}
+	s, err := dialOpened(conn, raddr, o)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // dialOpened is dialOver for a socket that the library has opened for the session.
 func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
 	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
-	return d.dialFirst(raddr, randomConv(), o)
+	d.shareNonces(&dialledNonces)
+	return d.dialFirst(raddr, randomConv(), o, dialSocket)
 }
 
 // dialFirst makes the first session of a demux.
-func (d *demux) dialFirst(raddr net.Addr, conv uint32, o *options) (*UDPSession, error) {
-	s, err := d.dial(d.eps[0], raddr, conv, o, false)
+func (d *demux) dialFirst(
+	raddr net.Addr, conv uint32, o *options, manner dialManner,
+) (*UDPSession, error) {
+	s, err := d.dial(d.eps[0], raddr, conv, o, manner)
 	d.start()
 	return s, err
 }

@@ -26,6 +26,7 @@
 //   - [Config] has all settings. [Config.Dial] and [Config.Listen] open a UDP socket,
 //     [Config.Client] and [Config.Serve] use any net.PacketConn. Errors name the setting that is
 //     out of range.
+//   - [Config.SharedSocket] lets thousands of dialled sessions share a few sockets.
 //   - [Transport] carries many sessions, and a listener, over one socket, and returns datagrams
 //     that are not KCP.
 //   - [Dial], [DialWithOptions], [Listen], [ListenWithOptions], [ServeConn], and [NewConn] to

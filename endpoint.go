@@ -57,7 +57,7 @@ func newEndpoint(
 		sessionEnv: sessionEnv{
 			conn: conn, owner: owner, clock: d.sched,
 			sealer: d.sealer, acceptSealer: d.acceptSealer,
-			memory: &d.memory, pending: &d.pending,
+			memory: d.memory, pending: &d.pending,
 		},
 		woken: make(chan struct{}),
 		done:  make(chan struct{}),

@@ -190,7 +190,7 @@ func kernelRun(t *testing.T, sessions int, prepare func(k *kernelSocket),
 		for i := range sessions {
 			d := open()
 			s, err := d.dial(d.eps[0], net.UDPAddrFromAddrPort(w.sockets[0].addr), uint32(i),
-				o, false)
+				o, dialConn)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -34,7 +34,7 @@ type options struct {
 	deadTimeout               time.Duration
 	keepAlive                 time.Duration
 	idleTimeout               time.Duration
-	waitPeer                  bool
+	dialModes                 dialModes
 	backlog                   int
 	amplification             int // 0: no bound
 	maxSessions, maxPending   int
@@ -43,6 +43,22 @@ type options struct {
 	onSocketError             func(op string, err error)
 	sockets                   int
 	sched                     *TimedSched
+}
+
+// dialModes are the ways in which Config.Dial differs from its default.
+type dialModes uint8
+
+const (
+	dialWaits  dialModes = 1 << iota // for the peer's answer (Config.WaitPeer)
+	dialShares                       // sockets with other sessions (Config.SharedSocket)
+)
+
+func (m dialModes) has(mode dialModes) bool { return m&mode != 0 }
+
+func (m *dialModes) set(mode dialModes, on bool) {
+	if on {
+		*m |= mode
+	}
 }
 
 // complete checks the settings of a Config and fills in the defaults. An error names the field of

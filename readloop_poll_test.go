@@ -235,7 +235,7 @@ func TestFailingSocketDelaysNoOther(t *testing.T) {
 	const failures = readErrorsFree + 4
 	bad := &scriptedReads{batchConn: d.eps[0].io, errors: failures}
 	d.eps[0].io = bad
-	failing, err := d.dialFirst(l.Addr(), randomConv(), o)
+	failing, err := d.dialFirst(l.Addr(), randomConv(), o, dialSocket)
 	if err != nil {
 		t.Fatal(err)
 	}

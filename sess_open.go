@@ -9,15 +9,32 @@ type sessionOpener uint8
 
 const (
 	byDial      sessionOpener = iota // over a socket of its own, or a connection
-	byTransport                      // dialled too
+	byTransport                      // dialled over a socket that other sessions use too
 	byListener
 )
 
-// newDialled makes the session of a program that dials. guest means that it dials over a Transport.
-func newDialled(env *sessionEnv, raddr net.Addr, conv uint32, o *options, guest bool) *UDPSession {
-	s := newSession(env, conv, newPeerAddr(raddr), raddr, o)
+// dialManner is over what a session is dialled.
+type dialManner uint8
+
+const (
+	dialConn        dialManner = iota // a connection of the program
+	dialSocket                        // a socket that the library has opened for the session
+	dialTransport                     // a Transport
+	dialShared                        // a socket of Config.SharedSocket
+	dialSharedAlone                   // such a socket without another session to the same peer
+)
+
+// newDialled makes the session of a program that dials.
+func newDialled(
+	env *sessionEnv, raddr net.Addr, conv uint32, o *options, manner dialManner,
+) *UDPSession {
+	peer := newPeerAddr(raddr)
+	if manner != dialConn && manner != dialTransport {
+		raddr = nil // the library has resolved it: it follows from peer
+	}
+	s := newSession(env, conv, peer, raddr, o)
 	s.core.ctl.dial()
-	if guest {
+	if manner >= dialTransport {
 		s.opener = byTransport
 	}
 	return s

@@ -181,8 +181,8 @@ func (s *UDPSession) takeLogsLocked(packets []span) []logRecord {
 }
 
 // SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On a
-// session that shares its socket, accepted or of a Transport, it returns an error that matches
-// errors.ErrUnsupported.
+// session that shares its socket it returns an error that matches errors.ErrUnsupported. These are
+// accepted sessions, those of a Transport, and those dialled with Config.SharedSocket.
 func (s *UDPSession) SetDSCP(dscp int) error {
 	return s.ownSocket(func(net.PacketConn) error { return s.env.host.setDSCP(dscp) })
 }

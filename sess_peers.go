@@ -39,3 +39,27 @@ func (s *UDPSession) shardGap(seqID uint32) uint32 {
 	}
 	return uint32(gap)
 }
+
+// peerKind is what is known of the peer at an address, from its sessions on a socket. A greater one
+// counts more.
+type peerKind uint8
+
+const (
+	peerNone   peerKind = iota // there is no session
+	peerSilent                 // nothing is known
+	peerLegacy                 // the peer has answered, but not with a HELLO
+	peerShares                 // the peer knows that several sessions may share an address (S4.6)
+)
+
+// peerKind returns what the session knows of its peer.
+func (s *UDPSession) peerKind() peerKind {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch c := &s.core; {
+	case c.ctl.known():
+		return peerShares
+	case c.ctl.met || c.delivered > 0:
+		return peerLegacy
+	}
+	return peerSilent
+}

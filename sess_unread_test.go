@@ -147,7 +147,7 @@ func TestUnreadDataIsCharged(t *testing.T) {
 		connWrite(t, client, string(want))
 		time.Sleep(5 * time.Second)
 		server.Close() // and waits for the end of the client's stream
-		memory := &endpointOf(server).demux.memory
+		memory := endpointOf(server).demux.memory
 		if held := memory.held.Load(); held < 190_000 || held > 220_000 {
 			t.Errorf("%d bytes are held with 200,000 left", held)
 		}

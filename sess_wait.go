@@ -100,7 +100,7 @@ func (s *UDPSession) waitLocked(w *waiters) (read bool) {
 // does not in time, or refuses, it closes the session. A challenge that validates the address is no
 // answer.
 func (s *UDPSession) awaitPeer(ctx context.Context, o *options) error {
-	if !o.waitPeer {
+	if !o.dialModes.has(dialWaits) {
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() {

@@ -93,9 +93,9 @@ func (t *Transport) Dial(ctx context.Context, raddr net.Addr, c *Config) (*UDPSe
 		return nil, errClosed
 	}
 	ep := t.demux.eps[int(t.next.Add(1))%len(t.demux.eps)]
-	s, err := t.demux.dial(ep, raddr, randomConv(), o, true)
+	s, err := t.demux.dial(ep, raddr, randomConv(), o, dialTransport)
 	for err == errNameTaken {
-		s, err = t.demux.dial(ep, raddr, randomConv(), o, true)
+		s, err = t.demux.dial(ep, raddr, randomConv(), o, dialTransport)
 	}
 	if err != nil {
 		return nil, err

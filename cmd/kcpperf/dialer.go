@@ -19,14 +19,17 @@ type dialer interface {
 	close()
 }
 
-// udpDialer dials over the system's network, a socket for each session.
+// udpDialer dials over the system's network, a socket for each session or a few for all.
 type udpDialer struct {
 	addr   string
 	buffer int // of each socket in bytes, 0: the library's choice
+	shared bool
 }
 
 func (d *udpDialer) dial(ctx context.Context, c *kcp.Config) (*kcp.UDPSession, error) {
-	sess, err := c.Dial(ctx, d.addr)
+	own := *c
+	own.SharedSocket = d.shared
+	sess, err := own.Dial(ctx, d.addr)
 	if err != nil {
 		return nil, err
 	}

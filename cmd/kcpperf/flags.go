@@ -27,13 +27,15 @@ type options struct {
 	buffer  int // of the sockets in bytes
 	sockets int // of the server
 	// oneSocket carries all sessions of a client over one socket.
-	oneSocket   bool
-	json        bool
-	html        string
-	oneOff      bool
-	limits      limits
-	firstAnswer time.Duration   // for the server's first answer
-	explicit    map[string]bool // flags that were given
+	oneSocket bool
+	// sharedSocket carries them over the few sockets of Config.SharedSocket.
+	sharedSocket bool
+	json         bool
+	html         string
+	oneOff       bool
+	limits       limits
+	firstAnswer  time.Duration   // for the server's first answer
+	explicit     map[string]bool // flags that were given
 }
 
 // errUsage is returned for a command line that makes no sense.
@@ -119,6 +121,7 @@ func (o *options) define(f *flag.FlagSet, r *raw) {
 	text(&o.key, os.Getenv("KCPPERF_KEY"), "key")
 	text(&r.buffer, "", "sockbuf")
 	boolean(&o.oneSocket, "one-socket")
+	boolean(&o.sharedSocket, "shared-socket")
 	f.IntVar(&o.sockets, "sockets", 1, "")
 	boolean(&o.json, "json", "J")
 	text(&o.html, "", "html")
@@ -172,9 +175,12 @@ func (o *options) finish(r *raw) error {
 		if o.path, err = parsePath(r.simulate); err != nil {
 			return fmt.Errorf("--simulate: %w", err)
 		}
-		if o.buffer > 0 || o.oneSocket {
-			return errors.New("--sockbuf and --one-socket: a simulation has no sockets")
+		if o.buffer > 0 || o.oneSocket || o.sharedSocket {
+			return errors.New("--sockbuf, --one-socket and --shared-socket: a simulation has no sockets")
 		}
+	}
+	if o.sharedSocket && (o.oneSocket || o.buffer > 0) {
+		return errors.New("--shared-socket excludes --one-socket, and --sockbuf cannot be set on its sockets")
 	}
 	return o.finishCompare(r)
 }
@@ -288,6 +294,7 @@ Test
       --echo            the time messages take there and back
       --rate N          messages a second and session for --echo, 0: each when the last is back (default 30)
       --one-socket      all sessions over one socket instead of one each
+      --shared-socket   all sessions over a few sockets (Config.SharedSocket)
   -l, --length BYTES    of a write (default 128K) or of an echoed message (default 100)
   -i, --interval TIME   between lines (default 1)
       --compare LIST    run several settings and rank them: builtin, a file, or 'name: key=value ...; ...'

@@ -205,7 +205,7 @@ func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w w
 			return nil, nil, err
 		}
 	default:
-		c.dialer = &udpDialer{addr: o.target, buffer: o.buffer}
+		c.dialer = &udpDialer{addr: o.target, buffer: o.buffer, shared: o.sharedSocket}
 	}
 	defer c.dialer.close()
 	m, err = c.run(ctx, p, w)

@@ -166,6 +166,7 @@ func TestEachMode(t *testing.T) {
 		{"both", "--bidir --fec 4/2 --window 64", true, true},
 		{"messages", "--mode message -l 1000 --acknodelay 1 --writedelay 1 --dup 1 --mtu 900", true, false},
 		{"one socket", "--one-socket -P 4 --bidir", true, true},
+		{"shared sockets", "--shared-socket -P 9 --bidir", true, true},
 		{"CUBIC", "-R --cc cubic --nodelay 1,10,2,1", false, true},
 		{"a given rate", "--bidir --cc fixed --bandwidth 50Mbit", true, true},
 		{"limited", "-R --limit 8Mbit --window 64 -l 1K --nodelay 0,20,0,0", false, true},

@@ -238,6 +238,9 @@ func TestOptions(t *testing.T) {
 		{"-s --max-sessions 0", "1 to 10000"},
 		{"--simulate loss=x", "--simulate: loss"},
 		{"--simulate rtt=1ms --sockbuf 1M", "no sockets"},
+		{"--simulate rtt=1ms --shared-socket", "no sockets"},
+		{"-c h --shared-socket --one-socket", "--one-socket"},
+		{"-c h --shared-socket --sockbuf 1M", "--sockbuf"},
 		{"-c h --compare nothing", "--compare"},
 		{"-c h -P 200 --compare a:window=65535", "--compare: a"},
 	} {
