@@ -232,6 +232,7 @@ func (q *handoff) pass(msgs []received) {
 func (r *reader) batch(msgs []received) {
 	r.lent.now = r.ep.sched.now()
 	r.now = r.lent.now.ms()
+	r.arrival, r.nonce = arrival{}, nonceNone // the last batch may be of a socket with a key
 	for i := range msgs {
 		m := &msgs[i]
 		peer, custom := peerAddr{udp: m.from}, m.fromAddr

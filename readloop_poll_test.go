@@ -257,3 +257,36 @@ func TestFailingSocketDelaysNoOther(t *testing.T) {
 		t.Errorf("%d read errors are counted, want %d", st.Socket.ReadErrors, failures)
 	}
 }
+
+// A pass on a socket without a key knows nothing of the keyed packets that the same buffers have
+// held before. It does not answer data for a session that it does not know.
+func TestNonceOfAnotherSocketIsForgotten(t *testing.T) {
+	block, err := NewAESGCMCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyed := dialLoopback(t, echoListener(t, listenLoopback(t, block)), block)
+	_ = keyed.SetDeadline(time.Now().Add(20 * time.Second))
+	plain := listenLoopback(t, nil)
+	peer := batchSocket(t, "127.0.0.1:0")
+	unknown := appendSegment(nil, &segment{cmd: cmdPush, conv: 7, sn: 1000, data: []byte("x")})
+	probe := appendSegment(nil, &segment{cmd: cmdWask, conv: 7, sn: 1}) // is answered
+	buf := make([]byte, 100)
+	for range 50 {
+		pollEcho(t, keyed)
+		for _, datagram := range [][]byte{unknown, probe} {
+			if _, err := peer.WriteTo(datagram, plain.Addr()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n, err := peer.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first segment
+		if _, status := parseSegment(buf[:n], &first); status != parseOK || first.una != 0 {
+			t.Fatalf("answered with command %d and una %d, want the answer to the probe alone",
+				first.cmd, first.una)
+		}
+	}
+}
