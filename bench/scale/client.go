@@ -61,12 +61,20 @@ func (c *clients) open(role byte, message []byte) (*kcp.UDPSession, error) {
 // echoPatience is how long an answer may take.
 const echoPatience = 30 * time.Second
 
-// echo sends a message and reads it back.
+// echo sends a message and reads it back in time.
 func echo(s *kcp.UDPSession, message []byte) error {
-	if _, err := s.Write(message); err != nil {
+	if err := s.SetReadDeadline(time.Now().Add(echoPatience)); err != nil {
 		return err
 	}
-	if err := s.SetReadDeadline(time.Now().Add(echoPatience)); err != nil {
+	if err := echoOnce(s, message); err != nil {
+		return err
+	}
+	return s.SetReadDeadline(time.Time{})
+}
+
+// echoOnce sends a message and reads it back.
+func echoOnce(s *kcp.UDPSession, message []byte) error {
+	if _, err := s.Write(message); err != nil {
 		return err
 	}
 	var buf [1500]byte
@@ -77,7 +85,7 @@ func echo(s *kcp.UDPSession, message []byte) error {
 	if n != len(message) {
 		return fmt.Errorf("%d bytes came back, want %d", n, len(message))
 	}
-	return s.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // openAll opens n sessions, parallel at a time. role returns the role of each.

@@ -36,9 +36,7 @@ func measureClients(s *settings, out io.Writer) error {
 	kinds := []dialledKind{
 		{name: "sockets of their own", n: s.dialled, memory: 6144},
 		{name: "sockets of their own, GOMEMLIMIT=" + dialledLimit, n: s.dialled, memory: 6144, limit: dialledLimit},
-	}
-	if sharesSockets {
-		kinds = append(kinds, dialledKind{name: "shared sockets", n: s.shared, shared: true, memory: 2048, descriptors: 32})
+		{name: "shared sockets", n: s.shared, shared: true, memory: 2048, descriptors: 32},
 	}
 	for _, k := range kinds {
 		if err := measureDialled(s, k, out); err != nil {

@@ -49,7 +49,8 @@ func newDialler(args string) (*dialler, error) {
 	if d.conf, err = config(d.Cipher); err != nil {
 		return nil, err
 	}
-	return d, shareSockets(d.conf, d.Shared)
+	d.conf.SharedSocket = d.Shared
+	return d, nil
 }
 
 func (o diallerSettings) role() string {
@@ -64,7 +65,13 @@ func (d *dialler) open(role byte, message []byte) (*kcp.UDPSession, error) {
 		return nil, err
 	}
 	message[0] = role
-	if err := echo(s, message); err != nil {
+	// A deadline would stay with the session, and the server's sessions have none either.
+	late := time.AfterFunc(echoPatience, func() {
+		s.SetLinger(0)
+		s.Close()
+	})
+	defer late.Stop()
+	if err := echoOnce(s, message); err != nil {
 		s.SetLinger(0)
 		s.Close()
 		return nil, err

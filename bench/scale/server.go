@@ -29,17 +29,6 @@ func (s *settings) role() string {
 	return "kcp " + string(b)
 }
 
-// sharesSockets tells whether the library has shared sockets for dialled sessions.
-const sharesSockets = false
-
-// shareSockets makes c dial over shared sockets, or over one for each session.
-func shareSockets(_ *kcp.Config, shared bool) error {
-	if shared {
-		return errors.ErrUnsupported
-	}
-	return nil
-}
-
 // config is what both sides use: messages, the defaults, and timeouts that a busy machine does not
 // run into.
 func config(cipher bool) (*kcp.Config, error) {
