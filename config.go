@@ -61,6 +61,10 @@ type Config struct {
 	// acknowledgement suffices once 9/8 of a round trip is over.
 	FastResend int
 
+	// Redundancy is how many small segments a datagram carries once more, so that a loss costs
+	// little time. Default RedundancyAuto: by what the path loses, in no-delay mode. See the type.
+	Redundancy Redundancy
+
 	// CongestionControl is the controller that decides how much is in flight and how fast it
 	// leaves. Default "": CongestionRate, or what NoCongestionControl selects.
 	CongestionControl CongestionControl
@@ -205,6 +209,9 @@ func (c *Config) options() (*options, error) {
 	o.dialModes.set(dialWaits, c.WaitPeer)
 	o.dialModes.set(dialShares, c.SharedSocket)
 	if err := o.setCongestion(c.CongestionControl, c.NoCongestionControl, c.Bandwidth); err != nil {
+		return nil, err
+	}
+	if err := o.setRedundancy(c.Redundancy); err != nil {
 		return nil, err
 	}
 	return o, o.complete(c.Interval)

@@ -57,6 +57,7 @@ func (p *legacyPeer) begin(conv uint32) {
 	p.core.setMode(modeStream, true)
 	p.core.setWindows(128, 128)
 	p.core.setNoDelay(1, 20, 2, 1)
+	p.core.setCopyRule(copiesNone)
 	p.core.life.deadTimeout = 0
 	p.conv = conv
 }

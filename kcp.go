@@ -32,7 +32,8 @@ func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
 	k := &KCP{output: output}
 	k.core.init(conv, k.now().ms())
 	k.core.life.setTimeouts(0, 0, 0)
-	k.core.setModes(modeFixedWindows) // there is no other way to have them so
+	// There is no other way to have them so, and none to choose copies.
+	k.core.setModes(modeFixedWindows | modes(copiesNone)<<modeRule)
 	return k
 }
 

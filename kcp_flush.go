@@ -21,6 +21,9 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	c.detectTimeouts(at)
 	sending := c.sendEvent(now) <= now
 	more = !f.acks(sending) || !f.windowMessages() || !f.data()
+	if !more && len(w.packets) == before {
+		f.copies()
+	}
 	c.flowFlushed(at, more)
 	left := w.isOpen() || len(w.packets) > before
 	if !more || c.addr.heldBack() {
@@ -248,6 +251,28 @@ func (f *flusher) data() bool {
 		}
 	}
 	return true
+}
+
+// copies adds to a small datagram segments that have been sent before (S1.77).
+func (f *flusher) copies() {
+	c, w := f.c, f.w
+	if !w.isOpen() {
+		return
+	}
+	// A HELLO may follow.
+	room := min(copiesRoom, w.limit-helloSegment) - (w.limit - w.room())
+	if room < segmentHeaderSize {
+		return
+	}
+	var sns [copiesMost]seqNum
+	for _, sn := range c.copyable(sns[:0], f.at, room, w.state == packetWithData) {
+		seg, ts := c.ring.at(sn), c.ts(f.now)
+		if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
+			return
+		}
+		w.carryData()
+		c.copied(seg, ts, f.at)
+	}
 }
 
 // fitsOpen reports whether the segment sn fits into the open packet.

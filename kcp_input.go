@@ -80,7 +80,17 @@ type inputState struct {
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
 	longest  millis
 	ranges   []byte // of the last ACKR, which is applied once (S4.37)
+	place    pushPlace
 }
+
+// A pushPlace tells what precedes a PUSH in its datagram.
+type pushPlace uint8
+
+const (
+	pushAlone   pushPlace = iota // nothing that is acknowledged, or other PUSHes that are not new
+	pushWithAck                  // an ACK
+	pushWithNew                  // new data
+)
 
 func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	if c.logMask&logInputAll != 0 {
@@ -112,8 +122,11 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 			in.longest = max(in.longest, rtt)
 		}
 		in.acked += before - c.queuedOutstanding()
+		in.place = max(in.place, pushWithAck)
 	case cmdPush:
-		c.receive(ctx, s, in.now)
+		if c.receive(ctx, s, in.place, in.now) {
+			in.place = pushWithNew
+		}
 	case cmdWask:
 		c.advertise() // S1.30
 		c.ctl.asked(in.now, c.ctl.accepted() && c.addr == nil)

@@ -3,11 +3,11 @@
 package kcp
 
 // receive processes one PUSH. One within the window is stored, and one above the window is dropped
-// without an answer (S1.21).
-func (c *core) receive(ctx *inputContext, s *segment, now millis) {
+// without an answer (S1.21). It reports whether the segment is new.
+func (c *core) receive(ctx *inputContext, s *segment, place pushPlace, now millis) (stored bool) {
 	if !s.sn.before(c.rcvNxt + seqNum(c.capacity())) {
 		c.stats.outOfWindow++
-		return
+		return false
 	}
 	if c.repeats > 0 && !s.sn.before(c.closedAt) {
 		c.repeats, c.repeatAt = 0, never
@@ -15,14 +15,14 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if s.frg > c.frgMost {
 		// No window has ever been large enough for the message (S1.33).
 		c.stats.badFields++
-		return
+		return false
 	}
 	if c.ctl.hasPeerFinal() && !s.sn.before(c.ctl.peerFinal) { // S4.18
 		c.stats.badFields++
-		return
+		return false
 	}
 	if c.refuse(s) {
-		return
+		return false
 	}
 	if !s.sn.before(c.rcvNxt) && (c.newestAt < 0 || c.newestTS.before(s.ts)) {
 		// A segment below may carry no clock: see addressCheck.
@@ -31,7 +31,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	at := c.readNxt.distance(s.sn) + 1
 	if !s.sn.before(c.rcvNxt) && uint64(at) > reachLeast && uint64(at) > reachShare*c.stats.segsIn {
 		c.stats.outOfWindow++
-		return
+		return false
 	}
 	weight := memoryWeight(len(s.data))
 	room := c.memory.room
@@ -40,7 +40,11 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	}
 	if need := c.outOfOrder + c.heavy + weight; room < need && c.refuses(s.sn, at, weight, room) {
 		c.memory.refuse()
-		return
+		return false
+	}
+	if place == pushWithNew && c.isCopy(s) {
+		c.stats.repeats++
+		return false
 	}
 	due, top, next := c.ackAt, c.top(), c.rcvNxt
 	c.addAck(s, now) // also of a duplicate (S1.22)
@@ -48,8 +52,10 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if s.sn.before(c.rcvNxt) {
 		// A probe counts as a late duplicate: it is acknowledged and dropped (S1.66).
 		c.stats.repeats++
-		c.ackRepeat(due, now)
-		return
+		if place == pushAlone || !c.isCopy(s) {
+			c.ackRepeat(due, now)
+		}
+		return false
 	}
 	switch {
 	case c.in == nil && ctx.slab != nil:
@@ -63,7 +69,7 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if c.in.present.has(slot) {
 		c.stats.repeats++
 		c.ackRepeat(due, now)
-		return
+		return false
 	}
 	c.store(ctx, s, weight)
 	gap := s.sn != c.rcvNxt || c.outOfOrder > 1
@@ -71,6 +77,14 @@ func (c *core) receive(ctx *inputContext, s *segment, now millis) {
 	if gap {
 		c.ackGap(due, now, top.before(s.sn) || next != c.rcvNxt)
 	}
+	return true
+}
+
+// isCopy reports whether a PUSH behind others in its datagram is a copy that was not needed. The
+// una that acknowledges the data before it acknowledges it too. Behind ACKs it may be a
+// retransmission, and is acknowledged within the interval (S1.78).
+func (c *core) isCopy(s *segment) bool {
+	return s.sn.before(c.rcvNxt) && len(s.data) > 0 && c.ctl.known()
 }
 
 // store keeps a segment that is new in the ring.

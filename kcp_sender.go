@@ -23,6 +23,17 @@ func (m *modes) set(mode modes, on bool) {
 	}
 }
 
+// modeRule is where modes hold a copyRule.
+const modeRule = 5
+
+// copyRule returns how many segments a datagram carries once more.
+func (m modes) copyRule() copyRule { return copyRule(m >> modeRule) }
+
+// setCopyRule sets it.
+func (m *modes) setCopyRule(r copyRule) {
+	*m = *m&(1<<modeRule-1) | modes(r)<<modeRule
+}
+
 // windowNews is what is known of the peer's window.
 type windowNews uint8
 
@@ -38,9 +49,12 @@ type sender struct {
 	mtu      int // most bytes of segments in one packet
 	mss      int // most bytes of data in one segment
 	modes    modes
-	rides    uint16 // delayed writes that may leave at once until ridesEnd; see owesRide
-	sndLeast uint16 // the send window that is set, which sndWnd may exceed
-	interval millis // the longest wait of an ACK or a delayed write
+	wndNews  windowNews // what is known of the peer's window
+	lastFrg  uint8      // frg of the newest segment sent for the first time
+	fullRun  uint8      // full segments sent since the latest Write began
+	rides    uint16     // delayed writes that may leave at once until ridesEnd; see owesRide
+	sndLeast uint16     // the send window that is set, which sndWnd may exceed
+	interval millis     // the longest wait of an ACK or a delayed write
 	minRTO   millis
 
 	ring      *sendRing
@@ -52,13 +66,8 @@ type sender struct {
 	rmtWnd    uint32
 	wndUna    seqNum // una and, on the peer's clock, ts of the segment that rmtWnd came with
 	wndTS     timestamp
-	wndNews   windowNews // what is known of the peer's window
-	lastFrg   uint8      // frg of the newest segment sent for the first time
-	fullRun   uint8      // full segments sent since the latest Write began
-	inFlight  uint32     // sent, neither acknowledged nor found lost
+	inFlight  uint32 // sent, neither acknowledged nor found lost
 	ridesEnd  timestamp
-	askWindow bool   // a WASK is due
-	filling   bool   // a Write copies into fill without the lock
 	order     uint64 // transmissions made
 	delivered uint64 // highest transmission number acknowledged
 	topOrders []uint64
@@ -73,7 +82,10 @@ type sender struct {
 	reorder   reordering
 	given     uint32 // bandwidth of the path in bytes a second, for controlFixed
 	kind      controlKind
-	timeouts  uint8 // in a row, without an acknowledgement
+	timeouts  uint8       // in a row, without an acknowledgement
+	askWindow bool        // a WASK is due
+	filling   bool        // a Write copies into fill without the lock
+	again     *redundancy // nil until something small or lost has been sent
 
 	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent

@@ -246,6 +246,9 @@ func (snd *sender) setMode(mode modes, on bool) {
 // setModes sets all modes at the beginning of a session.
 func (snd *sender) setModes(m modes) { snd.modes = m }
 
+// setCopyRule sets how many segments a datagram carries once more.
+func (snd *sender) setCopyRule(r copyRule) { snd.modes.setCopyRule(r) }
+
 // endDelay ends the wait of queued data.
 func (snd *sender) endDelay() { snd.flushAt = never }
 

@@ -13,10 +13,12 @@ type sendSegment struct {
 	firstTS timestamp // ts of its first transmission
 	prev    seqNum    // neighbours in its list
 	next    seqNum
-	xmits   uint16
-	at      uint16 // where its header stands in slab
-	list    uint8  // the list it is in: its back-off level, or lostList
-	level   uint8  // back-off level: how often its timeout has expired
+	at      uint16    // where its header stands in slab
+	xmits   uint8     // transmissions, 255 for more
+	copies  uint8     // likewise, in datagrams with other data; they are no transmissions
+	copyTS  timestamp // ts of its latest copy
+	list    uint8     // the list it is in: its back-off level, or lostList
+	level   uint8     // back-off level: how often its timeout has expired
 	frg     uint8
 	cause   lossCause
 }

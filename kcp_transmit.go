@@ -19,17 +19,14 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		return -1
 	}
 	seg := c.ring.at(sn)
-	lastTS := c.ts(seg.sentAt)
-	if ts.before(seg.firstTS) || lastTS.before(ts) {
-		c.stats.badFields++
-		return -1
-	}
-	if ts == lastTS || ts == seg.firstTS {
-		c.proved()
-	}
 	rtt = -1
 	arrived := uint64(0)
-	if ts == lastTS {
+	switch c.identify(seg, ts) {
+	case sentNever:
+		c.stats.badFields++
+		return -1
+	case sentLast:
+		c.proved()
 		rtt = now - seg.sentAt
 		c.noteDelivered(seg.order)
 		arrived = seg.order
@@ -39,9 +36,17 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		case seg.cause == lossProbe:
 			c.probeWasNeeded(seg)
 		}
-	} else if ts == seg.firstTS {
+		c.noteOutcome(sn, seg.xmits > 1)
+	case sentFirst:
+		c.proved()
 		rtt = millis(c.ts(now) - ts)
 		c.spuriousLoss(seg, now)
+		c.noteOutcome(sn, false)
+	case sentCopy:
+		rtt = millis(c.ts(now) - ts)
+		c.copyArrived(sn, seg)
+	case sentBetween:
+		c.copyArrived(sn, seg)
 	}
 	if c.flow != nil {
 		c.flow.acked(c.latest, arrived, seg.bytes(), true)
@@ -51,6 +56,51 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		c.advanceUna()
 	}
 	return rtt
+}
+
+// A transmission tells which transmission of a segment a ts belongs to.
+type transmission uint8
+
+const (
+	sentNever   transmission = iota // none
+	sentLast                        // the latest, perhaps the only one
+	sentFirst                       // the first of several
+	sentCopy                        // the latest copy
+	sentBetween                     // another one, or none
+)
+
+// identify returns which transmission of the segment has that ts.
+func (c *core) identify(seg *sendSegment, ts timestamp) transmission {
+	lastTS := c.ts(seg.sentAt)
+	switch {
+	case ts == lastTS:
+		return sentLast
+	case ts == seg.firstTS:
+		return sentFirst
+	case seg.copies > 0 && ts == seg.copyTS:
+		return sentCopy
+	case ts.before(seg.firstTS),
+		lastTS.before(ts) && (seg.copies == 0 || seg.copyTS.before(ts)):
+		return sentNever
+	}
+	return sentBetween
+}
+
+// copyArrived notes that a copy of the segment sn has arrived, or an earlier retransmission. That
+// the first transmission was not acknowledged indicates a loss, for which the copy has made up.
+// Whether a retransmission was needed is unknown.
+func (c *core) copyArrived(sn seqNum, seg *sendSegment) {
+	if seg.xmits == 1 {
+		c.noteDelivered(seg.order) // what was sent before it has been overtaken by the copy
+	}
+	c.noteOutcome(sn, true)
+}
+
+// noteOutcome notes whether the first transmission of a segment that is acknowledged was lost.
+func (c *core) noteOutcome(sn seqNum, lost bool) {
+	if c.again != nil {
+		c.again.outcome(sn, lost)
+	}
 }
 
 // acknowledgedBelow processes a cumulative acknowledgement and returns how many segments it takes
@@ -77,11 +127,12 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 }
 
 // waited returns how long the segment sn has waited for its acknowledgement, 0 if that does not
-// tell how long one takes: it was sent several times, or its timeout has expired or did not count.
+// tell how long one takes: it was sent or copied several times, or its timeout has expired or did
+// not count.
 // Then its acknowledgement may have been lost long ago.
 func (c *core) waited(sn seqNum, now millis) millis {
 	seg := c.ring.at(sn)
-	if seg.xmits != 1 || seg.list == lostList || c.noRoomFor(sn) {
+	if seg.xmits != 1 || seg.copies > 0 || seg.list == lostList || c.noRoomFor(sn) {
 		return 0
 	}
 	return now - seg.sentAt
@@ -93,14 +144,18 @@ func (c *core) arrived(sn seqNum, cache *bufferCache) {
 	order := uint64(0)
 	if seg.xmits == 1 {
 		// Which of several transmissions has arrived is unknown.
-		order = seg.order
-		c.noteDelivered(order)
+		c.noteDelivered(seg.order)
+		if seg.copies == 0 {
+			order = seg.order
+		}
 	}
 	now := c.latest.ms()
-	if seg.list == lostList || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10 {
+	early := seg.list == lostList || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10
+	if early && seg.copies == 0 {
 		// Its acknowledgement has been lost, or is not sent at all: it may have been in order.
 		c.takeLossBack(seg)
 	}
+	c.noteOutcome(sn, seg.xmits > 1 && !early)
 	if c.flow != nil {
 		c.flow.acked(c.latest, order, seg.bytes(), false)
 	}
@@ -123,12 +178,15 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 		}
 		c.sendNxt++
 		c.stats.bytesSent += uint64(len(seg.data))
+		if c.again != nil {
+			c.again.spend(now, len(seg.data)+segmentHeaderSize)
+		}
 	} else {
 		c.ring.unlink(sn)
 	}
 	c.order++
 	seg.order, seg.sentAt = c.order, now
-	seg.xmits++
+	seg.xmits = min(seg.xmits, math.MaxUint8-1) + 1
 	c.ring.push(seg.level, sn)
 	c.inFlight++
 	c.flight.sent(c.order, at)
@@ -138,6 +196,75 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 	case c.inFlight > c.kind.unmeasured():
 		c.beginFlow(at, c.draw())
 	}
+}
+
+// copied notes that the segment sn has been laid out once more beside other data. That does not
+// postpone its timeout, and is no transmission for what detects losses.
+func (c *core) copied(seg *sendSegment, ts timestamp, at instant) {
+	bytes := seg.bytes()
+	c.rate.spend(int(bytes))
+	if c.flow != nil {
+		c.flow.charge(at, bytes)
+	}
+	seg.copyTS, seg.copies = ts, min(seg.copies, math.MaxUint8-1)+1
+	c.again.copied++
+}
+
+// redundant returns what decides about copies, nil if there are to be none.
+func (snd *sender) redundant() *redundancy {
+	if snd.modes.copyRule() == copiesNone {
+		return nil
+	}
+	if snd.again == nil {
+		snd.again = new(redundancy)
+	}
+	return snd.again
+}
+
+// copiedSegments returns how many copies have been sent.
+func (snd *sender) copiedSegments() uint64 {
+	if snd.again == nil {
+		return 0
+	}
+	return snd.again.copied
+}
+
+// newCopies returns how many copies have been sent since the last call.
+func (snd *sender) newCopies() uint64 {
+	if snd.again == nil {
+		return 0
+	}
+	return snd.again.newCopies()
+}
+
+// copyable returns the segments that a datagram carries once more which has room for so many bytes.
+// withData reports that it carries data. Otherwise it would not have asked for an acknowledgement,
+// and carries copies only if something has been lost and the program pauses.
+func (c *core) copyable(sns []seqNum, at instant, room int, withData bool) []seqNum {
+	rule := c.modes.copyRule()
+	if rule == copiesByLoss && !c.noDelay() || c.addr != nil || c.ring == nil || !c.rtt.valid() {
+		return sns
+	}
+	r := c.redundant()
+	if r == nil || r.bulk() || c.sendNxt != c.sendEnd || c.ring.lost() > 0 || !c.mayLeave(at) {
+		return sns
+	}
+	now := at.ms()
+	choice := copyChoice{
+		ring: c.ring, una: c.sendUna, nxt: c.sendNxt, now: now, ts: c.ts(now),
+		srtt: c.rtt.srtt(), rto: c.rto(), room: room, young: rule, sent: 1,
+	}
+	if rule == copiesByLoss {
+		choice.young = r.copies()
+	}
+	if !withData {
+		if !r.losing() {
+			return sns
+		}
+		choice.sent = r.pause(choice.srtt, choice.rto)
+		choice.again = choice.sent
+	}
+	return r.choose(sns, &choice)
 }
 
 // ts returns the timestamp on the wire for a time.

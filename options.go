@@ -145,6 +145,13 @@ func (o *options) completeRest(interval time.Duration) error {
 	return nil
 }
 
+// setRedundancy sets how many segments a datagram carries once more.
+func (o *options) setRedundancy(r Redundancy) error {
+	rule, err := r.rule("Config.Redundancy")
+	o.modes.setCopyRule(rule)
+	return err
+}
+
 // sessionModes returns the modes of a session that are asked for.
 func sessionModes(stream, writeDelay, ackNoDelay, fixedWindows bool) modes {
 	var m modes

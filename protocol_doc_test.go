@@ -137,6 +137,24 @@ func exampleSession(t *testing.T) (packets [][]byte) {
 	return nil
 }
 
+// exampleCopy sends the example's segment and another one 33 ms later, and returns the datagram of
+// the latter.
+func exampleCopy(t *testing.T) []byte {
+	t.Helper()
+	c := timedCore(t, 1, 10, 2)
+	c.conv = examplePush.conv
+	c.setWindows(128, 128)
+	c.rtt.sample(100, 100)
+	c.send(examplePush.data)
+	flushAll(c, 1000)
+	c.send([]byte("hi"))
+	var datagram []byte
+	for _, s := range flushAll(c, 1033) {
+		datagram = appendSegment(datagram, &s)
+	}
+	return datagram
+}
+
 func controlSegment(m controlSet, wnd uint16, una seqNum) []byte {
 	return appendSegment(nil, &segment{
 		conv: 0x11223344, cmd: cmdWins, wnd: wnd, ts: controlVersion, sn: controlMagic, una: una,
@@ -151,6 +169,7 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"push": appendSegment(nil, &examplePush),
 		"ack": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdAck, wnd: 128,
 			ts: 1000, una: 1}),
+		"copy": exampleCopy(t),
 		"wask": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128,
 			ts: 1500, una: 7}),
 		"wask-end": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWask, wnd: 128,

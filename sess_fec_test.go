@@ -440,7 +440,9 @@ func TestSessionsOfOneAddressWithFEC(t *testing.T) {
 func latencies(t *testing.T, seed uint64, shards fecShards, count int) (took []time.Duration) {
 	t.Helper()
 	p := simProfile{Delay: 50 * time.Millisecond, Loss: 0.05}
-	pairRun(t, seed, p, fastConfig(shards.data, shards.parity), func(t *testing.T, n *connPair) {
+	c := fastConfig(shards.data, shards.parity)
+	c.Redundancy = RedundancyOff
+	pairRun(t, seed, p, c, func(t *testing.T, n *connPair) {
 		go func() {
 			for range count {
 				var message [64]byte

@@ -95,6 +95,17 @@ func (s *UDPSession) SetCongestionControl(cc CongestionControl) error {
 	return err
 }
 
+// SetRedundancy chooses how many small segments a datagram carries once more from now on. An error
+// matches os.ErrInvalid: r is none of RedundancyOff, RedundancyAuto, and 1 to 3.
+func (s *UDPSession) SetRedundancy(r Redundancy) error {
+	rule, err := r.rule("r")
+	if err != nil {
+		return err
+	}
+	s.configure(func() { s.core.setCopyRule(rule) })
+	return nil
+}
+
 // SetBandwidth sets what CongestionFixed takes for the bandwidth of the path from now on, in bytes
 // a second of KCP segments: 1000 to 4e9. The other controllers do not use it. An error matches
 // os.ErrInvalid: bytesPerSecond is out of range.

@@ -23,6 +23,10 @@ type Stats struct {
 	// them again, where there was time for it, was not needed.
 	SpuriousRetransmits uint64
 
+	// CopiedSegments counts segments that were sent once more in a datagram with other data, and
+	// retransmissions that were made twice (Redundancy). They are no retransmissions.
+	CopiedSegments uint64
+
 	DuplicatesReceived uint64 // data segments that were there already
 	OutOfWindow        uint64 // data segments outside the receive window, dropped
 	InvalidFields      uint64 // numbers that an honest peer cannot have sent, ignored
@@ -102,8 +106,8 @@ func (s *UDPSession) Stats() Stats {
 		SegmentsSent: c.stats.segsOut, SegmentsReceived: c.stats.segsIn,
 		FastRetransmits: c.stats.fastRetrans, EarlyRetransmits: c.stats.earlyRetrans,
 		TimeoutRetransmits: c.stats.timeoutRetrans, SpuriousRetransmits: c.stats.spurious,
-		DuplicatesReceived: c.stats.repeats,
-		OutOfWindow:        c.stats.outOfWindow, InvalidFields: c.stats.badFields,
+		CopiedSegments: c.copiedSegments(), DuplicatesReceived: c.stats.repeats,
+		OutOfWindow: c.stats.outOfWindow, InvalidFields: c.stats.badFields,
 		InputErrors: c.stats.inputErrors, SRTT: c.rtt.srtt().duration(),
 		RTTVar: c.rtt.rttvar().duration(), MinRTT: c.rtt.least.duration(),
 		LastRTT: max(c.rtt.latest, 0).duration(), RTO: c.rto().duration(),
@@ -135,6 +139,7 @@ func (s *UDPSession) reportControlLocked(st *Stats) {
 func (s *UDPSession) countLocked(n *counters) {
 	c := &s.core
 	c.stats.addTo(&s.counted, n)
+	n.copiedSegs += c.newCopies()
 	DefaultSnmp.queues(c.sendNxt.distance(c.sendEnd), c.queuedOutstanding(), c.readable())
 }
 

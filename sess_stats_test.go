@@ -195,6 +195,7 @@ func TestStatsAndSnmpAgree(t *testing.T) {
 			{"Snmp.FECShardMin", d.FECShardMin, a.FECGroupsFailed + b.FECGroupsFailed},
 			{"Snmp.FECErrs", d.FECErrs, a.FECErrors + b.FECErrors},
 			{"Snmp.OOBPackets", d.OOBPackets, 1},
+			{"Snmp.CopiedSegs", d.CopiedSegs, a.CopiedSegments + b.CopiedSegments},
 			{"what arrived", a.PacketsReceived + b.PacketsReceived, n.net.Stats().Delivered},
 		} {
 			if c.got != c.want {

@@ -50,6 +50,7 @@ type Snmp struct {
 	RingBufferRcvQueue  uint64 // most segments of one session that waited for Read
 	RingBufferSndBuffer uint64 // most segments of one session in flight
 	OOBPackets          uint64 // out-of-band packets received
+	CopiedSegs          uint64 // segments sent once more, not taken for lost (Redundancy)
 }
 
 // DefaultSnmp has the counts of all sessions.
@@ -172,6 +173,7 @@ type counters struct {
 	ringBufferRcvQueue  uint64
 	ringBufferSndBuffer uint64
 	oobPackets          uint64
+	copiedSegs          uint64
 }
 
 func (c *counters) words() *counterWords { return (*counterWords)(unsafe.Pointer(c)) }

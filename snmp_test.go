@@ -21,7 +21,7 @@ var snmpTestNames = strings.Fields(`
 	FECFullShardSet
 	FECRecovered FECErrs FECParityShards FECShardSet FECShardMin
 	RingBufferSndQueue RingBufferRcvQueue
-	RingBufferSndBuffer OOBPackets`)
+	RingBufferSndBuffer OOBPackets CopiedSegs`)
 
 // snmpTestFilled returns an Snmp whose i-th field is base+i.
 func snmpTestFilled(base uint64) *Snmp {
@@ -197,7 +197,7 @@ func pinnedCounters(s *Snmp) []*uint64 {
 		&s.FECFullShardSet, &s.FECRecovered, &s.FECErrs, &s.FECParityShards, &s.FECShardSet,
 		&s.FECShardMin,
 		&s.RingBufferSndQueue, &s.RingBufferRcvQueue, &s.RingBufferSndBuffer,
-		&s.OOBPackets,
+		&s.OOBPackets, &s.CopiedSegs,
 	}
 }
 

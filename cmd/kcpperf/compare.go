@@ -42,6 +42,7 @@ func builtinCandidates(base settings, fitted int, echo bool) (list []candidate) 
 	if echo {
 		add("no-delay + FEC 1/1", noDelay+"fec=1/1")
 		add("no-delay, sent twice", noDelay+"dup=1")
+		add("no-delay, no copies", noDelay+"redundancy=off")
 		add("no-delay, ACKs at once", noDelay+"acknodelay=1")
 		return list
 	}

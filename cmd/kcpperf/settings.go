@@ -28,6 +28,7 @@ type settings struct {
 	DataShards   int    `json:"fec_data"`
 	ParityShards int    `json:"fec_parity"`
 	Message      bool   `json:"message_mode"`
+	Redundancy   int    `json:"redundancy,omitempty"` // as kcp.Redundancy
 	ACKNoDelay   bool   `json:"ack_no_delay"`
 	WriteDelay   bool   `json:"write_delay"`
 	Dup          int    `json:"duplicates"` // further copies of each datagram
@@ -53,6 +54,7 @@ var settingKeys = []struct{ name, value, meaning string }{
 	{"cc", "NAME", "congestion control, whatever the last number of --nodelay is: " + strings.Join(controlNames(), ", ")},
 	{"bandwidth", "SPEED", "what --cc fixed sends, as in 20Mbit"},
 	{"fec", "D/P", "P parity packets for every D data packets (default 0/0, none)"},
+	{"redundancy", "R", "small segments that a datagram carries once more: auto, off, or 1 to 3 (default auto)"},
 	{"mode", "M", "stream or message (default stream; message with --echo)"},
 	{"acknodelay", "0/1", "acknowledge after each batch instead of waiting for the interval (default 0)"},
 	{"writedelay", "0/1", "leave written data to the interval (default 0)"},
@@ -83,6 +85,8 @@ func (s *settings) set(key, value string) error {
 		s.Bandwidth, err = parseBits(value)
 	case "fec":
 		err = s.setFEC(value)
+	case "redundancy":
+		s.Redundancy, err = parseRedundancy(value)
 	case "mode":
 		if value != "stream" && value != "message" {
 			return fmt.Errorf("%s is %q, want stream or message", key, value)
@@ -118,6 +122,31 @@ func parseCount(s string, least, most int) (int, error) {
 		return 0, fmt.Errorf("%q is not a number from %d to %d", s, least, most)
 	}
 	return n, nil
+}
+
+// parseRedundancy parses what redundancyText returns.
+func parseRedundancy(s string) (int, error) {
+	switch s {
+	case "auto":
+		return int(kcp.RedundancyAuto), nil
+	case "off":
+		return int(kcp.RedundancyOff), nil
+	}
+	n, err := parseCount(s, 1, 3)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not auto, off, or a number from 1 to 3", s)
+	}
+	return n, nil
+}
+
+func redundancyText(r int) string {
+	switch kcp.Redundancy(r) {
+	case kcp.RedundancyAuto:
+		return "auto"
+	case kcp.RedundancyOff:
+		return "off"
+	}
+	return strconv.Itoa(r)
 }
 
 func (s *settings) setNoDelay(value string) error {
@@ -176,6 +205,7 @@ func (s *settings) check() error {
 	}{
 		{"sndwnd", s.SendWindow, 1, 65535}, {"rcvwnd", s.ReceiveWindow, 1, 65535}, {"mtu", s.MTU, 100, 1500},
 		{"interval", s.Interval, 10, 5000}, {"resend", s.FastResend, 0, 64}, {"dup", s.Dup, 0, 16},
+		{"redundancy", s.Redundancy, int(kcp.RedundancyOff), 3},
 	} {
 		if f.value < f.least || f.value > f.most {
 			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.value, f.least, f.most)
@@ -232,6 +262,7 @@ func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
 	c.FastResend, c.NoCongestionControl = s.FastResend, s.NoCongestion
 	c.CongestionControl, c.Bandwidth = kcp.CongestionControl(s.Control), s.Bandwidth/8
 	c.DataShards, c.ParityShards = s.DataShards, s.ParityShards
+	c.Redundancy = kcp.Redundancy(s.Redundancy)
 	c.StreamMode, c.ACKNoDelay, c.WriteDelay = !s.Message, s.ACKNoDelay, s.WriteDelay
 	return c
 }
@@ -260,6 +291,9 @@ func (s *settings) apply(sess *kcp.UDPSession) error {
 		if err := sess.SetCongestionControl(kcp.CongestionControl(s.Control)); err != nil {
 			return err
 		}
+	}
+	if err := sess.SetRedundancy(kcp.Redundancy(s.Redundancy)); err != nil {
+		return err
 	}
 	sess.SetStreamMode(!s.Message)
 	sess.SetACKNoDelay(s.ACKNoDelay)
@@ -292,6 +326,9 @@ func (s settings) String() string {
 	text += fmt.Sprintf(" mtu=%d", s.MTU)
 	if s.DataShards > 0 {
 		text += fmt.Sprintf(" fec=%d/%d", s.DataShards, s.ParityShards)
+	}
+	if s.Redundancy != 0 {
+		text += " redundancy=" + redundancyText(s.Redundancy)
 	}
 	if s.Message {
 		text += " mode=message"

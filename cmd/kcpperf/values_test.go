@@ -68,19 +68,21 @@ func TestUnits(t *testing.T) {
 
 func TestSettingsFromText(t *testing.T) {
 	s := fastSettings()
-	if err := s.parse("nodelay=0,40,3,0 sndwnd=64 rcvwnd=128 mtu=1200 fec=10/3 mode=message acknodelay=1 writedelay=1 dup=2 limit=10Mbit cc=fixed bandwidth=20Mbit"); err != nil {
+	if err := s.parse("nodelay=0,40,3,0 sndwnd=64 rcvwnd=128 mtu=1200 fec=10/3 mode=message acknodelay=1 writedelay=1 dup=2 limit=10Mbit cc=fixed bandwidth=20Mbit redundancy=2"); err != nil {
 		t.Fatal(err)
 	}
 	want := settings{
 		SendWindow: 64, ReceiveWindow: 128, MTU: 1200, Interval: 40, FastResend: 3, DataShards: 10, ParityShards: 3,
 		Message: true, ACKNoDelay: true, WriteDelay: true, Dup: 2, Limit: 10e6,
-		Control: "fixed", Bandwidth: 20e6,
+		Control: "fixed", Bandwidth: 20e6, Redundancy: 2,
 	}
+	off := fastSettings()
+	off.Redundancy = -1
 	if s != want {
 		t.Errorf("got %+v\nwant %+v", s, want)
 	}
 	// What String writes reads back as the same.
-	for _, want := range []settings{s, fastSettings()} {
+	for _, want := range []settings{s, fastSettings(), off} {
 		got := settings{}
 		if err := got.parse(want.String()); err != nil || got != want {
 			t.Errorf("%q reads back as %+v, %v; want %+v", want, got, err, want)
@@ -92,6 +94,7 @@ func TestSettingsFromText(t *testing.T) {
 		"fec=10": "10/3", "fec=200/100": "at most 256", "fec=1/-1": "at most 256", "mode=datagram": "stream or message",
 		"cc=bbr": "rate, rate-aggressive, cubic, classic, fixed, off", "cc=fixed": "bandwidth", "bandwidth=7999": "8kbit",
 		"bandwidth=33Gbit": "32Gbit", "bandwidth=fast": "bandwidth: ",
+		"redundancy=4": "auto, off", "redundancy=-1": "auto, off",
 		"dup=17": "0 to 16", "limit=1": "8kbit", "acknodelay=maybe": "acknodelay",
 	} {
 		s := fastSettings()

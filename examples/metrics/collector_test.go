@@ -144,7 +144,7 @@ func TestPathsAreAddedUp(t *testing.T) {
 
 func TestEveryCounterHasAValue(t *testing.T) {
 	s := kcp.DefaultSnmp.Copy()
-	s.OOBPackets, s.BytesSent = 7, 1<<40
+	s.CopiedSegs, s.BytesSent = 7, 1<<40
 	values := counters(s)
 	if len(values) != len(s.Header()) || values[0] != 1<<40 || values[len(values)-1] != 7 {
 		t.Errorf("got %v for %v", values, s.Header())
