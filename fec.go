@@ -45,6 +45,12 @@ func newFECShape(dataShards, parityShards int) (fecShape, error) {
 
 func (s fecShape) parity() int { return s.total - s.data }
 
+// parityOf returns the parity of a group that is closed with n data packets: their share and half a
+// packet, rounded up.
+func (s fecShape) parityOf(n int) int {
+	return min(s.parity(), (2*s.parity()*n+3*s.data-1)/(2*s.data))
+}
+
 func (s fecShape) known() bool { return s.total != 0 }
 
 // wrap returns where seqids start again at 0 (S2.3). It is a whole number of groups, so that seqid
@@ -109,3 +115,8 @@ func (f fecShards) check(dataName, parityName string) (fecShards, error) {
 	}
 	return f, nil
 }
+
+// fecPair is a valid fecShards in two bytes.
+type fecPair struct{ data, parity uint8 }
+
+func (f fecShards) pair() fecPair { return fecPair{uint8(f.data), uint8(f.parity)} }

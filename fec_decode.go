@@ -48,6 +48,8 @@ type fecStats struct {
 // session's reader owns it, under the session's lock.
 type fecDecoder struct {
 	fecWindow
+	named  *fecNamedDecoder // nil unless the peer may name its groups
+	naming fecNaming
 	fecStream
 	shape    fecShape // proven; total is 0 if only k is, data is 0 if nothing is
 	hinted   fecShape // the window is first made for it
@@ -109,11 +111,17 @@ func (d *fecDecoder) expectConv(conv uint32) { d.conv = int64(conv) }
 // returns the payloads that are recovered with it. They are valid until the next input or release.
 // The packet's own payload is not among them: see fecDataPayload.
 func (d *fecDecoder) input(packet []byte) (recovered [][]byte) {
+	if isFECGroup(packet) {
+		return d.inputNamed(packet)
+	}
 	d.dropResults(0)
 	h, ok := d.checkPacket(packet)
 	if !ok {
 		d.counts.errors++
 		return nil
+	}
+	if d.inputNamedData(packet, h) {
+		return d.results
 	}
 	kind := fecData
 	if h.kind == fecTypeParity {
@@ -257,10 +265,10 @@ func (d *fecDecoder) forget() {
 
 // expire releases packets that are no longer needed. It is called before input with the time.
 func (d *fecDecoder) expire(now millis) {
-	if d.lastAt = now; d.slots == nil {
+	if d.lastAt = now; d.slots == nil && d.named == nil {
 		d.oldAt, d.idleAt = now, now+fecIdleMillis
 	}
-	if now-d.oldAt < fecKeptMillis {
+	if now-d.oldAt < fecKeptMillis || d.slots == nil {
 		return
 	}
 	if now-d.oldAt >= 2*fecKeptMillis {
@@ -272,7 +280,7 @@ func (d *fecDecoder) expire(now millis) {
 
 // nextIdle returns when releaseIdle is to be called, or never while nothing is to be released.
 func (d *fecDecoder) nextIdle() millis {
-	if d == nil || d.slots == nil {
+	if d == nil || d.slots == nil && d.named == nil {
 		return never
 	}
 	return d.idleAt
@@ -313,11 +321,14 @@ func (d *fecDecoder) dropResults(n int) {
 }
 
 // discard releases all packets without a result for their groups.
-func (d *fecDecoder) discard() { d.clear() }
+func (d *fecDecoder) discard() {
+	d.releaseNamed()
+	d.clear()
+}
 
 // memory returns the bytes held now: at most fecMemoryLimit for packets and fecTablesLimit for
 // tables.
-func (d *fecDecoder) memory() int { return d.held + d.tables() }
+func (d *fecDecoder) memory() int { return d.held + d.tables() + d.named.tables() }
 
 // release releases all memory, of an idle or a closed session. What was proven and counted is kept.
 // Open groups are lost, and input continues when packets arrive again.

@@ -13,13 +13,23 @@ import (
 // second packet.
 const fecMinParityBuffer = 256
 
+// fecFormat is how parity shows what it is parity of.
+type fecFormat uint8
+
+const (
+	fecImplied fecFormat = iota // not at all: groups have a fixed shape, and seqids for parity
+	fecNamed                    // its header names the group, and the data carries a check
+)
+
 // fecEncoder numbers the data packets of one sender and makes the parity of each group on the way:
 // a data packet is multiplied into the p parity buffers and not kept. One transmitter owns it at a
 // time.
 type fecEncoder struct {
 	shape   fecShape
 	pending fecShape // of setShards, for the next group
+	format  fecFormat
 
+	first  uint32 // of the open group
 	next   uint32 // seqid of the next packet, below shape.wrap()
 	filled int    // data packets of the open group so far
 	ready  int    // parity packets that parity() hands out
@@ -28,8 +38,10 @@ type fecEncoder struct {
 
 	weights []uint8      // weights of every shard over the data shards, from the first packet on
 	buffers [][]byte     // parity packets being made, with header; nil while released
-	longest int          // bytes of the group's longest shard so far
+	head    int          // bytes of a parity packet in front of the parity
+	longest int          // bytes of the group's longest shard so far, with its check if it has one
 	held    atomic.Int32 // bytes of the buffers, for other goroutines
+	share   parityShare
 	adder   fecAdder
 }
 
@@ -41,7 +53,7 @@ func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fecEncoder{shape: shape, lastMillis: neverEncoded}, nil
+	return &fecEncoder{shape: shape, head: fecShardOffset, lastMillis: neverEncoded}, nil
 }
 
 // neverEncoded is longer ago than any gap between packets.
@@ -65,6 +77,18 @@ func (e *fecEncoder) setShards(k, p int) error {
 	return nil
 }
 
+// nameGroups makes the parity of all further groups name them (S2.19), for a peer that reads that.
+// Seqids then count data packets alone, groups may have any shape, and close ends one early. An
+// open group gets no parity.
+func (e *fecEncoder) nameGroups() {
+	if e.format == fecNamed {
+		return
+	}
+	e.filled = 0 // so that release skips no seqids
+	e.release()
+	e.format, e.head = fecNamed, fecGroupHeaderSize
+}
+
 // encode writes the FEC header of a data packet into packet[0:8], adds the packet to its group's
 // parity, and returns how many parity packets are ready: 0, or all of the group if the packet was
 // its last. packet[8:] are the packet's segments. The packet has 8 to 65541 bytes, and nothing of
@@ -72,7 +96,7 @@ func (e *fecEncoder) setShards(k, p int) error {
 //
 // If the last data packet of the group comes 500 ms or more after the one before it, or is the
 // encoder's first, there is no parity for the group (S2.5). Its seqids are skipped, as legacy peers
-// do.
+// do. A group that is named gets its parity in any case.
 func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
 	if len(packet) < fecHeaderSize || len(packet)-fecShardOffset > math.MaxUint16 {
 		panic("kcp: FEC packet of impossible size")
@@ -82,28 +106,59 @@ func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
 	}
 	shard := packet[fecShardOffset:]
 	fecHeader{seqid: e.next, kind: fecTypeData, size: uint16(len(shard))}.append(packet[:0])
-	e.fold(shard)
+	if e.format == fecNamed {
+		e.foldChecked(packet)
+	} else {
+		e.fold(shard)
+	}
 	e.next++
 	e.filled++
 
 	early := nowMillis-e.lastMillis < fecParityGap
 	e.lastMillis = nowMillis
-	if e.filled < e.shape.data {
+	switch {
+	case e.filled < e.shape.data:
 		return 0
+	case e.format == fecNamed:
+		return e.close()
 	}
 	return e.finish(early)
 }
 
+// close ends the open group, whose parity must be named, and returns how many parity packets are
+// ready. A group of fewer packets needs a larger share of parity, because one loss is a larger
+// share of it.
+func (e *fecEncoder) close() int {
+	if e.filled == 0 || e.format != fecNamed {
+		return 0
+	}
+	p := e.shape.parityOf(e.filled)
+	for i, b := range e.buffers[:p] {
+		fecGroup{first: e.first, index: uint8(i), k: uint8(e.filled), p: uint8(p)}.append(b[:0])
+	}
+	e.filled, e.ready = 0, p
+	return p
+}
+
+// drop makes the next packet begin another group than the open one, which needs no parity.
+func (e *fecEncoder) drop() {
+	if e.format == fecNamed {
+		e.filled = 0
+	}
+}
+
 // begin opens a group.
 func (e *fecEncoder) begin() {
-	e.ready, e.longest = 0, 0
+	e.ready, e.longest, e.first = 0, 0, e.next
 	if e.pending.known() && e.pending != e.shape {
 		e.release()
 		e.shape, e.weights = e.pending, nil
-		e.next = e.shape.align((e.next + fecShapeJump) % e.shape.wrap())
+		if e.format == fecImplied {
+			e.next = e.shape.align((e.next + fecShapeJump) % e.shape.wrap())
+		}
 	}
 	e.pending = fecShape{}
-	if e.weights == nil {
+	if e.weights == nil && e.format == fecImplied {
 		e.weights = fecEncodeWeights(e.shape)
 	}
 	if e.buffers == nil {
@@ -133,13 +188,29 @@ func (e *fecEncoder) fold(shard []byte) {
 	x := uint8(e.filled)
 	for i, b := range e.buffers {
 		y := uint8(e.shape.data + i)
-		e.adder.add(b[fecShardOffset:], fecCoefficient(y, e.weights[y], x, e.weights[x]), shard)
+		e.adder.add(b[e.head:], fecCoefficient(y, e.weights[y], x, e.weights[x]), shard)
 	}
+}
+
+// foldChecked adds a data packet, with its check in front of its shard, to the parity of a group
+// that is named. The check takes the place of a part of the header for that moment.
+func (e *fecEncoder) foldChecked(packet []byte) {
+	const at = fecShardOffset - fecCheckSize
+	header := [fecCheckSize]byte(packet[at:])
+	binary.LittleEndian.PutUint32(packet[at:], fecCheck(packet))
+	if shard := packet[at:]; len(shard) > e.longest {
+		e.lengthen(len(shard))
+	}
+	for i, b := range e.buffers {
+		c := fecInverse(fecPoint(uint8(i)) ^ uint8(e.filled))
+		e.adder.add(b[e.head:], c, packet[at:])
+	}
+	copy(packet[at:], header[:])
 }
 
 // lengthen makes the parity shards n bytes long, padded with zeros.
 func (e *fecEncoder) lengthen(n int) {
-	used, need := fecShardOffset+e.longest, fecShardOffset+n
+	used, need := e.head+e.longest, e.head+n
 	for i, b := range e.buffers {
 		if need > cap(b) {
 			wider := getBuffer(max(need, min(2*cap(b), fecMaxPacket), fecMinParityBuffer))
@@ -177,7 +248,16 @@ func (e *fecEncoder) finish(early bool) int {
 // parity returns the i-th ready parity packet with its header. It is valid until the next encode or
 // release.
 func (e *fecEncoder) parity(i int) []byte {
-	return e.buffers[:e.ready][i][:fecShardOffset+e.longest]
+	return e.buffers[:e.ready][i][:e.head+e.longest]
+}
+
+// overhead returns by how many bytes a parity packet is longer than the segments of the longest
+// data packet of its group.
+func (e *fecEncoder) overhead() int {
+	if e.format == fecNamed {
+		return fecHeaderSize + fecGroupOverhead
+	}
+	return fecHeaderSize
 }
 
 // memory returns the bytes of the parity buffers. Any goroutine may call it.
@@ -190,10 +270,11 @@ func (e *fecEncoder) idle() bool { return e.filled == 0 }
 // next packet begins a new one: a receiver takes that for packet loss. To switch parity off and on
 // again, release the encoder and keep it, so that seqids increase.
 func (e *fecEncoder) release() {
-	if e.filled > 0 {
+	if e.filled > 0 && e.format == fecImplied {
 		e.next += uint32(e.shape.data - e.filled)
 		e.finish(false)
 	}
+	e.filled = 0
 	for _, b := range e.buffers {
 		if b != nil {
 			putBuffer(b)
@@ -202,3 +283,18 @@ func (e *fecEncoder) release() {
 	e.buffers, e.ready = nil, 0
 	e.held.Store(0)
 }
+
+// parityShare is the part of an FEC group that counts against the rate limit. The parity of the
+// group counts in proportion. A session that mostly acknowledges is thus not delayed by the parity
+// of its acknowledgements.
+type parityShare struct{ packets, limited int32 }
+
+func (g *parityShare) count(p span) {
+	g.packets++
+	if p.limited > 0 {
+		g.limited++
+	}
+}
+
+// of returns the share of a parity packet of that size.
+func (g *parityShare) of(size int) int { return size * int(g.limited) / int(max(1, g.packets)) }

@@ -115,6 +115,9 @@ func (s *extension) addressShared() bool { return (s.flags|s.peerFlags)&helloSha
 // repeatsAcks reports whether both sides repeat what they hold, by ACKR (S4.34).
 func (s *extension) repeatsAcks() bool { return s.known() && s.peerFlags&helloRanges != 0 }
 
+// readsGroups reports whether the peer reads FEC parity that names its group (S2.19).
+func (s *extension) readsGroups() bool { return s.known() && s.peerFlags&helloGroups != 0 }
+
 // manner returns how the peer acknowledges.
 func (s *extension) manner() ackManner {
 	if s.repeatsAcks() {

@@ -137,7 +137,7 @@ func (c *core) fillHello(m *controlSet) {
 	s := &c.ctl
 	m.has[ctlHello] = true
 	m.incarnation, m.heard, m.largest = s.incarnation, s.peer, largestDatagram
-	m.flags = uint32(s.flags) | helloRanges
+	m.flags = uint32(s.flags) | helloRanges | helloGroups
 	if c.life.connecting() {
 		m.flags |= helloOpens
 	}

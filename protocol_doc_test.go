@@ -58,12 +58,15 @@ func exampleBytes(n int) []byte {
 }
 
 // exampleFEC encodes the example's segment and a shorter one as a group of two with one parity
-// packet.
-func exampleFEC(t *testing.T) (packets [][]byte) {
+// packet of that format.
+func exampleFEC(t *testing.T, format fecFormat) (packets [][]byte) {
 	t.Helper()
 	e, err := newFECEncoder(2, 1)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if format == fecNamed {
+		e.nameGroups()
 	}
 	second := examplePush
 	second.sn, second.data = 1, []byte("hi")
@@ -183,7 +186,8 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
 
 		"hello": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true},
-			incarnation: 0xC11E, flags: helloRanges, largest: largestDatagram}, 128, 0),
+			incarnation: 0xC11E, flags: helloRanges | helloGroups,
+			largest: largestDatagram}, 128, 0),
 		"ackr": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWins, wnd: 128,
 			ts: controlVersion, sn: controlMagic, una: 100, data: appendAckRanges(nil, 1000, 100,
 				[]snRange{{403, 404}, {101, 401}}, ackRangesLargest)}),
@@ -198,8 +202,9 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 			resetCode: resetUnknown, echo: 0x1b7e4d9c2a6f8053}, 32, 4),
 	}
 	for i, name := range []string{"fec-first", "fec-second", "fec-parity"} {
-		want[name] = exampleFEC(t)[i]
+		want[name] = exampleFEC(t, fecImplied)[i]
 	}
+	want["fec-named"] = exampleFEC(t, fecNamed)[2]
 	oob := fecHeader{seqid: fecOOBSeqid, kind: fecTypeOOB, size: 2 + 4 + 3}.append(nil)
 	want["oob"] = append(binary.LittleEndian.AppendUint32(oob, 0x11223344), "pos"...)
 	for i, packet := range exampleSession(t) {
@@ -242,7 +247,7 @@ func TestParityMatrixOfTheProtocolDocument(t *testing.T) {
 		return 0
 	}
 	const k = 2
-	packets := exampleFEC(t)
+	packets := exampleFEC(t, fecImplied)
 	shards := [k][]byte{packets[0][fecShardOffset:], packets[1][fecShardOffset:]}
 	got := make([]byte, max(len(shards[0]), len(shards[1])))
 	for i, shard := range shards {
@@ -257,6 +262,39 @@ func TestParityMatrixOfTheProtocolDocument(t *testing.T) {
 		}
 	}
 	if want := packets[2][fecShardOffset:]; !bytes.Equal(got, want) {
+		t.Errorf("got parity %x, want %x", got, want)
+	}
+}
+
+// The parity of a group that is named as the document describes it, by arithmetic of its own.
+func TestNamedParityOfTheProtocolDocument(t *testing.T) {
+	mul := func(a, b byte) (product byte) {
+		for x := int(a); b > 0; b >>= 1 {
+			if b&1 != 0 {
+				product ^= byte(x)
+			}
+			if x <<= 1; x > 255 {
+				x ^= 0x11D
+			}
+		}
+		return product
+	}
+	packets := exampleFEC(t, fecNamed)
+	got := make([]byte, len(packets[2])-fecGroupHeaderSize)
+	for m, packet := range packets[:2] {
+		c := uint64(crc32.Checksum(packet, crc32.MakeTable(crc32.Castagnoli)))
+		c = (c ^ c>>16) * 0x7FEB352D % (1 << 32)
+		c = (c ^ c>>15) * 0x846CA68B % (1 << 32)
+		shard := binary.LittleEndian.AppendUint32(nil, uint32(c^c>>16))
+		coefficient := byte(0)
+		for mul(coefficient, 255^byte(m)) != 1 {
+			coefficient++
+		}
+		for n, b := range append(shard, packet[fecShardOffset:]...) {
+			got[n] ^= mul(coefficient, b)
+		}
+	}
+	if want := packets[2][fecGroupHeaderSize:]; !bytes.Equal(got, want) {
 		t.Errorf("got parity %x, want %x", got, want)
 	}
 }

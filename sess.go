@@ -95,7 +95,7 @@ func newSession(
 	s.core.life.setTimeouts(toMillis(o.deadTimeout), toMillis(o.keepAlive), toMillis(o.idleTimeout))
 	s.life.init()
 	s.mtu = o.mtu
-	s.turns.wanted, s.turns.active = o.fec, o.fec
+	s.turns.wanted, s.turns.active = o.fec, o.fec.pair()
 	if o.fec.data > 0 {
 		// The peer most likely has the same configuration. The arguments have been checked.
 		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity)
@@ -203,7 +203,7 @@ func (s *UDPSession) armAtLocked(at millis) {
 // dueLocked returns when something is to be done next, given the next event of the state machine.
 // s.mu must be held.
 func (s *UDPSession) dueLocked(at millis) millis {
-	return min(at, s.life.nextEvent(), s.decoder.nextIdle())
+	return min(at, s.life.nextEvent(), s.decoder.nextIdle(), s.turns.closeEvent())
 }
 
 // rearmLocked is called when the timer fires. It returns false if something is due, and otherwise

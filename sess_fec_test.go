@@ -258,15 +258,19 @@ func TestSetFECAtRunTime(t *testing.T) {
 		local := n.client.LocalAddr().String()
 		newest, outOfOrder, plain, shards := uint32(0), 0, 0, 0
 		n.net.SetTap(func(_ time.Time, from, _ net.Addr, payload []byte) simAction {
-			if h, ok := parseFECHeader(payload); ok && from.String() == local {
-				switch h.kind {
-				case fecTypeData, fecTypeParity:
-					if shards++; h.seqid <= newest && newest > 0 {
+			if from.String() == local {
+				switch p := parsePacket(payload); p.kind {
+				case packetData:
+					if shards++; fecSeqid(payload) <= newest && newest > 0 {
 						outOfOrder++
 					}
-					newest = h.seqid
-				default:
-					plain++
+					newest = fecSeqid(payload)
+				case packetParity:
+					shards++
+				case packetPlain:
+					if segmentsOf(payload)[0].cmd == cmdPush {
+						plain++
+					}
 				}
 			}
 			return simAction{}
@@ -361,8 +365,8 @@ func TestSetFECNamesWhatIsWrong(t *testing.T) {
 				err, client.core.mtu)
 		}
 		client.SetMtu(1400)
-		if err := client.SetFEC(10, 3); err != nil || client.core.mtu != 1392 {
-			t.Errorf("SetFEC: %v, an MTU of %d inside, want 1392", err, client.core.mtu)
+		if err := client.SetFEC(10, 3); err != nil || client.core.mtu != 1380 {
+			t.Errorf("SetFEC: %v, an MTU of %d inside, want 1380", err, client.core.mtu)
 		}
 		if err := client.SetFEC(0, 0); err != nil || client.core.mtu != 1400 {
 			t.Errorf("SetFEC off: %v, an MTU of %d inside, want 1400", err, client.core.mtu)
@@ -505,7 +509,7 @@ func TestFECShortensTheDelayThatLossCosts(t *testing.T) {
 func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 	link := simProfile{Delay: 10 * time.Millisecond}
 	pairRun(t, 3, link, fastConfig(10, 3), func(t *testing.T, n *connPair) {
-		chatter(t, n, 4)
+		chatter(t, n, 40)
 		for _, s := range []*UDPSession{n.client, n.server} {
 			s.mu.Lock()
 			held, charged := s.decoder.memory(), s.charged
@@ -532,6 +536,7 @@ func TestFECMemoryIsChargedAndGivenBack(t *testing.T) {
 func TestFECMemoryOfLargeGroupsIsCharged(t *testing.T) {
 	link := simProfile{Delay: 10 * time.Millisecond}
 	pairRun(t, 3, link, fastConfig(10, 100), func(t *testing.T, n *connPair) {
+		legacyParity(n.client, 10, 100) // whose open group waits for more data
 		if _, err := n.client.Write(pattern(4000, 1)); err != nil {
 			t.Fatal(err)
 		}

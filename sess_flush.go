@@ -62,7 +62,8 @@ func (s *UDPSession) unlockAndBeginTurn(
 	now := at.ms()
 	s.giveUpClosingLocked(now)
 	more := s.core.flush(at, w)
-	laid := len(w.packets) > 0
+	ending := s.turns.ending(&s.core, w, now)
+	laid := ending == groupCloses || len(w.packets) > 0
 	if laid {
 		s.turns.begin(more)
 	}
@@ -71,7 +72,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 	receipt := s.core.rate.receipt()
 	if laid {
 		s.describeTurnLocked(t, w, copies)
-		t.now, t.receipt = now, receipt
+		t.now, t.receipt, t.ending = now, receipt, ending
 	}
 	logs := s.takeLogsLocked(w.packets)
 	s.mu.Unlock()
@@ -93,7 +94,7 @@ func (s *UDPSession) describeTurnLocked(t *turn, w *packetWriter, copies int) {
 	t.dup, t.copies = copies, s.core.addr.copies(w.packets, copies)
 	t.log = &s.log
 	if s.turns.encoder != nil {
-		t.encoder, t.parity = s.turns.encoder, &s.turns.parity
+		t.encoder = s.turns.encoder
 		t.reserved = s.core.addr.reserve()
 	} else {
 		t.reserved = math.MaxInt
@@ -127,7 +128,7 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 // applyFECLocked applies the configuration that SetFEC asked for. No turn may be out, and s.mu must
 // be held.
 func (s *UDPSession) applyFECLocked() {
-	if s.turns.applyFEC() {
+	if s.turns.applyFEC(s.core.ctl.readsGroups()) {
 		s.applyMTULocked()
 	}
 }

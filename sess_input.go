@@ -143,12 +143,21 @@ func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 		c.memory.refuse()
 		return
 	}
+	if s.decoder == nil && isFECGroup(p.all) {
+		n.fecErrs++ // there was no data that it can be parity of
+		return
+	}
 	elsewhere := inputContext{now: ctx.now, cache: ctx.cache} // where what is recovered lies
 	s.makeDecoderLocked()
 	if c.ctl.known() {
 		s.decoder.unhint()
 	}
-	s.newestSeqID.Store(binary.LittleEndian.Uint32(p.all))
+	if c.ctl.readsGroups() {
+		s.decoder.expectNames()
+	}
+	if p.kind == packetData {
+		s.newestSeqID.Store(binary.LittleEndian.Uint32(p.all))
+	}
 	before := s.decoder.stats()
 	s.decoder.expire(ctx.now.ms())
 	for _, recovered := range s.decoder.input(p.all) {

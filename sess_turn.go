@@ -14,7 +14,7 @@ type turn struct {
 
 	sealer   *sealer
 	encoder  *fecEncoder // nil without FEC
-	parity   *parityShare
+	ending   groupEnding
 	remember bool // the nonces of the packets are to be remembered
 	dup      int  // further copies wanted: if any, the packets join no other run
 	copies   int  // further copies of each packet
@@ -70,21 +70,21 @@ const (
 )
 
 // turns is the transmitting side of a session: the turn that is out, and the state that lasts from
-// turn to turn. The session's lock guards it, except that encoder and parity belong to the
-// goroutine that has the turn.
+// turn to turn. The session's lock guards it, except that the encoder belongs to the goroutine
+// that has the turn.
 type turns struct {
 	phase   turnPhase
 	queued  bool          // waits in the socket's coalescer
 	group   turnGroup     // of the turn that is out
 	current turnGroup     // of the packets to come
+	active  fecPair       // the encoder's
 	under   [2]int32      // turns of each group that are not out yet
 	drained chan struct{} // closed when the group that is not current is empty; nil if it is
 
 	wanted  fecShards // what SetFEC asked for; applied when no turn is out
-	active  fecShards // the encoder's
 	encoder *fecEncoder
 	spare   *fecEncoder // keeps its count of shards while FEC is off
-	parity  parityShare
+	closeAt millis      // when the open group may be closed, 0: it was not begun or is to be filled
 }
 
 // busy reports whether a turn is out.
@@ -125,7 +125,7 @@ func (t *turns) frame(w *packetWriter, sealer *sealer, limit int) (need int) {
 	k, p := 0, 0
 	if t.encoder != nil {
 		w.headroom += fecHeaderSize
-		k, p = t.active.data, t.active.parity
+		k, p = int(t.active.data), int(t.active.parity)
 	}
 	perPacket := w.headroom + w.limit + w.tailroom
 	free := (len(w.arena) - w.start) / perPacket
@@ -141,38 +141,13 @@ func (t *turns) frame(w *packetWriter, sealer *sealer, limit int) (need int) {
 
 // fecHeader returns how many bytes FEC adds to a datagram.
 func (t *turns) fecHeader() int {
-	if t.encoder != nil || t.wanted.data > 0 {
+	switch {
+	case t.namesGroups():
+		return fecHeaderSize + fecGroupOverhead
+	case t.encoder != nil || t.wanted.data > 0:
 		return fecHeaderSize
 	}
 	return 0
-}
-
-// applyFEC sets the encoder to the wanted configuration. It reports whether anything has changed.
-// No turn may be out: the encoder is in use outside the lock while one is.
-func (t *turns) applyFEC() (changed bool) {
-	want := t.wanted
-	if t.active == want {
-		return false
-	}
-	t.active = want
-	if t.encoder == nil {
-		t.encoder, t.spare = t.spare, nil
-	}
-	switch {
-	case want.data == 0:
-		if t.encoder != nil {
-			t.encoder.release()
-		}
-		t.encoder, t.spare = nil, t.encoder
-	case t.encoder == nil:
-		// Made for other shards first, so that it counts as a change to what the peer may have been
-		// configured with.
-		t.encoder, _ = newFECEncoder(1, 1)
-		_ = t.encoder.setShards(want.data, want.parity)
-	default:
-		_ = t.encoder.setShards(want.data, want.parity)
-	}
-	return true
 }
 
 // releaseEncoder releases the encoder's buffers. No turn may be out.
@@ -197,21 +172,6 @@ func (t *turns) rateScale(copies int) int64 {
 	}
 	return scale * int64(1+copies)
 }
-
-// parityShare is the part of an FEC group that counts against the rate limit. The parity of the
-// group counts in proportion. A session that mostly acknowledges is thus not delayed by the parity
-// of its acknowledgements.
-type parityShare struct{ packets, limited int32 }
-
-func (g *parityShare) count(p span) {
-	g.packets++
-	if p.limited > 0 {
-		g.limited++
-	}
-}
-
-// of returns the share of a parity packet of that size.
-func (g *parityShare) of(size int) int { return size * int(g.limited) / int(max(1, g.packets)) }
 
 // A turnGroup is a group of packets that were laid out before some moment, or after it. A caller
 // can wait until the former are out. New packets join the current one of two groups. A caller that

@@ -253,8 +253,14 @@ func (tx *txScratch) seal(t *turn) {
 func (tx *txScratch) protect(t *turn) {
 	w := &tx.w
 	head, tail := t.sealer.headroom(), t.sealer.tailroom()
+	named := t.encoder.format == fecNamed
 	for i := range len(w.packets) {
 		p := w.packets[i]
+		if named && p.limited == 0 {
+			// Acknowledgements and control messages are repeated in other ways (S2.19).
+			w.packets[i].start += fecHeaderSize
+			continue
+		}
 		if p.end-p.start > head+fecHeaderSize+w.limit+tail {
 			// A segment that was first sent at a larger size: without the FEC header it is no
 			// larger than then. Any peer accepts it so, and the group's parity stays inside the
@@ -263,13 +269,21 @@ func (tx *txScratch) protect(t *turn) {
 			continue
 		}
 		ready := t.encoder.encode(w.arena[p.start+head:p.end-tail], int64(t.now))
-		t.parity.count(p)
-		for j := range ready {
-			tx.addParity(t, t.encoder.parity(j))
-		}
-		if ready > 0 {
-			*t.parity = parityShare{}
-		}
+		t.encoder.share.count(p)
+		tx.addReady(t, ready)
+	}
+	if t.ending == groupCloses {
+		tx.addReady(t, t.encoder.close())
+	}
+}
+
+// addReady adds the parity of a group, as many packets as are ready.
+func (tx *txScratch) addReady(t *turn, ready int) {
+	for j := range ready {
+		tx.addParity(t, t.encoder.parity(j))
+	}
+	if ready > 0 {
+		t.encoder.share = parityShare{}
 	}
 }
 
@@ -304,7 +318,7 @@ func (tx *txScratch) addParity(t *turn, payload []byte) {
 	w := &tx.w
 	head := t.sealer.headroom()
 	end := w.start + head + len(payload) + t.sealer.tailroom()
-	if end > len(w.arena) || len(payload) > fecHeaderSize+w.limit {
+	if end > len(w.arena) || len(payload) > t.encoder.overhead()+w.limit {
 		return
 	}
 	cost := (end - w.start) * (1 + t.copies)
@@ -313,7 +327,7 @@ func (tx *txScratch) addParity(t *turn, payload []byte) {
 	}
 	t.reserved -= cost
 	copy(w.arena[w.start+head:], payload)
-	limited := t.parity.of(end - w.start)
+	limited := t.encoder.share.of(end - w.start)
 	w.packets = append(w.packets, span{start: w.start, end: end, limited: limited})
 	w.start = end
 }

@@ -47,7 +47,7 @@ func (p *packet) parse(b []byte) {
 			return
 		}
 		p.kind, p.segments, p.conv = packetData, payload, binary.LittleEndian.Uint32(payload)
-	case fecTypeParity:
+	case fecTypeParity, fecTypeGroup:
 		p.kind = packetParity
 	case fecTypeOOB:
 		payload, ok := fecDataPayload(b)

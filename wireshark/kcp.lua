@@ -10,11 +10,12 @@ local HEADER = 24 -- of a segment
 local FEC_HEADER = 8
 local CRYPTO_HEADER = 20 -- nonce and CRC-32
 local PUSH, ACK, WASK, WINS = 81, 82, 83, 84
-local FEC_DATA, FEC_PARITY, FEC_OOB = 0xF1, 0xF2, 0xF3
+local FEC_DATA, FEC_PARITY, FEC_OOB, FEC_GROUP = 0xF1, 0xF2, 0xF3, 0xF4
+local GROUP_HEADER = 14 -- of parity that names its group
 local CONTROL_MAGIC, CONTROL_VERSION = 0x5850434B, 1
 
 local commands = { [PUSH] = "PUSH", [ACK] = "ACK", [WASK] = "WASK", [WINS] = "WINS" }
-local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band" }
+local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band", [FEC_GROUP] = "parity of a named group" }
 local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR" }
 local reset_codes = {
 	[1] = "aborted", [2] = "closed and not read any more", [3] = "a FIN that moved", [4] = "never accepted", [5] = "no such session",
@@ -35,6 +36,11 @@ local f = {
 	fec_type = ProtoField.uint16("kcp.fec.type", "Type", base.HEX, fec_types),
 	size = ProtoField.uint16("kcp.fec.size", "Size", base.DEC),
 	parity = ProtoField.bytes("kcp.fec.parity", "Parity"),
+	group_first = ProtoField.uint32("kcp.fec.first", "First of the group", base.DEC),
+	group_index = ProtoField.uint8("kcp.fec.index", "Index", base.DEC),
+	group_data = ProtoField.uint8("kcp.fec.k", "Data packets of the group", base.DEC),
+	group_parity = ProtoField.uint8("kcp.fec.p", "Parity packets of the group", base.DEC),
+	group_check = ProtoField.uint32("kcp.fec.check", "Parity of the checks", base.HEX),
 	oob = ProtoField.bytes("kcp.oob.data", "Out-of-band data"),
 
 	ctl_version = ProtoField.uint32("kcp.control.version", "Version", base.DEC),
@@ -47,6 +53,7 @@ local f = {
 	shared = ProtoField.bool("kcp.hello.shared", "Sessions share this address on purpose", 32, nil, 1),
 	marks = ProtoField.bool("kcp.hello.marks", "Nonces tell who has sent a packet", 32, nil, 2),
 	ranges = ProtoField.bool("kcp.hello.ranges", "Reads ACKR", 32, nil, 4),
+	groups = ProtoField.bool("kcp.hello.groups", "Reads parity that names its group", 32, nil, 8),
 	proved = ProtoField.bool("kcp.hello.proved", "The receiver's address is proved", 32, nil, 32),
 	largest = ProtoField.uint16("kcp.hello.largest", "Largest datagram that can be received", base.DEC),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
@@ -118,7 +125,7 @@ end
 -- identifies parity, which is therefore accepted in known conversations only.
 local function plausible(tvb, offset)
 	local t = kind(tvb, offset)
-	if t == FEC_PARITY then return false end
+	if t == FEC_PARITY or t == FEC_GROUP then return false end
 	if t == FEC_OOB then
 		return tvb(offset, 4):le_uint() == 0xFFFFFFFF and size_fits(tvb, offset) and tvb:len() - offset > FEC_HEADER + 4
 	end
@@ -159,6 +166,7 @@ local control_values = {
 		flags:add_le(f.shared, v(16, 4))
 		flags:add_le(f.marks, v(16, 4))
 		flags:add_le(f.ranges, v(16, 4))
+		flags:add_le(f.groups, v(16, 4))
 		flags:add_le(f.proved, v(16, 4))
 		if v:len() >= 22 then tree:add_le(f.largest, v(20, 2)) end
 		return ""
@@ -305,6 +313,23 @@ local function fec(tvb, offset, t, tree)
 	if t == FEC_PARITY then
 		tree:add(f.parity, tvb(offset + 6))
 		return "FEC parity seqid=" .. seqid .. " len=" .. (tvb:len() - offset - 6)
+	end
+	if t == FEC_GROUP then
+		local len = tvb:len() - offset - GROUP_HEADER - 4
+		if len < 2 then
+			tree:add_proto_expert_info(e.short)
+			return "FEC parity seqid=" .. seqid .. " [short]"
+		end
+		header:set_len(GROUP_HEADER + 4)
+		header:add(f.group_index, tvb(offset + 6, 1))
+		header:add(f.group_data, tvb(offset + 7, 1))
+		header:add(f.group_parity, tvb(offset + 8, 1))
+		header:add_le(f.group_first, tvb(offset + 10, 4))
+		header:add_le(f.group_check, tvb(offset + GROUP_HEADER, 4))
+		tree:add(f.parity, tvb(offset + GROUP_HEADER + 4))
+		local first, k = tvb(offset + 10, 4):le_uint(), tvb(offset + 7, 1):uint()
+		return string.format("FEC parity %d/%d of %.0f-%.0f len=%d", tvb(offset + 6, 1):uint() + 1,
+			tvb(offset + 8, 1):uint(), first, (first + k - 1) % 0x100000000, len)
 	end
 	local size = header:add_le(f.size, tvb(offset + 6, 2))
 	local note = ""

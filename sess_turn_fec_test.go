@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+
+package kcp
+
+import (
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+// fecTap notes the FEC packets that one side of a pair sends, and loses data packets with the given
+// seqids.
+type fecTap struct {
+	data, groups, implied int
+	lost                  []uint32
+	named                 []fecGroup
+	at                    []time.Duration // when each of named was sent
+}
+
+func (f *fecTap) watch(n *connPair, s *UDPSession) {
+	local, start := s.LocalAddr().String(), time.Now()
+	n.net.SetTap(func(_ time.Time, from, _ net.Addr, payload []byte) (a simAction) {
+		if from.String() != local || len(payload) < fecHeaderSize {
+			return a
+		}
+		h, _ := parseFECHeader(payload)
+		switch h.kind {
+		case fecTypeData:
+			f.data++
+			a.Drop = slices.Contains(f.lost, h.seqid)
+		case fecTypeParity:
+			f.implied++
+		case fecTypeGroup:
+			g, _, ok := parseFECGroup(payload)
+			if f.groups++; !ok {
+				n.t.Errorf("a malformed packet %x", payload)
+			}
+			f.named, f.at = append(f.named, g), append(f.at, time.Since(start))
+		}
+		return a
+	})
+}
+
+// A group is closed soon after the program pauses. A packet of it that was lost arrives before it
+// would be sent again.
+func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
+	p := simProfile{Delay: 50 * time.Millisecond}
+	pairRun(t, 1, p, fastConfig(10, 3), func(t *testing.T, n *connPair) {
+		chatter(t, n, 30) // the round trip is known
+		var f fecTap
+		f.watch(n, n.client)
+		before := n.client.Stats()
+		for _, count := range []int{3, 1, 10, 7} {
+			time.Sleep(300 * time.Millisecond)
+			named, next := len(f.named), n.client.turns.encoder.next
+			f.lost = []uint32{next}
+			start := time.Now()
+			for range count {
+				mustWrite(t, n.client, []byte("a message"))
+			}
+			mustRead(t, n.server, 100)
+			if took := time.Since(start); took > 70*time.Millisecond {
+				t.Errorf("the lost one of %d messages took %v", count, took)
+			}
+			for range count - 1 {
+				mustRead(t, n.server, 100)
+			}
+			parity := f.named[named:]
+			if want := []int{0, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3}[count]; len(parity) != want {
+				t.Errorf("%d parity packets for %d messages, want %d", len(parity), count, want)
+			}
+			for _, g := range parity {
+				if g.first != next || int(g.k) != count {
+					t.Errorf("parity of %d packets from %d on, want %d from %d on",
+						g.k, g.first, count, next)
+				}
+			}
+		}
+		after := n.client.Stats()
+		if n.server.Stats().FECRecovered < 4 || f.implied > 0 ||
+			after.TimeoutRetransmits > before.TimeoutRetransmits+1 {
+			t.Errorf("%d recovered, %d retransmitted by timeout, %d implied",
+				n.server.Stats().FECRecovered,
+				after.TimeoutRetransmits-before.TimeoutRetransmits, f.implied)
+		}
+	})
+}
+
+// A session that has nothing to protect closes no group, and wakes no more.
+func TestFECGroupsOfAcknowledgedDataStayOpen(t *testing.T) {
+	pairRun(t, 1, simProfile{Delay: time.Millisecond}, fastConfig(10, 3),
+		func(t *testing.T, n *connPair) {
+			chatter(t, n, 20)
+			time.Sleep(time.Second)
+			var f fecTap
+			f.watch(n, n.client)
+			mustWrite(t, n.client, []byte("a message"))
+			mustRead(t, n.server, 100)
+			time.Sleep(10 * time.Second)
+			if f.groups > 1 {
+				t.Errorf("%d parity packets", f.groups)
+			}
+			n.client.mu.Lock()
+			defer n.client.mu.Unlock()
+			if at := n.client.turns.closeEvent(); at != never {
+				t.Errorf("a group is to be closed at %d", at)
+			}
+		})
+}
+
+// legacyParity makes a session send parity as to a peer that does not read named groups.
+func legacyParity(s *UDPSession, data, parity int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.core.ctl.peerFlags &^= helloGroups
+	s.turns.encoder, _ = newFECEncoder(data, parity)
+}
+
+// Towards a peer that does not read it, no parity names its group.
+func TestFECGroupsAreNotNamedToLegacyPeers(t *testing.T) {
+	pairRun(t, 3, simProfile{Delay: 10 * time.Millisecond}, fastConfig(3, 1),
+		func(t *testing.T, n *connPair) {
+			legacyParity(n.client, 3, 1)
+			var f fecTap
+			f.watch(n, n.client)
+			for range 31 {
+				mustWrite(t, n.client, []byte("a message"))
+				mustRead(t, n.server, 100)
+				time.Sleep(50 * time.Millisecond)
+			}
+			if f.groups > 0 || f.implied < 8 {
+				t.Errorf("%d named and %d implied parity packets", f.groups, f.implied)
+			}
+		})
+}
