@@ -11,6 +11,12 @@
 //	go run ./examples/game -loss 5           # each player loses 5 % each way
 //	go run ./examples/game -loss 5 -parity 1 # a parity packet for each packet
 //
+// Over a simulated path, which needs no network, it plays with and without copies of small messages
+// at the same time, and prints what that changes:
+//
+//	go run ./examples/game -simulate -time 10s
+//	go run ./examples/game -simulate -rtt 200ms -loss 20 -bursts 3
+//
 // Over two machines:
 //
 //	go run ./examples/game -listen :4000
@@ -21,7 +27,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -38,6 +43,10 @@ type options struct {
 	loss         float64
 	parity       int
 	key          string
+
+	simulate bool
+	rtt      time.Duration
+	bursts   int
 }
 
 func main() { cli.Main(run) }
@@ -62,6 +71,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.DurationVar(&opts.time, "time", 3*time.Second, "how `long` to play")
 	flags.Float64Var(&opts.loss, "loss", 0, "lose this share of the players' packets, in `percent`, each way")
 	flags.IntVar(&opts.parity, "parity", 0, "send this `number` of parity packets for each packet (FEC), 0 to 3")
+	flags.BoolVar(&opts.simulate, "simulate", false, fmt.Sprintf("play over a simulated path, with %d players and a loss of %d %% unless others are given", simulatedPlayers, simulatedLoss))
+	flags.DurationVar(&opts.rtt, "rtt", 100*time.Millisecond, "round-trip `time` of the simulated path")
+	flags.IntVar(&opts.bursts, "bursts", 1, "how many packets in a row the simulated path loses, a `number` from 1 to 10")
 	flags.StringVar(&opts.key, keyfile.Flag, "", keyfile.Usage)
 	err := cli.Parse(flags, args, func() string {
 		switch {
@@ -69,6 +81,12 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 			return fmt.Sprintf("unexpected argument %q", flags.Arg(0))
 		case opts.listen != "" && opts.dial != "":
 			return "-listen and -dial exclude each other"
+		case opts.simulate && (opts.listen != "" || opts.dial != ""):
+			return "-simulate needs neither -listen nor -dial"
+		case opts.rtt < 0 || opts.rtt > 2*time.Second:
+			return "-rtt must be from 0 to 2s"
+		case opts.bursts < 1 || opts.bursts > 10:
+			return "-bursts must be from 1 to 10"
 		case opts.players < 1 || opts.players > maxPlayers:
 			return fmt.Sprintf("-players must be from 1 to %d", maxPlayers)
 		case opts.time <= 0:
@@ -80,13 +98,30 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		}
 		return ""
 	})
+	if given := givenFlags(flags); opts.simulate {
+		if !given["players"] {
+			opts.players = simulatedPlayers
+		}
+		if !given["loss"] {
+			opts.loss = simulatedLoss
+		}
+	}
 	return opts, err
+}
+
+func givenFlags(flags *flag.FlagSet) map[string]bool {
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return given
 }
 
 func perform(ctx context.Context, opts *options, stdout io.Writer) error {
 	config, err := opts.config()
 	if err != nil {
 		return err
+	}
+	if opts.simulate {
+		return simulate(ctx, config, opts, stdout)
 	}
 	if opts.dial != "" {
 		return play(ctx, config, opts.dial, opts, stdout)
@@ -99,15 +134,11 @@ func perform(ctx context.Context, opts *options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	srv := newServer(listener)
 	if opts.listen != "" {
 		fmt.Fprintf(stdout, "serving on %v, stop it with Ctrl-C\n", listener.Addr())
-		return srv.serve(ctx)
+		return newServer(listener).serve(ctx)
 	}
-	serving, stop := context.WithCancel(ctx)
-	served := make(chan error, 1)
-	go func() { served <- srv.serve(serving) }()
-	err = play(ctx, config, listener.Addr().String(), opts, stdout)
-	stop()
-	return errors.Join(err, <-served)
+	return serveWhile(ctx, listener, func() error {
+		return play(ctx, config, listener.Addr().String(), opts, stdout)
+	})
 }

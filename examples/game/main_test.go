@@ -45,6 +45,31 @@ func TestMessagesAllComeBack(t *testing.T) {
 	}
 }
 
+func TestSimulatedPathComparesBothVariants(t *testing.T) {
+	var out, errs bytes.Buffer
+	args := strings.Fields("-simulate -players 4 -time 1500ms -rtt 20ms -loss 10 -bursts 2")
+	if status := run(t.Context(), args, &out, &errs); status != 0 {
+		t.Fatalf("exit status %d: %s", status, &errs)
+	}
+	if !strings.Contains(out.String(), "loss 10 % in bursts of 2") {
+		t.Errorf("the path is not named:\n%s", &out)
+	}
+	found := tripsLine.FindAllStringSubmatch(out.String(), -1)
+	if len(found) != 2*len(variants) {
+		t.Fatalf("%d lines of figures, want one of each kind and variant:\n%s", len(found), &out)
+	}
+	for i, line := range found {
+		if i%2 == 0 && line[2] != "100.0" {
+			t.Errorf("%s %% of the messages came back, want all:\n%s", line[2], &out)
+		}
+	}
+	for _, v := range variants {
+		if live := "s   " + v.name; v.name == variants[0].name && !strings.Contains(out.String(), live) {
+			t.Errorf("nothing is printed while the game runs:\n%s", &out)
+		}
+	}
+}
+
 // startServer runs the server until the test ends.
 func startServer(t *testing.T) (addr string) {
 	t.Helper()
@@ -171,5 +196,8 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		"-time 0s":                     "-time",
 		"-loss 51":                     "-loss",
 		"-parity -1":                   "-parity",
+		"-simulate -listen :0":         "-simulate",
+		"-rtt 3s":                      "-rtt",
+		"-bursts 0":                    "-bursts",
 	})
 }

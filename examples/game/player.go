@@ -35,10 +35,36 @@ type client struct {
 	token uint64 // distinguishes its own messages from those of the room
 	start time.Time
 
-	messages trips // of the reader's goroutine, but for sent, which is the sender's
+	mu       sync.Mutex // guards what follows: the handler may still run when the session has ended
+	messages trips
+	packets  trips
+}
 
-	mu      sync.Mutex // guards packets: the handler may still run when the session has ended
-	packets trips
+// game is the players' side of a game.
+type game struct {
+	opts    *options
+	open    func() (net.PacketConn, error) // a player's socket
+	clients []*client
+}
+
+// newGame returns a game over sockets of the system, which lose packets if the options say so.
+func newGame(opts *options) *game {
+	g := &game{opts: opts, clients: make([]*client, opts.players)}
+	for i := range g.clients {
+		g.clients[i] = &client{token: rand.Uint64(), start: time.Now()}
+	}
+	g.open = func() (net.PacketConn, error) {
+		socket, err := net.ListenPacket("udp", ":0")
+		if err == nil && opts.loss > 0 {
+			socket = &lossySocket{socket, opts.loss / 100}
+		}
+		return socket, err
+	}
+	return g
+}
+
+func intro(opts *options) string {
+	return fmt.Sprintf("%d players, each 30 messages and 30 out-of-band packets a second, for %v\n", opts.players, opts.time)
 }
 
 // play lets all players play at once and prints what they saw.
@@ -47,15 +73,22 @@ func play(ctx context.Context, config *kcp.Config, addr string, opts *options, s
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%d players, each 30 messages and 30 out-of-band packets a second, for %v\n", opts.players, opts.time)
-	clients := make([]*client, opts.players)
-	errs := make([]error, opts.players)
+	fmt.Fprint(stdout, intro(opts))
+	g := newGame(opts)
+	if err := g.play(ctx, config, server); err != nil {
+		return err
+	}
+	g.print(stdout)
+	return nil
+}
+
+// play lets all players play at once.
+func (g *game) play(ctx context.Context, config *kcp.Config, server net.Addr) error {
+	errs := make([]error, len(g.clients))
 	var playing sync.WaitGroup
-	for i := range clients {
-		c := &client{token: rand.Uint64(), start: time.Now()}
-		clients[i] = c
-		offset := tick * time.Duration(i) / time.Duration(opts.players) // not all at one instant
-		playing.Go(func() { errs[i] = c.play(ctx, config, server, opts, offset) })
+	for i, c := range g.clients {
+		offset := tick * time.Duration(i) / time.Duration(len(g.clients)) // not all at one instant
+		playing.Go(func() { errs[i] = c.play(ctx, config, server, g, offset) })
 	}
 	playing.Wait()
 	if ctx.Err() != nil {
@@ -66,27 +99,33 @@ func play(ctx context.Context, config *kcp.Config, addr string, opts *options, s
 			return err
 		}
 	}
-	var messages, packets trips
-	for _, c := range clients {
-		messages.add(c.messages)
-		c.mu.Lock()
-		packets.add(c.packets)
-		c.mu.Unlock()
-	}
-	fmt.Fprintf(stdout, "  messages     %v\n  out of band  %v\n", &messages, &packets)
 	return nil
 }
 
+// trips returns what all players have seen so far.
+func (g *game) trips() (messages, packets *trips) {
+	messages, packets = new(trips), new(trips)
+	for _, c := range g.clients {
+		c.mu.Lock()
+		messages.add(c.messages)
+		packets.add(c.packets)
+		c.mu.Unlock()
+	}
+	return messages, packets
+}
+
+func (g *game) print(stdout io.Writer) {
+	messages, packets := g.trips()
+	fmt.Fprintf(stdout, "  messages     %v\n  out of band  %v\n", messages, packets)
+}
+
 // play is one player from beginning to end.
-func (c *client) play(ctx context.Context, config *kcp.Config, server net.Addr, opts *options, offset time.Duration) error {
-	socket, err := net.ListenPacket("udp", ":0")
+func (c *client) play(ctx context.Context, config *kcp.Config, server net.Addr, g *game, offset time.Duration) error {
+	socket, err := g.open()
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	if opts.loss > 0 {
-		socket = &lossySocket{socket, opts.loss / 100}
-	}
 	if c.sess, err = config.Client(socket, server); err != nil {
 		return err
 	}
@@ -100,8 +139,8 @@ func (c *client) play(ctx context.Context, config *kcp.Config, server net.Addr, 
 		return err
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- c.send(ctx, opts.time, offset) }()
-	err = c.receive(opts.time + answerTimeout)
+	go func() { sent <- c.send(ctx, g.opts.time, offset) }()
+	err = c.receive(g.opts.time + answerTimeout)
 	return errors.Join(err, <-sent)
 }
 
@@ -140,11 +179,11 @@ func (c *client) send(ctx context.Context, length, offset time.Duration) error {
 		if _, err := c.sess.Write(c.payload()); err != nil {
 			return err
 		}
-		c.messages.sent++
 		if err := c.sess.SendOOB(c.payload()); err != nil {
 			return err
 		}
 		c.mu.Lock()
+		c.messages.sent++
 		c.packets.sent++
 		c.mu.Unlock()
 		select {
@@ -186,7 +225,9 @@ func (c *client) receive(length time.Duration) error {
 			return err
 		}
 		if took, own := c.trip(buf[:n]); own {
+			c.mu.Lock()
 			c.messages.took = append(c.messages.took, took)
+			c.mu.Unlock()
 		}
 	}
 }
@@ -208,12 +249,20 @@ func (t *trips) String() string {
 	if len(t.took) == 0 {
 		return fmt.Sprintf("%d sent, none came back", t.sent)
 	}
+	return fmt.Sprintf("%d sent, %.1f %% came back, round trip %s",
+		t.sent, 100*float64(len(t.took))/float64(t.sent), t.quantiles())
+}
+
+// quantiles returns the median and the 99th percentile of what came back.
+func (t *trips) quantiles() string {
+	if len(t.took) == 0 {
+		return "nothing came back"
+	}
 	slices.Sort(t.took)
 	at := func(percent int) float64 {
 		return t.took[(len(t.took)-1)*percent/100].Seconds() * 1000
 	}
-	return fmt.Sprintf("%d sent, %.1f %% came back, round trip p50 %.2f ms, p99 %.2f ms",
-		t.sent, 100*float64(len(t.took))/float64(t.sent), at(50), at(99))
+	return fmt.Sprintf("p50 %.2f ms, p99 %.2f ms", at(50), at(99))
 }
 
 // lossySocket loses a share of the packets each way. Sessions take any
