@@ -25,8 +25,9 @@ order. Goodput is what a bulk transfer delivers in its first 30 seconds, includi
 ends have the settings of the column, and defaults for all others.
 
 Without loss every setting delivers a message in half a round trip. The settings differ in what a
-lost packet costs: one timeout, a little more than a round trip, or mostly nothing with FEC of small
-groups. So few messages are not held back by congestion control.
+lost packet costs: one timeout by default, a little more than a round trip, the time to the next
+message in no-delay mode, and mostly nothing with FEC of small groups. So few messages are not held
+back by congestion control.
 
 A transfer fills the line whatever is lost at random, with few bytes beyond those that are lost, and
 hardly uses the queue. Parity takes its share of the line. CUBIC takes each loss for congestion, and
@@ -34,6 +35,13 @@ fills clean lines only. The last part has many more lines.
 [tuning.md](tuning.md) draws the conclusions.
 
 ![p50 to p99 of message latency and goodput, by network and settings](tables.svg)
+`
+
+const talksIntroduction = `p99 / p99.9 in milliseconds of the messages of the first table, with the settings of the column
+no-delay: without copies (` + "`Redundancy: kcp.RedundancyOff`" + `), as they are, and to a legacy peer
+that acknowledges every 10 ms. Runs are losses in a row, in datagrams on average. Datagrams are
+those sent for each message.
+
 `
 
 // document returns docs/tables.md.
@@ -57,6 +65,8 @@ func (r *results) document() string {
 		l := r.groups[j]
 		fmt.Fprintf(&b, "| %s | %s | %s | %.2f |\n", strings.TrimPrefix(m.name, "FEC "), millis(l.p50), millis(l.p99), l.sent)
 	}
+	b.WriteString("\n## Small messages through losses\n\n" + talksIntroduction)
+	writeTalks(&b, func(p path, peer string) latency { return r.talks[talkKey(p, peer)] })
 	b.WriteString("\n## Transfers over many lines\n\n" + matrixIntroduction)
 	r.matrix.write(&b)
 	return b.String()

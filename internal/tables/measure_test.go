@@ -4,7 +4,6 @@ package tables
 
 import (
 	"encoding/binary"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,9 +26,10 @@ const (
 // latency is how long messages take from the moment they are due to be written until they have been
 // read.
 type latency struct {
-	p50, p99 time.Duration
-	overload bool    // the settings do not carry the load, and the times mean nothing
-	sent     float64 // datagrams for each message, on its way
+	p50, p99, p999 time.Duration
+	overload       bool    // the settings do not carry the load, and the times mean nothing
+	sent           float64 // datagrams for each message, on its way
+	bytes          float64 // of UDP payload for each message
 }
 
 // measureLatency sends count messages and those of the warm-up.
@@ -55,12 +55,7 @@ func measureLatency(t *testing.T, seed uint64, p path, c kcp.Config, count int) 
 		took, inTime := readMessages(t, n, count, due)
 		_ = n.Client.SetWriteDeadline(time.Now())
 		<-written
-		l.overload = float64(inTime) < keptUp*float64(count)
-		l.sent = float64(n.Client.Stats().PacketsSent) / float64(count)
-		if took = took[min(warmUp, len(took)):]; len(took) > 0 {
-			slices.Sort(took)
-			l.p50, l.p99 = took[len(took)/2], took[len(took)*99/100]
-		}
+		l.summarize(n.Client.Stats(), took, count, inTime)
 	})
 	return l
 }

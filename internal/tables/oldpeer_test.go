@@ -25,6 +25,7 @@ type legacyReceiver struct {
 	beyond   map[uint32]int // sizes of those beyond it
 	pending  []legacyAck
 	twice    atomic.Int64
+	arrived  func(sn uint32) // called when a segment is in order, nil: not
 	peer     net.Addr
 	conv     uint32
 }
@@ -125,6 +126,9 @@ func (r *legacyReceiver) keep(sn uint32, size int) {
 			return
 		}
 		delete(r.beyond, r.next)
+		if r.arrived != nil {
+			r.arrived(r.next)
+		}
 		r.next++
 		r.flow.received.Add(int64(size))
 	}

@@ -23,6 +23,7 @@ const (
 type path struct {
 	rtt  time.Duration // without queueing
 	loss float64       // the share of packets lost, each way
+	run  float64       // packets lost in a row on average, 0 for independent losses
 }
 
 var (
@@ -34,7 +35,7 @@ var (
 func paths() (all []path) {
 	for _, rtt := range rtts {
 		for _, loss := range losses {
-			all = append(all, path{rtt, loss})
+			all = append(all, path{rtt: rtt, loss: loss})
 		}
 	}
 	return all
@@ -48,7 +49,13 @@ func (p path) product() int {
 }
 
 func (p path) profile() simnet.Profile {
-	return simnet.Profile{Rate: lineRate, Overhead: udpOverhead, Queue: p.product(), Delay: p.rtt / 2, Loss: p.loss}
+	line := simnet.Profile{Rate: lineRate, Overhead: udpOverhead, Queue: p.product(), Delay: p.rtt / 2}
+	if p.run > 0 {
+		line.Burst = simnet.BurstLoss(p.loss, p.run)
+	} else {
+		line.Loss = p.loss
+	}
+	return line
 }
 
 // mode is a column of the tables: one way to set up both ends.
@@ -95,7 +102,7 @@ func bulkModes() []mode {
 }
 
 // groupPath and groupModes are the table of FEC group sizes.
-var groupPath = path{100 * time.Millisecond, 0.05}
+var groupPath = path{rtt: 100 * time.Millisecond, loss: 0.05}
 
 func groupModes() []mode {
 	return []mode{{name: "none", config: free()}, withFEC(10, 3), withFEC(3, 1), withFEC(2, 1), withFEC(1, 1)}

@@ -4,6 +4,7 @@ package tables
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,13 +32,14 @@ var (
 // results are all figures, by path and mode.
 type results struct {
 	latency [][]latency
-	goodput [][]float64 // bits per second
-	groups  []latency   // by mode
+	goodput [][]float64        // bits per second
+	groups  []latency          // by mode
+	talks   map[string]latency // by talkKey
 	matrix  matrix
 }
 
 func newResults() *results {
-	r := &results{groups: make([]latency, len(groupModes())), matrix: matrix{}}
+	r := &results{groups: make([]latency, len(groupModes())), matrix: matrix{}, talks: map[string]latency{}}
 	for _, row := range rows() {
 		r.matrix[row.name] = map[string]figures{}
 	}
@@ -47,6 +49,9 @@ func newResults() *results {
 	}
 	return r
 }
+
+// talkKey names a cell of the table of small messages.
+func talkKey(p path, peer string) string { return fmt.Sprint(p, ", ", p.run, ", ", peer) }
 
 // TestWrite measures everything and writes the documents.
 func TestWrite(t *testing.T) {
@@ -80,7 +85,19 @@ func TestWrite(t *testing.T) {
 				r.groups[j] = measureLatency(t, 2, groupPath, m.config, messages)
 			})
 		}
-		var guard sync.Mutex // of the figures by contender
+		var guard sync.Mutex // of the figures by contender and by talkKey
+		for _, rtt := range rtts {
+			for _, p := range lossyLines(rtt) {
+				for _, peer := range talkPeers() {
+					cell("talk, "+talkKey(p, peer.name), func(t *testing.T) {
+						l := peer.measure(t, 1, p, messages)
+						guard.Lock()
+						defer guard.Unlock()
+						r.talks[talkKey(p, peer.name)] = l
+					})
+				}
+			}
+		}
 		for _, row := range rows() {
 			for _, c := range contenders() {
 				cell("matrix, "+row.name+", "+c.name, func(t *testing.T) {
@@ -113,13 +130,13 @@ func TestLatencyIsThatOfThePath(t *testing.T) {
 		mode     mode
 		p50, p99 time.Duration // the most
 	}{
-		{path{100 * time.Millisecond, 0}, modes()[0], 51 * time.Millisecond, 51 * time.Millisecond},
-		{path{100 * time.Millisecond, 0}, modes()[2], 51 * time.Millisecond, 51 * time.Millisecond},
+		{path{rtt: 100 * time.Millisecond, loss: 0}, modes()[0], 51 * time.Millisecond, 51 * time.Millisecond},
+		{path{rtt: 100 * time.Millisecond, loss: 0}, modes()[2], 51 * time.Millisecond, 51 * time.Millisecond},
 		// A lost message is sent again after the RTO of 9/8 of the RTT and a few ms of variance,
 		// those behind it wait.
-		{path{100 * time.Millisecond, 0.05}, modes()[2], 51 * time.Millisecond, 240 * time.Millisecond},
-		{path{300 * time.Millisecond, 0.01}, modes()[2], 151 * time.Millisecond, 560 * time.Millisecond},
-		{path{100 * time.Millisecond, 0.05}, withFEC(1, 1), 51 * time.Millisecond, 110 * time.Millisecond},
+		{path{rtt: 100 * time.Millisecond, loss: 0.05}, modes()[2], 51 * time.Millisecond, 240 * time.Millisecond},
+		{path{rtt: 300 * time.Millisecond, loss: 0.01}, modes()[2], 151 * time.Millisecond, 560 * time.Millisecond},
+		{path{rtt: 100 * time.Millisecond, loss: 0.05}, withFEC(1, 1), 51 * time.Millisecond, 110 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.path.String()+", "+tt.mode.name, func(t *testing.T) {
@@ -135,14 +152,14 @@ func TestLatencyIsThatOfThePath(t *testing.T) {
 // the classic congestion window stays at one or two segments a round trip.
 func TestOverloadShows(t *testing.T) {
 	c := kcp.Config{CongestionControl: kcp.CongestionClassic}
-	if got := measureLatency(t, 1, path{300 * time.Millisecond, 0.20}, c, 2000); !got.overload {
+	if got := measureLatency(t, 1, path{rtt: 300 * time.Millisecond, loss: 0.20}, c, 2000); !got.overload {
 		t.Errorf("got %+v, want an overload", got)
 	}
 }
 
 // TestModesFillAShortLine measures transfers over a line without loss.
 func TestModesFillAShortLine(t *testing.T) {
-	p := path{20 * time.Millisecond, 0}
+	p := path{rtt: 20 * time.Millisecond, loss: 0}
 	for _, m := range []mode{modes()[0], modes()[1], modes()[2]} {
 		t.Run(m.name, func(t *testing.T) {
 			got := measureGoodput(t, 1, p, m.config, 5*time.Second) / lineRate
