@@ -47,3 +47,36 @@ func TestAThousandClientsAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// A transport opens more sessions at once than a listener keeps without validated addresses. Each
+// is challenged, and retransmits meanwhile. None of those that get in supersedes another.
+func TestSessionsThatShareAnAddressAreAllAdmitted(t *testing.T) {
+	const sessions = 40
+	for _, delay := range []time.Duration{20, 110, 150, 400} {
+		t.Run(fmt.Sprintf("%d ms", delay), func(t *testing.T) {
+			delay *= time.Millisecond
+			link := simProfile{Delay: delay, Jitter: delay, Loss: 0.05}
+			connRun(t, link, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{MaxPending: 1})
+				tr := w.transport(w.endpoint("10.0.0.2:2000"), Config{})
+				var clients []*UDPSession
+				for i := range sessions {
+					s := w.dialTo(tr, connServerAddr)
+					clients = append(clients, s)
+					connWrite(t, s, fmt.Sprint("hello ", i))
+				}
+				for range sessions {
+					s := w.accept(l)
+					mustWrite(t, s, mustRead(t, s, 100))
+				}
+				for i, s := range clients {
+					connWantRead(t, s, fmt.Sprint("hello ", i))
+				}
+				if st := l.Stats(); st.Sessions != sessions || st.Challenged == 0 {
+					t.Errorf("%d sessions and %d challenges", st.Sessions, st.Challenged)
+				}
+				tr.Close()
+			})
+		})
+	}
+}

@@ -150,7 +150,7 @@ func (c *core) fillHello(m *controlSet) {
 func (c *core) helloDue(now millis, withFin bool) bool {
 	ctl := &c.ctl
 	if !ctl.known() {
-		if c.life.connecting() && !ctl.met {
+		if c.life.connecting() && !ctl.met || c.opensShared(now) {
 			return true // it opens the session
 		}
 		return ctl.hello.tries < helloLimit && now >= ctl.hello.at &&
@@ -160,6 +160,15 @@ func (c *core) helloDue(now millis, withFin bool) bool {
 	// A peer that still asks is answered at once; it asks once an RTO of its own. A peer that has
 	// not named this side cannot answer a FIN, so HELLO goes along with it.
 	return ctl.due.has(ctlHello) || !ctl.hello.acked && (withFin || now >= ctl.hello.at)
+}
+
+// opensShared reports whether a flush at now has sent the first segment of a session that shares its
+// address, and no HELLO yet. Any of its transmissions may open the session at the listener, for
+// instance the one after a challenge. Without the HELLO it would end the others of the address
+// (S4.8).
+func (c *core) opensShared(now millis) bool {
+	return c.ctl.flags&helloShared != 0 && c.ctl.helloSentAt != now &&
+		c.sendUna == 0 && c.sendNxt != 0 && c.ring.at(0).sentAt == now
 }
 
 func (c *core) helloLeft(now millis) {
