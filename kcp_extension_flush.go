@@ -162,9 +162,9 @@ func (c *core) helloDue(now millis, withFin bool) bool {
 	return ctl.due.has(ctlHello) || !ctl.hello.acked && (withFin || now >= ctl.hello.at)
 }
 
-// opensShared reports whether a flush at now has sent the first segment of a session that shares its
-// address, and no HELLO yet. Any of its transmissions may open the session at the listener, for
-// instance the one after a challenge. Without the HELLO it would end the others of the address
+// opensShared reports whether a flush at now has sent the first segment of a session that shares
+// its address, and no HELLO yet. Any of its transmissions may open the session at the listener,
+// such as the one after a challenge. Without the HELLO it would end the others of the address
 // (S4.8).
 func (c *core) opensShared(now millis) bool {
 	return c.ctl.flags&helloShared != 0 && c.ctl.helloSentAt != now &&
