@@ -209,18 +209,22 @@ func (c *linuxConn) readReady(p []received) (int, error) {
 	r := linuxReaders.Get().(*linuxReader)
 	defer r.release()
 	r.conn = c
-	r.prepare(p)
-	err := r.readNow(nil)
-	c.noteRead(1, r.n)
-	switch {
-	case err != nil:
-		return 0, err
-	case r.errno == unix.ENOSYS || r.errno == unix.EPERM:
-		return c.block().readReady(p)
-	case r.errno != 0:
-		return 0, r.errno
+	for {
+		r.prepare(p)
+		err := r.readNow(nil)
+		c.noteRead(1, r.n)
+		switch {
+		case err != nil:
+			return 0, err
+		case r.errno == unix.ENOSYS || r.errno == unix.EPERM:
+			return c.block().readReady(p)
+		case r.errno != 0:
+			return 0, r.errno
+		}
+		if n := r.deliver(p); n > 0 || r.n == 0 {
+			return n, nil
+		}
 	}
-	return r.deliver(p), nil
 }
 
 func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {

@@ -68,6 +68,17 @@ func (p *pollSet) add(conn net.PacketConn, key uint64) error {
 	})
 }
 
+// awaitEdge makes the set report conn, which it holds, once more if it can be read, and from then
+// on only when something arrives.
+func (p *pollSet) awaitEdge(conn net.PacketConn, _ uint64) error {
+	return controlSocket(conn, func(fd uintptr) error {
+		if err := p.change(int(fd), unix.EV_DELETE); err != nil {
+			return err
+		}
+		return p.change(int(fd), unix.EV_ADD|unix.EV_CLEAR)
+	})
+}
+
 // remove takes conn out of the set. It fails on a closed socket, which the set does not hold.
 func (p *pollSet) remove(conn net.PacketConn) error {
 	return controlSocket(conn, func(fd uintptr) error {

@@ -52,14 +52,21 @@ func newPollSet() (*pollSet, error) {
 
 // add makes the set report conn by key.
 func (p *pollSet) add(conn net.PacketConn, key uint64) error {
-	event := unix.EpollEvent{
-		Events: unix.EPOLLIN, Fd: int32(uint32(key)), Pad: int32(uint32(key >> 32)),
-	}
-	err := p.control(conn, unix.EPOLL_CTL_ADD, &event)
+	err := p.control(conn, unix.EPOLL_CTL_ADD, pollEvent(unix.EPOLLIN, key))
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
 	return err
+}
+
+// awaitEdge makes the set report conn, which it holds, once more if it can be read, and from then
+// on only when something arrives.
+func (p *pollSet) awaitEdge(conn net.PacketConn, key uint64) error {
+	return p.control(conn, unix.EPOLL_CTL_MOD, pollEvent(unix.EPOLLIN|unix.EPOLLET, key))
+}
+
+func pollEvent(events uint32, key uint64) *unix.EpollEvent {
+	return &unix.EpollEvent{Events: events, Fd: int32(uint32(key)), Pad: int32(uint32(key >> 32))}
 }
 
 // remove takes conn out of the set. It fails on a closed socket, which the set does not hold.

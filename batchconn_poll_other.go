@@ -19,6 +19,8 @@ func newPollSet() (*pollSet, error) { return nil, errors.ErrUnsupported }
 
 func (*pollSet) add(net.PacketConn, uint64) error { return errors.ErrUnsupported }
 
+func (*pollSet) awaitEdge(net.PacketConn, uint64) error { return errors.ErrUnsupported }
+
 func (*pollSet) remove(net.PacketConn) error { return errors.ErrUnsupported }
 
 func (*pollSet) wait(*[pollEvents]uint64) (int, error) { return 0, errors.ErrUnsupported }

@@ -48,9 +48,21 @@ var readWorkers = struct {
 
 // pollSlot is the place of a socket with a worker.
 type pollSlot struct {
-	worker *readWorker
-	key    uint64
+	worker  *readWorker
+	key     uint64
+	reports readyReports
 }
+
+// readyReports is when a set reports a socket.
+type readyReports uint8
+
+const (
+	reportsLevel readyReports = iota // as long as it can be read
+	// reportsEdges is for a socket that was reported although there was nothing to read. Something
+	// else lasts, such as a message in an error queue that the program has asked for. The set
+	// reports the socket when something arrives, and after each read that has found something.
+	reportsEdges
+)
 
 // watchSocket makes a worker read the socket of q. It returns false if there is none that can.
 func (q *handoff) watchSocket() bool {
@@ -60,7 +72,7 @@ func (q *handoff) watchSocket() bool {
 	if w == nil {
 		return false
 	}
-	q.slot = pollSlot{w, w.take(q)}
+	q.slot = pollSlot{worker: w, key: w.take(q)}
 	if w.set.add(q.ep.conn, q.slot.key) != nil {
 		q.slot.leave(nil)
 		return false
@@ -157,6 +169,7 @@ func (p *pollSlot) leave(conn net.PacketConn) {
 // resume makes the worker read the socket again. If the kernel has no memory for that, it is tried
 // again later. q.mu must be held.
 func (q *handoff) resume() {
+	q.slot.reports = reportsLevel
 	switch err := q.slot.worker.set.add(q.ep.conn, q.slot.key); {
 	case errors.Is(err, net.ErrClosed):
 		go q.ep.demux.failed(errSocketClosed)
@@ -213,20 +226,38 @@ func (w *readWorker) failed(err error) {
 // serve reads what has arrived at a socket that can be read, once.
 func (q *handoff) serve(r *reader) {
 	q.mu.Lock()
-	mine := q.holder == roleReader && !q.halted
+	mine, reports := q.holder == roleReader && !q.halted, q.slot.reports
 	q.mu.Unlock()
 	if !mine {
 		return
 	}
 	n, err := q.ep.io.readReady(r.attach(q.ep))
+	lent, pause := false, time.Duration(0)
 	if n > 0 {
-		q.lend(q.feed(r, n))
-		return
+		lent = q.lend(q.feed(r, n))
+	} else {
+		pause = q.failed(err)
 	}
-	if pause := q.failed(err); pause > 0 {
+	empty := n == 0 && err == nil
+	switch {
+	case lent:
+	case pause > 0:
 		q.mu.Lock()
 		q.slot.pause(q.ep.conn)
 		q.mu.Unlock()
 		time.AfterFunc(pause, q.readAgain)
+	case reports == reportsLevel && empty, reports == reportsEdges && !empty:
+		q.awaitEdge()
+	}
+}
+
+// awaitEdge makes the worker's set report the socket once more if it can be read, and from then
+// on only when something arrives.
+func (q *handoff) awaitEdge() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.holder == roleReader && !q.halted {
+		q.slot.reports = reportsEdges
+		_ = q.slot.worker.set.awaitEdge(q.ep.conn, q.slot.key) // it fails on a closed socket
 	}
 }
