@@ -48,7 +48,10 @@ func (d *demux) lookLocked(view *doorView, u *unknown, key *sessionKey) (older [
 	view.limits = admissionLimits{b.opts.maxSessions, b.opts.maxPending, b.opts.maxPerPrefix}
 	view.sessions, view.pending = d.sessions.live, int(d.pending.Load())
 	d.admission.look(view, key)
-	older = d.older(&key.peer)
+	older, shared := d.older(&key.peer)
+	if shared && !u.control.has[ctlHello] {
+		older = nil // the new session most likely shares the address too
+	}
 	view.older = len(older)
 	return older
 }

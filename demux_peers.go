@@ -49,19 +49,21 @@ func (d *demux) unlink(s *UDPSession) {
 }
 
 // older returns the sessions of an address that a new one supersedes: those that do not share it on
-// purpose (S1.60). d.mu must be held.
-func (d *demux) older(peer *peerAddr) (older []*UDPSession) {
+// purpose (S1.60). It reports whether others do. d.mu must be held.
+func (d *demux) older(peer *peerAddr) (older []*UDPSession, shared bool) {
 	var sharing []*UDPSession
-	for s := d.peers.find(peer, 0); s != nil && s.link.place == peerFront; s = s.link.next.Load() {
+	s := d.peers.find(peer, 0)
+	for ; s != nil && s.link.place == peerFront; s = s.link.next.Load() {
 		if s.sharesAddress.Load() {
 			sharing = append(sharing, s)
 		} else {
 			older = append(older, s)
 		}
 	}
+	shared = s != nil || len(sharing) > 0
 	for _, s := range sharing {
 		d.unlink(s)
 		d.link(s)
 	}
-	return older
+	return older, shared
 }

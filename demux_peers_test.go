@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -119,7 +120,7 @@ func TestListOfAPeersSessions(t *testing.T) {
 			}
 		}
 		d.mu.Lock()
-		older := d.older(&peer)
+		older, shared := d.older(&peer)
 		linked, last := 0, false
 		for s := d.peers.find(&peer, 0); s != nil; s = s.link.next.Load() {
 			linked++
@@ -140,9 +141,40 @@ func TestListOfAPeersSessions(t *testing.T) {
 			t.Fatalf("step %d: %d sessions linked of %d, %d are replaced, want %d",
 				step, linked, len(in), len(older), replaced)
 		}
+		if shared != (replaced < len(in)) {
+			t.Fatalf("step %d: an address is shared: %v", step, shared)
+		}
 	}
 	for s := range in {
 		d.remove(s, &endedSession{}, nil, false)
 	}
 	l.Close()
+}
+
+// A session without a HELLO supersedes no other if the address is known to be shared.
+func TestSessionWithoutHelloOnASharedAddress(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared %v", shared), func(t *testing.T) {
+			connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+				l := w.serve(Config{})
+				raw := w.endpoint("10.0.0.7:7")
+				open := func(conv uint32, hello ...segment) {
+					first := segment{conv: conv, cmd: cmdPush, wnd: 128, data: []byte("x")}
+					_, _ = raw.WriteTo(forge(t, Config{}, append([]segment{first}, hello...)...),
+						l.Addr())
+					time.Sleep(time.Second)
+				}
+				open(1)
+				want := 1
+				if shared {
+					open(2, helloFrom(2, 5, 0, helloShared))
+					want = 3
+				}
+				open(3)
+				if n := l.Stats().Sessions; n != want {
+					t.Errorf("%d sessions, want %d", n, want)
+				}
+			})
+		})
+	}
 }

@@ -40,7 +40,7 @@ func TestThousandsOfSessionsOverSharedSockets(t *testing.T) {
 			n := sharedCrowd()
 			sched := NewTimedSched(1)
 			defer sched.Close()
-			server := Config{AcceptBacklog: n, MaxPending: n, Scheduler: sched}
+			server := Config{AcceptBacklog: n, Scheduler: sched}
 			l, err := server.Listen(t.Context(), net.JoinHostPort(host, "0"))
 			if err != nil {
 				t.Fatal(err)
@@ -49,7 +49,7 @@ func TestThousandsOfSessionsOverSharedSockets(t *testing.T) {
 			go echoOnAccept(l)
 			c := &Config{SharedSocket: true, Scheduler: sched}
 			before := descriptors(t)
-			most := sharedMost + runtime.GOMAXPROCS(0) // sockets, and sets of them that workers poll
+			most := sharedMost + runtime.GOMAXPROCS(0) // each reading goroutine may have one
 			sessions := make([]*UDPSession, n)
 			for i := range sessions {
 				if sessions[i], err = c.Dial(t.Context(), l.Addr().String()); err != nil {

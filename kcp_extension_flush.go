@@ -171,6 +171,12 @@ func (c *core) opensShared(now millis) bool {
 		c.sendUna == 0 && c.sendNxt != 0 && c.ring.at(0).sentAt == now
 }
 
+// opening reports whether the first data of a session has been sent and nothing is known of the
+// peer's session, which may not be open yet.
+func (c *core) opening() bool {
+	return !c.ctl.known() && c.ring != nil && c.sendNxt != 0 && c.sendUna == 0 && c.delivered == 0
+}
+
 func (c *core) helloLeft(now millis) {
 	ctl := &c.ctl
 	ctl.helloLeft(now, now+c.rto())

@@ -103,9 +103,10 @@ func (c *core) heardOfData() {
 	}
 }
 
-// proofEvent returns when the next request is due. A stream that has ended needs none.
+// proofEvent returns when the next request is due. A stream that has ended needs none. Neither does
+// a session that may not be open yet: its first data is repeated, and is answered.
 func (c *core) proofEvent() millis {
-	if c.duty == nil || c.life.connecting() || c.ctl.closing() || c.peerDone() {
+	if c.duty == nil || c.life.connecting() || c.ctl.closing() || c.peerDone() || c.opening() {
 		return never
 	}
 	return c.duty.at

@@ -485,3 +485,78 @@ func TestSessionsMayEndDuringTheirIteration(t *testing.T) {
 		}
 	})
 }
+
+// Of many sessions over one address that a listener challenges, each opens, whatever is lost. None
+// supersedes another.
+func TestChallengedSessionsOfOneAddressAllOpen(t *testing.T) {
+	for _, loss := range []float64{0, 0.2} {
+		for _, delay := range []time.Duration{time.Millisecond, 75 * time.Millisecond} {
+			for name, c := range settings(t) {
+				t.Run(fmt.Sprintf("%s, %v, %v lost", name, 2*delay, loss), func(t *testing.T) {
+					connRun(t, simProfile{Delay: delay, Loss: loss},
+						func(t *testing.T, w *connWorld) { openChallenged(t, w, c) })
+				})
+			}
+		}
+	}
+}
+
+func openChallenged(t *testing.T, w *connWorld, c Config) {
+	server := c
+	server.MaxPending = 1
+	l := w.serve(server)
+	echo(l)
+	tr := w.transport(w.endpoint("10.0.0.9:9"), c)
+	defer tr.Close()
+	var sessions []*UDPSession
+	for i := range 50 {
+		s := w.dialTo(tr, connServerAddr)
+		connWrite(t, s, fmt.Sprint(i))
+		sessions = append(sessions, s)
+	}
+	failed := 0
+	end := time.Now().Add(20 * time.Second)
+	for i, s := range sessions {
+		_ = s.SetReadDeadline(end)
+		var buf [10]byte
+		if n, err := s.Read(buf[:]); err != nil || string(buf[:n]) != fmt.Sprint(i) {
+			failed++
+		}
+	}
+	if failed > 0 {
+		t.Errorf("%d of %d sessions were not opened", failed, len(sessions))
+	}
+	if n := l.Stats().Challenged; n < 40 {
+		t.Errorf("only %d sessions were challenged", n)
+	}
+}
+
+// What may open a session of a shared address begins with its first data and has a HELLO, however
+// often it is sent, also once a challenge has arrived.
+func TestFirstDataOnASharedAddressAlwaysHasItsHello(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		raw := w.endpoint("10.0.0.7:7")
+		tr := w.transport(w.endpoint("10.0.0.9:9"), Config{})
+		defer tr.Close()
+		s := w.dialTo(tr, raw.LocalAddr().String())
+		connWrite(t, s, "hello")
+		first, from := hear(t, raw, 100*time.Millisecond)
+		challenge := segment{conv: s.conv, cmd: cmdPush, wnd: 32, sn: 1 << 31, ts: 77}
+		_, _ = raw.WriteTo(forge(t, Config{}, challenge), from)
+		all, _ := hear(t, raw, 20*time.Second)
+		sent := 0
+		for _, d := range append(first, all...) {
+			if d.has(cmdAck, challenge.sn, challenge.ts) {
+				continue
+			}
+			sent++
+			if d.segments[0].cmd != cmdPush || d.segments[0].sn != 0 || !d.control.sharesAddress() {
+				t.Errorf("datagram %d begins with command %d, sn %d; it shares the address: %v",
+					sent, d.segments[0].cmd, d.segments[0].sn, d.control.sharesAddress())
+			}
+		}
+		if sent < helloLimit+2 {
+			t.Errorf("the first data was sent %d times", sent)
+		}
+	})
+}
