@@ -99,7 +99,7 @@ func (s *UDPSession) beginReadLocked(want int) error {
 			return err
 		}
 		c := s.blockedLocked()
-		c.readDeadline.arm(&c.readers)
+		c.armRead()
 		s.core.await(uint16(min((want+s.core.mss-1)/s.core.mss, wndMax)))
 		s.waitLocked(&c.readers)
 		s.core.await(0)

@@ -129,8 +129,7 @@ func (s *UDPSession) addReady(l *readyList, state any) error {
 		return errReadyTwice
 	}
 	s.leaveReadyLocked()
-	c.ready = e
-	c.readDeadline.passes = e.changedLocked
+	c.setReady(e)
 	e.changedLocked()
 	return nil
 }
@@ -152,7 +151,7 @@ func (s *UDPSession) leaveReadyLocked() {
 		return
 	}
 	e := s.calls.ready
-	s.calls.ready, s.calls.readDeadline.passes = nil, nil
+	s.calls.setReady(nil)
 	e.phase = readyGone
 	e.list.remove(e)
 }
@@ -169,7 +168,7 @@ func (e *readyEntry) changedLocked() {
 		e.list.put(e)
 	case err == nil:
 		c := e.session.calls
-		c.readDeadline.arm(&c.readers)
+		c.armRead()
 	}
 }
 

@@ -11,11 +11,14 @@ import (
 // it: without blocked calls and deadlines it costs a pointer. The session's lock guards it. A nil
 // one has no deadline.
 type blockedCalls struct {
-	ready                       *readyEntry // the session's place in a ReadyQueue, or nil
-	readers, writers            waiters
-	readDeadline, writeDeadline deadline
-	done                        chan struct{} // what Done has returned
+	ready            *readyEntry // the session's place in a ReadyQueue, or nil
+	readers, writers waiters
+	deadlines        *callDeadlines // nil until one was set
+	done             chan struct{}  // what Done has returned
 }
+
+// callDeadlines are those of Read and Write.
+type callDeadlines struct{ read, write deadline }
 
 // blockedLocked returns the session's blockedCalls, which it makes when they are first needed. s.mu
 // must be held.
@@ -54,9 +57,55 @@ func (c *blockedCalls) resetWoken() {
 // wereWoken reports whether any calls have been woken since resetWoken.
 func (c *blockedCalls) wereWoken() bool { return c != nil && (c.readers.woken || c.writers.woken) }
 
-func (c *blockedCalls) readPassed() bool { return c != nil && c.readDeadline.passed() }
+func (c *blockedCalls) readPassed() bool {
+	return c != nil && c.deadlines != nil && c.deadlines.read.passed()
+}
 
-func (c *blockedCalls) writePassed() bool { return c != nil && c.writeDeadline.passed() }
+func (c *blockedCalls) writePassed() bool {
+	return c != nil && c.deadlines != nil && c.deadlines.write.passed()
+}
+
+// armRead makes the deadline of Read, if there is one, wake the readers.
+func (c *blockedCalls) armRead() {
+	if c.deadlines != nil {
+		c.deadlines.read.arm(&c.readers)
+	}
+}
+
+// armWrite makes the deadline of Write, if there is one, wake the writers.
+func (c *blockedCalls) armWrite() {
+	if c.deadlines != nil {
+		c.deadlines.write.arm(&c.writers)
+	}
+}
+
+// setDeadlines sets the deadline of Read, or of Write, or both.
+func (c *blockedCalls) setDeadlines(t time.Time, read, write bool) {
+	if c.deadlines == nil {
+		if t.IsZero() {
+			return
+		}
+		c.deadlines = new(callDeadlines)
+		c.setReady(c.ready)
+	}
+	if read {
+		c.deadlines.read.set(t)
+	}
+	if write {
+		c.deadlines.write.set(t)
+	}
+}
+
+// setReady sets the session's place in a ReadyQueue, which learns of the deadline of Read too.
+func (c *blockedCalls) setReady(e *readyEntry) {
+	c.ready = e
+	if c.deadlines == nil {
+		return
+	}
+	if c.deadlines.read.passes = nil; e != nil {
+		c.deadlines.read.passes = e.changedLocked
+	}
+}
 
 // readFailed notes that Read has returned err.
 func (c *blockedCalls) readFailed(err error) {
@@ -67,9 +116,9 @@ func (c *blockedCalls) readFailed(err error) {
 
 // disarm stops the timers of both deadlines.
 func (c *blockedCalls) disarm() {
-	if c != nil {
-		c.readDeadline.disarm()
-		c.writeDeadline.disarm()
+	if c != nil && c.deadlines != nil {
+		c.deadlines.read.disarm()
+		c.deadlines.write.disarm()
 	}
 }
 
@@ -152,12 +201,9 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 		return nil
 	}
 	c := s.blockedLocked()
+	c.setDeadlines(t, read, write)
 	if read {
-		c.readDeadline.set(t)
 		c.readFailed(nil)
-	}
-	if write {
-		c.writeDeadline.set(t)
 	}
 	s.wakeReadersLocked()
 	s.wakeWritersLocked()

@@ -86,7 +86,7 @@ func (s *UDPSession) beginWriteLocked() error {
 			return err
 		}
 		c := s.blockedLocked()
-		c.writeDeadline.arm(&c.writers)
+		c.armWrite()
 		s.waitLocked(&c.writers)
 	}
 }
@@ -102,7 +102,7 @@ func (s *UDPSession) waitWritableLocked() error {
 		}
 		s.armLocked(s.now())
 		c := s.blockedLocked()
-		c.writeDeadline.arm(&c.writers)
+		c.armWrite()
 		if need = 1; s.waitLocked(&c.writers) {
 			need = share
 		}

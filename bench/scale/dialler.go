@@ -65,12 +65,7 @@ func (d *dialler) open(role byte, message []byte) (*kcp.UDPSession, error) {
 		return nil, err
 	}
 	message[0] = role
-	// A deadline would stay with the session, and the server's sessions have none either.
-	late := time.AfterFunc(echoPatience, func() {
-		s.SetLinger(0)
-		s.Close()
-	})
-	defer late.Stop()
+	// No deadline, which would stay with the session: the server's sessions have none either.
 	if err := echoOnce(s, message); err != nil {
 		s.SetLinger(0)
 		s.Close()
