@@ -176,7 +176,8 @@ func (p *legacyPeer) check(data []byte) error {
 				return fmt.Errorf("a control segment leads a datagram")
 			}
 			m, ok := parseControl(s.data)
-			if !ok || !isControl(&s) || findAckRanges(s.data) != nil ||
+			ranges, skips := findLists(s.data)
+			if !ok || !isControl(&s) || ranges != nil || skips != nil ||
 				m.has != [ctlPong + 1]bool{ctlHello: true} {
 				return fmt.Errorf("segment %d: control messages %v", i, m.has)
 			}

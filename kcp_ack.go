@@ -45,9 +45,22 @@ func (c *core) keepAck(s *segment) {
 	switch {
 	case last >= 0 && c.acks[last].sn == top-1 && !s.sn.before(top) && c.sendsRanges():
 		c.acks[last] = item
-	case len(c.acks) < max(acksLeast, 4*int(c.rcvLeast)):
-		c.acks = append(c.acks, item)
+	default:
+		c.noteAck(item)
 	}
+}
+
+// noteAck adds a pending ACK, unless there are too many.
+func (rcv *receiver) noteAck(item ackItem) {
+	if len(rcv.acks) < max(acksLeast, 4*int(rcv.rcvLeast)) {
+		rcv.acks = append(rcv.acks, item)
+	}
+}
+
+// ackSkip acknowledges a SKIP at once, by the ACK of the segment that it names.
+func (c *core) ackSkip(sn seqNum, ts timestamp, now millis) {
+	c.noteAck(ackItem{sn, ts})
+	c.ackNow(now)
 }
 
 // sendsRanges reports whether ACKs are accompanied by ACKR. A datagram has to have room for one

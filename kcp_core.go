@@ -43,7 +43,8 @@ type coreStats struct {
 	outOfWindow              uint64 // PUSH segments beyond the window
 	badFields                uint64 // values that no correct peer sends
 	inputErrors              uint64 // datagrams that end in bytes that are no segment
-	probes                   uint64
+	probes                   uint32
+	dropped                  uint32 // messages given up at their deadlines; see droppedMessages
 }
 
 // init sets a new state machine to the defaults of legacy peers.
@@ -99,7 +100,7 @@ func (c *core) clock(now instant) instant {
 func (c *core) nextEvent(now millis) millis {
 	if c.addr.heldBack() {
 		// Everything that is due waits for the address validation or for more allowance.
-		return max(min(c.addr.probeAt, c.lifeEvent()), now)
+		return max(min(c.addr.probeAt, c.lifeEvent(), c.expiry()), now)
 	}
 	if c.askWindow || c.windowDue || c.ctl.urgent() {
 		return now
@@ -127,13 +128,25 @@ func (c *core) sendEvent(now millis) millis {
 	case c.canSendNew():
 		at = max(c.leavesAt(now), c.flushAt)
 	}
-	return min(at, c.lossEvent())
+	return min(at, c.lossEvent(), c.skipsAt(), c.expiry())
 }
 
 // releaseIdle returns the rings to their pools once they are empty.
 func (c *core) releaseIdle() {
 	c.receiver.releaseIdle(c.ring == nil)
+	if c.ring != nil && c.ring.timed != nil {
+		c.stats.dropped += c.ring.timed.takeDropped()
+	}
 	c.sender.releaseIdle()
+}
+
+// droppedMessages returns how many messages were given up at their deadlines.
+func (c *core) droppedMessages() uint32 {
+	n := c.stats.dropped
+	if c.ring != nil && c.ring.timed != nil {
+		n += c.ring.timed.dropped
+	}
+	return n
 }
 
 // releaseSending drops what is queued or in flight and the pending acknowledgements of a session
@@ -154,6 +167,9 @@ func (c *core) heldBytes() int {
 	}
 	if c.ring != nil {
 		n += len(c.ring.slots) * int(unsafe.Sizeof(sendSegment{}))
+		if c.ring.timed != nil {
+			n += c.ring.timed.size()
+		}
 	}
 	if c.flow != nil {
 		n += c.flow.size()

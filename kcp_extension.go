@@ -118,6 +118,9 @@ func (s *extension) repeatsAcks() bool { return s.known() && s.peerFlags&helloRa
 // readsGroups reports whether the peer reads FEC parity that names its group (S2.19).
 func (s *extension) readsGroups() bool { return s.known() && s.peerFlags&helloGroups != 0 }
 
+// readsSkips reports whether the peer can be told to skip messages (S4.39).
+func (s *extension) readsSkips() bool { return s.known() && s.peerFlags&helloSkips != 0 }
+
 // manner returns how the peer acknowledges.
 func (s *extension) manner() ackManner {
 	if s.repeatsAcks() {

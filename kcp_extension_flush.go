@@ -137,7 +137,7 @@ func (c *core) fillHello(m *controlSet) {
 	s := &c.ctl
 	m.has[ctlHello] = true
 	m.incarnation, m.heard, m.largest = s.incarnation, s.peer, largestDatagram
-	m.flags = uint32(s.flags) | helloRanges | helloGroups
+	m.flags = uint32(s.flags) | helloRanges | helloGroups | helloSkips
 	if c.life.connecting() {
 		m.flags |= helloOpens
 	}
@@ -194,4 +194,44 @@ func (c *core) controlSent(m *controlSet, now millis) {
 		ctl.fin.left(now+c.shortBackoff(ctl.fin.tries), maxLevel)
 	}
 	ctl.left(m.has[ctlReset])
+}
+
+// skipPause is the least time between two SKIPs. Messages whose deadlines pass one by one share
+// them then.
+const skipPause millis = 10
+
+// skipsAt returns when a SKIP leaves, never if none is due.
+func (c *core) skipsAt() millis {
+	if c.ring == nil || c.ring.skipping() == 0 {
+		return never
+	}
+	return c.ring.timed.skipAt
+}
+
+// skips tells the peer which messages it is to skip. A SKIP takes the place of another transmission
+// of their segments: it is repeated and acknowledged like one. It also goes along with a datagram
+// that leaves with new data and has room for it, until it has been acknowledged.
+func (f *flusher) skips(sentNew bool) bool {
+	c := f.c
+	rides := sentNew && c.mayRepeatSkips(f.now) && f.w.isOpen()
+	if f.now < c.skipsAt() && !rides || c.addr.heldBack() {
+		return true
+	}
+	var due skipRuns
+	if !c.dueSkips(&due, true) {
+		due = skipRuns{}
+		c.dueSkips(&due, false)
+	}
+	if due.n == 0 || f.now < c.skipsAt() && f.w.room() < segmentHeaderSize+skipLargest {
+		return true
+	}
+	c.repeatSkips(&due, f.at)
+	sn, _ := c.newestSkipped(&due)
+	var buf [skipLargest]byte
+	ts := c.ts(f.now)
+	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendSkip(buf[:0], ts, sn, &due)) {
+		return false
+	}
+	c.skipsSent(&due, ts, f.at)
+	return true
 }

@@ -15,6 +15,7 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	c.proofTick(now)
 	c.advertiseAgain(now)
 	c.endFlow(now)
+	c.expire(at)
 	f := flusher{c: c, w: w, at: at, now: now}
 	before, next := len(w.packets), c.sendNxt
 	f.begin()
@@ -24,8 +25,9 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	if !more && len(w.packets) == before {
 		f.copies()
 	}
-	c.flowFlushed(at, more)
 	left := w.isOpen() || len(w.packets) > before
+	more = more || !f.skips(c.sendNxt != next)
+	c.flowFlushed(at, more)
 	if !more || c.addr.heldBack() {
 		more = !f.control()
 	}

@@ -80,6 +80,7 @@ type inputState struct {
 	rtt      millis // the shortest time to an acknowledgement, -1 if none was measured
 	longest  millis
 	ranges   []byte // of the last ACKR, which is applied once (S4.37)
+	skips    []byte // of the last SKIP (S4.42)
 	place    pushPlace
 }
 
@@ -133,8 +134,14 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	case cmdWins:
 		if !isControl(s) {
 			c.heardWindow()
-		} else if ranges := findAckRanges(s.data); ranges != nil && c.ctl.incarnation != 0 {
-			in.ranges = ranges // of a peer whose HELLO may be lost
+		} else if c.ctl.incarnation != 0 { // the peer's HELLO may be lost
+			ranges, skips := findLists(s.data)
+			if ranges != nil {
+				in.ranges = ranges
+			}
+			if skips != nil {
+				in.skips = skips
+			}
 		}
 		c.ctl.windowHeard()
 	}
@@ -143,6 +150,9 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 // finishInput applies what the datagram as a whole has brought.
 func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	now := in.now
+	if in.skips != nil {
+		c.skipMessages(ctx, in.skips, now)
+	}
 	if in.wndNews != windowUnheard {
 		if c.sendUna.before(in.una) && c.ring.isOutstanding(c.sendUna) {
 			in.longest = max(in.longest, c.waited(c.sendUna, now))

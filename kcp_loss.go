@@ -23,7 +23,7 @@ func (snd *sender) detectOvertaken(now instant) {
 	if snd.ring == nil || len(snd.topOrders) == 0 || snd.reorder.steps > 0 {
 		return
 	}
-	for used := snd.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
+	for used := snd.ring.used &^ waitLists; used != 0; used &= used - 1 {
 		level := bits.TrailingZeros32(used)
 		for l := &snd.ring.lists[level]; l.n > 0 && snd.ring.at(l.head).order < snd.topOrders[0]; {
 			snd.markLost(l.head, lossFast, now)
@@ -108,7 +108,7 @@ func (c *core) retryHead() millis {
 		return never
 	}
 	seg := c.ring.at(c.sendUna)
-	if seg.list == lostList {
+	if !seg.inFlight() {
 		return never
 	}
 	return seg.sentAt + unheardRetry
@@ -132,7 +132,7 @@ func (snd *sender) unmeasured() bool {
 // retransmission.
 func (c *core) headTimeout() millis {
 	seg := c.ring.at(c.sendUna)
-	if !c.ring.isOutstanding(c.sendUna) || seg.list == lostList {
+	if !c.ring.isOutstanding(c.sendUna) || !seg.inFlight() {
 		return never
 	}
 	return seg.sentAt + c.backoff(seg.level)
@@ -182,7 +182,7 @@ func (c *core) detectTimeouts(at instant) {
 		c.timedOut(c.sendUna, at)
 	}
 	// From the highest level down, so that a segment that moves up a level is visited once.
-	for used := c.ring.used &^ (1 << lostList); used != 0; {
+	for used := c.ring.used &^ waitLists; used != 0; {
 		level := uint8(bits.Len32(used) - 1)
 		used &^= 1 << level
 		l := &c.ring.lists[level]
@@ -206,7 +206,7 @@ func (c *core) lossEvent() millis {
 	if c.unmeasured() {
 		return at
 	}
-	for used := c.ring.used &^ (1 << lostList); used != 0; used &= used - 1 {
+	for used := c.ring.used &^ waitLists; used != 0; used &= used - 1 {
 		level := uint8(bits.TrailingZeros32(used))
 		seg := c.ring.at(c.ring.lists[level].head)
 		if !c.noRoomFor(c.ring.lists[level].head) {
@@ -219,7 +219,8 @@ func (c *core) lossEvent() millis {
 	return at
 }
 
-// markLost moves sn to the list of segments to be resent.
+// markLost moves sn to the list of segments to be resent, or to be skipped if its message was given
+// up.
 func (snd *sender) markLost(sn seqNum, cause lossCause, now instant) {
 	seg := snd.ring.at(sn)
 	if cause == lossFast || cause == lossEarly {
@@ -230,6 +231,12 @@ func (snd *sender) markLost(sn seqNum, cause lossCause, now instant) {
 	seg.cause = cause
 	snd.inFlight--
 	snd.ring.unlink(sn)
+	if seg.term == termOver {
+		snd.forgetData(seg)
+		snd.ring.push(skipList, sn)
+		snd.ring.timed.skip(sn)
+		return
+	}
 	snd.ring.push(lostList, sn)
 }
 
@@ -255,7 +262,7 @@ func (snd *sender) windowOpened(now instant) {
 	if snd.ring == nil {
 		return
 	}
-	for used := snd.ring.used &^ (1<<lostList | 1); used != 0; used &= used - 1 {
+	for used := snd.ring.used &^ (waitLists | 1); used != 0; used &= used - 1 {
 		for l := &snd.ring.lists[bits.TrailingZeros32(used)]; l.n > 0; {
 			snd.markLost(l.head, lossWindow, now)
 		}
@@ -275,4 +282,91 @@ const lingerBackoff millis = 1000
 // shortBackoff returns the wait after so many attempts at the end of a stream.
 func (snd *sender) shortBackoff(tries uint8) millis {
 	return min(backoff(snd.rto(), tries, snd.noDelay()), max(snd.rto(), lingerBackoff))
+}
+
+// expiry returns when the deadline of a message passes next, never if none has one.
+func (snd *sender) expiry() millis {
+	if snd.ring == nil || snd.ring.timed == nil {
+		return never
+	}
+	return snd.ring.timed.event()
+}
+
+// expire gives up the messages whose deadlines have passed (S4.39). One that has not been sent is
+// dropped, whatever the peer. One that was sent is given up if the peer reads SKIP, and otherwise
+// stays, since the peer waits for it. While that is not known, it is looked at again after an RTO.
+func (c *core) expire(at instant) {
+	now := at.ms()
+	if now < c.expiry() {
+		return
+	}
+	t, dropped := c.ring.timed, false
+	for i := t.head; i < len(t.list); i++ {
+		m := &t.list[i]
+		switch {
+		case !m.due(now):
+		case !m.first.before(c.sendNxt):
+			for sn := m.first; sn != m.end(); sn++ {
+				c.ring.at(sn).term = termOver
+			}
+			t.giveUp(m, timedDone)
+			dropped = true
+		case c.ctl.readsSkips():
+			c.giveUpMessage(m, at)
+		case c.ctl.incarnation != 0 && !c.ctl.known():
+			t.postpone(m, timedWaits, now+c.rto())
+		default:
+			t.set(m, timedDone)
+		}
+	}
+	if dropped {
+		c.removeQueued()
+	}
+	t.trim()
+}
+
+// giveUpMessage gives up a message that was sent, in part at least. What is in flight of it for the
+// first time may still arrive, and counts as lost 9/8 of a round trip after its transmission, like
+// what has been overtaken (S4.41). A message that has been lost in part is given up at once.
+func (c *core) giveUpMessage(m *timedMessage, at instant) {
+	until := never
+	for sn := m.first; sn != m.end(); sn++ {
+		seg := c.ring.at(sn)
+		switch {
+		case !sn.before(c.sendNxt):
+			c.skipQueued(c.ts(at.ms()))
+			until = 0
+		case !c.unacknowledged(sn):
+			continue
+		case !seg.inFlight():
+			c.ring.unlink(sn)
+			c.ring.push(skipList, sn)
+			c.forgetData(seg)
+			until = 0
+		case seg.xmits > 1:
+			until = 0
+		default:
+			until = min(until, seg.sentAt+c.lateAfter())
+		}
+		seg.term = termOver
+	}
+	if until > at.ms() {
+		c.ring.timed.postpone(m, timedLate, until)
+		return
+	}
+	c.ring.timed.giveUp(m, timedSkipped)
+	for sn := m.first; sn != m.end(); sn++ {
+		if c.unacknowledged(sn) && c.ring.at(sn).inFlight() {
+			c.markLost(sn, lossProbe, at)
+		}
+	}
+}
+
+// lateAfter returns how long after its first transmission a segment is waited for whose deadline
+// has passed.
+func (snd *sender) lateAfter() millis {
+	if !snd.rtt.valid() {
+		return snd.rto()
+	}
+	return snd.reorderDelay()
 }

@@ -29,7 +29,7 @@ func (c *core) receive(ctx *inputContext, s *segment, place pushPlace, now milli
 		c.newestTS, c.newestAt = s.ts, now
 	}
 	at := c.readNxt.distance(s.sn) + 1
-	if !s.sn.before(c.rcvNxt) && uint64(at) > reachLeast && uint64(at) > reachShare*c.stats.segsIn {
+	if !s.sn.before(c.rcvNxt) && c.tooFar(at) {
 		c.stats.outOfWindow++
 		return false
 	}
@@ -104,6 +104,109 @@ func (c *core) store(ctx *inputContext, s *segment, weight uint32) {
 	}
 	c.memory.use(weight)
 	c.stats.bytesReceived += uint64(len(s.data))
+}
+
+// skipMessages processes a SKIP: each message in it that lacks fragments counts as received, and is
+// not delivered (S4.42). It is acknowledged like a PUSH.
+func (c *core) skipMessages(ctx *inputContext, value []byte, now millis) {
+	m := readSkips(value)
+	for {
+		r, ok := m.next()
+		if !ok {
+			c.stats.badFields++
+		}
+		if r.messages == 0 {
+			break
+		}
+		for end := r.end(); r.first != end; r.first += seqNum(r.fragments) {
+			c.skipMessage(ctx, r.first, r.first+seqNum(r.fragments))
+		}
+	}
+	c.advance()
+	if m.sn.before(c.rcvNxt) || c.in != nil && c.readNxt.distance(m.sn) < c.in.size() &&
+		c.in.present.has(c.in.slot(m.sn)) {
+		c.ackSkip(m.sn, m.ts, now)
+	}
+}
+
+// skipMessage skips a message if it is incomplete, is within the window or the next one, and its
+// fragments that are there say the same of its end. The message as a whole counts as received then:
+// a fragment that still arrives must not pass for a whole message.
+func (c *core) skipMessage(ctx *inputContext, first, end seqNum) {
+	switch {
+	case !c.rcvNxt.before(end): // received, or skipped already
+		return
+	case c.ctl.hasPeerFinal() && c.ctl.peerFinal.before(end):
+		c.stats.badFields++
+		return
+	case c.rcvNxt.before(first) && (c.rcvNxt + seqNum(c.capacity())).before(end):
+		c.stats.outOfWindow++
+		return
+	}
+	if first.before(c.readNxt) {
+		first = c.readNxt // what is before was discarded by a session that is not read
+	}
+	next := first
+	if next.before(c.rcvNxt) {
+		next = c.rcvNxt
+	}
+	at := c.readNxt.distance(end)
+	if c.tooFar(at) {
+		c.stats.outOfWindow++
+		return
+	}
+	room := min(c.memory.room, roomAll)
+	if room < c.outOfOrder+c.heavy && c.refuses(next, at, 0, room) {
+		c.memory.refuse()
+		return
+	}
+	switch {
+	case c.in == nil:
+		c.in = getRecvRing(at)
+	case at > c.in.size():
+		c.in = c.in.grow(at, c.readNxt)
+	}
+	if c.holdsAll(next, end) {
+		return
+	}
+	for sn := first; sn != end; sn++ {
+		if c.in.present.has(c.in.slot(sn)) && seqNum(c.in.at(sn).frg) != end-1-sn {
+			c.stats.badFields++
+			return
+		}
+	}
+	c.storeSkipped(first, end, ctx.cache)
+}
+
+// tooFar reports whether a segment so far ahead of the reader is dropped.
+func (c *core) tooFar(at uint32) bool {
+	return uint64(at) > reachLeast && uint64(at) > reachShare*c.stats.segsIn
+}
+
+// holdsAll reports whether the segments from next, which is not before rcvNxt, to before end are
+// all there.
+func (rcv *receiver) holdsAll(next, end seqNum) bool {
+	n := next.distance(end)
+	return rcv.in.present.run(rcv.in.slot(next), n, rcv.in.size(), true) == n
+}
+
+// storeSkipped puts empty messages in the place of the segments from first to before end.
+func (rcv *receiver) storeSkipped(first, end seqNum, cache *bufferCache) {
+	top := rcv.top()
+	for sn := first; sn != end; sn++ {
+		seg, slot := rcv.in.at(sn), rcv.in.slot(sn)
+		if rcv.in.present.has(slot) {
+			rcv.freeReceived(seg, cache)
+		} else {
+			rcv.in.present.set(slot)
+			rcv.outOfOrder++
+		}
+		*seg = recvSegment{}
+	}
+	if top.before(end) {
+		rcv.heldEnd = uint16(end)
+	}
+	rcv.skipped++
 }
 
 // ringOfRun is the size of a ring that begins with a large run, which it holds without growing.

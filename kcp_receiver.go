@@ -36,6 +36,7 @@ type receiver struct {
 	pingTop       uint16 // the low bits of top when the latest PING left
 	round         readRound
 	frgMost       uint8  // what fits the largest window ever set, which bounds the peer's messages
+	skipped       uint32 // messages that the peer has given up
 	repeatAt      millis // when it is advertised again, never if that is not due
 
 	pinned    int32 // slabs of received data

@@ -52,9 +52,6 @@ func (c *core) growReceiveWindow(now millis, waiting uint32) {
 // of memory.
 func (rcv *receiver) ungrown() uint32 { return max(uint32(rcv.rcvLeast), maxFragments) }
 
-// maxFragments is the most segments that a message may have.
-const maxFragments = 256
-
 // taking returns how many of the readable segments a waiting Read takes: one message, or what fills
 // its buffer.
 func (c *core) taking() uint32 {

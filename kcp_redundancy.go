@@ -174,8 +174,8 @@ func (r *redundancy) choose(sns []seqNum, c *copyChoice) []seqNum {
 // eligible reports whether a segment may be copied that was sent at latest or before.
 func (c *copyChoice) eligible(sn seqNum, latest millis) bool {
 	seg := c.ring.at(sn)
-	return c.ring.isOutstanding(sn) && seg.list != lostList && seg.sentAt <= latest &&
-		(seg.copies == 0 || c.ts.since(seg.copyTS) >= c.again)
+	return c.ring.isOutstanding(sn) && seg.inFlight() && seg.term != termOver &&
+		seg.sentAt <= latest && (seg.copies == 0 || c.ts.since(seg.copyTS) >= c.again)
 }
 
 // fits takes the room of a segment, if there is enough.

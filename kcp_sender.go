@@ -107,8 +107,11 @@ func (snd *sender) drop(sn seqNum, cache *bufferCache) {
 	bytes := seg.bytes()
 	snd.sendBytes -= uint32(len(seg.data))
 	seg.free(cache)
+	if seg.term != termNone {
+		snd.ring.timed.acknowledged(sn)
+	}
 	if slot := snd.ring.slot(sn); snd.ring.outstanding.has(slot) {
-		if seg.list != lostList {
+		if seg.inFlight() {
 			snd.inFlight--
 			if snd.flow != nil {
 				snd.flow.gone(bytes)
@@ -146,7 +149,7 @@ func (snd *sender) queuedOutstanding() uint32 {
 	if snd.ring == nil {
 		return 0
 	}
-	return snd.inFlight + snd.ring.lost()
+	return snd.inFlight + snd.ring.lost() + snd.ring.skipping()
 }
 
 // setNoDelay sets the timing; a negative value leaves a setting unchanged.
@@ -185,7 +188,7 @@ func (snd *sender) beginFlow(now instant, random uint64) {
 	mss := snd.mss + segmentHeaderSize
 	f := newFlow(newController(snd.kind, snd.given, int64(mss), snd.seed, random), now, mss)
 	for sn := snd.sendUna; sn != snd.sendNxt; sn++ {
-		if seg := snd.ring.at(sn); snd.ring.isOutstanding(sn) && seg.list != lostList {
+		if seg := snd.ring.at(sn); snd.ring.isOutstanding(sn) && seg.inFlight() {
 			f.adopt(seg.bytes())
 		}
 	}

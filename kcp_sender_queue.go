@@ -61,15 +61,7 @@ func (c *core) send(p []byte) int {
 	if !c.modes.has(modeStream) && count > 255 {
 		return -2
 	}
-	for i := range count {
-		n := min(len(p), c.mss)
-		frg := uint8(0)
-		if !c.modes.has(modeStream) {
-			frg = uint8(count - 1 - i)
-		}
-		c.enqueue(append(getBuffer(n)[:0], p[:n]...), frg)
-		p = p[n:]
-	}
+	c.enqueueCut(p, !c.modes.has(modeStream), termNone)
 	return count
 }
 
@@ -80,6 +72,9 @@ func (c *core) fillLast(p []byte) []byte {
 		return p
 	}
 	seg := c.ring.at(c.sendEnd - 1)
+	if seg.term != termNone {
+		return p // it may be dropped
+	}
 	n := min(c.cut(c.sendEnd-1)-len(seg.data), len(p))
 	if n <= 0 {
 		return p
@@ -195,6 +190,8 @@ func (snd *sender) recut() {
 		return
 	}
 	var old []sendSegment
+	timed := snd.timedFrom(first)
+	firstTimed := timed
 	for sn := first; sn != snd.sendEnd; sn++ {
 		seg := snd.ring.at(sn)
 		old = append(old, *seg)
@@ -210,11 +207,19 @@ func (snd *sender) recut() {
 		if p.frg > 0 {
 			continue
 		}
-		snd.requeue(message)
+		if p.term == termNone {
+			snd.requeue(message)
+		} else {
+			snd.requeueTimed(timed, message)
+			timed++
+		}
 		message = message[:0]
 	}
 	if len(message) > 0 {
 		snd.requeue(message)
+	}
+	if snd.ring.timed != nil {
+		snd.ring.timed.removeDone(firstTimed)
 	}
 }
 
@@ -223,17 +228,126 @@ func (snd *sender) recut() {
 func (snd *sender) requeue(message []byte) {
 	for len(message) > 0 {
 		n := min(len(message), 255*snd.mss)
-		count := (n + snd.mss - 1) / snd.mss
-		for i := range count {
-			m := min(len(message), snd.mss)
-			frg := uint8(0)
-			if !snd.modes.has(modeStream) {
-				frg = uint8(count - 1 - i)
-			}
-			snd.enqueue(append(getBuffer(m)[:0], message[:m]...), frg)
-			message = message[m:]
-		}
+		snd.enqueueCut(message[:n], !snd.modes.has(modeStream), termNone)
+		message = message[n:]
 	}
+}
+
+// requeueTimed is requeue for the i-th message with a deadline. One that no longer fits 255
+// fragments is dropped.
+func (snd *sender) requeueTimed(i int, message []byte) {
+	m := &snd.ring.timed.list[i]
+	first := snd.sendEnd
+	if len(message) <= 255*snd.mss {
+		snd.enqueueCut(message, true, termTimed)
+		m.first, m.count = first, uint16(first.distance(snd.sendEnd))
+		m.left = m.count
+		return
+	}
+	snd.ring.timed.giveUp(m, timedDone)
+}
+
+// enqueueCut cuts data into segments, which are the fragments of one message if whole is true.
+func (snd *sender) enqueueCut(data []byte, whole bool, term segmentTerm) {
+	count := (len(data) + snd.mss - 1) / snd.mss
+	for i := range count {
+		n := min(len(data), snd.mss)
+		frg := uint8(0)
+		if whole {
+			frg = uint8(count - 1 - i)
+		}
+		snd.enqueue(append(getBuffer(n)[:0], data[:n]...), frg)
+		snd.ring.at(snd.sendEnd - 1).term = term
+		data = data[n:]
+	}
+}
+
+// timedFrom returns the index of the first message with a deadline that begins at sn or behind.
+func (snd *sender) timedFrom(sn seqNum) int {
+	t := snd.ring.timed
+	if t == nil {
+		return 0
+	}
+	i := t.from(sn)
+	if i < len(t.list) && t.list[i].first.before(sn) {
+		i++
+	}
+	return i
+}
+
+// messageMost is how many segments a message of WriteMessage may have. The receive windows of
+// legacy peers hold as many, and a message that exceeds its receiver's window never arrives
+// (S1.33).
+const messageMost = wndInitial
+
+// messageSegments returns how many segments the next message takes if it has n bytes.
+func (c *core) messageSegments(n int) int {
+	return 1 + (max(n-c.cut(c.sendEnd), 0)+c.mss-1)/c.mss
+}
+
+// queueMessage queues p, which is not empty, as one message. It is given up at its deadline; never
+// is none.
+func (c *core) queueMessage(p []byte, deadline millis) {
+	first, count := c.sendEnd, c.messageSegments(len(p))
+	for i := range count {
+		n := min(len(p), c.cut(c.sendEnd))
+		c.enqueue(append(getBuffer(n)[:0], p[:n]...), uint8(count-1-i))
+		p = p[n:]
+	}
+	if deadline == never {
+		return
+	}
+	for sn := first; sn != c.sendEnd; sn++ {
+		c.ring.at(sn).term = termTimed
+	}
+	if c.ring.timed == nil {
+		c.ring.timed = new(timedMessages)
+	}
+	c.ring.timed.add(first, uint16(count), deadline)
+}
+
+// removeQueued removes the queued segments that are not to be sent. Those behind them take over
+// their sequence numbers, which have not been sent.
+func (snd *sender) removeQueued() {
+	r, t, to := snd.ring, snd.ring.timed, snd.sendNxt
+	i := snd.timedFrom(to)
+	t.removeDone(i)
+	i = snd.timedFrom(to)
+	for sn := to; sn != snd.sendEnd; sn++ {
+		seg := r.at(sn)
+		if seg.term == termOver {
+			snd.forgetData(seg)
+			continue
+		}
+		if i < len(t.list) && t.list[i].first == sn {
+			t.list[i].first = to
+			i++
+		}
+		if to != sn {
+			*r.at(to) = *seg
+			seg.data, seg.slab = nil, nil
+		}
+		to++
+	}
+	snd.sendEnd = to
+}
+
+// forgetData releases the data of a segment that is not sent again.
+func (snd *sender) forgetData(seg *sendSegment) {
+	snd.sendBytes -= uint32(len(seg.data))
+	seg.free(nil)
+}
+
+// skipQueued gives the first queued segment up. Its message has been sent in part, and so its
+// sequence number cannot be another's (S4.44): it counts as sent, and waits for a SKIP.
+func (snd *sender) skipQueued(ts timestamp) {
+	seg := snd.ring.at(snd.sendNxt)
+	snd.forgetData(seg)
+	seg.firstTS, seg.cause = ts, lossWindow // the controller knows nothing of it
+	snd.ring.outstanding.set(snd.ring.slot(snd.sendNxt))
+	snd.ring.push(skipList, snd.sendNxt)
+	snd.sendNxt++
+	snd.lastFrg = 0
 }
 
 // setMode switches a mode on or off. Switching modeWriteDelay off ends a wait.

@@ -122,7 +122,7 @@ func (snd *sender) pathSetsPace() bool {
 		return false
 	}
 	// Nothing in flight has timed out.
-	return snd.ring == nil || snd.ring.used&^(1<<lostList|1) == 0
+	return snd.ring == nil || snd.ring.used&^(waitLists|1) == 0
 }
 
 // atMost returns how far used is below limit, 0 if it is not.

@@ -17,20 +17,34 @@ type sendSegment struct {
 	xmits   uint8     // transmissions, 255 for more
 	copies  uint8     // likewise, in datagrams with other data; they are no transmissions
 	copyTS  timestamp // ts of its latest copy
-	list    uint8     // the list it is in: its back-off level, or lostList
+	list    uint8     // the list it is in: its back-off level, lostList or skipList
 	level   uint8     // back-off level: how often its timeout has expired
 	frg     uint8
 	cause   lossCause
+	term    segmentTerm
 }
+
+// segmentTerm is how long a segment is sent.
+type segmentTerm uint8
+
+const (
+	termNone  segmentTerm = iota // until it is acknowledged
+	termTimed                    // as long as the deadline of its message has not passed
+	termOver                     // its message is given up: a SKIP takes the place of its data
+)
 
 // Lists of segments in flight. List i holds the segments whose timeout has expired i times, in the
 // order of transmission. So its head has the earliest deadline of the list, and the next event of a
 // window is the least of a few heads. lostList holds segments that have been found lost and wait to
-// be resent.
+// be resent. skipList holds those of messages that were given up, which wait for a SKIP.
 const (
 	maxLevel = 19 // 1.5^19 times the least RTO is beyond the 60 s bound
 	lostList = maxLevel + 1
-	numLists = lostList + 1
+	skipList = lostList + 1
+	numLists = skipList + 1
+
+	// waitLists are the lists of segments that are not in flight.
+	waitLists = 1<<lostList | 1<<skipList
 )
 
 type segmentList struct {
@@ -47,14 +61,20 @@ type sendRing struct {
 	outstanding bitmap // sent and not acknowledged
 	used        uint32 // bit i: list i is not empty
 	lists       [numLists]segmentList
+	timed       *timedMessages // nil until a message had a deadline
 }
 
 // lost returns how many segments have been found lost and wait to be resent.
-func (r *sendRing) lost() uint32 {
-	if r.used&(1<<lostList) == 0 {
+func (r *sendRing) lost() uint32 { return r.count(lostList) }
+
+// skipping returns how many segments wait for a SKIP.
+func (r *sendRing) skipping() uint32 { return r.count(skipList) }
+
+func (r *sendRing) count(list uint8) uint32 {
+	if r.used&(1<<list) == 0 {
 		return 0
 	}
-	return r.lists[lostList].n
+	return r.lists[list].n
 }
 
 func (r *sendRing) size() uint32 { return uint32(len(r.slots)) }
@@ -110,6 +130,9 @@ func getSendRing(n uint32) *sendRing {
 // putSendRing returns an empty ring to its pool: no data, no bit set, no list in use. Slots are
 // written whole when they are filled, so nothing is cleared here.
 func putSendRing(r *sendRing) {
+	if r.timed != nil {
+		r.timed.clear()
+	}
 	sendRings[bits.Len32(r.size())].Put(r)
 }
 
@@ -124,6 +147,9 @@ func (r *sendRing) grow(n uint32, from, to seqNum) *sendRing {
 		}
 	}
 	bigger.lists, bigger.used = r.lists, r.used
+	if r.timed != nil {
+		bigger.timed, r.timed = r.timed, nil
+	}
 	clear(r.slots)
 	clear(r.outstanding)
 	r.lists, r.used = [numLists]segmentList{}, 0
@@ -142,6 +168,9 @@ const (
 	lossWindow            // the peer had no room for it
 	lossTimeout           // its retransmission timeout has expired
 )
+
+// inFlight reports whether a segment that was sent counts as in flight.
+func (seg *sendSegment) inFlight() bool { return seg.list < lostList }
 
 // bytes returns the size of the segment with its header.
 func (seg *sendSegment) bytes() int64 { return int64(len(seg.data) + segmentHeaderSize) }

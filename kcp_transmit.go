@@ -31,7 +31,7 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		c.noteDelivered(seg.order)
 		arrived = seg.order
 		switch {
-		case seg.list == lostList:
+		case !seg.inFlight():
 			c.spuriousLoss(seg, now)
 		case seg.cause == lossProbe:
 			c.probeWasNeeded(seg)
@@ -132,7 +132,7 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 // Then its acknowledgement may have been lost long ago.
 func (c *core) waited(sn seqNum, now millis) millis {
 	seg := c.ring.at(sn)
-	if seg.xmits != 1 || seg.copies > 0 || seg.list == lostList || c.noRoomFor(sn) {
+	if seg.xmits != 1 || seg.copies > 0 || !seg.inFlight() || c.noRoomFor(sn) {
 		return 0
 	}
 	return now - seg.sentAt
@@ -150,7 +150,7 @@ func (c *core) arrived(sn seqNum, cache *bufferCache) {
 		}
 	}
 	now := c.latest.ms()
-	early := seg.list == lostList || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10
+	early := !seg.inFlight() || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10
 	if early && seg.copies == 0 {
 		// Its acknowledgement has been lost, or is not sent at all: it may have been in order.
 		c.takeLossBack(seg)
@@ -353,4 +353,81 @@ func (c *core) acknowledgedRanges(value []byte, now millis,
 		c.advanceUna()
 	}
 	return n, longest
+}
+
+// dueSkips fills due with the messages that a SKIP names: those with segments that wait for one,
+// and with all true also those whose SKIP has not been acknowledged. It reports whether there was
+// room for them.
+func (c *core) dueSkips(due *skipRuns, all bool) (fit bool) {
+	t := c.ring.timed
+	for i := t.head; i < len(t.list); i++ {
+		m := &t.list[i]
+		if (all && m.state == timedSkipped || c.waitsForSkip(m.first, m.end())) &&
+			!due.add(m.first, uint32(m.count)) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayRepeatSkips reports whether a SKIP that has not been acknowledged may go along with new data.
+func (c *core) mayRepeatSkips(now millis) bool {
+	t := c.ring.timed
+	return t != nil && t.skipped > 0 && now >= t.skipAt
+}
+
+// repeatSkips takes the segments of the messages in due out of flight, whose SKIP is sent again.
+// The controller is not told: nothing shows a loss.
+func (c *core) repeatSkips(due *skipRuns, at instant) {
+	for i := range due.runs[:due.n] {
+		r := &due.runs[i]
+		for sn := r.first; sn != r.end(); sn++ {
+			if c.unacknowledged(sn) && c.ring.at(sn).inFlight() {
+				c.markLost(sn, lossWindow, at)
+			}
+		}
+	}
+}
+
+// waitsForSkip reports whether one of the segments from first to before end does.
+func (c *core) waitsForSkip(first, end seqNum) bool {
+	for sn := first; sn != end; sn++ {
+		if c.unacknowledged(sn) && c.ring.at(sn).list == skipList {
+			return true
+		}
+	}
+	return false
+}
+
+// unacknowledged reports whether the segment sn, which may be one before sendUna, has been sent and
+// not been acknowledged.
+func (snd *sender) unacknowledged(sn seqNum) bool {
+	return !sn.before(snd.sendUna) && sn.before(snd.sendNxt) && snd.ring.isOutstanding(sn)
+}
+
+// newestSkipped returns the last segment of the messages in due that waits for a SKIP.
+func (c *core) newestSkipped(due *skipRuns) (sn seqNum, ok bool) {
+	for i := due.n - 1; i >= 0; i-- {
+		for sn := due.runs[i].end(); sn != due.runs[i].first; {
+			if sn--; c.unacknowledged(sn) && c.ring.at(sn).list == skipList {
+				return sn, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// skipsSent notes that a SKIP with the messages in due has been laid out, which is another
+// transmission of their segments that waited for it.
+func (c *core) skipsSent(due *skipRuns, ts timestamp, at instant) {
+	t := c.ring.timed
+	t.skipAt = at.ms() + skipPause
+	for i := range due.runs[:due.n] {
+		r := &due.runs[i]
+		for sn := r.first; sn != r.end(); sn++ {
+			if c.unacknowledged(sn) && c.ring.at(sn).list == skipList {
+				c.transmitted(sn, c.ring.at(sn), ts, at)
+			}
+		}
+	}
 }

@@ -158,6 +158,16 @@ func exampleCopy(t *testing.T) []byte {
 	return datagram
 }
 
+// exampleSkip skips the messages 200, 201, 202, and 204 to 205.
+func exampleSkip() []byte {
+	var s skipRuns
+	for sn := range seqNum(3) {
+		s.add(200+sn, 1)
+	}
+	s.add(204, 2)
+	return appendSkip(nil, 1000, 205, &s)
+}
+
 func controlSegment(m controlSet, wnd uint16, una seqNum) []byte {
 	return appendSegment(nil, &segment{
 		conv: 0x11223344, cmd: cmdWins, wnd: wnd, ts: controlVersion, sn: controlMagic, una: una,
@@ -186,11 +196,13 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
 
 		"hello": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true},
-			incarnation: 0xC11E, flags: helloRanges | helloGroups,
+			incarnation: 0xC11E, flags: helloRanges | helloGroups | helloSkips,
 			largest: largestDatagram}, 128, 0),
 		"ackr": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWins, wnd: 128,
 			ts: controlVersion, sn: controlMagic, una: 100, data: appendAckRanges(nil, 1000, 100,
 				[]snRange{{403, 404}, {101, 401}}, ackRangesLargest)}),
+		"skip": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWins, wnd: 128,
+			ts: controlVersion, sn: controlMagic, una: 100, data: exampleSkip()}),
 		"fin-finack": controlSegment(controlSet{
 			has:   [ctlPong + 1]bool{ctlFin: true, ctlFinAck: true},
 			final: 9, finalAcked: 4}, 128, 4),

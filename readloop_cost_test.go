@@ -147,6 +147,20 @@ func packetKinds(window int) []struct {
 				})
 			})
 		}},
+		{"messages to skip", func(g *costRig, n int) [][]byte {
+			first := g.next()
+			return all(n, func(i int) []byte {
+				s := skipRuns{n: 1}
+				s.runs[0] = skipRun{first + 1 + seqNum(i*skipSpan), 1, skipSpan}
+				if window < skipSpan {
+					s.runs[0] = skipRun{first, 1, skipSpan}
+				}
+				return stuffed(1400, func(int) segment {
+					return segment{cmd: cmdWins, ts: controlVersion, sn: controlMagic,
+						data: appendSkip(nil, 9, first, &s)}
+				})
+			})
+		}},
 		{"FEC groups to recover", func(g *costRig, n int) (d [][]byte) {
 			e, _ := newFECEncoder(10, 3)
 			defer e.release()

@@ -179,13 +179,32 @@ func findControl(segments []byte) (m controlSet) {
 			break
 		}
 		if isControl(&s) {
-			// An ACKR has a segment of its own, which leaves the other messages as they are.
+			// An ACKR or a SKIP has a segment of its own, which leaves the other messages.
 			if part, ok := parseControl(s.data); !ok || !part.empty() {
 				m = part
 			}
 		}
 	}
 	return m
+}
+
+// findLists returns the values of the last ACKR and the last SKIP among control messages, nil if
+// there is none. Malformed messages have neither.
+func findLists(b []byte) (ranges, skips []byte) {
+	for len(b) > 0 {
+		if len(b) < 2 || len(b)-2 < int(b[1]) {
+			return nil, nil
+		}
+		n := 2 + int(b[1])
+		switch {
+		case b[0] == ctlAckRanges && n >= 2+ackRangesHeader:
+			ranges = b[2:n]
+		case b[0] == ctlSkip && n >= 2+skipHeader:
+			skips = b[2:n]
+		}
+		b = b[n:]
+	}
+	return ranges, skips
 }
 
 // sharesAddress reports whether a HELLO says that several sessions share the address on purpose.

@@ -69,22 +69,6 @@ func rangesThatFit(rcvNxt seqNum, ranges []snRange, size int) (n int) {
 // varintSize returns how many bytes a varint takes.
 func varintSize(v uint32) int { return (bits.Len32(v|1) + 6) / 7 }
 
-// findAckRanges returns the value of the last ACKR among control messages, nil if there is none or
-// they are malformed.
-func findAckRanges(b []byte) (value []byte) {
-	for len(b) > 0 {
-		if len(b) < 2 || len(b)-2 < int(b[1]) {
-			return nil
-		}
-		n := 2 + int(b[1])
-		if b[0] == ctlAckRanges && n >= 2+ackRangesHeader {
-			value = b[2:n]
-		}
-		b = b[n:]
-	}
-	return value
-}
-
 // ackRanges reads the value of an ACKR, range by range.
 type ackRanges struct {
 	ts     timestamp

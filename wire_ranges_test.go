@@ -157,3 +157,9 @@ func FuzzAckRanges(f *testing.F) {
 		}
 	})
 }
+
+// findAckRanges returns the value of an ACKR, nil if there is none.
+func findAckRanges(b []byte) (value []byte) {
+	value, _ = findLists(b)
+	return value
+}

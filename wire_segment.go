@@ -13,6 +13,9 @@ const (
 	segmentSNOffset   = 12
 )
 
+// maxFragments is the most segments that a message may have: frg counts down from 255.
+const maxFragments = 256
+
 // Segment commands.
 const (
 	cmdPush = 81 // data

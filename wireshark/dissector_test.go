@@ -266,13 +266,18 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 	copy(wins[8:], "\x01\x00\x00\x00KCPX")
 	reset := append(push("\x04\x12\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00"), nil...)
 	copy(reset[4:], wins[4:20])
-	unknown := append(push("\x0c\x01?"), nil...)
+	unknown := append(push("\x0f\x01?"), nil...)
 	copy(unknown[4:], wins[4:20])
 	// rcv_nxt 100; 101 to 400, and 403
 	ranges := append(push("\x07\x0e\xe8\x03\x00\x00\x64\x00\x00\x00\x02\x01\xac\x02\x02\x01"), nil...)
 	copy(ranges[4:], wins[4:20])
 	badRanges := append(push("\x07\x0b\xe8\x03\x00\x00\x64\x00\x00\x00\x02\x01\x01"), nil...)
 	copy(badRanges[4:], wins[4:20])
+	// 200 to 202, and 204 to 205 as one message
+	skips := append(push("\x0c\x13\xe8\x03\x00\x00\xcd\x00\x00\x00\xc8\x00\x00\x00\x02\x00\x01\x03\x01\x02\x01"), nil...)
+	copy(skips[4:], wins[4:20])
+	badSkips := append(push("\x0c\x10\xe8\x03\x00\x00\xcd\x00\x00\x00\xc8\x00\x00\x00\x02\x00\x01\x03"), nil...)
+	copy(badSkips[4:], wins[4:20])
 	fec := append([]byte{0, 0, 0, 0, 0xF1, 0, 99, 0}, push("hello")...)
 	tests := []struct {
 		name, field, info string
@@ -289,9 +294,11 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 		{"out of band without a conversation", "kcp.short", "out of band [short]", []byte{255, 255, 255, 255, 0xF3, 0, 4, 0, 1, 2}},
 		{"control message that lies", "kcp.control.malformed", "11223344 [malformed control message], una=0 wnd=128", wins},
 		{"RESET that echoes a number", "kcp.reset", "11223344 RESET (no such session), una=0 wnd=128", reset},
-		{"unknown control message", "", "11223344 type 12, una=0 wnd=128", unknown},
+		{"unknown control message", "", "11223344 type 15, una=0 wnd=128", unknown},
 		{"ACKR", "", "11223344 ACKR 101-400 403, una=0 wnd=128", ranges},
 		{"ACKR cut off", "kcp.ackr.malformed", "11223344 ACKR 101 [malformed ranges], una=0 wnd=128", badRanges},
+		{"SKIP", "", "11223344 SKIP 200-202 204-205, una=0 wnd=128", skips},
+		{"SKIP cut off", "kcp.skip.malformed", "11223344 SKIP 200-202 [malformed runs], una=0 wnd=128", badSkips},
 		{"data in an ACK", "kcp.unexpected_data", "11223344 ACK sn=0 len=1, una=0 wnd=128", changed(push("a"), 4, 82)},
 		{"full window", "kcp.window_full", "11223344 PUSH sn=0 len=1, una=0 wnd=0", changed(push("a"), 6, 0)},
 	}

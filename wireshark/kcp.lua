@@ -16,7 +16,7 @@ local CONTROL_MAGIC, CONTROL_VERSION = 0x5850434B, 1
 
 local commands = { [PUSH] = "PUSH", [ACK] = "ACK", [WASK] = "WASK", [WINS] = "WINS" }
 local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band", [FEC_GROUP] = "parity of a named group" }
-local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR" }
+local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR", [12] = "SKIP" }
 local reset_codes = {
 	[1] = "aborted", [2] = "closed and not read any more", [3] = "a FIN that moved", [4] = "never accepted", [5] = "no such session",
 }
@@ -54,6 +54,7 @@ local f = {
 	marks = ProtoField.bool("kcp.hello.marks", "Nonces tell who has sent a packet", 32, nil, 2),
 	ranges = ProtoField.bool("kcp.hello.ranges", "Reads ACKR", 32, nil, 4),
 	groups = ProtoField.bool("kcp.hello.groups", "Reads parity that names its group", 32, nil, 8),
+	skips = ProtoField.bool("kcp.hello.skips", "Reads SKIP", 32, nil, 128),
 	proved = ProtoField.bool("kcp.hello.proved", "The receiver's address is proved", 32, nil, 32),
 	largest = ProtoField.uint16("kcp.hello.largest", "Largest datagram that can be received", base.DEC),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
@@ -65,6 +66,11 @@ local f = {
 	ackr_next = ProtoField.uint32("kcp.ackr.rcv_nxt", "All received below", base.DEC),
 	ackr_count = ProtoField.uint8("kcp.ackr.count", "Ranges", base.DEC),
 	ackr_range = ProtoField.string("kcp.ackr.range", "Received"),
+	skip_ts = ProtoField.uint32("kcp.skip.ts", "Time stamp (ms)", base.DEC),
+	skip_sn = ProtoField.uint32("kcp.skip.sn", "Acknowledged by", base.DEC),
+	skip_first = ProtoField.uint32("kcp.skip.first", "First", base.DEC),
+	skip_count = ProtoField.uint8("kcp.skip.count", "Runs", base.DEC),
+	skip_run = ProtoField.string("kcp.skip.run", "Given up"),
 
 	nonce = ProtoField.bytes("kcp.crypto.nonce", "Nonce"),
 	crc = ProtoField.uint32("kcp.crypto.crc", "CRC-32", base.HEX),
@@ -79,6 +85,7 @@ local e = {
 	bad_size = ProtoExpert.new("kcp.fec.bad_size", "The size is not that of the datagram", expert.group.MALFORMED, expert.severity.ERROR),
 	bad_control = ProtoExpert.new("kcp.control.malformed", "The length of a control message goes beyond the segment", expert.group.MALFORMED, expert.severity.ERROR),
 	bad_ranges = ProtoExpert.new("kcp.ackr.malformed", "A range is empty or cut off", expert.group.MALFORMED, expert.severity.ERROR),
+	bad_skips = ProtoExpert.new("kcp.skip.malformed", "A run is empty or cut off", expert.group.MALFORMED, expert.severity.ERROR),
 	data_in = ProtoExpert.new("kcp.unexpected_data", "Data in a segment that has none", expert.group.PROTOCOL, expert.severity.WARN),
 	window = ProtoExpert.new("kcp.window_full", "The receive window is full", expert.group.SEQUENCE, expert.severity.NOTE),
 	reset = ProtoExpert.new("kcp.reset", "The session is reset", expert.group.SEQUENCE, expert.severity.WARN),
@@ -156,7 +163,7 @@ local function varint(v, at)
 end
 
 -- least lengths of the values of control messages
-local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9 }
+local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9, [12] = 13 }
 
 local control_values = {
 	[1] = function(v, tree)
@@ -167,6 +174,7 @@ local control_values = {
 		flags:add_le(f.marks, v(16, 4))
 		flags:add_le(f.ranges, v(16, 4))
 		flags:add_le(f.groups, v(16, 4))
+		flags:add_le(f.skips, v(16, 4))
 		flags:add_le(f.proved, v(16, 4))
 		if v:len() >= 22 then tree:add_le(f.largest, v(20, 2)) end
 		return ""
@@ -210,6 +218,30 @@ local control_values = {
 		return text
 	end,
 }
+control_values[12] = function(v, tree)
+	tree:add_le(f.skip_ts, v(0, 4))
+	tree:add_le(f.skip_sn, v(4, 4))
+	tree:add_le(f.skip_first, v(8, 4))
+	tree:add(f.skip_count, v(12, 1))
+	local sn, at, text = v(8, 4):le_uint(), 13, ""
+	for _ = 1, v(12, 1):uint() do
+		local gap, a = varint(v, at)
+		local fragments, b, messages, stop
+		if gap then fragments, b = varint(v, a) end
+		if fragments then messages, stop = varint(v, b) end
+		if not messages or messages == 0 or fragments == 0 then
+			tree:add_proto_expert_info(e.bad_skips)
+			return text .. " [malformed runs]"
+		end
+		local first = (sn + gap) % 0x100000000
+		local last = (first + fragments * messages - 1) % 0x100000000
+		local run = string.format(first == last and "%.0f" or "%.0f-%.0f", first, last)
+		tree:add(f.skip_run, v(at, stop - at), run)
+		text = text .. " " .. run
+		sn, at = (last + 1) % 0x100000000, stop
+	end
+	return text
+end
 control_values[3], control_values[6] = control_values[2], control_values[5]
 
 -- control shows the messages in a control segment's data.
