@@ -35,8 +35,11 @@
 // Using them:
 //
 //   - [UDPSession] is a net.Conn. It also has [UDPSession.CloseWrite] and [UDPSession.CloseRead],
-//     [UDPSession.WriteBuffers], [UDPSession.SendOOB] with [UDPSession.SetOOBHandler] for datagrams
-//     beside the stream, and setters for most of Config's settings.
+//     [UDPSession.WriteBuffers], and setters for most of Config's settings.
+//   - [UDPSession.Write] is reliable: each message delays those behind it until it has arrived.
+//     [UDPSession.WriteMessage] gives a message a deadline at which it is dropped, in order with
+//     the others and whole or not at all. [UDPSession.SendOOB] with [UDPSession.SetOOBHandler] is
+//     for datagrams beside the stream: sent once, in no order, and subject to no window.
 //   - [Listener] is a net.Listener. [Listener.AcceptKCP] returns a *UDPSession, and
 //     [Listener.Sessions] yields the open ones.
 //   - [ReadyQueue] yields the sessions that can be read, so that a few goroutines serve any number

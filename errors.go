@@ -100,6 +100,11 @@ var (
 		text:    "kcp: invalid operation: not supported by this kind of connection",
 		matches: []error{errors.ErrUnsupported},
 	}
+	// errStreamMode: the call needs message mode. It matches errors.ErrUnsupported.
+	errStreamMode error = &connError{
+		text:    "kcp: invalid operation: WriteMessage in stream mode, which has no messages",
+		matches: []error{errors.ErrUnsupported},
+	}
 	// errNotOwner: the call would change a socket that other sessions use. It matches
 	// errors.ErrUnsupported.
 	errNotOwner error = &connError{

@@ -350,3 +350,41 @@ func ExampleReadyQueue() {
 	// 1: run
 	// 2: jump
 }
+
+// A position is worth nothing when it is late: the next one replaces it. With a deadline it is
+// dropped then, and does not delay what comes behind it.
+func ExampleUDPSession_WriteMessage() {
+	config := &Config{NoDelay: true, Interval: 10 * time.Millisecond} // message mode
+	listener, err := config.Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+	go echoTo(listener)
+
+	session, err := config.Dial(context.Background(), listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer session.Close()
+	session.SetDeadline(time.Now().Add(5 * time.Second))
+
+	err = session.WriteMessage([]byte("x=3 y=4"), time.Now().Add(time.Second))
+	if err != nil {
+		log.Fatal(err) // it matches os.ErrDeadlineExceeded if there was no room in time
+	}
+	if _, err := session.Write([]byte("door opened")); err != nil { // arrives in any case
+		log.Fatal(err)
+	}
+	message := make([]byte, 100)
+	for range 2 {
+		n, err := session.Read(message)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", message[:n])
+	}
+	// Output:
+	// x=3 y=4
+	// door opened
+}

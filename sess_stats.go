@@ -32,6 +32,11 @@ type Stats struct {
 	InvalidFields      uint64 // numbers that an honest peer cannot have sent, ignored
 	InputErrors        uint64 // datagrams that were, or ended in, no segment
 
+	// MessagesDropped counts messages of WriteMessage that were queued and given up at their
+	// deadline, MessagesSkipped those that the peer has given up. A message of which a late copy
+	// arrives counts as dropped at the sender alone. Both counts wrap at 2^32.
+	MessagesDropped, MessagesSkipped uint64
+
 	// Round-trip times are in whole milliseconds. One of less than a millisecond is 0.
 	SRTT    time.Duration // smoothed round-trip time, 0 before the first sample
 	RTTVar  time.Duration // its deviation
@@ -108,6 +113,7 @@ func (s *UDPSession) Stats() Stats {
 		TimeoutRetransmits: c.stats.timeoutRetrans, SpuriousRetransmits: c.stats.spurious,
 		CopiedSegments: c.copiedSegments(), DuplicatesReceived: c.stats.repeats,
 		OutOfWindow: c.stats.outOfWindow, InvalidFields: c.stats.badFields,
+		MessagesDropped: uint64(c.droppedMessages()), MessagesSkipped: uint64(c.skipped),
 		InputErrors: c.stats.inputErrors, SRTT: c.rtt.srtt().duration(),
 		RTTVar: c.rtt.rttvar().duration(), MinRTT: c.rtt.least.duration(),
 		LastRTT: max(c.rtt.latest, 0).duration(), RTO: c.rto().duration(),

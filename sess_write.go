@@ -2,6 +2,11 @@
 
 package kcp
 
+import (
+	"strconv"
+	"time"
+)
+
 // writeSegmentsMax is how many segments a Write queues before it sends them: as many as one run of
 // datagrams holds.
 const writeSegmentsMax = 48
@@ -46,7 +51,7 @@ func (s *UDPSession) WriteRoom() int {
 
 func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	s.mu.Lock()
-	if err = s.beginWriteLocked(); err != nil {
+	if err = s.beginWriteLocked(time.Time{}); err != nil {
 		s.mu.Unlock()
 		return 0, err
 	}
@@ -59,7 +64,7 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 		if len(p) == 0 {
 			break
 		}
-		if err = s.waitWritableLocked(); err != nil {
+		if err = s.waitWritableLocked(time.Time{}); err != nil {
 			break
 		}
 		took := s.queueSegmentsLocked(p)
@@ -79,31 +84,133 @@ func (s *UDPSession) writeChunks(p []byte, rest [][]byte) (n int, err error) {
 	return n, err
 }
 
-// beginWriteLocked waits for its turn among concurrent Writes. s.mu must be held.
-func (s *UDPSession) beginWriteLocked() error {
+// WriteMessage queues b as one message, which is dropped if it is not delivered before the
+// deadline. So a message that has become worthless does not delay those behind it. A message
+// arrives whole or not at all, in order with all others, and Write stays reliable.
+//
+// A message that has not left when the deadline passes is not sent. One that has left and was not
+// acknowledged is not repeated, and the peer is told to skip it. It may still arrive: a copy may be
+// on its way, or wait at the peer for data before it. A legacy peer cannot skip what was sent, and
+// receives it late. Stats.MessagesDropped counts what was dropped. The deadline is kept to a
+// millisecond. The zero time is none: the message is as reliable as a Write.
+//
+// b may fill up to 32 segments, about 43 KiB with the default MTU. A Write cuts what is longer than
+// one segment into several messages. A legacy peer needs a receive window of as many segments. An
+// empty b sends nothing.
+//
+// WriteMessage waits for room as Write does, until the deadline of the message or the write
+// deadline. Then, or if the deadline had passed already, nothing is queued, and the error matches
+// os.ErrDeadlineExceeded. It matches errors.ErrUnsupported in stream mode, and os.ErrInvalid if b
+// is too long. Other errors are those of Write.
+func (s *UDPSession) WriteMessage(b []byte, deadline time.Time) error {
+	s.mu.Lock()
+	err := s.writeMessageLocked(b, deadline)
+	logs := s.takeLogsLocked(nil)
+	s.mu.Unlock()
+	s.log.Load().report(logs)
+	return err
+}
+
+// writeMessageLocked is WriteMessage. s.mu must be held, and is released meanwhile.
+func (s *UDPSession) writeMessageLocked(b []byte, until time.Time) error {
+	err := s.checkMessageLocked(len(b))
+	if err == nil {
+		err = s.beginWriteLocked(until)
+	}
+	if err != nil || len(b) == 0 {
+		return err
+	}
+	s.busy |= sideWrite
+	s.core.beginWrite()
+	err = s.queueMessageLocked(b, until)
+	s.busy &^= sideWrite
+	s.wakeWritersLocked()
+	return err
+}
+
+// queueMessageLocked queues a message once there is room for it. s.mu must be held, and is released
+// meanwhile.
+func (s *UDPSession) queueMessageLocked(b []byte, until time.Time) error {
+	err := s.waitWritableLocked(until)
+	if err == nil {
+		err = s.checkMessageLocked(len(b)) // the MTU may have shrunk
+	}
+	if err != nil {
+		return err
+	}
+	c, expires := &s.core, never
+	if !until.IsZero() {
+		at := s.env.clock.now() + instant(min(time.Until(until), longest))
+		expires = (at + millisecond - 1).ms()
+	}
+	c.queueMessage(b, expires)
+	c.note(logSend, nil, len(b))
+	s.delayWriteLocked()
+	s.chargeLocked()
+	s.flushOrArmLocked()
+	return nil
+}
+
+// checkMessageLocked returns an error if a message of n bytes cannot be sent. s.mu must be held.
+func (s *UDPSession) checkMessageLocked(n int) error {
+	c := &s.core
+	switch {
+	case c.modes.has(modeStream):
+		return errStreamMode
+	case c.messageSegments(n) > messageMost:
+		most := c.cut(c.sendEnd) + (messageMost-1)*c.mss
+		return badArgument("message of bytes", n, "at most "+strconv.Itoa(most))
+	}
+	return nil
+}
+
+// mayWriteLocked returns the error that keeps a Write, or a message until its deadline, from being
+// queued. s.mu must be held.
+func (s *UDPSession) mayWriteLocked(until time.Time) error {
+	err := s.writeFailureLocked()
+	if err == nil && !until.IsZero() && !time.Now().Before(until) {
+		err = errTimeout
+	}
+	return err
+}
+
+// waitToWriteLocked waits until something has changed for a Write, or a deadline has passed. It
+// reports whether the call has read the socket. s.mu must be held, and is released meanwhile.
+func (s *UDPSession) waitToWriteLocked(until time.Time) (read bool) {
+	c := s.blockedLocked()
+	c.armWrite()
+	if until.IsZero() {
+		return s.waitLocked(&c.writers)
+	}
+	d := deadline{at: until}
+	d.arm(&c.writers)
+	read = s.waitLocked(&c.writers)
+	d.stop()
+	return read
+}
+
+// beginWriteLocked waits for its turn among concurrent Writes, until the deadline of a message at
+// most. s.mu must be held.
+func (s *UDPSession) beginWriteLocked(until time.Time) error {
 	for {
-		if err := s.writeFailureLocked(); err != nil || !s.busy.has(sideWrite) {
+		if err := s.mayWriteLocked(until); err != nil || !s.busy.has(sideWrite) {
 			return err
 		}
-		c := s.blockedLocked()
-		c.armWrite()
-		s.waitLocked(&c.writers)
+		s.waitToWriteLocked(until)
 	}
 }
 
 // waitWritableLocked waits until another segment may be queued. A call that reads the socket itself
 // meanwhile goes on reading until there is room for several, as a call that waits to be woken does.
 // s.mu must be held.
-func (s *UDPSession) waitWritableLocked() error {
+func (s *UDPSession) waitWritableLocked(until time.Time) error {
 	for need := uint32(1); ; {
 		free, share := s.core.writeRoom()
-		if err := s.writeFailureLocked(); err != nil || free >= need {
+		if err := s.mayWriteLocked(until); err != nil || free >= need {
 			return err
 		}
 		s.armLocked(s.now())
-		c := s.blockedLocked()
-		c.armWrite()
-		if need = 1; s.waitLocked(&c.writers) {
+		if need = 1; s.waitToWriteLocked(until) {
 			need = share
 		}
 	}
