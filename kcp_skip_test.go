@@ -212,6 +212,7 @@ func gameRun(t *testing.T, loss float64, lifetime millis, extended bool,
 ) (took []millis, sent int) {
 	t.Helper()
 	m := newSkipModel(t, 7, linkProfile{loss: loss, delay: 50}, 0, extended)
+	m.link.ends[0].setCopyRule(copiesNone)
 	start := m.link.now
 	for i := range gameMessages {
 		m.run(start + millis(i*1000/30))
