@@ -171,7 +171,8 @@ func (s *UDPSession) configure(set func()) {
 }
 
 // SetLogger reports the events in mask to logger. The args of logger are key, value pairs as slog
-// takes them. It is called outside all locks, by several goroutines at once. A nil logger ends it.
+// takes them. It is called outside all locks, by several goroutines at once, which serve other
+// sessions too: it should return soon. A nil logger ends it.
 func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...any)) {
 	l := newLogger(mask, logger)
 	s.log.Store(l)
