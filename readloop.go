@@ -58,13 +58,11 @@ const (
 
 // readBackoff delays a reader while its socket fails without anything to read in between.
 type readBackoff struct {
-	errors  int       // in a row
-	looked  time.Time // when the reader read again after the last one
-	pause   time.Duration
-	lasting time.Time // time of the first error in a row that means a lost connection; zero: none
+	errors  int           // in a row
+	looked  time.Time     // time of the last one
+	pause   time.Duration // after it
+	lasting time.Time     // time of the first error in a row that means a lost connection; zero: none
 }
-
-func (b *readBackoff) reset() { b.errors, b.pause, b.lasting = 0, 0, time.Time{} }
 
 // failed records an error. It returns how long the reader should wait before it reads again, and
 // whether the connection is lost.
