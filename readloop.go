@@ -61,7 +61,7 @@ type readBackoff struct {
 	errors  int           // in a row
 	looked  time.Time     // time of the last one
 	pause   time.Duration // after it
-	lasting time.Time     // time of the first error in a row that means a lost connection; zero: none
+	lasting time.Time     // time of the first in a row that means a lost connection; zero: none
 }
 
 // failed records an error. It returns how long the reader should wait before it reads again, and
