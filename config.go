@@ -31,6 +31,10 @@ type Config struct {
 	// side that need not send parity can leave both fields zero.
 	DataShards, ParityShards int
 
+	// FEC is how the groups are chosen. Default FECFixed: as DataShards and ParityShards say. See
+	// the type.
+	FEC FECMode
+
 	// MTU is the size of a datagram in bytes: its whole UDP payload. Default 1400; values above
 	// 1500 count as 1500.
 	MTU int
@@ -209,6 +213,9 @@ func (c *Config) options() (*options, error) {
 	o.dialModes.set(dialWaits, c.WaitPeer)
 	o.dialModes.set(dialShares, c.SharedSocket)
 	if err := o.setCongestion(c.CongestionControl, c.NoCongestionControl, c.Bandwidth); err != nil {
+		return nil, err
+	}
+	if err := o.setFEC(c.FEC); err != nil {
 		return nil, err
 	}
 	if err := o.setRedundancy(c.Redundancy); err != nil {

@@ -42,6 +42,9 @@ type fecEncoder struct {
 	longest int          // bytes of the group's longest shard so far, with its check if it has one
 	held    atomic.Int32 // bytes of the buffers, for other goroutines
 	share   parityShare
+	earned  int32 // allowance for each data packet, in parityOne; 0: groups close at any time
+	credit  int32 // what has been earned and not been spent
+	most    int32 // parity packets for a thousand data packets
 	adder   fecAdder
 }
 
@@ -54,6 +57,21 @@ func newFECEncoder(dataShards, parityShards int) (*fecEncoder, error) {
 		return nil, err
 	}
 	return &fecEncoder{shape: shape, head: fecShardOffset, lastMillis: neverEncoded}, nil
+}
+
+// parityOne is the allowance that a parity packet takes.
+const parityOne = 1 << 8
+
+// save limits parity, also that of groups that are closed early, to the share of whole groups, and
+// to so many parity packets for a thousand data packets.
+func (e *fecEncoder) save(most int) {
+	e.most = int32(most)
+	e.earn()
+}
+
+func (e *fecEncoder) earn() {
+	share := int32(e.shape.parity()*parityOne+e.shape.data-1) / int32(e.shape.data)
+	e.earned = max(min(share, e.most*parityOne/1000), 1)
 }
 
 // neverEncoded is longer ago than any gap between packets.
@@ -113,6 +131,7 @@ func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
 	}
 	e.next++
 	e.filled++
+	e.credit = min(e.credit+e.earned, int32(e.shape.parity())*parityOne)
 
 	early := nowMillis-e.lastMillis < fecParityGap
 	e.lastMillis = nowMillis
@@ -133,6 +152,14 @@ func (e *fecEncoder) close() int {
 		return 0
 	}
 	p := e.shape.parityOf(e.filled)
+	if e.earned > 0 {
+		p = min(p, int(e.credit/parityOne))
+		e.credit -= int32(p) * parityOne
+	}
+	if p == 0 { // a group that is not full waits for more data
+		e.filled %= e.shape.data
+		return 0
+	}
 	for i, b := range e.buffers[:p] {
 		fecGroup{first: e.first, index: uint8(i), k: uint8(e.filled), p: uint8(p)}.append(b[:0])
 	}
@@ -153,6 +180,9 @@ func (e *fecEncoder) begin() {
 	if e.pending.known() && e.pending != e.shape {
 		e.release()
 		e.shape, e.weights = e.pending, nil
+		if e.earned > 0 {
+			e.earn()
+		}
 		if e.format == fecImplied {
 			e.next = e.shape.align((e.next + fecShapeJump) % e.shape.wrap())
 		}

@@ -5,7 +5,7 @@ package kcp
 import "math"
 
 // fecLossCount counts what became of the data packets of a sender whose parity names its groups,
-// for a report to it. A packet is counted when the parity of a later group arrives: by then
+// for a report to it (S4.45). A packet is counted when the parity of a later group arrives: by then
 // it is lost, or was recovered.
 type fecLossCount struct {
 	from, to  uint32 // seqids counted since the latest report
@@ -34,6 +34,24 @@ func (l *fecLossCount) note(a fecArrival) {
 	}
 	l.run++
 	l.longest = uint16(min(max(uint32(l.longest), l.run), math.MaxUint16))
+}
+
+// takeReport returns what became of the data packets since the last call. ok is false if nothing is
+// known yet.
+func (d *fecDecoder) takeReport() (r parityReport, ok bool) {
+	if d.named == nil {
+		return r, false
+	}
+	l := &d.named.loss
+	if l.to == l.from || l.parity == 0 {
+		return r, false
+	}
+	r = parityReport{
+		first: l.from, last: l.to - 1, data: l.data, parity: l.parity,
+		recovered: l.recovered, longest: l.longest,
+	}
+	*l = fecLossCount{from: l.to, to: l.to, run: l.run}
+	return r, true
 }
 
 // countTo counts the packets below a seqid. They must be in the window, or counting begins again.

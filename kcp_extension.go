@@ -29,7 +29,8 @@ type extension struct {
 	peerFlags uint8  // announced in the peer's HELLO
 	peerMost  uint16 // largest datagram that the peer can receive, 0 if unknown
 	resetCode uint16
-	peerFinal seqNum // the end of the peer's stream, once received has FIN
+	peerFinal seqNum   // the end of the peer's stream, once received has FIN
+	reports   *reports // nil unless one of the sides has sent parity that is reported on
 
 	keyed        bool // a key authenticates every packet received
 	met          bool // the peer has answered with its window, a HELLO or data
@@ -120,6 +121,13 @@ func (s *extension) readsGroups() bool { return s.known() && s.peerFlags&helloGr
 
 // readsSkips reports whether the peer can be told to skip messages (S4.39).
 func (s *extension) readsSkips() bool { return s.known() && s.peerFlags&helloSkips != 0 }
+
+// expectReports is called when this side has begun to send parity that is reported on.
+func (s *extension) expectReports() {
+	if s.reports == nil {
+		s.reports = new(reports)
+	}
+}
 
 // manner returns how the peer acknowledges.
 func (s *extension) manner() ackManner {

@@ -77,6 +77,7 @@ func (f *flusher) control() bool {
 		return true
 	}
 	var m controlSet
+	f.report()
 	sending := f.w.isOpen() || len(f.w.packets) > 0
 	if fin := c.finReady() && f.now >= ctl.fin.at; fin {
 		m.has[ctlFin], m.final = true, c.sendEnd
@@ -115,6 +116,24 @@ func (f *flusher) control() bool {
 	}
 	c.controlSent(&m, f.now)
 	return true
+}
+
+// reportParity makes a report on the peer's parity due. The peer reads it.
+func (c *core) reportParity(r *parityReport, now millis) {
+	c.ctl.expectReports()
+	c.ctl.reports.send(r, now)
+}
+
+// report adds the report on parity that is due to a datagram that leaves anyway.
+func (f *flusher) report() {
+	r := f.c.ctl.reports
+	if !r.has(reportDue) || f.w.room() < segmentHeaderSize+2+reportLen {
+		return
+	}
+	var buf [2 + reportLen]byte
+	if f.put(cmdWins, 0, controlVersion, controlMagic, r.due.append(buf[:0])) {
+		r.sent()
+	}
 }
 
 // hello adds a HELLO that is due to the open packet, which has no room for the next segment. It

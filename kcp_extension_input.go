@@ -18,6 +18,9 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 	if m.has[ctlHello] && !c.inputHello(&m, now) {
 		return false
 	}
+	if r, ok := findReport(s.data); ok {
+		c.inputReport(r)
+	}
 	if m.has[ctlReset] {
 		c.inputReset(s, &m, now)
 		return false
@@ -42,6 +45,19 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 	}
 	return true
 }
+
+// inputReport takes a report on this side's parity. The owner decides whether it can be about what
+// was sent.
+func (c *core) inputReport(r parityReport) {
+	if c.ctl.reports == nil || !c.ctl.known() || !r.plausible() {
+		c.stats.badFields++
+		return
+	}
+	c.ctl.reports.hear(r)
+}
+
+// refuseReport counts a report that is not about what was sent.
+func (c *core) refuseReport() { c.stats.badFields++ }
 
 // inputHello processes a HELLO and reports whether it is the peer's.
 func (c *core) inputHello(m *controlSet, now millis) bool {

@@ -232,6 +232,38 @@ func (snd *sender) endFlow(now millis) {
 	snd.shrinkWindow()
 }
 
+// lossShare returns how many of a million segments are lost at first, 0 if that is not known.
+func (snd *sender) lossShare() int {
+	if snd.again == nil {
+		return 0
+	}
+	return int(snd.again.seen) * 1_000_000 / seenOne
+}
+
+// backlogged reports whether the path limits the sender, not the program.
+func (snd *sender) backlogged() bool {
+	return snd.flow != nil && snd.flow.limited == 0
+}
+
+// congested reports whether a queue stands on the path, so that losses are its.
+func (snd *sender) congested() bool {
+	return snd.rtt.srtt() > snd.rtt.least+snd.rtt.least/2+reportLeast/4
+}
+
+// repaired tells the controller of segments that parity has recovered, as of others that are lost
+// (RFC 9265).
+func (snd *sender) repaired(now instant, segments uint32) {
+	if snd.flow == nil {
+		return
+	}
+	for range min(segments, snd.inFlight) {
+		snd.flow.lose(now, &lossEvent{
+			order: snd.delivered, newest: snd.order, bytes: snd.flow.mss,
+			segments: snd.inFlight, cause: lossFast,
+		})
+	}
+}
+
 // setScale sets how many thousandths of a byte leave for each byte of a segment, with parity and
 // copies. A rate that was measured allows for them already.
 func (snd *sender) setScale(scale int64) {

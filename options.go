@@ -25,6 +25,7 @@ const (
 type options struct {
 	block                     BlockCrypt
 	fec                       fecShards
+	chooser                   fecChooser
 	mtu                       int
 	sndWnd, rcvWnd            int
 	noDelay, interval, resend int

@@ -216,6 +216,13 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 	for i, name := range []string{"fec-first", "fec-second", "fec-parity"} {
 		want[name] = exampleFEC(t, fecImplied)[i]
 	}
+	report := parityReport{
+		first: 1000, last: 1031, data: 29, parity: 16, recovered: 2, longest: 2,
+	}
+	want["rprt"] = appendSegment(nil, &segment{
+		conv: 0x11223344, cmd: cmdWins, wnd: 128, ts: controlVersion, sn: controlMagic, una: 100,
+		data: report.append(nil),
+	})
 	want["fec-named"] = exampleFEC(t, fecNamed)[2]
 	oob := fecHeader{seqid: fecOOBSeqid, kind: fecTypeOOB, size: 2 + 4 + 3}.append(nil)
 	want["oob"] = append(binary.LittleEndian.AppendUint32(oob, 0x11223344), "pos"...)

@@ -96,6 +96,7 @@ func newSession(
 	s.life.init()
 	s.mtu = o.mtu
 	s.turns.wanted, s.turns.active = o.fec, o.fec.pair()
+	s.turns.choosesParity(o.chooser)
 	if o.fec.data > 0 {
 		// The peer most likely has the same configuration. The arguments have been checked.
 		s.turns.encoder, _ = newFECEncoder(o.fec.data, o.fec.parity)

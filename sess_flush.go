@@ -51,6 +51,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 		s.mu.Unlock()
 		return 0
 	}
+	s.turns.adapt(&s.core, s.core.clock(fine).ms())
 	s.applyFECLocked()
 	if need = s.turns.frame(w, s.env.sealer, s.core.mtu); need > 0 {
 		s.mu.Unlock()
@@ -110,6 +111,7 @@ func (s *UDPSession) destinationLocked() destination {
 func (s *UDPSession) endTurn(t *turn) (again bool) {
 	s.mu.Lock()
 	again = s.turns.end()
+	s.turns.noteSent()
 	s.core.rate.reconcile(t.receipt, t.limited)
 	s.core.releaseHeld()
 	s.core.addr.refund(t.reserved)
@@ -129,6 +131,9 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 // be held.
 func (s *UDPSession) applyFECLocked() {
 	if s.turns.applyFEC(s.core.ctl.readsGroups()) {
+		if s.turns.namesGroups() {
+			s.core.ctl.expectReports()
+		}
 		s.applyMTULocked()
 	}
 }

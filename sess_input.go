@@ -63,6 +63,7 @@ func (s *UDPSession) feedLocked(ctx *inputContext, p *packet, a *arrival, n *cou
 	s.received.add(1, a.size)
 	s.core.note(logInput, nil, a.size)
 	s.inputLocked(ctx, p, n)
+	s.hearReportLocked(ctx.now)
 	if ctl := &s.core.ctl; ctl.bothMark() && ctl.marking == markNone {
 		ctl.chooseMarks(a.nonce[0]&nonceAccepted != 0)
 	}
@@ -167,6 +168,27 @@ func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 	}
 	after := s.decoder.stats()
 	after.addTo(before, n)
+	if now := ctx.now.ms(); p.kind == packetParity && c.ctl.repeatsAcks() &&
+		c.ctl.reports.ready(now, c.rtt.srtt()) {
+		if r, ok := s.decoder.takeReport(); ok {
+			c.reportParity(&r, now)
+		}
+	}
+}
+
+// hearReportLocked takes a report of the peer on this side's parity, if there is one. s.mu must be
+// held.
+func (s *UDPSession) hearReportLocked(now instant) {
+	r, ok := s.core.ctl.reports.take()
+	if !ok {
+		return
+	}
+	recovered, ok := s.turns.hear(&r)
+	if !ok {
+		s.core.refuseReport()
+		return
+	}
+	s.core.repaired(now, recovered)
 }
 
 // makeDecoderLocked makes the decoder when the first FEC packet arrives, or is to be expected. s.mu

@@ -84,7 +84,7 @@ type turns struct {
 	wanted  fecShards // what SetFEC asked for; applied when no turn is out
 	encoder *fecEncoder
 	spare   *fecEncoder // keeps its count of shards while FEC is off
-	closeAt millis      // when the open group may be closed, 0: it was not begun or is to be filled
+	plan    *parityPlan // nil unless parity is chosen by the library, or named
 }
 
 // busy reports whether a turn is out.

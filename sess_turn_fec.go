@@ -30,11 +30,19 @@ func parityWait(c *core) millis {
 // FEC group is to be closed now: the program has paused, and data of the group may be lost (S2.23).
 // No turn may be out.
 func (t *turns) ending(c *core, w *packetWriter, now millis) groupEnding {
+	if t.plan == nil {
+		return groupStays
+	}
+	data := 0
 	for i := range w.packets {
 		if w.packets[i].limited > 0 {
-			t.keepOpen(now + parityWait(c))
-			return groupStays
+			data++
 		}
+	}
+	if data > 0 {
+		t.plan.packets += uint32(data)
+		t.keepOpen(now + parityWait(c))
+		return groupStays
 	}
 	return t.closing(now, c.sendNxt == c.sendEnd, c.sendUna == c.sendNxt)
 }
@@ -44,17 +52,17 @@ func (t *turns) namesGroups() bool { return t.encoder != nil && t.encoder.format
 
 // closeEvent returns when the open group is to be closed, or never.
 func (t *turns) closeEvent() millis {
-	if t.closeAt == 0 {
+	if t.plan == nil || t.plan.closeAt == 0 {
 		return never
 	}
-	return t.closeAt
+	return t.plan.closeAt
 }
 
 // keepOpen notes that data for a group was laid out. The group is closed at that time, unless more
 // data comes before.
 func (t *turns) keepOpen(until millis) {
 	if t.namesGroups() {
-		t.closeAt = until
+		t.plan.closeAt = until
 	}
 }
 
@@ -64,7 +72,7 @@ func (t *turns) closing(now millis, paused, acked bool) groupEnding {
 	if now < t.closeEvent() {
 		return groupStays
 	}
-	t.closeAt = 0
+	t.plan.closeAt = 0
 	switch {
 	case !t.namesGroups() || t.encoder.idle():
 	case acked:
@@ -82,6 +90,10 @@ func (t *turns) applyFEC(names bool) (changed bool) {
 	changed = t.applyShards()
 	if names && t.encoder != nil && !t.namesGroups() {
 		t.encoder.nameGroups()
+		t.makePlan()
+		if t.plan.chooses == fecAutomatic {
+			t.encoder.save(100 * fecMostShare)
+		}
 		changed = true
 	}
 	return changed

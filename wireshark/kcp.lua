@@ -16,7 +16,7 @@ local CONTROL_MAGIC, CONTROL_VERSION = 0x5850434B, 1
 
 local commands = { [PUSH] = "PUSH", [ACK] = "ACK", [WASK] = "WASK", [WINS] = "WINS" }
 local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band", [FEC_GROUP] = "parity of a named group" }
-local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR", [12] = "SKIP" }
+local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR", [8] = "RPRT", [12] = "SKIP" }
 local reset_codes = {
 	[1] = "aborted", [2] = "closed and not read any more", [3] = "a FIN that moved", [4] = "never accepted", [5] = "no such session",
 }
@@ -71,6 +71,13 @@ local f = {
 	skip_first = ProtoField.uint32("kcp.skip.first", "First", base.DEC),
 	skip_count = ProtoField.uint8("kcp.skip.count", "Runs", base.DEC),
 	skip_run = ProtoField.string("kcp.skip.run", "Given up"),
+
+	rprt_first = ProtoField.uint32("kcp.rprt.first", "First data packet", base.DEC),
+	rprt_last = ProtoField.uint32("kcp.rprt.last", "Last data packet", base.DEC),
+	rprt_data = ProtoField.uint32("kcp.rprt.data", "Data packets received", base.DEC),
+	rprt_parity = ProtoField.uint32("kcp.rprt.parity", "Parity packets received", base.DEC),
+	rprt_recovered = ProtoField.uint32("kcp.rprt.recovered", "Data packets recovered", base.DEC),
+	rprt_longest = ProtoField.uint16("kcp.rprt.longest", "Longest run of packets not received", base.DEC),
 
 	nonce = ProtoField.bytes("kcp.crypto.nonce", "Nonce"),
 	crc = ProtoField.uint32("kcp.crypto.crc", "CRC-32", base.HEX),
@@ -163,7 +170,7 @@ local function varint(v, at)
 end
 
 -- least lengths of the values of control messages
-local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9, [12] = 13 }
+local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9, [8] = 22, [12] = 13 }
 
 local control_values = {
 	[1] = function(v, tree)
@@ -194,6 +201,13 @@ local control_values = {
 	[5] = function(v, tree)
 		tree:add_le(f.number, v(0, 8))
 		return ""
+	end,
+	[8] = function(v, tree)
+		for i, name in ipairs({ "rprt_first", "rprt_last", "rprt_data", "rprt_parity", "rprt_recovered" }) do
+			tree:add_le(f[name], v(4 * i - 4, 4))
+		end
+		tree:add_le(f.rprt_longest, v(20, 2))
+		return string.format(" %.0f-%.0f data=%.0f recovered=%.0f", v(0, 4):le_uint(), v(4, 4):le_uint(), v(8, 4):le_uint(), v(16, 4):le_uint())
 	end,
 	[7] = function(v, tree)
 		tree:add_le(f.ackr_ts, v(0, 4))

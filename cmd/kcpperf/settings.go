@@ -27,6 +27,7 @@ type settings struct {
 	Bandwidth    int64  `json:"bandwidth_bits,omitempty"` // for kcp.CongestionFixed, in bits per second
 	DataShards   int    `json:"fec_data"`
 	ParityShards int    `json:"fec_parity"`
+	FECAuto      bool   `json:"fec_auto,omitempty"`
 	Message      bool   `json:"message_mode"`
 	Redundancy   int    `json:"redundancy,omitempty"` // as kcp.Redundancy
 	ACKNoDelay   bool   `json:"ack_no_delay"`
@@ -53,7 +54,7 @@ var settingKeys = []struct{ name, value, meaning string }{
 	{"nodelay", "A,B,C,D", "as SetNoDelay takes them: no-delay 0/1, interval in ms, fast resend, aggressive congestion control 0/1 (default 1,10,2,1)"},
 	{"cc", "NAME", "congestion control, whatever the last number of --nodelay is: " + strings.Join(controlNames(), ", ")},
 	{"bandwidth", "SPEED", "what --cc fixed sends, as in 20Mbit"},
-	{"fec", "D/P", "P parity packets for every D data packets (default 0/0, none)"},
+	{"fec", "D/P", "P parity packets for every D data packets (default 0/0, none), or auto: the dialling side sends what the path needs"},
 	{"redundancy", "R", "small segments that a datagram carries once more: auto, off, or 1 to 3 (default auto)"},
 	{"mode", "M", "stream or message (default stream; message with --echo)"},
 	{"acknodelay", "0/1", "acknowledge after each batch instead of waiting for the interval (default 0)"},
@@ -169,7 +170,7 @@ func (s *settings) setNoDelay(value string) error {
 }
 
 func (s *settings) setFEC(value string) error {
-	if value == "0" || value == "none" {
+	if s.FECAuto = value == "auto"; s.FECAuto || value == "0" || value == "none" {
 		value = "0/0"
 	}
 	d, p, ok := strings.Cut(value, "/")
@@ -262,6 +263,9 @@ func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
 	c.FastResend, c.NoCongestionControl = s.FastResend, s.NoCongestion
 	c.CongestionControl, c.Bandwidth = kcp.CongestionControl(s.Control), s.Bandwidth/8
 	c.DataShards, c.ParityShards = s.DataShards, s.ParityShards
+	if s.FECAuto {
+		c.FEC = kcp.FECAuto
+	}
 	c.Redundancy = kcp.Redundancy(s.Redundancy)
 	c.StreamMode, c.ACKNoDelay, c.WriteDelay = !s.Message, s.ACKNoDelay, s.WriteDelay
 	return c
@@ -326,6 +330,9 @@ func (s settings) String() string {
 	text += fmt.Sprintf(" mtu=%d", s.MTU)
 	if s.DataShards > 0 {
 		text += fmt.Sprintf(" fec=%d/%d", s.DataShards, s.ParityShards)
+	}
+	if s.FECAuto {
+		text += " fec=auto"
 	}
 	if s.Redundancy != 0 {
 		text += " redundancy=" + redundancyText(s.Redundancy)
