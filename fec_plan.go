@@ -89,7 +89,10 @@ func (t *fecTally) add(r *parityReport) {
 	t.longest = max(t.longest, r.longest)
 }
 
-// known reports whether enough has been reported, and share how much was lost, of a million.
+// known reports whether enough has been reported.
 func (t *fecTally) known() bool { return t.packets >= 64 }
 
-func (t *fecTally) share() int { return int(uint64(t.lost) * 1_000_000 / uint64(max(t.packets, 1))) }
+// share returns how much was lost, of a million.
+func (t *fecTally) share() int {
+	return int(uint64(t.lost) * 1_000_000 / uint64(max(t.packets, 1)))
+}
