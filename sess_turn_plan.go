@@ -84,9 +84,9 @@ func (p *parityPlan) measure(c *core, now millis) {
 		if p.rate == 0 {
 			p.rate = rate
 		}
-		again := int(resent-p.resent) * 1_000_000 / max(sent, 1)
+		again := int(min(max(int64(resent-p.resent), 0)*1_000_000/int64(sent), 1_000_000))
 		p.again += (again - p.again) / 16
-		p.lost += (max(c.lossShare(), min(again, sent*60_000)) - p.lost) / 16
+		p.lost += (max(c.lossShare(), min(again, min(sent, 16)*60_000)) - p.lost) / 16
 	}
 	p.backlog -= min(p.backlog, 1)
 	if c.backlogged() {
