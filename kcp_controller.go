@@ -104,4 +104,13 @@ type controlReport struct {
 	minRTT    instant
 	pacing    int64   // the rate at which data leaves, 0 for no pacing
 	loss      float64 // the share of packets that the path loses at random
+	sense     lossSense
 }
+
+// lossSense is what the controller takes losses for.
+type lossSense uint8
+
+const (
+	lossesRandom     lossSense = iota
+	lossesCongestion           // of late they were those of a full queue, or may be
+)

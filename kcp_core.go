@@ -128,6 +128,9 @@ func (c *core) sendEvent(now millis) millis {
 	case c.canSendNew():
 		at = max(c.leavesAt(now), c.flushAt)
 	}
+	if _, twin := c.again.nextTwin(now); twin < at {
+		at = min(at, max(c.leavesAt(now), twin))
+	}
 	return min(at, c.lossEvent(), c.skipsAt(), c.expiry())
 }
 

@@ -243,6 +243,16 @@ func (f *flusher) data() bool {
 			c.stats.timeoutRetrans++
 		}
 	}
+	for {
+		sn, due := c.twin(f.now)
+		if !due || !c.mayLeave(f.at) {
+			break
+		}
+		if !f.repeat(sn) {
+			return false
+		}
+		c.again.twinDone()
+	}
 	// A control message follows, so delayed data leaves along with it. A PONG does not count: a
 	// peer that measures the path requests one too often.
 	due := c.ctl.urgent() && !c.ctl.due.has(ctlPong) || c.controlEvent() <= f.now
@@ -268,13 +278,22 @@ func (f *flusher) copies() {
 	}
 	var sns [copiesMost]seqNum
 	for _, sn := range c.copyable(sns[:0], f.at, room, w.state == packetWithData) {
-		seg, ts := c.ring.at(sn), c.ts(f.now)
-		if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
+		if !f.repeat(sn) {
 			return
 		}
-		w.carryData()
-		c.copied(seg, ts, f.at)
 	}
+}
+
+// repeat writes a copy of the segment sn.
+func (f *flusher) repeat(sn seqNum) bool {
+	c := f.c
+	seg, ts := c.ring.at(sn), c.ts(f.now)
+	if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
+		return false
+	}
+	f.w.carryData()
+	c.copied(seg, ts, f.at)
+	return true
 }
 
 // fitsOpen reports whether the segment sn fits into the open packet.

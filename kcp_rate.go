@@ -162,6 +162,9 @@ func (c *rateController) report(r *controlReport) {
 		r.minRTT = c.model.minRTT
 	}
 	r.loss = float64(c.loss.floor) / float64(lossOne)
+	if !c.filled() || c.model.bwShort < unlimited || c.model.inShort < unlimited {
+		r.sense = lossesCongestion
+	}
 }
 
 func (c *rateController) sent(now instant, f *flight) {

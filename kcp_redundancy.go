@@ -11,8 +11,8 @@ const (
 	copiesNone   copyRule = copiesMost + 1 // nothing is sent twice
 )
 
-// redundancy decides which small segments a datagram carries once more. It has no clock and knows
-// neither the peer nor the controller.
+// redundancy decides which small segments a datagram carries once more, and keeps which
+// retransmissions are made twice. It has no clock and knows neither the peer nor the controller.
 type redundancy struct {
 	seen    uint16 // share of segments whose first transmission was lost, of seenOne
 	runs    uint16 // share of those that are next to another one, likewise
@@ -22,6 +22,16 @@ type redundancy struct {
 	gap     uint16 // mean time between new data, in milliseconds
 	counted uint32 // low bits of copied that the totals include
 	copied  uint64 // segments sent once more
+
+	twins [8]twin // retransmissions to be doubled, by time
+	first uint8   // the earliest of them
+	count uint8
+}
+
+// A twin is the second transmission of a retransmission, in another datagram.
+type twin struct {
+	sn seqNum
+	at uint32 // low bits of the time, in milliseconds
 }
 
 const (
@@ -33,6 +43,9 @@ const (
 	// seenSome and seenMuch are the losses from which on two and three segments are copied.
 	seenSome = seenOne * 2 / 100
 	seenMuch = seenOne * 8 / 100
+	// seenHeavy is the loss from which on the first retransmission of the oldest segment is
+	// doubled.
+	seenHeavy = seenOne * 10 / 100
 	// seenAny is what is left of one loss after some fifty segments.
 	seenAny = seenOne * 5 / 1000
 	// seenRuns is the share of losses next to another one that shows losses in runs. Independent
@@ -51,7 +64,8 @@ const (
 	// over how many of them the mean is taken.
 	gapMost   = 1000
 	gapWeight = 8
-	// apartShare is which part of a round trip copies are apart where losses come in runs.
+	// apartShare is which part of a round trip copies are apart where losses come in runs, and the
+	// two transmissions of a retransmission.
 	apartShare = 8
 )
 
@@ -115,6 +129,10 @@ func (r *redundancy) copies() copyRule {
 
 // losing reports whether anything has been lost of late.
 func (r *redundancy) losing() bool { return r.seen >= seenAny }
+
+// heavy reports whether so much is lost that the first retransmission of the oldest segment is
+// doubled.
+func (r *redundancy) heavy() bool { return r.seen >= seenHeavy }
 
 // A copyChoice is what the choice of the segments for a datagram depends on.
 type copyChoice struct {
@@ -186,4 +204,27 @@ func (c *copyChoice) fits(seg *sendSegment) bool {
 	}
 	c.room -= n
 	return true
+}
+
+// double makes the retransmission of sn be made twice at that time, unless too many wait.
+func (r *redundancy) double(sn seqNum, at millis) {
+	if n := uint8(len(r.twins)); r.count < n {
+		r.twins[(r.first+r.count)%n] = twin{sn, uint32(at)}
+		r.count++
+	}
+}
+
+// nextTwin returns the earliest retransmission to be doubled, and when. now is about the present.
+func (r *redundancy) nextTwin(now millis) (sn seqNum, at millis) {
+	if r == nil || r.count == 0 {
+		return 0, never
+	}
+	t := r.twins[r.first]
+	return t.sn, now + millis(int32(t.at-uint32(now)))
+}
+
+// twinDone drops the earliest retransmission to be doubled.
+func (r *redundancy) twinDone() {
+	r.first = (r.first + 1) % uint8(len(r.twins))
+	r.count--
 }

@@ -413,3 +413,117 @@ func TestCopiesAllocateNothing(t *testing.T) {
 		t.Errorf("%d copies for 200 messages", c.copiedSegments()-before)
 	}
 }
+
+// A second retransmission is made twice, an eighth of a round trip apart, and so is the first one
+// of the oldest segment on a path that loses much.
+func TestLaterRetransmissionsAreMadeTwice(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		seen   uint16
+		rule   copyRule
+		ride   bool // a message leaves before the second transmission
+		first  []millis
+		copies uint64
+	}{
+		{"little loss", 0, copiesByLoss, false, []millis{112, 12}, 1},
+		{"much loss", seenHeavy, copiesByLoss, false, []millis{12, 100}, 1},
+		{"with a message", seenHeavy, copiesByLoss, true, []millis{112}, 1},
+		{"off", seenHeavy, copiesNone, false, []millis{112, 112}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := gameCore(t, 100)
+			c.redundant().seen = tt.seen
+			c.setCopyRule(tt.rule)
+			say(c, 1000, 50)
+			now, sent := nextSent(c, 1000)
+			if count(sent, cmdPush) != 1 || c.stats.timeoutRetrans != 1 {
+				t.Fatalf("sent %+v, want the retransmission", sent)
+			}
+			if tt.ride {
+				now += 5
+				if got := say(c, now, 50); !slices.Equal(got, []seqNum{1, 0}) {
+					t.Fatalf("the message left with %d", got)
+				}
+				now -= 5
+			}
+			for i, want := range tt.first {
+				at, sent := nextSent(c, now)
+				if at-now != want || sent[0].sn != 0 || sent[0].ts != c.ts(at) {
+					t.Fatalf("transmission %d comes after %d ms, want %d", i, at-now, want)
+				}
+				now = at
+			}
+			if got := c.copiedSegments(); got < tt.copies {
+				t.Errorf("%d copies, want %d", got, tt.copies)
+			}
+			checkCore(t, c)
+		})
+	}
+}
+
+// What need not or must not be made twice is not: the peer has it, the path may be gone, it is too
+// short, or the controller takes losses for congestion.
+func TestRetransmissionsThatAreMadeOnce(t *testing.T) {
+	again := func(c *core) (at millis, sent []segment) {
+		say(c, 1000, 50)
+		now := millis(1000)
+		for range 2 {
+			now, _ = nextSent(c, now)
+		}
+		at, sent = nextSent(c, now)
+		return at - now, sent
+	}
+	for _, tt := range []struct {
+		name    string
+		rtt     millis
+		prepare func(c *core)
+	}{
+		{"a short path", 7, func(*core) {}},
+		{"an unknown path", 100, func(c *core) { c.rtt = rttEstimator{}; c.rtt.init() }},
+		{"CUBIC", 100, func(c *core) {
+			c.setControl(controlCubic, 0)
+			c.beginFlow(c.latest, 1)
+		}},
+		{"a controller that has not filled the path", 100, func(c *core) {
+			c.beginFlow(c.latest, 1)
+		}},
+		{"bulk", 100, func(c *core) {
+			c.redundant().spend(1000, 2*bulkBurst)
+			c.redundant().spend(1000, 2*bulkBurst)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := gameCore(t, tt.rtt)
+			tt.prepare(c)
+			if wait, _ := again(c); wait < c.rto() {
+				t.Errorf("a transmission %d ms after the retransmission, want an RTO of %d",
+					wait, c.rto())
+			}
+		})
+	}
+	t.Run("acknowledged", func(t *testing.T) {
+		c := gameCore(t, 100)
+		c.redundant().seen = seenHeavy
+		say(c, 1000, 50)
+		now, _ := nextSent(c, 1000)
+		ackOf(c, now+2, 1, 0, c.ts(now))
+		if at, sent := nextSent(c, now+2); at != never {
+			t.Errorf("sent %+v at %d, want nothing", sent, at)
+		}
+	})
+	t.Run("more than are kept", func(t *testing.T) {
+		var r redundancy
+		for sn := range seqNum(20) {
+			r.double(sn, millis(100+sn))
+		}
+		for sn := range seqNum(len(r.twins)) {
+			if got, at := r.nextTwin(90); got != sn || at != millis(100+sn) {
+				t.Errorf("the next is %d at %d, want %d at %d", got, at, sn, 100+sn)
+			}
+			r.twinDone()
+		}
+		if _, at := r.nextTwin(90); at != never {
+			t.Errorf("another one at %d", at)
+		}
+	})
+}

@@ -296,6 +296,19 @@ func (snd *sender) control() (r controlReport) {
 	return r
 }
 
+// lossesCongest reports whether the controller takes losses for congestion at present.
+func (snd *sender) lossesCongest() bool {
+	switch {
+	case snd.flow == nil:
+		return false
+	case snd.kind == controlCubic, snd.kind == controlClassic:
+		return true
+	}
+	var r controlReport
+	snd.flow.cc.report(&r)
+	return r.sense == lossesCongestion
+}
+
 // noDelay reports whether no-delay mode is on, which lowers the least RTO and the back-off.
 func (snd *sender) noDelay() bool { return snd.minRTO == rtoNoDelay }
 

@@ -187,6 +187,7 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 	c.order++
 	seg.order, seg.sentAt = c.order, now
 	seg.xmits = min(seg.xmits, math.MaxUint8-1) + 1
+	c.doubleLater(sn, seg, now)
 	c.ring.push(seg.level, sn)
 	c.inFlight++
 	c.flight.sent(c.order, at)
@@ -208,6 +209,44 @@ func (c *core) copied(seg *sendSegment, ts timestamp, at instant) {
 	}
 	seg.copyTS, seg.copies = ts, min(seg.copies, math.MaxUint8-1)+1
 	c.again.copied++
+}
+
+// doubleLater has a retransmission made twice, an eighth of a round trip later, unless it rides
+// with other data before that (S1.79). That is so for the second one of a segment, and the first
+// one of the oldest segment on a path that loses much, while losses are no sign of congestion. It
+// would cost bulk data goodput: 3 % at a loss of 20 %, and 8 % towards a legacy peer.
+func (c *core) doubleLater(sn seqNum, seg *sendSegment, now millis) {
+	apart := c.rtt.srtt() / apartShare
+	if seg.xmits < 2 || seg.cause == lossWindow || !c.rtt.valid() || apart == 0 || c.addr != nil ||
+		c.timeouts >= collapseAfter || c.modes.copyRule() == copiesByLoss && !c.noDelay() {
+		return
+	}
+	if seg.xmits == 2 && (sn != c.sendUna || c.again == nil || !c.again.heavy()) {
+		return
+	}
+	r := c.redundant()
+	if r == nil || r.bulk() || c.congested() || c.lossesCongest() {
+		return
+	}
+	r.double(sn, now+apart)
+}
+
+// twin returns the segment whose retransmission is to be made once more now, if there is one.
+func (c *core) twin(now millis) (sn seqNum, due bool) {
+	for {
+		sn, at := c.again.nextTwin(now)
+		if at > now {
+			return 0, false
+		}
+		if !sn.before(c.sendUna) && sn.before(c.sendNxt) && c.ring.isOutstanding(sn) {
+			seg := c.ring.at(sn)
+			rode := seg.copies > 0 && c.ts(seg.sentAt).before(seg.copyTS)
+			if seg.inFlight() && seg.term != termOver && seg.sentAt < now && !rode {
+				return sn, true
+			}
+		}
+		c.again.twinDone()
+	}
 }
 
 // redundant returns what decides about copies, nil if there are to be none.

@@ -16,6 +16,10 @@ type Redundancy int
 const (
 	// RedundancyAuto copies one segment in no-delay mode, two where 2 % of the segments are lost,
 	// and three from 8 % on. Without no-delay mode it copies none. It is the default.
+	//
+	// In no-delay mode the second retransmission of a segment is made twice, in two datagrams,
+	// unless losses are a sign of congestion. Where 10 % are lost, so is the first one of the
+	// oldest segment.
 	RedundancyAuto Redundancy = 0
 
 	// RedundancyOff sends nothing twice that is not taken for lost.
