@@ -78,6 +78,13 @@ type batchConn interface {
 	release()
 }
 
+// readyWriter is a batchConn that can send without waiting.
+type readyWriter interface {
+	// writeReady is like writeBatch, but ends where the socket's buffer is full. rest is what it
+	// has not dealt with, a part of p.
+	writeReady(p []outgoing) (rest []outgoing, sent, lost int, err error)
+}
+
 const (
 	// maxRunBytes is the largest run: 65535, the limit of IP's length field, less an IPv6 and a UDP
 	// header. IPv4 has room for 20 more bytes.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -231,12 +232,30 @@ func (c *linuxConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 	if basic := c.basic.Load(); basic != nil {
 		return basic.writeBatch(p)
 	}
+	_, sent, lost, err = c.write(p, writeWait)
+	return sent, lost, err
+}
+
+// writeReady implements readyWriter.
+func (c *linuxConn) writeReady(p []outgoing) (rest []outgoing, sent, lost int, err error) {
+	if basic := c.basic.Load(); basic != nil {
+		sent, lost, err = basic.writeBatch(p)
+		return nil, sent, lost, err
+	}
+	return c.write(p, 0)
+}
+
+// write sends p, and waits for at most that long if the socket's buffer is full. rest is what is
+// left if it may not wait at all.
+func (c *linuxConn) write(
+	p []outgoing, wait time.Duration,
+) (rest []outgoing, sent, lost int, err error) {
 	w := linuxWriters.Get().(*linuxWriter)
-	w.conn = c
-	sent, lost, err = w.write(p)
+	w.conn, w.most = c, wait
+	rest, sent, lost, err = w.write(p)
 	w.conn = nil
 	linuxWriters.Put(w)
-	return sent, lost, err
+	return rest, sent, lost, err
 }
 
 // block leaves the socket to the portable path from now on, and returns it. That path cannot split

@@ -121,6 +121,7 @@ func (r *reader) attach(e *endpoint) []received {
 // release makes r available to other sockets.
 func (r *reader) release() {
 	r.ep, r.awaited, r.msg, r.sameAs = nil, nil, nil, nil
+	r.tx.manner = txWaits
 	readers.Put(r)
 }
 

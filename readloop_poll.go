@@ -201,6 +201,7 @@ func (w *readWorker) run() {
 		}
 		found := w.find(keys[:n], list[:0])
 		r := readers.Get().(*reader)
+		r.tx.manner = txLeaves
 		for i, q := range found {
 			q.serve(r)
 			found[i] = nil

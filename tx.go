@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // txScratch is what a goroutine that sends works with: an arena that packets are built in, the
@@ -13,12 +14,21 @@ import (
 type txScratch struct {
 	w        packetWriter
 	socket   *txSocket // of the batch
+	manner   txManner
 	batch    []outgoing
 	shared   int // bytes of the batch that are not in the arena
 	turns    []turn
 	again    []turnOwner // have more to send once the batch is out
 	counters counters
 }
+
+// txManner is what a goroutine does that finds the buffer of a socket full.
+type txManner uint8
+
+const (
+	txWaits  txManner = iota // for a bounded time: it serves no other socket
+	txLeaves                 // leaves the batch to another goroutine: others must not wait
+)
 
 // txSocket is a socket with what sending through it needs.
 type txSocket struct {
@@ -27,6 +37,9 @@ type txSocket struct {
 	aead   *aeadCrypt // counts the packets sealed and opened; nil for other ciphers
 	errors socketErrors
 	closed func() // is called if the socket was closed by another; nil for a foreign connection
+
+	ready  readyWriter  // io, if it can send without waiting, or nil
+	behind atomic.Int32 // batches that were left to a goroutine of their own
 
 	maxRunBytes    int
 	maxRunSegments int
@@ -38,6 +51,7 @@ type txSocket struct {
 // socket's cipher.
 func (k *txSocket) init(io batchConn, sched *TimedSched, aead *aeadCrypt) {
 	k.io, k.sched, k.aead = io, sched, aead
+	k.ready, _ = io.(readyWriter)
 	k.maxRunBytes, k.maxRunSegments = io.maxRun()
 	k.coalescer.socket = k
 	sched.bind(&k.coalescer.entry, &k.coalescer)
@@ -101,13 +115,18 @@ var txPool = sync.Pool{New: func() any { return new(txScratch) }}
 // scratchOf returns what the tasks of one wake-up of a scheduler worker send with.
 func scratchOf(b *timedBatch) *txScratch {
 	if b.work == nil {
-		b.work = txPool.Get().(*txScratch)
+		tx := txPool.Get().(*txScratch)
+		tx.manner = txLeaves
+		b.work = tx
 	}
 	return b.work.(*txScratch)
 }
 
 // release returns tx to the pool. It must be finished.
-func (tx *txScratch) release() { txPool.Put(tx) }
+func (tx *txScratch) release() {
+	tx.manner = txWaits
+	txPool.Put(tx)
+}
 
 // reserve makes room for packets behind what the arena holds already. It sends the batch first if
 // it is for another socket or the arena is well filled. No lock may be held.
@@ -167,9 +186,8 @@ func (tx *txScratch) popTurn() { tx.turns = tx.turns[:len(tx.turns)-1] }
 // send hands the batch to the socket and ends the turns in it, until no owner has more to send.
 func (tx *txScratch) send() {
 	for len(tx.turns) > 0 || len(tx.batch) > 0 {
-		if len(tx.batch) > 0 {
-			sent, lost, err := tx.socket.io.writeBatch(tx.batch)
-			tx.socket.wrote(sent, lost, err)
+		if len(tx.batch) > 0 && !tx.write() {
+			return
 		}
 		tx.endTurns()
 		tx.w.start, tx.shared = 0, 0
@@ -183,6 +201,44 @@ func (tx *txScratch) send() {
 			tx.again = again[:0]
 		}
 	}
+}
+
+// write hands the batch to the socket. It returns false if it has left the batch, and all that is
+// to be done after it, to a goroutine that may wait.
+func (tx *txScratch) write() bool {
+	k := tx.socket
+	if tx.manner == txLeaves && k.ready != nil && k.behind.Load() == 0 {
+		rest, sent, lost, err := k.ready.writeReady(tx.batch)
+		k.wrote(sent, lost, err)
+		if len(rest) == 0 {
+			return true
+		}
+		if k.behind.CompareAndSwap(0, 1) {
+			tx.leave(rest)
+			return false
+		}
+		tx.batch = rest
+	}
+	sent, lost, err := k.io.writeBatch(tx.batch)
+	k.wrote(sent, lost, err)
+	return true
+}
+
+// leave has a goroutine of its own send the rest of the batch and end its turns. There is at most
+// one for each socket. tx is empty then.
+func (tx *txScratch) leave(rest []outgoing) {
+	other := txPool.Get().(*txScratch)
+	*other, *tx = *tx, txScratch{
+		w: other.w, manner: tx.manner, batch: other.batch, turns: other.turns, again: other.again,
+	}
+	tx.w.start = 0
+	other.batch, other.manner = rest, txWaits
+	go func() {
+		k := other.socket
+		other.finish()
+		k.behind.Store(0)
+		other.release()
+	}()
 }
 
 // finish ends a run of flushes: all is sent and counted.

@@ -45,8 +45,10 @@ type linuxWriter struct {
 	index      int // with offset: where the next piece of batch begins
 	offset     int
 	refusal    writeRefusal
-	retries    int       // of the current message
-	full       time.Time // when the socket's buffer was first found full
+	retries    int           // of the current message
+	most       time.Duration // how long the batch may wait
+	rest       []outgoing    // of a batch that may not wait: what is left
+	full       time.Time     // when the socket's buffer was first found full
 	pause      time.Duration
 	sent, lost int
 	err        error
@@ -79,14 +81,15 @@ func newLinuxWriter() *linuxWriter {
 	return w
 }
 
-func (w *linuxWriter) write(p []outgoing) (sent, lost int, err error) {
+func (w *linuxWriter) write(p []outgoing) (rest []outgoing, sent, lost int, err error) {
 	w.batch, w.index, w.offset = p, 0, 0
 	w.refusal, w.retries, w.pause = writeRefusal{}, 0, 0
-	w.sent, w.lost, w.err = 0, 0, nil
+	w.sent, w.lost, w.err, w.rest = 0, 0, nil, nil
 	for w.fill() && w.flush() {
 	}
-	w.batch = nil
-	return w.sent, w.lost, w.err
+	rest = w.rest
+	w.batch, w.rest = nil, nil
+	return rest, w.sent, w.lost, w.err
 }
 
 // fill puts the next pieces of the batch into messages. It returns false if none are left.
@@ -183,6 +186,9 @@ func (w *linuxWriter) flush() bool {
 			w.accepted(w.n)
 		case w.errno == unix.EINTR:
 		case w.errno == unix.EAGAIN || w.errno == 0:
+			if w.most == 0 {
+				return w.leave()
+			}
 			if !w.wait() {
 				return w.abandon(unix.EAGAIN)
 			}
@@ -199,7 +205,7 @@ func (w *linuxWriter) flush() bool {
 func (w *linuxWriter) wait() bool {
 	if w.pause == 0 {
 		w.full, w.pause = time.Now(), writeFirstPause
-	} else if time.Since(w.full) >= writeWait {
+	} else if time.Since(w.full) >= w.most {
 		return false
 	}
 	time.Sleep(w.pause)
@@ -264,6 +270,14 @@ func (w *linuxWriter) goTo(index, offset int) {
 func (w *linuxWriter) restart(index, offset int) {
 	w.queued, w.done = 0, 0
 	w.goTo(index, offset)
+}
+
+// leave ends a batch that may not wait at what is not sent yet.
+func (w *linuxWriter) leave() bool {
+	m := w.pieces[w.done]
+	w.rest = w.batch[m.index:]
+	w.rest[0].buf = w.rest[0].buf[m.offset:]
+	return false
 }
 
 // abandon counts all that is not sent yet as lost.
