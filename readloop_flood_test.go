@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,9 +106,7 @@ func TestGarbageFloodLeavesHonestClientsTheirGoodput(t *testing.T) {
 	defer l.Close()
 	_ = l.SetReadBuffer(4 << 20)
 	without, limitedWithout := goodput(t, l, c, d, 0), goodput(t, l, c, d, floodedRate)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	before := pollHeap()
 	ctx, stop := context.WithCancel(t.Context())
 	sent := make(chan int)
 	go func() { sent <- garbage(t, ctx, l.Addr().(*net.UDPAddr).AddrPort(), perSecond) }()
@@ -119,9 +116,7 @@ func TestGarbageFloodLeavesHonestClientsTheirGoodput(t *testing.T) {
 	for end := time.Now().Add(5 * time.Second); l.Stats().Sessions > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	grown := pollHeap() - before
 	st := l.Stats()
 	t.Logf("%d datagrams of noise in %v: %.0f MB/s of %.0f MB/s without (%.0f %%); "+
 		"%d KiB more on the heap, %d sessions",
