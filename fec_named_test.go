@@ -453,3 +453,34 @@ func namedServesHonestStream(t *testing.T, d *fecDecoder) {
 		t.Fatalf("got %d payloads, want 50", returned)
 	}
 }
+
+// The numbers of each report fit each other, whatever is lost, and however long a run of losses is.
+func TestFECReportsFitThemselves(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	for _, run := range []int{1, 3, 40} {
+		e, d := namedEncoder(t, 4, 2), namedDecoder(t)
+		reports, longest := 0, uint16(0)
+		for lost := 0; e.next < 4000; {
+			group := namedGroup(e, [][]byte{namedPayload(r, 50), namedPayload(r, 9)})
+			for _, packet := range group {
+				if lost == 0 && r.IntN(5*run) == 0 {
+					lost = run
+				}
+				if lost > 0 {
+					lost--
+					continue
+				}
+				d.input(packet)
+			}
+			if report, ok := d.takeReport(); ok {
+				if !report.plausible() {
+					t.Fatalf("runs of %d: %+v", run, report)
+				}
+				reports, longest = reports+1, max(longest, report.longest)
+			}
+		}
+		if reports < 100 || int(longest) < (run+1)/2 {
+			t.Errorf("runs of %d: %d reports, the longest run is %d", run, reports, longest)
+		}
+	}
+}

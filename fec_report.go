@@ -12,7 +12,7 @@ type fecLossCount struct {
 	data      uint32 // of these: received
 	recovered uint32
 	parity    uint32 // parity packets received
-	run       uint32 // packets lost in a row up to `to`
+	run       uint32 // packets lost in a row up to `to`, of those counted
 	longest   uint16 // the longest run
 }
 
@@ -37,7 +37,8 @@ func (l *fecLossCount) note(a fecArrival) {
 }
 
 // takeReport returns what became of the data packets since the last call. ok is false if nothing is
-// known yet.
+// known yet. A run of lost packets across two reports counts in each as far as it is there, so that
+// the numbers of a report fit each other.
 func (d *fecDecoder) takeReport() (r parityReport, ok bool) {
 	if d.named == nil {
 		return r, false
@@ -50,7 +51,7 @@ func (d *fecDecoder) takeReport() (r parityReport, ok bool) {
 		first: l.from, last: l.to - 1, data: l.data, parity: l.parity,
 		recovered: l.recovered, longest: l.longest,
 	}
-	*l = fecLossCount{from: l.to, to: l.to, run: l.run}
+	*l = fecLossCount{from: l.to, to: l.to}
 	return r, true
 }
 

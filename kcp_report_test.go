@@ -49,22 +49,29 @@ func TestForgedReportsChangeNothing(t *testing.T) {
 func TestReportsAreAboutWhatWasSent(t *testing.T) {
 	turns := turns{plan: &parityPlan{reported: 1<<32 - 50, sentTo: 100}}
 	report := func(first, last uint32) *parityReport {
-		return &parityReport{first: first, last: last, data: last - first}
+		return &parityReport{first: first, last: last, data: last - first, recovered: 1}
 	}
 	for _, tt := range []struct {
-		r  *parityReport
-		ok bool
+		r         *parityReport
+		recovered uint32
+		ok        bool
 	}{
-		{report(1<<32-51, 10), false},
-		{report(0, 100), false},
-		{report(200, 300), false},
-		{report(1<<32-50, 20), true},
-		{report(1<<32-50, 20), false},
-		{report(20, 30), false},
-		{report(30, 99), true},
+		{report(1<<32-51, 10), 0, true},
+		{report(0, 100), 0, false},
+		{report(200, 300), 0, false},
+		{report(1<<32-50, 20), 1, true},
+		{report(1<<32-50, 20), 0, true}, // repeated
+		{report(20, 30), 0, true},
+		{report(30, 99), 1, true},
 	} {
-		if _, ok := turns.hear(tt.r); ok != tt.ok {
-			t.Errorf("a report on %d to %d: %v", tt.r.first, tt.r.last, ok)
+		before := turns.plan.reports
+		recovered, ok := turns.hear(tt.r)
+		if recovered != tt.recovered || ok != tt.ok {
+			t.Errorf("a report on %d to %d: %d recovered, %v; want %d, %v",
+				tt.r.first, tt.r.last, recovered, ok, tt.recovered, tt.ok)
+		}
+		if taken := turns.plan.reports != before; taken != (tt.recovered > 0) {
+			t.Errorf("a report on %d to %d is taken: %v", tt.r.first, tt.r.last, taken)
 		}
 	}
 }

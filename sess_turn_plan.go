@@ -103,12 +103,16 @@ func (t *turns) noteSent() {
 	}
 }
 
-// hear takes a report of the peer and returns how many packets parity has recovered. ok is false if
-// it is not about what was sent, or has been reported before (S4.47).
+// hear takes a report of the peer and returns how many packets parity has recovered. A report on
+// what has been reported before is repeated or late, and tells nothing. ok is false if it is not
+// about what was sent (S4.47).
 func (t *turns) hear(r *parityReport) (recovered uint32, ok bool) {
 	p := t.plan
-	if p == nil || int32(r.first-p.reported) < 0 || int32(p.sentTo-r.last) <= 0 {
+	if p == nil || int32(p.sentTo-r.last) <= 0 {
 		return 0, false
+	}
+	if int32(r.first-p.reported) < 0 {
+		return 0, true
 	}
 	p.reported = r.last + 1
 	p.reports.add(r)

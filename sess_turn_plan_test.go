@@ -91,3 +91,29 @@ func TestFECAutoSparesTransfers(t *testing.T) {
 		}
 	})
 }
+
+// Reports that the network repeats or delays are no errors of the peer, nor are those on long runs
+// of losses.
+func TestReportsOfHonestPeersAreNoErrors(t *testing.T) {
+	c := fastConfig(0, 0)
+	c.FEC = FECAuto
+	p := simProfile{Delay: 30 * time.Millisecond, Loss: 0.1, Duplicate: 0.1,
+		Jitter: 60 * time.Millisecond, JitterReorders: true}
+	pairRun(t, 5, p, c, func(t *testing.T, n *connPair) {
+		var burst time.Time
+		n.setDrop(func(from, _ string, _ []byte) bool {
+			now := time.Now()
+			if from == n.client.LocalAddr().String() && now.Sub(burst) > time.Second {
+				burst = now
+			}
+			return now.Sub(burst) < 150*time.Millisecond
+		})
+		talk(t, n, 300)
+		n.client.mu.Lock()
+		defer n.client.mu.Unlock()
+		bad, reported := n.client.core.stats.badFields, n.client.turns.plan.reported
+		if bad > 0 || reported == 0 {
+			t.Errorf("%d bad fields, reported up to %d", bad, reported)
+		}
+	})
+}
