@@ -42,6 +42,8 @@ type fecEncoder struct {
 	longest int          // bytes of the group's longest shard so far, with its check if it has one
 	held    atomic.Int32 // bytes of the buffers, for other goroutines
 	share   parityShare
+	pace    fecPace
+	trail   fecTrail
 	earned  int32 // allowance for each data packet, in parityOne; 0: groups close at any time
 	credit  int32 // what has been earned and not been spent
 	most    int32 // parity packets for a thousand data packets
@@ -131,6 +133,7 @@ func (e *fecEncoder) encode(packet []byte, nowMillis int64) int {
 	}
 	e.next++
 	e.filled++
+	e.pace.gap = max(e.pace.gap, nowMillis-e.lastMillis)
 	e.credit = min(e.credit+e.earned, int32(e.shape.parity())*parityOne)
 
 	early := nowMillis-e.lastMillis < fecParityGap
@@ -167,18 +170,22 @@ func (e *fecEncoder) close() int {
 	return p
 }
 
-// drop makes the next packet begin another group than the open one, which needs no parity.
+// drop makes the next packet begin another group than the open one. Neither it nor the one before
+// needs parity.
 func (e *fecEncoder) drop() {
 	if e.format == fecNamed {
 		e.filled = 0
+		e.trail.drop()
 	}
 }
 
 // begin opens a group.
 func (e *fecEncoder) begin() {
 	e.ready, e.longest, e.first = 0, 0, e.next
+	e.pace = fecPace{from: e.lastMillis}
 	if e.pending.known() && e.pending != e.shape {
-		e.release()
+		e.free(e.buffers)
+		e.buffers = nil
 		e.shape, e.weights = e.pending, nil
 		if e.earned > 0 {
 			e.earn()
@@ -293,25 +300,21 @@ func (e *fecEncoder) overhead() int {
 // memory returns the bytes of the parity buffers. Any goroutine may call it.
 func (e *fecEncoder) memory() int { return int(e.held.Load()) }
 
-// idle reports that no group is open, so that release loses nothing.
-func (e *fecEncoder) idle() bool { return e.filled == 0 }
+// idle reports that no group is open and no parity is held, so that release loses nothing.
+func (e *fecEncoder) idle() bool { return e.filled == 0 && e.trail.left() == 0 }
 
-// release releases the parity buffers until the next packet. An open group gets no parity, and the
-// next packet begins a new one: a receiver takes that for packet loss. To switch parity off and on
-// again, release the encoder and keep it, so that seqids increase.
+// release releases the parity buffers until the next packet. An open group gets no parity, what is
+// held is dropped, and the next packet begins a new group: a receiver takes that for packet loss.
+// To switch parity off and on again, release the encoder and keep it, so that seqids increase.
 func (e *fecEncoder) release() {
 	if e.filled > 0 && e.format == fecImplied {
 		e.next += uint32(e.shape.data - e.filled)
 		e.finish(false)
 	}
 	e.filled = 0
-	for _, b := range e.buffers {
-		if b != nil {
-			putBuffer(b)
-		}
-	}
-	e.buffers, e.ready = nil, 0
-	e.held.Store(0)
+	e.free(e.buffers)
+	e.free(e.trail.buffers)
+	e.buffers, e.ready, e.trail = nil, 0, fecTrail{}
 }
 
 // parityShare is the part of an FEC group that counts against the rate limit. The parity of the

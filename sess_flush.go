@@ -64,7 +64,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 	s.giveUpClosingLocked(now)
 	more := s.core.flush(at, w)
 	ending := s.turns.ending(&s.core, w, now)
-	laid := ending == groupCloses || len(w.packets) > 0
+	laid := ending != groupStays || len(w.packets) > 0
 	if laid {
 		s.turns.begin(more)
 	}

@@ -125,7 +125,7 @@ func (t *turns) frame(w *packetWriter, sealer *sealer, limit int) (need int) {
 	k, p := 0, 0
 	if t.encoder != nil {
 		w.headroom += fecHeaderSize
-		k, p = int(t.active.data), int(t.active.parity)
+		k, p = int(t.active.data), int(t.active.parity)+t.encoder.trail.left()
 	}
 	perPacket := w.headroom + w.limit + w.tailroom
 	free := (len(w.arena) - w.start) / perPacket

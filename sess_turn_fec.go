@@ -7,7 +7,8 @@ type groupEnding uint8
 
 const (
 	groupStays  groupEnding = iota
-	groupCloses             // it gets its parity now
+	groupYields             // it stays, but the parity held of the one before leaves now
+	groupCloses             // likewise, and it gets its parity now
 )
 
 const (
@@ -79,6 +80,8 @@ func (t *turns) closing(now millis, paused, acked bool) groupEnding {
 		t.encoder.drop()
 	case paused:
 		return groupCloses
+	case t.encoder.trail.left() > 0:
+		return groupYields
 	}
 	return groupStays
 }

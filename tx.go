@@ -326,7 +326,13 @@ func (tx *txScratch) protect(t *turn) {
 		}
 		ready := t.encoder.encode(w.arena[p.start+head:p.end-tail], int64(t.now))
 		t.encoder.share.count(p)
-		tx.addReady(t, ready)
+		tx.addHeld(t, t.encoder.due(ready, int64(t.now)))
+		if !t.encoder.hold(int64(t.now)) {
+			tx.addReady(t, ready)
+		}
+	}
+	if t.ending != groupStays {
+		tx.addHeld(t, t.encoder.trail.left())
 	}
 	if t.ending == groupCloses {
 		tx.addReady(t, t.encoder.close())
@@ -336,10 +342,18 @@ func (tx *txScratch) protect(t *turn) {
 // addReady adds the parity of a group, as many packets as are ready.
 func (tx *txScratch) addReady(t *turn, ready int) {
 	for j := range ready {
-		tx.addParity(t, t.encoder.parity(j))
+		tx.addParity(t, t.encoder.parity(j), &t.encoder.share)
 	}
 	if ready > 0 {
 		t.encoder.share = parityShare{}
+	}
+}
+
+// addHeld adds so many parity packets of the group before, which were held.
+func (tx *txScratch) addHeld(t *turn, due int) {
+	for range due {
+		packet, share := t.encoder.trail.take()
+		tx.addParity(t, packet, share)
 	}
 }
 
@@ -368,9 +382,10 @@ func (tx *txScratch) sealPacket(t *turn, p *span) ([]byte, error) {
 	return datagram, err
 }
 
-// addParity copies a parity packet behind the packets laid out. A packet that no longer fits the
-// MTU, because its group began before the MTU was lowered, is left out.
-func (tx *txScratch) addParity(t *turn, payload []byte) {
+// addParity copies a parity packet behind the packets laid out. share is that of its group. A
+// packet that no longer fits the MTU, because its group began before the MTU was lowered, is left
+// out.
+func (tx *txScratch) addParity(t *turn, payload []byte, share *parityShare) {
 	w := &tx.w
 	head := t.sealer.headroom()
 	end := w.start + head + len(payload) + t.sealer.tailroom()
@@ -383,7 +398,7 @@ func (tx *txScratch) addParity(t *turn, payload []byte) {
 	}
 	t.reserved -= cost
 	copy(w.arena[w.start+head:], payload)
-	limited := t.encoder.share.of(end - w.start)
+	limited := share.of(end - w.start)
 	w.packets = append(w.packets, span{start: w.start, end: end, limited: limited})
 	w.start = end
 }
