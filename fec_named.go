@@ -148,8 +148,13 @@ func (g *fecNamedDecoder) parity(packet []byte) {
 		g.d.counts.errors++
 		return
 	}
+	if g.looked == 0 { // the data of the group is late or lost
+		g.d.counts.parity++
+		g.d.counts.parityUnused++
+		return
+	}
 	lag := int32(g.head - group.next())
-	if g.looked == 0 || lag < -fecNamedLarge/4 || lag > fecNamedLarge {
+	if lag < -fecNamedLarge/4 || lag > fecNamedLarge {
 		g.d.counts.errors++
 		return
 	}

@@ -484,3 +484,23 @@ func TestFECReportsFitThemselves(t *testing.T) {
 		}
 	}
 }
+
+// Parity that arrives before any data is no error: its data is late or lost.
+func TestFECNamedParityBeforeData(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	e, d := namedEncoder(t, 2, 1), namedDecoder(t)
+	d.naming = fecNamesPause // the peer's parity makes the decoder
+	group := namedGroup(e, [][]byte{namedPayload(r, 50), namedPayload(r, 9)})
+	d.input(group[2])
+	if s := d.stats(); s.errors != 0 || s.parity != 1 || s.parityUnused != 1 {
+		t.Errorf("%d errors, %d parity packets, %d unused; want 0, 1, 1",
+			s.errors, s.parity, s.parityUnused)
+	}
+	for range 20 {
+		group = namedGroup(e, [][]byte{namedPayload(r, 50), namedPayload(r, 9)})
+		d.input(group[0])
+		if recovered := d.input(group[2]); len(recovered) != 1 {
+			t.Fatalf("%d packets recovered, want 1", len(recovered))
+		}
+	}
+}
