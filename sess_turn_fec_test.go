@@ -6,11 +6,12 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // fecTap notes the FEC packets that one side of a pair sends, and loses data packets with the given
-// seqids.
+// seqids. It belongs to the test after synctest.Wait.
 type fecTap struct {
 	data, groups, implied int
 	lost                  []uint32
@@ -53,6 +54,7 @@ func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
 		before := n.client.Stats()
 		for _, count := range []int{3, 1, 10, 7} {
 			time.Sleep(300 * time.Millisecond)
+			synctest.Wait()
 			named, next := len(f.named), n.client.turns.encoder.next
 			f.lost = []uint32{next}
 			start := time.Now()
@@ -66,6 +68,7 @@ func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
 			for range count - 1 {
 				mustRead(t, n.server, 100)
 			}
+			synctest.Wait()
 			parity := f.named[named:]
 			if want := []int{0, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3}[count]; len(parity) != want {
 				t.Errorf("%d parity packets for %d messages, want %d", len(parity), count, want)
@@ -77,6 +80,7 @@ func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
 				}
 			}
 		}
+		synctest.Wait()
 		after := n.client.Stats()
 		if n.server.Stats().FECRecovered < 4 || f.implied > 0 ||
 			after.TimeoutRetransmits > before.TimeoutRetransmits+1 {
@@ -98,6 +102,7 @@ func TestFECGroupsOfAcknowledgedDataStayOpen(t *testing.T) {
 			mustWrite(t, n.client, []byte("a message"))
 			mustRead(t, n.server, 100)
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 			if f.groups > 1 {
 				t.Errorf("%d parity packets", f.groups)
 			}
@@ -129,6 +134,7 @@ func TestFECGroupsAreNotNamedToLegacyPeers(t *testing.T) {
 				mustRead(t, n.server, 100)
 				time.Sleep(50 * time.Millisecond)
 			}
+			synctest.Wait()
 			if f.groups > 0 || f.implied < 8 {
 				t.Errorf("%d named and %d implied parity packets", f.groups, f.implied)
 			}

@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -43,6 +44,7 @@ func TestFECAutoFollowsTheLoss(t *testing.T) {
 			var f fecTap
 			f.watch(n, n.client)
 			talk(t, n, 600)
+			synctest.Wait()
 			after := n.server.Stats()
 			share := float64(f.groups) / 600
 			if share < tt.least || share > tt.most || f.implied > 0 {
@@ -71,6 +73,7 @@ func TestFECAutoSparesTransfers(t *testing.T) {
 		var f fecTap
 		f.watch(n, n.client)
 		n.move(t, pattern(4<<20, 1))
+		synctest.Wait()
 		if sent := n.client.Stats().PacketsSent; f.groups > int(sent)/20 {
 			t.Errorf("%d parity packets among %d", f.groups, sent)
 		}
@@ -86,6 +89,7 @@ func TestFECAutoSparesTransfers(t *testing.T) {
 			mustWrite(t, n.client, []byte("a message"))
 			time.Sleep(20 * time.Millisecond)
 		}
+		synctest.Wait()
 		if f.groups > 0 {
 			t.Errorf("%d parity packets name their group", f.groups)
 		}
