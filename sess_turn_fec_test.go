@@ -5,18 +5,37 @@ package kcp
 import (
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // fecTap notes the FEC packets that one side of a pair sends, and loses data packets with the given
-// seqids. It belongs to the test after synctest.Wait.
+// seqids. It is safe for concurrent use.
 type fecTap struct {
+	mu    sync.Mutex // guards what follows
+	lost  []uint32
+	noted fecNoted
+}
+
+type fecNoted struct {
 	data, groups, implied int
-	lost                  []uint32
 	named                 []fecGroup
 	at                    []time.Duration // when each of named was sent
+}
+
+// seen returns what has been noted so far.
+func (f *fecTap) seen() fecNoted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.noted
+}
+
+func (f *fecTap) lose(seqids ...uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = seqids
 }
 
 func (f *fecTap) watch(n *connPair, s *UDPSession) {
@@ -25,19 +44,22 @@ func (f *fecTap) watch(n *connPair, s *UDPSession) {
 		if from.String() != local || len(payload) < fecHeaderSize {
 			return a
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		seen := &f.noted
 		h, _ := parseFECHeader(payload)
 		switch h.kind {
 		case fecTypeData:
-			f.data++
+			seen.data++
 			a.Drop = slices.Contains(f.lost, h.seqid)
 		case fecTypeParity:
-			f.implied++
+			seen.implied++
 		case fecTypeGroup:
 			g, _, ok := parseFECGroup(payload)
-			if f.groups++; !ok {
+			if seen.groups++; !ok {
 				n.t.Errorf("a malformed packet %x", payload)
 			}
-			f.named, f.at = append(f.named, g), append(f.at, time.Since(start))
+			seen.named, seen.at = append(seen.named, g), append(seen.at, time.Since(start))
 		}
 		return a
 	})
@@ -55,8 +77,8 @@ func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
 		for _, count := range []int{3, 1, 10, 7} {
 			time.Sleep(300 * time.Millisecond)
 			synctest.Wait()
-			named, next := len(f.named), n.client.turns.encoder.next
-			f.lost = []uint32{next}
+			named, next := len(f.seen().named), n.client.turns.encoder.next
+			f.lose(next)
 			start := time.Now()
 			for range count {
 				mustWrite(t, n.client, []byte("a message"))
@@ -69,7 +91,7 @@ func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
 				mustRead(t, n.server, 100)
 			}
 			synctest.Wait()
-			parity := f.named[named:]
+			parity := f.seen().named[named:]
 			if want := []int{0, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3}[count]; len(parity) != want {
 				t.Errorf("%d parity packets for %d messages, want %d", len(parity), count, want)
 			}
@@ -82,11 +104,11 @@ func TestFECGroupsCloseWhenTheProgramPauses(t *testing.T) {
 		}
 		synctest.Wait()
 		after := n.client.Stats()
-		if n.server.Stats().FECRecovered < 4 || f.implied > 0 ||
+		if n.server.Stats().FECRecovered < 4 || f.seen().implied > 0 ||
 			after.TimeoutRetransmits > before.TimeoutRetransmits+1 {
 			t.Errorf("%d recovered, %d retransmitted by timeout, %d implied",
 				n.server.Stats().FECRecovered,
-				after.TimeoutRetransmits-before.TimeoutRetransmits, f.implied)
+				after.TimeoutRetransmits-before.TimeoutRetransmits, f.seen().implied)
 		}
 	})
 }
@@ -103,8 +125,8 @@ func TestFECGroupsOfAcknowledgedDataStayOpen(t *testing.T) {
 			mustRead(t, n.server, 100)
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
-			if f.groups > 1 {
-				t.Errorf("%d parity packets", f.groups)
+			if f.seen().groups > 1 {
+				t.Errorf("%d parity packets", f.seen().groups)
 			}
 			n.client.mu.Lock()
 			defer n.client.mu.Unlock()
@@ -135,8 +157,8 @@ func TestFECGroupsAreNotNamedToLegacyPeers(t *testing.T) {
 				time.Sleep(50 * time.Millisecond)
 			}
 			synctest.Wait()
-			if f.groups > 0 || f.implied < 8 {
-				t.Errorf("%d named and %d implied parity packets", f.groups, f.implied)
+			if f.seen().groups > 0 || f.seen().implied < 8 {
+				t.Errorf("%d named and %d implied parity packets", f.seen().groups, f.seen().implied)
 			}
 		})
 }

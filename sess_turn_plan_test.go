@@ -46,10 +46,10 @@ func TestFECAutoFollowsTheLoss(t *testing.T) {
 			talk(t, n, 600)
 			synctest.Wait()
 			after := n.server.Stats()
-			share := float64(f.groups) / 600
-			if share < tt.least || share > tt.most || f.implied > 0 {
+			share := float64(f.seen().groups) / 600
+			if share < tt.least || share > tt.most || f.seen().implied > 0 {
 				t.Errorf("loss %v: %.2f parity packets a message and %d implied ones",
-					tt.loss, share, f.implied)
+					tt.loss, share, f.seen().implied)
 			}
 			if got := after.FECRecovered - before.FECRecovered; tt.loss > 0 && got < 3 ||
 				after.FECErrors > 0 {
@@ -74,8 +74,8 @@ func TestFECAutoSparesTransfers(t *testing.T) {
 		f.watch(n, n.client)
 		n.move(t, pattern(4<<20, 1))
 		synctest.Wait()
-		if sent := n.client.Stats().PacketsSent; f.groups > int(sent)/20 {
-			t.Errorf("%d parity packets among %d", f.groups, sent)
+		if sent := n.client.Stats().PacketsSent; f.seen().groups > int(sent)/20 {
+			t.Errorf("%d parity packets among %d", f.seen().groups, sent)
 		}
 	})
 	c.DataShards, c.ParityShards = 3, 1
@@ -90,8 +90,8 @@ func TestFECAutoSparesTransfers(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		synctest.Wait()
-		if f.groups > 0 {
-			t.Errorf("%d parity packets name their group", f.groups)
+		if f.seen().groups > 0 {
+			t.Errorf("%d parity packets name their group", f.seen().groups)
 		}
 	})
 }
