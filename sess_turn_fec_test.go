@@ -141,6 +141,9 @@ func legacyParity(s *UDPSession, data, parity int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.core.ctl.peerFlags &^= helloGroups
+	if s.turns.encoder != nil {
+		s.turns.encoder.release()
+	}
 	s.turns.encoder, _ = newFECEncoder(data, parity)
 }
 
