@@ -10,7 +10,6 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,26 +28,11 @@ func (c *pollCounted) readReady(p []received) (int, error) {
 // pollDialCounted dials l over a socket that counts.
 func pollDialCounted(t *testing.T, l *Listener) (*UDPSession, *pollCounted) {
 	t.Helper()
-	o, err := new(Config).options()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.ListenUDP("udp4", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
-	c := &pollCounted{batchConn: d.eps[0].io}
-	d.eps[0].io = c
-	s, err := d.dialFirst(l.Addr(), randomConv(), o, dialSocket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.SetLinger(0)
-		_ = s.Close()
+	c := new(pollCounted)
+	s := pollDialOver(t, l, func(conn batchConn) batchConn {
+		c.batchConn = conn
+		return c
 	})
-	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
 	return s, c
 }
 

@@ -24,6 +24,9 @@ func controlOf(nc int) controlKind {
 	return controlRate
 }
 
+// measures reports whether k measures the rate that the path delivers.
+func (k controlKind) measures() bool { return k == controlRate || k == controlAggressive }
+
 // unmeasured returns how many segments may be in flight without a flow.
 func (k controlKind) unmeasured() uint32 {
 	switch k {

@@ -224,7 +224,7 @@ func (snd *sender) endFlow(now millis) {
 	if now < snd.flowEvent() {
 		return
 	}
-	if snd.kind == controlRate || snd.kind == controlAggressive {
+	if snd.kind.measures() {
 		r := snd.control()
 		snd.seed = newFlowSeed(r.bandwidth, r.minRTT)
 	}
@@ -250,10 +250,12 @@ func (snd *sender) congested() bool {
 	return snd.rtt.srtt() > snd.rtt.least+snd.rtt.least/2+reportLeast/4
 }
 
-// repaired tells the controller of segments that parity has recovered, as of others that are lost
-// (RFC 9265).
+// repaired tells a controller that goes by losses of segments that parity has recovered, as of
+// others that are lost (RFC 9265). One that measures the rate keeps the queue short instead where
+// parity hides losses (lossHidden). To be told of all losses of a report at once took it 20 to 70 %
+// of the goodput at a round trip of 300 ms.
 func (snd *sender) repaired(now instant, segments uint32) {
-	if snd.flow == nil {
+	if snd.flow == nil || snd.kind.measures() {
 		return
 	}
 	for range min(segments, snd.inFlight) {

@@ -46,6 +46,31 @@ func pollDial(t *testing.T, l *Listener, n int) (sessions []*UDPSession) {
 	return sessions
 }
 
+// pollDialOver dials l over a socket of the library whose batchConn replace has replaced.
+func pollDialOver(t *testing.T, l *Listener, replace func(c batchConn) batchConn) *UDPSession {
+	t.Helper()
+	o, err := new(Config).options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
+	d.eps[0].io = replace(d.eps[0].io)
+	s, err := d.dialFirst(l.Addr(), randomConv(), o, dialSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.SetLinger(0)
+		_ = s.Close()
+	})
+	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+	return s
+}
+
 func pollEcho(t *testing.T, s *UDPSession) {
 	t.Helper()
 	msg := []byte("is anybody there?")
@@ -223,24 +248,12 @@ func TestFailingSocketDelaysNoOther(t *testing.T) {
 		t.Skip("each socket has a goroutine on this system")
 	}
 	l := echoListener(t, listenLoopback(t, nil))
-	o, err := new(Config).options()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.ListenUDP("udp4", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
 	const failures = readErrorsFree + 4
-	bad := &scriptedReads{batchConn: d.eps[0].io, errors: failures}
-	d.eps[0].io = bad
-	failing, err := d.dialFirst(l.Addr(), randomConv(), o, dialSocket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer failing.Close()
-	_ = failing.SetDeadline(time.Now().Add(20 * time.Second))
+	bad := &scriptedReads{errors: failures}
+	failing := pollDialOver(t, l, func(c batchConn) batchConn {
+		bad.batchConn = c
+		return bad
+	})
 	mustWrite(t, failing, []byte("echo"))
 	for _, s := range pollDial(t, l, 2*runtime.GOMAXPROCS(0)) {
 		pollEcho(t, s)

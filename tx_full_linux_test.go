@@ -5,7 +5,6 @@
 package kcp
 
 import (
-	"net"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -24,16 +23,7 @@ func TestFullSocketDelaysNoOther(t *testing.T) {
 		server <- s
 		_ = echoListener(t, l)
 	}()
-	o, err := new(Config).options()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.ListenUDP("udp4", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
-	var state atomic.Int32 // 0: sends, 1: full, 2: full for long
+	var state atomic.Int32 // 0: sends, 1: full, 2: full for long, 3: waits
 	open, stuck := make(chan struct{}), make(chan struct{})
 	calls := kernelCalls
 	calls.send = func(fd uintptr, m []mmsghdr) (int, syscall.Errno) {
@@ -46,11 +36,10 @@ func TestFullSocketDelaysNoOther(t *testing.T) {
 		}
 		return kernelCalls.send(fd, m)
 	}
-	d.eps[0].io.(*linuxConn).calls = calls
-	s, err := d.dialFirst(l.Addr(), randomConv(), o, dialSocket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := pollDialOver(t, l, func(c batchConn) batchConn {
+		c.(*linuxConn).calls = calls
+		return c
+	})
 	s.SetACKNoDelay(true)
 	mustWrite(t, s, []byte("hello"))
 	peer := <-server

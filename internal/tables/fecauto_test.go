@@ -51,3 +51,21 @@ func TestFECAutoCostsATransferNothing(t *testing.T) {
 		t.Errorf("%.2f Mbit/s, want %.2f", with/1e6, without/1e6)
 	}
 }
+
+// Parity takes a share of the line, and what it recovers is no reason to send more slowly.
+func TestParityCostsATransferItsShareAlone(t *testing.T) {
+	const seeds = 3
+	for _, tt := range []struct {
+		loss, most, want float64 // want and most in Mbit/s: the line carries twice as much without parity
+	}{{0.05, 10, 7.2}, {0.20, 10, 5}} {
+		p := path{rtt: 300 * time.Millisecond, loss: tt.loss}
+		got := 0.0
+		for seed := range uint64(seeds) {
+			got += measureGoodput(t, seed+1, p, withFEC(1, 1).config, 20*time.Second) / 1e6 / seeds
+		}
+		t.Logf("%v: %.2f Mbit/s", p, got)
+		if got < tt.want || got > tt.most {
+			t.Errorf("%v: %.2f Mbit/s with parity for each packet, want %g to %g", p, got, tt.want, tt.most)
+		}
+	}
+}
