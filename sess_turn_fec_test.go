@@ -160,8 +160,8 @@ func TestFECGroupsAreNotNamedToLegacyPeers(t *testing.T) {
 				time.Sleep(50 * time.Millisecond)
 			}
 			synctest.Wait()
-			if f.seen().groups > 0 || f.seen().implied < 8 {
-				t.Errorf("%d named and %d implied parity packets", f.seen().groups, f.seen().implied)
+			if seen := f.seen(); seen.groups > 0 || seen.implied < 8 {
+				t.Errorf("%d named and %d implied parity packets", seen.groups, seen.implied)
 			}
 		})
 }
