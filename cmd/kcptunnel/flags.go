@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+)
+
+// keyVariable is the environment variable that has the key, if no flag and no file gives it.
+const keyVariable = "KCPTUN_KEY"
+
+// option is one setting: flags of the names, and a key of the JSON file.
+type option struct {
+	names []string // the first is also the JSON key, unless key is set
+	key   string
+	roles role
+	value value
+	usage string
+}
+
+// jsonKey returns the option's key in a JSON file.
+func (o *option) jsonKey() string {
+	if o.key != "" {
+		return o.key
+	}
+	return o.names[0]
+}
+
+// optionsOf returns all options of s, in the order of the help text. Those of the other role are
+// among them.
+func optionsOf(s *settings) []option {
+	names := func(n ...string) []string { return n }
+	const most = math.MaxInt32
+	return []option{
+		{names("compat"), "", roleBoth, onOff{&s.compat}, "speak with the archived tunnel"},
+
+		{names("localaddr", "l"), "", roleClient, text{&s.localAddr},
+			"local address `HOST:PORT`, or path of a Unix socket"},
+		{names("remoteaddr", "r"), "", roleClient, text{&s.remoteAddr},
+			"server's address `HOST:PORT` or HOST:MIN-MAX"},
+		{names("listen", "l"), "", roleServer, text{&s.listen},
+			"address to listen on `HOST:PORT` or HOST:MIN-MAX"},
+		{names("target", "t"), "", roleServer, text{&s.target},
+			"address of the service `HOST:PORT`, or path of a Unix socket"},
+
+		{names("key"), "", roleBoth, text{&s.key}, "shared `SECRET` of both ends"},
+		{names("crypt"), "", roleBoth, text{&s.crypt}, "`CIPHER`, the same at both ends"},
+		{names("mode"), "", roleBoth, text{&s.mode},
+			"`MODE`: normal, fast, fast2, fast3 or manual"},
+		{names("QPP"), "qpp", roleBoth, onOff{&s.qpp}, "permute the bytes of streams (compat)"},
+		{names("QPPCount"), "qpp-count", roleBoth, number{&s.qppCount, 1, math.MaxUint16},
+			"`PADS` of QPP, the same at both ends"},
+
+		{names("conn"), "", roleClient, number{&s.conns, 1, 1024}, "`SESSIONS` to use in turn (compat)"},
+		{names("autoexpire"), "", roleClient, number{&s.autoExpire, 0, most},
+			"`SECONDS` until a session gets no new connections, 0 for never (compat)"},
+		{names("scavengettl"), "", roleClient, number{&s.scavengeTTL, 0, most},
+			"`SECONDS` until an expired session is closed (compat)"},
+
+		{names("mtu"), "", roleBoth, number{&s.mtu, 64, 1500}, "`BYTES` of a datagram at most"},
+		{names("ratelimit"), "", roleBoth, number{&s.rateLimit, 0, math.MaxUint32},
+			"`BYTES` a second that a session sends at most, 0 for no limit"},
+		{names("sndwnd"), "", roleBoth, number{&s.sndWnd, 1, math.MaxUint16}, "send window in `PACKETS`"},
+		{names("rcvwnd"), "", roleBoth, number{&s.rcvWnd, 1, math.MaxUint16},
+			"receive window in `PACKETS`"},
+		{names("datashard", "ds"), "", roleBoth, number{&s.dataShards, 0, 256},
+			"`PACKETS` of data in an FEC group"},
+		{names("parityshard", "ps"), "", roleBoth, number{&s.parityShards, 0, 256},
+			"`PACKETS` of parity in an FEC group, 0 for no FEC"},
+		{names("dscp"), "", roleBoth, number{&s.dscp, 0, 63}, "`DSCP` of the packets"},
+		{names("nocomp"), "", roleBoth, onOff{&s.noComp}, "no compression (compat)"},
+
+		{names("acknodelay"), "", roleBoth, onOff{&s.ackNoDelay}, "acknowledge each batch at once"},
+		{names("nodelay"), "", roleBoth, number{&s.noDelay, 0, 1}, "in mode manual: `0 or 1`"},
+		{names("interval"), "", roleBoth, number{&s.interval, 10, 5000}, "in mode manual: `MILLISECONDS`"},
+		{names("resend"), "", roleBoth, number{&s.fastLimit, 0, 64}, "in mode manual: `COUNT`"},
+		{names("nc"), "", roleBoth, number{&s.noCongestion, 0, 1}, "in mode manual: `0 or 1`"},
+		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, most}, "`BYTES` of the socket's buffers"},
+
+		{names("smuxver"), "", roleBoth, number{&s.smuxVersion, 1, 2}, "smux `VERSION` (compat)"},
+		{names("smuxbuf"), "", roleBoth, number{&s.smuxBuf, 1, most},
+			"`BYTES` that all streams of a session may buffer (compat)"},
+		{names("framesize"), "", roleBoth, number{&s.frameSize, 1, math.MaxUint16},
+			"`BYTES` of an smux frame at most (compat)"},
+		{names("streambuf"), "", roleBoth, number{&s.streamBuf, 1, most},
+			"`BYTES` that a stream may buffer (compat)"},
+		{names("keepalive"), "", roleBoth, number{&s.keepAlive, 0, 86400},
+			"`SECONDS` between signs of life, 0 for none"},
+		{names("closewait"), "", roleBoth, number{&s.closeWait, 0, most},
+			"`SECONDS` that a half-closed connection may be silent, 0 for 600"},
+
+		{names("snmplog"), "", roleBoth, text{&s.snmpLog},
+			"`FILE` for the counters as CSV, its name a layout of Go's package time"},
+		{names("snmpperiod"), "", roleBoth, number{&s.snmpPeriod, 1, most}, "`SECONDS` between its lines"},
+		{names("log"), "", roleBoth, text{&s.log}, "`FILE` for the log"},
+		{names("quiet"), "", roleBoth, onOff{&s.quiet}, "log no connections"},
+		{names("tcp"), "", roleBoth, onOff{&s.rawTCP}, "not offered: see COMPAT.md"},
+		{names("pprof"), "", roleBoth, onOffText{&s.profiler, "localhost:6060"},
+			"serve profiles on localhost:6060, or on -pprof=`HOST:PORT`"},
+	}
+}
+
+// parse reads the command line after the subcommand. It returns flag.ErrHelp after a request for
+// help, which goes to out. Warnings are about settings that have no effect.
+func (s *settings) parse(args []string, out io.Writer) (warnings []string, err error) {
+	flags := flag.NewFlagSet("kcptunnel "+s.role.String(), flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	var file string
+	flags.StringVar(&file, "c", "", "JSON `FILE`, which overrides all flags")
+	for _, o := range optionsOf(s) {
+		if o.roles&s.role == 0 {
+			continue
+		}
+		for _, name := range o.names {
+			flags.Var(&flagOf{o.value, s, o.names[0]}, name, o.usage)
+		}
+	}
+	if key := os.Getenv(keyVariable); key != "" {
+		s.key = key
+	}
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp:
+		s.help(out)
+		return nil, err
+	case err != nil:
+		return nil, err
+	case flags.NArg() > 0:
+		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if file != "" {
+		if warnings, err = s.readFile(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return warnings, s.check()
+}
+
+// help prints the options of the role.
+func (s *settings) help(out io.Writer) {
+	fmt.Fprintf(out, "usage: kcptunnel %v [flags]\n\n", s.role)
+	fmt.Fprintf(out, "  -c FILE\n    \tJSON file of these settings, which overrides all flags\n")
+	for _, o := range optionsOf(newSettings(s.role)) {
+		if o.roles&s.role == 0 {
+			continue
+		}
+		argument, usage := flag.UnquoteUsage(&flag.Flag{Usage: o.usage, Value: &flagOf{value: o.value}})
+		if _, ok := o.value.(onOff); ok {
+			argument = ""
+		}
+		line := "-" + strings.Join(o.names, ", -") + " " + argument
+		fmt.Fprintf(out, "  %s\n    \t%s", strings.TrimSpace(line), usage)
+		if v := o.value.String(); v != "" && v != "0" && v != "false" {
+			fmt.Fprintf(out, " (default %s)", v)
+		}
+		fmt.Fprintln(out)
+	}
+	fmt.Fprintf(out, "\nThe key may be given in the environment variable %s.\n", keyVariable)
+}

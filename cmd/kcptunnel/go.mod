@@ -1,0 +1,21 @@
+module github.com/seedkcp/kcp/cmd/kcptunnel
+
+go 1.25.0
+
+replace github.com/seedkcp/kcp => ../..
+
+require (
+	github.com/klauspost/compress v1.20.4
+	github.com/seedkcp/kcp v0.0.0-00010101000000-000000000000
+	github.com/xtaci/qpp v1.1.18
+	github.com/xtaci/smux v1.5.58
+)
+
+require (
+	github.com/emmansun/gmsm v0.41.1 // indirect
+	github.com/klauspost/cpuid/v2 v2.3.0 // indirect
+	github.com/klauspost/reedsolomon v1.14.2 // indirect
+	github.com/pkg/errors v0.9.1 // indirect
+	golang.org/x/crypto v0.55.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+)
