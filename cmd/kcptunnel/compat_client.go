@@ -4,12 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/seedkcp/kcp"
 	"github.com/xtaci/smux"
@@ -76,17 +75,17 @@ func (d *compatDialer) dial(ctx context.Context) (stream, error) {
 	}
 	defer func() { <-slot.token }()
 	if slot.session != nil {
-		if st, err := slot.session.open(d.pads); err == nil {
+		if st, err := slot.session.open(); err == nil {
 			return st, nil
 		}
-		slot.session.retire()
+		slot.session.end(sessionRetired)
 	}
 	session, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	slot.session = session
-	return session.open(d.pads)
+	return session.open()
 }
 
 // connect makes a session to a random one of the server's ports.
@@ -135,142 +134,17 @@ func (d *compatDialer) remove(c *clientSession) {
 func (d *compatDialer) Close() error {
 	d.mu.Lock()
 	d.closed = true
-	var open []*clientSession
-	for c := range d.sessions {
-		open = append(open, c)
-	}
 	d.mu.Unlock()
-	for _, c := range open {
-		c.abort()
+	for _, c := range d.open() {
+		c.end(sessionClosed)
 	}
 	d.background.Wait()
 	return nil
 }
 
-// clientSession is a session of the client.
-type clientSession struct {
-	*compatSession
-	d     *compatDialer
-	ended chan struct{} // closed when smux has ended
-
-	mu      sync.Mutex // guards the following
-	streams int        // open ones
-	retired bool       // opens no more streams, and closes with the last
-}
-
-var errRetired = errors.New("the session has expired")
-
-// open opens a stream.
-func (c *clientSession) open(pads *qppPads) (stream, error) {
-	if !c.reserve() {
-		return nil, errRetired
-	}
-	st, err := c.mux.OpenStream()
-	if err != nil {
-		c.release()
-		return nil, fmt.Errorf("smux: %w", err)
-	}
-	return newCompatStream(st, pads, c.release), nil
-}
-
-func (c *clientSession) reserve() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.retired {
-		return false
-	}
-	c.streams++
-	return true
-}
-
-// release gives back what reserve took. The last stream of a retired session ends it.
-func (c *clientSession) release() {
-	c.mu.Lock()
-	c.streams--
-	last := c.retired && c.streams == 0
-	c.mu.Unlock()
-	if last {
-		_ = c.mux.Close()
-	}
-}
-
-// retire ends the session with its last stream.
-func (c *clientSession) retire() {
-	c.mu.Lock()
-	idle := c.streams == 0
-	c.retired = true
-	c.mu.Unlock()
-	if idle {
-		_ = c.mux.Close()
-	}
-}
-
-// expire retires the session after autoexpire, and ends it scavengettl later.
-func (c *clientSession) expire() {
-	if c.d.s.autoExpire == 0 || !c.lives(time.Duration(c.d.s.autoExpire)*time.Second) {
-		return
-	}
-	c.d.log.Debug("session expired", "server", c.sess.RemoteAddr().String())
-	c.retire()
-	if c.lives(time.Duration(c.d.s.scavengeTTL) * time.Second) {
-		_ = c.mux.Close()
-	}
-}
-
-// lives waits for d, and returns false if the session ends before.
-func (c *clientSession) lives(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.ended:
-		return false
-	}
-}
-
-// watch waits for the end of the session, and logs why it ended.
-func (c *clientSession) watch() {
-	defer c.d.remove(c)
-	defer close(c.ended)
-	unheard := time.AfterFunc(answerTimeout, c.reportSilence)
-	defer unheard.Stop()
-	err := c.drain()
-	c.d.log.Log(context.Background(), c.endLevel(), "session closed",
-		"server", c.sess.RemoteAddr().String(), "reason", c.explain(c.d.s, err))
-	c.retire()
-	_ = c.mux.Close()
-	_ = c.sess.Close()
-}
-
-// endLevel is the level at which the end of the session is logged.
-func (c *clientSession) endLevel() slog.Level {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.retired {
-		return slog.LevelInfo
-	}
-	return slog.LevelError
-}
-
-// drain returns what has ended the session. A server opens no streams: what it opens is closed.
-func (c *clientSession) drain() error {
-	for {
-		st, err := c.mux.AcceptStream()
-		if err != nil {
-			return err
-		}
-		_ = st.Close()
-	}
-}
-
-// answerTimeout is how long a server may take until its silence is logged.
-const answerTimeout = 5 * time.Second
-
-func (c *clientSession) reportSilence() {
-	if c.sess.Stats().PacketsReceived > 0 {
-		return
-	}
-	c.d.log.Error("the server does not answer: check its address, and that -key, -crypt and -compat "+
-		"are the same at both ends", "server", c.sess.RemoteAddr().String())
+// open returns the sessions that are open.
+func (d *compatDialer) open() []*clientSession {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.sessions))
 }

@@ -24,41 +24,47 @@ func (s *settings) newQPPPads() *qppPads {
 	return &qppPads{seed, qpp.NewQPP(seed, uint16(s.qppCount))}
 }
 
-// qppStream permutes the bytes of a stream. Each direction has a generator of its own, which begins
+// qppCodec permutes the bytes of one stream. Each direction has a generator of its own, which begins
 // with the same seed.
-type qppStream struct {
-	stream
+type qppCodec struct {
 	pads *qpp.QuantumPermutationPad
 
-	readMu sync.Mutex // guards reads, so that bytes are taken in order
+	readMu sync.Mutex // held while a Read takes bytes, and guards reads
 	reads  *qpp.Rand
 
-	writeMu sync.Mutex // guards the following
+	writeMu sync.Mutex // held while a Write passes bytes on, and guards the following
 	writes  *qpp.Rand
 	buf     []byte
 }
 
-func newQPPStream(s stream, p *qppPads) *qppStream {
-	return &qppStream{
-		stream: s,
+func (p *qppPads) newStream() *qppCodec {
+	return &qppCodec{
 		pads:   p.pads,
 		reads:  qpp.CreatePRNG(p.seed),
 		writes: qpp.CreatePRNG(p.seed),
 	}
 }
 
+// qppStream is a stream whose bytes are permuted.
+type qppStream struct {
+	*compatStream
+	pads *qppCodec
+}
+
 func (q *qppStream) Read(p []byte) (int, error) {
-	q.readMu.Lock()
-	defer q.readMu.Unlock()
-	n, err := q.stream.Read(p)
-	q.pads.DecryptWithPRNG(p[:n], q.reads)
+	c := q.pads
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	n, err := q.compatStream.Read(p)
+	c.pads.DecryptWithPRNG(p[:n], c.reads)
 	return n, err
 }
 
 func (q *qppStream) Write(p []byte) (int, error) {
-	q.writeMu.Lock()
-	defer q.writeMu.Unlock()
-	q.buf = append(q.buf[:0], p...)
-	q.pads.EncryptWithPRNG(q.buf, q.writes)
-	return q.stream.Write(q.buf)
+	c := q.pads
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	c.buf = append(c.buf[:0], p...)
+	c.pads.EncryptWithPRNG(c.buf, c.writes)
+	return q.compatStream.Write(c.buf)
 }

@@ -4,9 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"sync"
 
 	"github.com/seedkcp/kcp"
@@ -100,20 +98,11 @@ func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 	for {
 		st, err := c.mux.AcceptStream()
 		if err != nil {
-			level := slog.LevelInfo
-			if c.isMismatch(err) {
-				level = slog.LevelError
-			}
-			log.Log(ctx, level, "session closed", "reason", c.explain(v.s, err))
+			reason, level := c.explain(v.s, err)
+			log.Log(ctx, level, "session closed", "reason", reason)
 			break
 		}
-		v.busy.Go(func() { v.handle(newCompatStream(st, v.pads, func() {})) })
+		v.busy.Go(func() { v.handle(v.s.newStream(st, v.pads, func() {})) })
 	}
 	c.abort()
-}
-
-// isMismatch reports whether err shows that the ends are configured differently.
-func (c *compatSession) isMismatch(err error) bool {
-	_, read := c.conn.seen()
-	return read == nil && !errors.Is(err, net.ErrClosed)
 }

@@ -112,7 +112,7 @@ type sessionConn struct {
 }
 
 // firstBytes is how many of the first bytes show what the other end speaks.
-const firstBytes = 16
+const firstBytes = 64
 
 func (c *sessionConn) Read(p []byte) (int, error) {
 	n, err := c.UDPSession.Read(p)
@@ -147,8 +147,9 @@ var errEnded = fmt.Errorf("the session was closed by the other end: %w", io.ErrU
 // compatStream is an smux stream.
 type compatStream struct {
 	*smux.Stream
-	closed func() // called once, when the stream is closed
-	once   sync.Once
+	version int
+	closed  func() // called once, when the stream is closed
+	once    sync.Once
 }
 
 func (c *compatStream) Close() error {
@@ -160,11 +161,15 @@ func (c *compatStream) Close() error {
 // Reset is Close: smux has no message for it, so that the peer reads an end.
 func (c *compatStream) Reset() error { return c.Close() }
 
-// newCompatStream returns the stream as the tunnel uses it.
-func newCompatStream(s *smux.Stream, pads *qppPads, closed func()) stream {
-	c := &compatStream{Stream: s, closed: closed}
+// writesBlindly implements blindWriter: smux has windows for each stream since version 2, and one
+// message for the end of a direction and of the whole stream.
+func (c *compatStream) writesBlindly() bool { return c.version < 2 }
+
+// newStream returns an smux stream as the tunnel uses it. closed is called once, when it is closed.
+func (s *settings) newStream(st *smux.Stream, pads *qppPads, closed func()) stream {
+	c := &compatStream{Stream: st, version: int(s.smuxVersion), closed: closed}
 	if pads == nil {
 		return c
 	}
-	return newQPPStream(c, pads)
+	return &qppStream{compatStream: c, pads: pads.newStream()}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -59,8 +60,8 @@ func optionsOf(s *settings) []option {
 		{names("conn"), "", roleClient, number{&s.conns, 1, 1024}, "`SESSIONS` to use in turn (compat)"},
 		{names("autoexpire"), "", roleClient, number{&s.autoExpire, 0, most},
 			"`SECONDS` until a session gets no new connections, 0 for never (compat)"},
-		{names("scavengettl"), "", roleClient, number{&s.scavengeTTL, 0, most},
-			"`SECONDS` until an expired session is closed (compat)"},
+		{names("scavengettl"), "", roleClient, number{&s.scavengeTTL, -1, most},
+			"`SECONDS` until an expired session is closed, -1 for never (compat)"},
 
 		{names("mtu"), "", roleBoth, number{&s.mtu, 64, 1500}, "`BYTES` of a datagram at most"},
 		{names("ratelimit"), "", roleBoth, number{&s.rateLimit, 0, math.MaxUint32},
@@ -77,7 +78,7 @@ func optionsOf(s *settings) []option {
 
 		{names("acknodelay"), "", roleBoth, onOff{&s.ackNoDelay}, "acknowledge each batch at once"},
 		{names("nodelay"), "", roleBoth, number{&s.noDelay, 0, 1}, "in mode manual: `0 or 1`"},
-		{names("interval"), "", roleBoth, number{&s.interval, 10, 5000}, "in mode manual: `MILLISECONDS`"},
+		{names("interval"), "", roleBoth, number{&s.interval, 0, 5000}, "in mode manual: `MILLISECONDS`"},
 		{names("resend"), "", roleBoth, number{&s.fastLimit, 0, 64}, "in mode manual: `COUNT`"},
 		{names("nc"), "", roleBoth, number{&s.noCongestion, 0, 1}, "in mode manual: `0 or 1`"},
 		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, most}, "`BYTES` of the socket's buffers"},
@@ -105,6 +106,9 @@ func optionsOf(s *settings) []option {
 	}
 }
 
+// errVersion is a request for the version.
+var errVersion = errors.New("version")
+
 // parse reads the command line after the subcommand. It returns flag.ErrHelp after a request for
 // help, which goes to out. Warnings are about settings that have no effect.
 func (s *settings) parse(args []string, out io.Writer) (warnings []string, err error) {
@@ -112,6 +116,8 @@ func (s *settings) parse(args []string, out io.Writer) (warnings []string, err e
 	flags.SetOutput(io.Discard)
 	var file string
 	flags.StringVar(&file, "c", "", "JSON `FILE`, which overrides all flags")
+	showVersion := flags.Bool("version", false, "")
+	flags.BoolVar(showVersion, "v", false, "")
 	for _, o := range optionsOf(s) {
 		if o.roles&s.role == 0 {
 			continue
@@ -129,6 +135,8 @@ func (s *settings) parse(args []string, out io.Writer) (warnings []string, err e
 		return nil, err
 	case err != nil:
 		return nil, err
+	case *showVersion:
+		return nil, errVersion
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}

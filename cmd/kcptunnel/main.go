@@ -7,7 +7,8 @@
 //	kcptunnel client -localaddr :12948 -remoteaddr server.example:29900 -key SECRET
 //
 // With -compat it speaks with the archived tunnel that many deployments of the protocol run, takes
-// its flags, and reads its JSON files. COMPAT.md describes that.
+// its flags, and reads its JSON files. Installed under the name of one of that tunnel's programs, such
+// as server_linux_amd64, it is that program. COMPAT.md describes both.
 package main
 
 import (
@@ -18,7 +19,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 )
 
@@ -26,9 +29,22 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second interrupt ends the program at once.
 	context.AfterFunc(ctx, stop)
-	status := program(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	status := program(ctx, commandLine(os.Args), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
+}
+
+// commandLine returns the arguments of the program. Under a name of the archived tunnel's programs,
+// such as client_linux_amd64, it is that program.
+func commandLine(args []string) []string {
+	name := strings.ToLower(filepath.Base(args[0]))
+	for _, r := range []role{roleClient, roleServer} {
+		rest, found := strings.CutPrefix(name, r.String())
+		if found && (rest == "" || rest == ".exe" || rest[0] == '_') {
+			return append([]string{r.String(), "-compat"}, args[1:]...)
+		}
+	}
+	return args[1:]
 }
 
 // Exit statuses.
@@ -75,6 +91,9 @@ func end(ctx context.Context, r role, args []string, stdout, stderr io.Writer) i
 	warnings, err := s.parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errVersion):
+		fmt.Fprintln(stdout, "kcptunnel", version())
 		return 0
 	case err != nil:
 		fmt.Fprintf(stderr, "kcptunnel %v: %v\n", r, err)

@@ -20,6 +20,10 @@ type stream interface {
 	Reset() error
 }
 
+// blindWriter is a stream whose peer does not show that it reads. The end of what it sends may be
+// that of the whole stream, and all that is written then may go nowhere.
+type blindWriter interface{ writesBlindly() bool }
+
 // halfCloser is a connection whose directions end one by one.
 type halfCloser interface{ CloseWrite() error }
 
@@ -37,7 +41,8 @@ var relayBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return
 
 // relay copies between a local connection and a stream until both directions have ended, and closes
 // both. The end of one direction is passed on, while the other goes on. After that a silence of
-// closeWait ends the connection (0: ten minutes). An error of one side resets the other.
+// closeWait ends the connection (0: ten minutes). What is written blindly does not count. An error
+// of one side resets the other.
 //
 // The error is nil if both directions have ended by themselves.
 func relay(local net.Conn, remote stream, closeWait time.Duration) (relayed, error) {
@@ -45,6 +50,9 @@ func relay(local net.Conn, remote stream, closeWait time.Duration) (relayed, err
 		closeWait = halfClosedLimit
 	}
 	r := &relaying{local: local, remote: remote, closeWait: closeWait}
+	if b, ok := remote.(blindWriter); ok {
+		r.blind = b.writesBlindly()
+	}
 	ends := make(chan error, 2)
 	go func() { ends <- r.copy(remote, local, &r.up) }()
 	go func() { ends <- r.copy(local, remote, &r.down) }()
@@ -77,8 +85,17 @@ var errSilent = errors.New("half-closed and silent for too long")
 type relaying struct {
 	local     net.Conn
 	remote    stream
+	blind     bool // remote is a blindWriter
 	closeWait time.Duration
 	up, down  atomic.Int64
+}
+
+// progress returns the bytes that have been carried for sure.
+func (r *relaying) progress() int64 {
+	if r.blind {
+		return r.down.Load()
+	}
+	return r.up.Load() + r.down.Load()
 }
 
 // copy carries one direction to its end, and passes that on. n counts the bytes.
@@ -150,7 +167,7 @@ const (
 
 // watch begins to look for silence.
 func (r *relaying) watch() *silence {
-	w := &silence{r: r, seen: r.up.Load() + r.down.Load()}
+	w := &silence{r: r, seen: r.progress()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(r.closeWait, w.look)
@@ -170,7 +187,7 @@ func (w *silence) isSilent() bool {
 	if w.state != silenceWatched {
 		return false
 	}
-	if now := w.r.up.Load() + w.r.down.Load(); now != w.seen {
+	if now := w.r.progress(); now != w.seen {
 		w.seen = now
 		w.timer.Reset(w.r.closeWait)
 		return false

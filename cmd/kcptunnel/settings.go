@@ -185,6 +185,9 @@ func (s *settings) applyMode() error {
 	return fmt.Errorf("mode %q: want one of %s, %s", s.mode, strings.Join(names, ", "), modeManual)
 }
 
+// intervalLeast is the least interval in milliseconds. Lower values count as this.
+const intervalLeast = 10
+
 // sessionConfig returns the settings of the KCP sessions. block may be nil.
 func (s *settings) sessionConfig(block kcp.BlockCrypt) *kcp.Config {
 	c := &kcp.Config{
@@ -193,7 +196,7 @@ func (s *settings) sessionConfig(block kcp.BlockCrypt) *kcp.Config {
 		SendWindow:          int(s.sndWnd),
 		ReceiveWindow:       int(s.rcvWnd),
 		NoDelay:             s.noDelay != 0,
-		Interval:            time.Duration(s.interval) * time.Millisecond,
+		Interval:            time.Duration(max(s.interval, intervalLeast)) * time.Millisecond,
 		FastResend:          int(s.fastLimit),
 		NoCongestionControl: s.noCongestion != 0,
 		StreamMode:          true,

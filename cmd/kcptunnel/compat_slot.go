@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// clientSession is a session of the client. Its state only grows.
+type clientSession struct {
+	*compatSession
+	d     *compatDialer
+	ended chan struct{} // closed when smux has ended
+
+	mu      sync.Mutex // guards the following
+	streams int        // open ones
+	state   sessionState
+}
+
+type sessionState int
+
+const (
+	sessionOpen    sessionState = iota
+	sessionRetired              // opens no more streams, and closes with the last
+	sessionClosed               // the streams are cut off
+)
+
+var errRetired = errors.New("the session opens no more streams")
+
+// open opens a stream.
+func (c *clientSession) open() (stream, error) {
+	if !c.reserve() {
+		return nil, errRetired
+	}
+	st, err := c.mux.OpenStream()
+	if err != nil {
+		c.release()
+		return nil, fmt.Errorf("smux: %w", err)
+	}
+	return c.d.s.newStream(st, c.d.pads, c.release), nil
+}
+
+func (c *clientSession) reserve() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != sessionOpen {
+		return false
+	}
+	c.streams++
+	return true
+}
+
+// release gives back what reserve took. The last stream of a retired session ends it.
+func (c *clientSession) release() {
+	c.mu.Lock()
+	c.streams--
+	last := c.state == sessionRetired && c.streams == 0
+	c.mu.Unlock()
+	if last {
+		_ = c.mux.Close()
+	}
+}
+
+// end moves the session to a state.
+func (c *clientSession) end(to sessionState) {
+	c.mu.Lock()
+	c.state = max(c.state, to)
+	state, idle := c.state, c.streams == 0
+	c.mu.Unlock()
+	switch {
+	case state == sessionClosed:
+		c.abort()
+	case idle:
+		_ = c.mux.Close()
+	}
+}
+
+func (c *clientSession) current() sessionState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// expire retires the session after autoexpire, and ends it scavengettl later.
+func (c *clientSession) expire() {
+	s := c.d.s
+	if s.autoExpire == 0 || !c.lives(time.Duration(s.autoExpire)*time.Second) {
+		return
+	}
+	c.d.log.Debug("session expired", "server", c.sess.RemoteAddr().String())
+	c.end(sessionRetired)
+	if s.scavengeTTL >= 0 && c.lives(time.Duration(s.scavengeTTL)*time.Second) {
+		c.end(sessionClosed)
+	}
+}
+
+// lives waits for d, and returns false if the session ends before.
+func (c *clientSession) lives(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.ended:
+		return false
+	}
+}
+
+// watch waits for the end of the session, and logs why it ended.
+func (c *clientSession) watch() {
+	defer c.d.remove(c)
+	defer close(c.ended)
+	unheard := time.AfterFunc(answerTimeout, c.reportSilence)
+	defer unheard.Stop()
+	err := c.drain()
+	reason, level := "closed here", slog.LevelInfo
+	if c.current() == sessionOpen {
+		reason, level = c.explain(c.d.s, err)
+	}
+	c.d.log.Log(context.Background(), level, "session closed",
+		"server", c.sess.RemoteAddr().String(), "reason", reason)
+	c.end(sessionRetired)
+	_ = c.mux.Close()
+}
+
+// drain returns what has ended the session. A server opens no streams: what it opens is closed.
+func (c *clientSession) drain() error {
+	for {
+		st, err := c.mux.AcceptStream()
+		if err != nil {
+			return err
+		}
+		_ = st.Close()
+	}
+}
+
+// answerTimeout is how long a server may take until its silence is logged.
+const answerTimeout = 5 * time.Second
+
+func (c *clientSession) reportSilence() {
+	if c.sess.Stats().PacketsReceived > 0 {
+		return
+	}
+	c.d.log.Error("the server does not answer: check its address, and that key, crypt and compat "+
+		"are the same at both ends", "server", c.sess.RemoteAddr().String())
+}
