@@ -120,15 +120,17 @@ func match(dir string, patterns []string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", pattern, err)
 		}
-		found = slices.DeleteFunc(found, func(name string) bool {
-			return filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go")
-		})
 		if len(found) == 0 {
-			return nil, fmt.Errorf("%s matches no Go file", pattern)
+			return nil, fmt.Errorf("%s matches no file", pattern)
 		}
 		for _, name := range found {
-			names = append(names, filepath.Base(name))
+			if filepath.Ext(name) == ".go" && !strings.HasSuffix(name, "_test.go") {
+				names = append(names, filepath.Base(name))
+			}
 		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no Go file among %q but tests", patterns)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil

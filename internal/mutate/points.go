@@ -158,13 +158,14 @@ func (p *program) parse(name string) (*ast.File, error) {
 }
 
 // points returns the places in the files that have mutants, outer ones before those inside them.
+// Files of other systems are left out.
 func (p *program) points(names []string) ([]*point, error) {
 	var points []*point
 	next := 1
 	for _, name := range names {
 		file := p.files[name]
 		if file == nil {
-			return nil, fmt.Errorf("%s is not built on this system", name)
+			continue
 		}
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
@@ -184,6 +185,9 @@ func (p *program) points(names []string) ([]*point, error) {
 				return true
 			})
 		}
+	}
+	if len(points) == 0 {
+		return nil, fmt.Errorf("no mutants in %q as built on this system", names)
 	}
 	return points, nil
 }
