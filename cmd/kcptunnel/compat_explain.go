@@ -24,11 +24,13 @@ type dialect struct {
 // dialectOf returns what the first bytes of a session show. For those of a tunnel in its own mode,
 // and of other programs, that is the zero value.
 func dialectOf(first []byte) dialect {
-	d := dialect{snappy: bytes.HasPrefix(first, snappyStart)}
+	// Without compression smux has read no more than the header of a frame.
+	start := first[:min(len(first), len(snappyStart))]
+	d := dialect{snappy: len(start) >= snappyShows && bytes.HasPrefix(snappyStart, start)}
 	if d.snappy {
 		plain := make([]byte, smuxShows)
 		r := s2.NewReader(bytes.NewReader(first),
-			s2.ReaderMaxBlockSize(snappyBlock), s2.ReaderAllocBlock(len(first)))
+			s2.ReaderMaxBlockSize(snappyBlock), s2.ReaderAllocBlock(1<<10))
 		n, _ := io.ReadFull(r, plain)
 		first = plain[:n]
 	}
@@ -39,36 +41,50 @@ func dialectOf(first []byte) dialect {
 }
 
 const (
+	snappyShows     = 4 // bytes: type and length of the first chunk
 	smuxShows       = 2 // bytes: version and command
 	smuxLastCommand = 4
 )
 
-// explain returns why a session has ended, for the log: the other end may be configured in another
-// way. err is that of smux.
+// explain returns why a session has ended that this end did not close, for the log. The other end
+// may be configured in another way. err is that of smux.
 func (c *compatSession) explain(s *settings, err error) (reason string, level slog.Level) {
 	first, read := c.conn.seen()
-	switch d := dialectOf(first); {
-	case len(first) == 0 && read != nil:
+	switch {
+	case errors.Is(err, io.ErrClosedPipe):
+		err = errSilentPeer // smux has closed the session
+	case read != nil:
+		err = read
+	}
+	if len(first) == 0 {
 		return fmt.Sprintf("nothing was received: %v. Check that compat, nocomp, smuxver and QPP are "+
-			"the same at both ends", read), slog.LevelError
-	case len(first) == 0:
-	case d.snappy && s.noComp:
-		return "the other end compresses: nocomp must be the same at both ends", slog.LevelError
-	case d.smux != 0 && !d.snappy && !s.noComp:
-		return "the other end does not compress: nocomp must be the same at both ends",
-			slog.LevelError
-	case d.smux != 0 && d.smux != int(s.smuxVersion):
-		return fmt.Sprintf("the other end has smuxver %d, and this one %d: they must be the same",
-			d.smux, s.smuxVersion), slog.LevelError
-	case d == dialect{}:
-		return "the other end does not speak as the archived tunnel does: compat must be the same " +
-			"at both ends", slog.LevelError
+			"the same at both ends", err), slog.LevelError
 	}
-	if read != nil && !errors.Is(read, errEnded) {
-		return read.Error(), slog.LevelWarn
+	if reason := s.mismatch(dialectOf(first)); reason != "" {
+		return reason, slog.LevelError
 	}
-	if read != nil {
-		return errEnded.Error(), slog.LevelInfo
+	if errors.Is(err, errEnded) {
+		return err.Error(), slog.LevelInfo
 	}
 	return err.Error(), slog.LevelWarn
+}
+
+// errSilentPeer is the end of a session by smux's keepalive.
+var errSilentPeer = errors.New("the other end was silent for longer than keepalive allows")
+
+// mismatch returns how the other end, which speaks a dialect, differs from the settings, or "".
+func (s *settings) mismatch(d dialect) string {
+	const mustBeSame = "must be the same at both ends"
+	switch {
+	case d.snappy && s.noComp:
+		return "the other end compresses: nocomp " + mustBeSame
+	case d.smux != 0 && !d.snappy && !s.noComp:
+		return "the other end does not compress: nocomp " + mustBeSame
+	case d.smux != 0 && d.smux != int(s.smuxVersion):
+		return fmt.Sprintf("the other end has smuxver %d, and this one %d: it %s",
+			d.smux, s.smuxVersion, mustBeSame)
+	case d == dialect{}:
+		return "the other end does not speak as the archived tunnel does: compat " + mustBeSame
+	}
+	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/seedkcp/kcp"
 	"github.com/xtaci/smux"
@@ -27,7 +28,7 @@ func serveCompat(ctx context.Context, s *settings, log *slog.Logger, handle func
 	if err != nil {
 		return err
 	}
-	listeners, err := s.listenAll(ctx, s.sessionConfig(block), log)
+	sockets, err := s.openAll(ctx, s.sessionConfig(block), log)
 	if err != nil {
 		return err
 	}
@@ -35,39 +36,67 @@ func serveCompat(ctx context.Context, s *settings, log *slog.Logger, handle func
 	ctx, cancel := context.WithCancel(ctx)
 	defer v.busy.Wait()
 	defer cancel()
-	errs := make(chan error, len(listeners))
-	for _, l := range listeners {
-		context.AfterFunc(ctx, func() { _ = l.Close() })
-		v.busy.Go(func() { errs <- v.accept(ctx, l) })
+	errs := make(chan error, len(sockets))
+	for _, t := range sockets {
+		context.AfterFunc(ctx, func() { _ = t.Close() })
+		v.busy.Go(func() { logForeign(ctx, t, log) })
+		v.busy.Go(func() { errs <- v.accept(ctx, t) })
 	}
 	return <-errs
 }
 
-// listenAll listens on all ports of the settings.
-func (s *settings) listenAll(ctx context.Context, c *kcp.Config, log *slog.Logger) (
-	listeners []*kcp.Listener, err error) {
+// openAll opens the sockets of all ports of the settings.
+func (s *settings) openAll(ctx context.Context, c *kcp.Config, log *slog.Logger) (
+	sockets []*kcp.Transport, err error) {
 	where, err := parsePorts(s.listen)
 	if err != nil {
 		return nil, err
 	}
 	for _, addr := range where.all() {
-		l, err := s.listenSessions(ctx, c, addr)
+		t, err := s.openSocket(ctx, c, addr)
 		if err != nil {
-			for _, l := range listeners {
-				_ = l.Close()
+			for _, t := range sockets {
+				_ = t.Close()
 			}
 			return nil, err
 		}
-		s.applyToSocket(l, log)
-		listeners = append(listeners, l)
+		s.applyToSocket(t, log)
+		sockets = append(sockets, t)
 	}
-	log.Info("listening", "address", listeners[0].Addr().String(), "ports", len(listeners),
+	log.Info("listening", "address", sockets[0].LocalAddr().String(), "ports", len(sockets),
 		"target", s.target)
-	return listeners, nil
+	return sockets, nil
 }
 
-// accept serves the sessions of a listener until ctx is done.
-func (v *compatServer) accept(ctx context.Context, l *kcp.Listener) error {
+// foreignPause is the least time between two reports of packets that cannot be opened.
+const foreignPause = 30 * time.Second
+
+// logForeign logs packets that were made with another key or cipher, until ctx is done. A client
+// that sends them gets no answer.
+func logForeign(ctx context.Context, t *kcp.Transport, log *slog.Logger) {
+	buf := make([]byte, 1)
+	for {
+		_, from, err := t.ReadNonKCP(ctx, buf)
+		if err != nil {
+			return
+		}
+		log.Error("packets arrive that cannot be opened: check that key, crypt and compat are the "+
+			"same at both ends", "client", from.String())
+		if !sleep(ctx, foreignPause) {
+			return
+		}
+	}
+}
+
+// accept serves the sessions of a socket until ctx is done.
+func (v *compatServer) accept(ctx context.Context, t *kcp.Transport) error {
+	l, err := t.Listen(nil)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	}
 	for {
 		sess, err := l.AcceptKCP()
 		switch {
@@ -98,7 +127,10 @@ func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 	for {
 		st, err := c.mux.AcceptStream()
 		if err != nil {
-			reason, level := c.explain(v.s, err)
+			reason, level := "closed here", slog.LevelInfo
+			if ctx.Err() == nil {
+				reason, level = c.explain(v.s, err)
+			}
 			log.Log(ctx, level, "session closed", "reason", reason)
 			break
 		}

@@ -66,7 +66,7 @@ func (w *world) settings(r role, change func(s *settings)) *settings {
 	s.key = "a key of this test"
 	s.remoteAddr, s.listen = serverAddr, serverAddr
 	s.sockBuf = 0
-	s.dialSession, s.listenSessions = w.dialSession, w.listenSessions
+	s.dialSession, s.openSocket = w.dialSession, w.openSocket
 	if change != nil {
 		change(s)
 	}
@@ -95,11 +95,11 @@ func (w *world) dialSession(_ context.Context, c *kcp.Config, addr string) (*kcp
 	return sess, nil
 }
 
-// socketStays is how long a closed listener's socket stays open to repeat resets, as that of the
+// socketStays is how long a closed socket stays open to repeat resets, as that of the
 // library does.
 const socketStays = time.Second
 
-func (w *world) listenSessions(ctx context.Context, c *kcp.Config, addr string) (*kcp.Listener, error) {
+func (w *world) openSocket(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error) {
 	conn, err := w.net.Listen(addr)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (w *world) listenSessions(ctx context.Context, c *kcp.Config, addr string) 
 		time.Sleep(socketStays)
 		_ = conn.Close()
 	})
-	return own.Serve(conn)
+	return own.NewTransport(conn)
 }
 
 // serve runs a server until the function that it returns is called.

@@ -38,34 +38,7 @@ func (s *settings) startHelpers(ctx context.Context, log *slog.Logger) (stop fun
 	if s.snmpLog != "" {
 		helpers.Go(func() { s.logCounters(ctx, log) })
 	}
-	helpers.Go(func() { logUnopened(ctx, log) })
 	return func() { cancel(); helpers.Wait() }, nil
-}
-
-// The times between looks at the packets that cannot be opened: doubled after each that is logged.
-const (
-	unopenedLeast = 5 * time.Second
-	unopenedMost  = 10 * time.Minute
-)
-
-// logUnopened logs that packets arrive whose checksum or tag is wrong, until ctx is done. Those are
-// all that a peer with another key, or another cipher, can send.
-func logUnopened(ctx context.Context, log *slog.Logger) {
-	unopened := func() uint64 {
-		c := kcp.DefaultSnmp.Copy()
-		return c.InCsumErrors + c.KCPInErrors
-	}
-	seen := unopened()
-	for wait := unopenedLeast; sleep(ctx, wait); {
-		now := unopened()
-		if now == seen {
-			wait = max(wait/2, unopenedLeast)
-			continue
-		}
-		log.Error("packets arrive that cannot be opened: check that key and crypt are the same at "+
-			"both ends", "packets", now-seen, "seconds", wait.Seconds())
-		seen, wait = now, min(2*wait, unopenedMost)
-	}
 }
 
 // profiles serves what net/http/pprof has.

@@ -67,9 +67,9 @@ type settings struct {
 	// given has the names of the settings that the command line or the file has set.
 	given map[string]bool
 
-	// dialSession and listenSessions replace Config.Dial and Config.Listen in tests.
-	dialSession    func(ctx context.Context, c *kcp.Config, addr string) (*kcp.UDPSession, error)
-	listenSessions func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Listener, error)
+	// dialSession and openSocket are Config.Dial and Config.OpenTransport, except in tests.
+	dialSession func(ctx context.Context, c *kcp.Config, addr string) (*kcp.UDPSession, error)
+	openSocket  func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error)
 }
 
 // newSettings returns the defaults of a role, which are those of the archived tunnel.
@@ -107,8 +107,8 @@ func newSettings(r role) *settings {
 		dialSession: func(ctx context.Context, c *kcp.Config, addr string) (*kcp.UDPSession, error) {
 			return c.Dial(ctx, addr)
 		},
-		listenSessions: func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Listener, error) {
-			return c.Listen(ctx, addr)
+		openSocket: func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error) {
+			return c.OpenTransport(ctx, addr)
 		},
 	}
 	if r == roleServer {
