@@ -95,6 +95,27 @@ func optionsOf(s *settings) []option {
 		{names("closewait"), "", roleBoth, number{&s.closeWait, 0, most},
 			"`SECONDS` that a half-closed connection may be silent, 0 for 600"},
 
+		{names("keyfile"), "", roleBoth, text{&s.keyFile},
+			"`FILE` with a shared secret of 64 hexadecimal digits, instead of a key"},
+		{names("compress"), "", roleClient, text{&s.compress}, "compression of connections: none or `zstd`"},
+		{names("socks"), "", roleClient, text{&s.socks},
+			"serve SOCKS 5 at the local address `HOST:PORT`"},
+		{names("udp"), "", roleClient, text{&s.udp},
+			"forward the datagrams that arrive at the local address `HOST:PORT`"},
+		{names("udp"), "", roleServer, text{&s.udp}, "send the datagrams of clients to `HOST:PORT`"},
+		{names("allow"), "", roleServer, text{&s.allow},
+			"`LIST` of destinations that clients may name: CIDR, name, *.name, * for the public internet"},
+		{names("maxconns"), "", roleBoth, number{&s.maxConns, 1, most}, "`CONNECTIONS` at a time"},
+		{names("maxflows"), "", roleBoth, number{&s.maxFlows, 1, most}, "`FLOWS` of datagrams at a time"},
+		{names("udptimeout"), "", roleBoth, number{&s.udpTimeout, 1, most},
+			"`SECONDS` without a datagram after which a flow ends"},
+		{names("drain"), "", roleBoth, number{&s.drainTimeout, 0, most},
+			"`SECONDS` that open connections have to end after SIGTERM"},
+		{names("metrics"), "", roleBoth, text{&s.metrics}, "serve metrics for Prometheus at `HOST:PORT`"},
+		{names("log-format"), "", roleBoth, text{&s.logFormat}, "`FORMAT` of the log: text or json"},
+		{names("log-level"), "", roleBoth, text{&s.logLevel},
+			"least `LEVEL` of the log: debug, info, warn or error"},
+
 		{names("snmplog"), "", roleBoth, text{&s.snmpLog},
 			"`FILE` for the counters as CSV, its name a layout of Go's package time"},
 		{names("snmpperiod"), "", roleBoth, number{&s.snmpPeriod, 1, most}, "`SECONDS` between its lines"},
@@ -112,6 +133,7 @@ var errVersion = errors.New("version")
 // parse reads the command line after the subcommand. It returns flag.ErrHelp after a request for
 // help, which goes to out. Warnings are about settings that have no effect.
 func (s *settings) parse(args []string, out io.Writer) (warnings []string, err error) {
+	s.args = args
 	flags := flag.NewFlagSet("kcptunnel "+s.role.String(), flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	var file string

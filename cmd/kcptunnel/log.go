@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -12,10 +13,6 @@ import (
 
 // logger returns the log that the settings ask for, and a function that closes it.
 func (s *settings) logger(stderr io.Writer) (*slog.Logger, func(), error) {
-	level := slog.LevelDebug
-	if s.quiet {
-		level = slog.LevelInfo
-	}
 	closeLog := func() {}
 	if s.log != "" {
 		f, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
@@ -24,7 +21,31 @@ func (s *settings) logger(stderr io.Writer) (*slog.Logger, func(), error) {
 		}
 		stderr, closeLog = f, func() { _ = f.Close() }
 	}
-	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), closeLog, nil
+	options := &slog.HandlerOptions{Level: s.level}
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(stderr, options)), closeLog, nil
+	}
+	return slog.New(slog.NewTextHandler(stderr, options)), closeLog, nil
+}
+
+// checkLog returns what is wrong with the settings of the log, and sets its level.
+func (s *settings) checkLog() error {
+	if s.logFormat != "text" && s.logFormat != "json" {
+		return fmt.Errorf("log-format %q: want text or json", s.logFormat)
+	}
+	level := slog.LevelDebug
+	if s.quiet {
+		level = slog.LevelInfo
+	}
+	switch s.logLevel {
+	case "":
+	case "debug", "info", "warn", "error":
+		_ = level.UnmarshalText([]byte(s.logLevel)) // it is one of its names
+	default:
+		return fmt.Errorf("log-level %q: want debug, info, warn or error", s.logLevel)
+	}
+	s.level.Set(level)
+	return nil
 }
 
 // qppBits is the size of QPP's permutations: of bytes.
@@ -33,6 +54,9 @@ const qppBits = 8
 // warnings are about settings that work, but not as their user may expect.
 func (s *settings) warnings() []string {
 	var w []string
+	if !s.compat {
+		return s.ownWarnings()
+	}
 	if s.key == defaultKey {
 		w = append(w, "the key is the default that everybody knows: set -key, or "+keyVariable)
 	}

@@ -121,7 +121,10 @@ func run(ctx context.Context, s *settings, warnings []string, stderr io.Writer) 
 		return err
 	}
 	defer stopHelpers()
-	if s.role == roleClient {
+	switch {
+	case !s.compat:
+		return runOwn(ctx, s, log)
+	case s.role == roleClient:
 		return runClient(ctx, s, log)
 	}
 	return runServer(ctx, s, log)

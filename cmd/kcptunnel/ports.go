@@ -46,7 +46,9 @@ func parsePorts(addr string) (ports, error) {
 }
 
 // pick returns the address of a random port of the range.
-func (p ports) pick() string { return p.at(p.min + rand.IntN(p.max-p.min+1)) }
+func (p ports) pick() string { return p.at(p.pickPort()) }
+
+func (p ports) pickPort() int { return p.min + rand.IntN(p.max-p.min+1) }
 
 func (p ports) at(port int) string { return net.JoinHostPort(p.host, strconv.Itoa(port)) }
 

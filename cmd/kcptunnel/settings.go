@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -64,6 +66,12 @@ type settings struct {
 	snmpPeriod             int64 // seconds
 	quiet, rawTCP          bool
 
+	ownSettings
+
+	args    []string         // the command line, which a reload reads again
+	hangups <-chan os.Signal // asks for a reload
+	level   *slog.LevelVar   // of the log
+
 	// given has the names of the settings that the command line or the file has set.
 	given map[string]bool
 
@@ -103,6 +111,11 @@ func newSettings(r role) *settings {
 		snmpPeriod:   60,
 
 		given: make(map[string]bool),
+		level: new(slog.LevelVar),
+		ownSettings: ownSettings{
+			maxConns: 8192, maxFlows: 1024, udpTimeout: 60, drainTimeout: 10,
+			logFormat: "text",
+		},
 
 		dialSession: func(ctx context.Context, c *kcp.Config, addr string) (*kcp.UDPSession, error) {
 			return c.Dial(ctx, addr)
@@ -128,11 +141,11 @@ func (s *settings) check() error {
 	if err := s.applyMode(); err != nil {
 		return err
 	}
-	if _, err := cipherByName(s.crypt); err != nil {
+	if err := s.checkLog(); err != nil {
 		return err
 	}
-	if s.key == "" {
-		return errors.New("key: it is empty")
+	if err := s.checkCarrier(); err != nil {
+		return err
 	}
 	if s.dataShards+s.parityShards > 256 {
 		return fmt.Errorf("datashard %d and parityshard %d: more than 256 together",
@@ -152,6 +165,20 @@ func (s *settings) check() error {
 		return err
 	}
 	return nil
+}
+
+// checkCarrier returns what is wrong with the settings of the mode, compat or not.
+func (s *settings) checkCarrier() error {
+	if !s.compat {
+		return s.checkOwn()
+	}
+	if _, err := cipherByName(s.crypt); err != nil {
+		return err
+	}
+	if s.key == "" {
+		return errors.New("key: it is empty")
+	}
+	return s.checkCompat()
 }
 
 // modes are the timings that have a name: nodelay, interval, resend and nc.

@@ -17,13 +17,10 @@ type dialer interface {
 	Close() error
 }
 
-// runClient accepts local connections, and carries each over a stream, until ctx is done.
+// runClient is the client in compat mode: it accepts local connections, and carries each over a
+// stream, until ctx is done.
 func runClient(ctx context.Context, s *settings, log *slog.Logger) error {
-	newDialer := newOwnDialer
-	if s.compat {
-		newDialer = newCompatDialer
-	}
-	d, err := newDialer(s, log)
+	d, err := newCompatDialer(s, log)
 	if err != nil {
 		return err
 	}
@@ -48,14 +45,11 @@ func runClient(ctx context.Context, s *settings, log *slog.Logger) error {
 	})
 }
 
-// runServer connects each stream of the clients with the target, until ctx is done.
+// runServer is the server in compat mode: it connects each stream of the clients with the target,
+// until ctx is done.
 func runServer(ctx context.Context, s *settings, log *slog.Logger) error {
-	serve := serveOwn
-	if s.compat {
-		serve = serveCompat
-	}
 	wait := time.Duration(s.closeWait) * time.Second
-	return serve(ctx, s, log, func(remote stream) {
+	return serveCompat(ctx, s, log, func(remote stream) {
 		local, err := dialTarget(ctx, s.target)
 		if err != nil {
 			log.Error("the target cannot be reached", "target", s.target,
@@ -73,7 +67,11 @@ func carry(local net.Conn, remote stream, wait time.Duration, log *slog.Logger) 
 	log.Debug("connection opened")
 	sums, err := relay(local, remote, wait)
 	if err != nil {
-		log.Debug("connection broken", "up", sums.up, "down", sums.down, "error", err)
+		level := slog.LevelDebug
+		if notCarried(err) {
+			level = slog.LevelWarn
+		}
+		log.Log(context.Background(), level, "connection broken", "up", sums.up, "down", sums.down, "error", err)
 		return
 	}
 	log.Debug("connection closed", "up", sums.up, "down", sums.down)
