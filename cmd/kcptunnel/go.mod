@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/seedkcp/kcp => ../..
 
 require (
+	github.com/golang/snappy v1.0.0
 	github.com/klauspost/compress v1.20.4
 	github.com/prometheus/client_golang v1.25.0
 	github.com/seedkcp/kcp v0.0.0-00010101000000-000000000000

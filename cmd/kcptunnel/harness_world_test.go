@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,10 +34,8 @@ type world struct {
 // not end before them.
 func inWorld(t *testing.T, p simnet.Profile, f func(t *testing.T, w *world)) {
 	t.Helper()
-	// smux keeps channels in a sync.Pool, and those of one bubble do not work in the next. Two
-	// collections empty a pool.
-	runtime.GC()
-	runtime.GC()
+	emptyPools()
+	defer emptyPools()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: simnet.New(1), sched: kcp.NewTimedSched(2)}
 		w.net.SetDefault(p)
@@ -51,6 +47,13 @@ func inWorld(t *testing.T, p simnet.Profile, f func(t *testing.T, w *world)) {
 			t.Logf("log:\n%s", w.log.String())
 		}
 	})
+}
+
+// emptyPools empties every sync.Pool. smux keeps channels in one, and those that a bubble has made
+// do not work outside it.
+func emptyPools() {
+	runtime.GC()
+	runtime.GC() // the first leaves a pool's elements to the second
 }
 
 // line is a path with a delay in one direction, and with loss.
@@ -151,38 +154,6 @@ func (w *world) dial(d dialer) stream {
 func (w *world) logger(end string) *slog.Logger {
 	h := slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	return slog.New(h).With("end", end)
-}
-
-// logBuffer is a log that tests look into.
-type logBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// has reports whether a line has all the words.
-func (l *logBuffer) has(words ...string) bool {
-	for line := range strings.Lines(l.String()) {
-		found := true
-		for _, word := range words {
-			found = found && strings.Contains(line, word)
-		}
-		if found {
-			return true
-		}
-	}
-	return false
 }
 
 // echo returns what it reads until the end, and ends its own direction then.
