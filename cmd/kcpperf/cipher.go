@@ -44,20 +44,25 @@ func newCipher(name, phrase string) (kcp.BlockCrypt, error) {
 	if name == noCipher {
 		return nil, nil
 	}
-	var names []string
 	for _, k := range cipherKinds {
 		if k.name != name {
-			names = append(names, k.name)
 			continue
 		}
-		if k.keySize == 0 {
-			return k.make(nil)
-		}
-		key, err := pbkdf2.Key(sha256.New, phrase, []byte("kcpperf"), 4096, k.keySize)
+		key, err := newKey(name, phrase)
 		if err != nil {
 			return nil, err
 		}
 		return k.make(key)
 	}
-	return nil, fmt.Errorf("there is no cipher %q: want %s or one of %s", name, noCipher, strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no cipher %q: want %s or one of %s", name, noCipher, strings.Join(cipherNames(), ", "))
+}
+
+// newKey makes the key of a cipher from a pass phrase, nil for a cipher without a key.
+func newKey(name, phrase string) ([]byte, error) {
+	for _, k := range cipherKinds {
+		if k.name == name && k.keySize > 0 {
+			return pbkdf2.Key(sha256.New, phrase, []byte("kcpperf"), 4096, k.keySize)
+		}
+	}
+	return nil, nil
 }

@@ -24,8 +24,9 @@ type options struct {
 	compare []candidate
 	cipher  string
 	key     string
-	buffer  int // of the sockets in bytes
-	sockets int // of the server
+	keyLog  string // file that the key is added to
+	buffer  int    // of the sockets in bytes
+	sockets int    // of the server
 	// oneSocket carries all sessions of a client over one socket.
 	oneSocket bool
 	// sharedSocket carries them over the few sockets of Config.SharedSocket.
@@ -119,6 +120,7 @@ func (o *options) define(f *flag.FlagSet, r *raw) {
 	text(&r.length, "", "l", "length")
 	text(&o.cipher, noCipher, "cipher")
 	text(&o.key, os.Getenv("KCPPERF_KEY"), "key")
+	text(&o.keyLog, "", "keylog")
 	text(&r.buffer, "", "sockbuf")
 	boolean(&o.oneSocket, "one-socket")
 	boolean(&o.sharedSocket, "shared-socket")
@@ -145,6 +147,9 @@ func (o *options) finish(r *raw) error {
 	}
 	if o.key != "" && o.cipher == noCipher && o.explicit["key"] {
 		return errors.New("--key needs a --cipher")
+	}
+	if o.keyLog != "" && o.cipher == noCipher {
+		return errors.New("--keylog needs a --cipher")
 	}
 	if o.key == "" {
 		o.key = defaultKey
@@ -308,6 +313,7 @@ Settings, of both ends; in a list for --compare without the dashes
 Both sides, the same at both
       --cipher NAME     none (default), %s
       --key TEXT        pass phrase; better in the environment as KCPPERF_KEY
+      --keylog FILE     add the key to a file, with which kcpdump and Wireshark decrypt a capture
       --sockbuf BYTES   of the UDP socket's buffers, as in 4M
   -p, --port PORT       (default %s)
 

@@ -60,6 +60,17 @@ func program(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "kcpperf: --cipher: %v\n", err)
 		return statusUsage
 	}
+	if o.keyLog != "" {
+		key, err := newKey(o.cipher, o.key)
+		if err == nil {
+			err = appendKeyLog(o.keyLog, o.cipher, key)
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "kcpperf: --keylog: %v\n", err)
+			return statusFailed
+		}
+		fmt.Fprintf(stderr, "kcpperf: the key is in %s: whoever reads it can decrypt the traffic\n", o.keyLog)
+	}
 	if o.server {
 		err = runServer(ctx, o, block, stdout, nil)
 	} else {
