@@ -16,7 +16,10 @@ local CONTROL_MAGIC, CONTROL_VERSION = 0x5850434B, 1
 
 local commands = { [PUSH] = "PUSH", [ACK] = "ACK", [WASK] = "WASK", [WINS] = "WINS" }
 local fec_types = { [FEC_DATA] = "data", [FEC_PARITY] = "parity", [FEC_OOB] = "out of band", [FEC_GROUP] = "parity of a named group" }
-local control_types = { [1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR", [8] = "RPRT", [12] = "SKIP" }
+local control_types = {
+	[1] = "HELLO", [2] = "FIN", [3] = "FINACK", [4] = "RESET", [5] = "PING", [6] = "PONG", [7] = "ACKR", [8] = "RPRT",
+	[9] = "PAD", [10] = "KEX1", [11] = "KEX2", [12] = "SKIP",
+}
 local reset_codes = {
 	[1] = "aborted", [2] = "closed and not read any more", [3] = "a FIN that moved", [4] = "never accepted", [5] = "no such session",
 }
