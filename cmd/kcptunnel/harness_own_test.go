@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -53,8 +52,8 @@ func (l *logLines) String() string {
 	return l.text.String()
 }
 
-// wait returns the first line behind the given number of lines whose members match.
-func (l *logLines) wait(t *testing.T, behind int, match map[string]string) map[string]any {
+// wait returns the first line whose members match, and forgets the lines up to it.
+func (l *logLines) wait(t *testing.T, match map[string]string) map[string]any {
 	t.Helper()
 	timer := time.NewTimer(testTimeout)
 	defer timer.Stop()
@@ -62,13 +61,16 @@ func (l *logLines) wait(t *testing.T, behind int, match map[string]string) map[s
 		l.mu.Lock()
 		lines, changed := l.lines, l.changed
 		l.mu.Unlock()
-		for _, line := range lines[min(behind, len(lines)):] {
+		for i, line := range lines {
 			found := true
 			for key, want := range match {
 				text := fmt.Sprint(line[key])
 				found = found && line[key] != nil && strings.Contains(text, want)
 			}
 			if found {
+				l.mu.Lock()
+				l.lines = l.lines[i+1:]
+				l.mu.Unlock()
 				return line
 			}
 		}
@@ -78,6 +80,22 @@ func (l *logLines) wait(t *testing.T, behind int, match map[string]string) map[s
 			t.Fatalf("no line with %v in the log:\n%s", match, l)
 		}
 	}
+}
+
+// again returns the address in the first line that matches, also if wait has returned it before.
+func (l *logLines) again(t *testing.T, match map[string]string) string {
+	t.Helper()
+	l.mu.Lock()
+	l.lines = l.lines[:0:0]
+	for text := range strings.Lines(l.text.String()) {
+		var line map[string]any
+		if json.Unmarshal([]byte(text), &line) == nil {
+			l.lines = append(l.lines, line)
+		}
+	}
+	l.mu.Unlock()
+	addr, _ := l.wait(t, match)["address"].(string)
+	return addr
 }
 
 // programEnd is an end of a tunnel that runs as a program.
@@ -115,7 +133,8 @@ func (e *programEnd) address(t *testing.T, what string) string {
 	if what != "" {
 		match["for"] = what
 	}
-	return e.log.wait(t, 0, match)["address"].(string)
+	addr, _ := e.log.wait(t, match)["address"].(string)
+	return addr
 }
 
 // keyFile returns the path of a key file, which costs less than a passphrase.
@@ -194,14 +213,6 @@ func connect(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// randomBytes returns bytes that do not compress.
-func randomBytes(n int, seed uint64) []byte {
-	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
-	b := make([]byte, n)
-	_, _ = r.Read(b)
-	return b
-}
-
 // roundTrip writes data, ends the direction, and returns what comes back.
 func roundTrip(t *testing.T, conn net.Conn, data []byte) []byte {
 	t.Helper()
@@ -237,7 +248,7 @@ func noGoroutinesLeft(t *testing.T) {
 				t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before,
 					stacks[:runtime.Stack(stacks, true)])
 			}
-			runtime.Gosched()
+			time.Sleep(time.Millisecond)
 		}
 	})
 }

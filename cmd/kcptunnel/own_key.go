@@ -75,13 +75,18 @@ func newOwnCipher(name, passphrase, keyFile string) (kcp.BlockCrypt, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, err := hkdf.Key(sha256.New, secret, nil, ownKeyInfo+c.name, secretSize)
+		key, err := ownKey(secret, c.name)
 		if err != nil {
 			return nil, err
 		}
 		return c.make(key)
 	}
 	return nil, fmt.Errorf("cipher %q: want one of %s; others need -compat", name, ownCipherNames())
+}
+
+// ownKey returns the key of a cipher.
+func ownKey(secret []byte, cipher string) ([]byte, error) {
+	return hkdf.Key(sha256.New, secret, nil, ownKeyInfo+cipher, secretSize)
 }
 
 func ownSecret(passphrase, keyFile string) ([]byte, error) {

@@ -23,8 +23,9 @@ func TestConnectionIsCarriedBothWays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			target := serveTCP(t, echoConn)
 			tun := startTunnel(t, []string{"-t", target}, append(clientArgs, local...))
-			for _, data := range [][]byte{nil, []byte("x"), randomBytes(3<<20, 1), make([]byte, 3<<20)} {
-				got := roundTrip(t, connect(t, tun.client.address(t, "connections")), data)
+			entry := tun.client.address(t, "connections")
+			for _, data := range [][]byte{nil, []byte("x"), noise(3<<20, 1), make([]byte, 3<<20)} {
+				got := roundTrip(t, connect(t, entry), data)
 				if !bytes.Equal(got, data) {
 					t.Errorf("%d bytes returned as %d others", len(data), len(got))
 				}
@@ -44,7 +45,7 @@ func TestServerMaySpeakFirst(t *testing.T) {
 
 // The target answers after the end of what the client writes, and at length.
 func TestHalfCloseIsCarried(t *testing.T) {
-	answer := randomBytes(1<<20, 2)
+	answer := noise(1<<20, 2)
 	target := serveTCP(t, func(conn *net.TCPConn) {
 		if request, err := io.ReadAll(conn); string(request) == "request" && err == nil {
 			_, _ = conn.Write(answer)
@@ -107,8 +108,8 @@ func TestRefusedTargetResetsTheConnection(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v", err)
 	}
-	tun.client.log.wait(t, 0, map[string]string{"level": "WARN", "error": statusRefused.String()})
-	tun.server.log.wait(t, 0, map[string]string{"level": "WARN", "status": statusRefused.String()})
+	tun.client.log.wait(t, map[string]string{"level": "WARN", "error": statusRefused.String()})
+	tun.server.log.wait(t, map[string]string{"level": "WARN", "status": statusRefused.String()})
 }
 
 func TestUnixSocketsAtBothEnds(t *testing.T) {

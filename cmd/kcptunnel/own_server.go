@@ -29,20 +29,27 @@ type ownServer struct {
 	log        *slog.Logger
 	meters     *meters
 	options    *atomic.Pointer[ownOptions] // is replaced by a reload
+	open       func(ctx context.Context, o *ownOptions, addr string) (*kcp.Transport, error)
+	connect    func(ctx context.Context, o *ownOptions, network string, r *request) (net.Conn, error)
 	conns      limiter
 	flows      limiter
 	transports []*kcp.Transport // does not change once serve runs
 }
 
 func newOwnServer(o *atomic.Pointer[ownOptions], log *slog.Logger, m *meters) *ownServer {
-	return &ownServer{log: log, meters: m, options: o}
+	s := &ownServer{log: log, meters: m, options: o}
+	s.open = func(ctx context.Context, o *ownOptions, addr string) (*kcp.Transport, error) {
+		return o.config.OpenTransport(ctx, addr)
+	}
+	s.connect = dialDestination
+	return s
 }
 
 // listen opens the sockets: one for each port of the range.
 func (s *ownServer) listen(ctx context.Context) error {
 	o := s.options.Load()
 	for _, addr := range o.listen.all() {
-		t, err := o.config.OpenTransport(ctx, addr)
+		t, err := s.open(ctx, o, addr)
 		if err != nil {
 			s.close()
 			return err
@@ -165,7 +172,7 @@ func resetSession(sess *kcp.UDPSession) {
 func (s *ownServer) serveStream(
 	ctx context.Context, o *ownOptions, sess *kcp.UDPSession, r *request, log *slog.Logger,
 ) {
-	conn, err := o.dial(ctx, "tcp", r)
+	conn, err := s.connect(ctx, o, "tcp", r)
 	if err != nil {
 		st := statusOf(err)
 		log.Warn("destination", "kind", r.kind.String(), "status", st.String(), "error", err)
@@ -188,8 +195,10 @@ func (s *ownServer) serveStream(
 // errForbidden is returned for a destination that the policy does not allow.
 var errForbidden = errors.New("not allowed, see -allow")
 
-// dial connects to the destination of a request. network is "tcp" or "udp".
-func (o *ownOptions) dial(ctx context.Context, network string, r *request) (net.Conn, error) {
+// dialDestination connects to the destination of a request. network is "tcp" or "udp".
+func dialDestination(
+	ctx context.Context, o *ownOptions, network string, r *request,
+) (net.Conn, error) {
 	switch {
 	case r.kind == kindTarget:
 		return dialTarget(ctx, o.target)
@@ -213,7 +222,7 @@ func (o *ownOptions) dial(ctx context.Context, network string, r *request) (net.
 	return d.DialContext(ctx, network, net.JoinHostPort(r.host, strconv.Itoa(int(r.port))))
 }
 
-// statusOf returns the answer for an error of dial.
+// statusOf returns the answer for an error of dialDestination.
 func statusOf(err error) status {
 	switch {
 	case errors.Is(err, errForbidden):

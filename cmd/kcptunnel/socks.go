@@ -168,18 +168,24 @@ type association struct {
 
 // send forwards one datagram of the program. Fragments are dropped, as RFC 1928 permits.
 func (a *association) send(data []byte, from netip.AddrPort) {
-	d, err := statute.ParseDatagram(data)
-	if err != nil || d.Frag != 0 || from.Addr() != a.program {
-		return
-	}
-	if !a.from.IsValid() {
-		a.from = from
-	}
-	if from != a.from {
+	d, ok := a.accept(data, from)
+	if !ok {
 		return
 	}
 	header := d.Header()
 	a.table.send(flowKey{from, d.DstAddr.String()}, d.Data, func(reply []byte) {
 		_, _ = a.conn.WriteToUDPAddrPort(append(header[:len(header):len(header)], reply...), from)
 	})
+}
+
+// accept parses a datagram. It reports false for one that is to be dropped.
+func (a *association) accept(data []byte, from netip.AddrPort) (d statute.Datagram, ok bool) {
+	d, err := statute.ParseDatagram(data)
+	if err != nil || d.Frag != 0 || from.Addr() != a.program {
+		return d, false
+	}
+	if !a.from.IsValid() {
+		a.from = from
+	}
+	return d, from == a.from
 }

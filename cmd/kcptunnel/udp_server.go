@@ -22,7 +22,7 @@ func (s *ownServer) serveFlow(
 		return
 	}
 	defer s.flows.release()
-	conn, err := o.dial(ctx, "udp", r)
+	conn, err := s.connect(ctx, o, "udp", r)
 	if err != nil {
 		st := statusOf(err)
 		log.Warn("destination", "kind", r.kind.String(), "status", st.String(), "error", err)
