@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -63,6 +64,7 @@ func TestCompatMismatchIsLogged(t *testing.T) {
 					t.Errorf("the stream failed after %v", took)
 				}
 				_ = st.Close()
+				synctest.Wait() // the client notes why
 				_ = d.Close()
 				stop()
 				if !w.log.has("level=ERROR", "end=client", test.clientWords) {
@@ -104,6 +106,7 @@ func TestCompatSilentServerIsLogged(t *testing.T) {
 			t.Error("the stream ended as if it were complete")
 		}
 		_ = st.Close()
+		synctest.Wait() // the client notes why
 		_ = d.Close()
 		_ = sess.Close()
 		_ = socket.Close()
