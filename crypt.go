@@ -45,19 +45,21 @@ const (
 var errSealShort = errors.New("kcp: packet has no room for the crypto header")
 
 // A sealer protects and opens whole datagrams in place. It is immutable and may be shared by any
-// number of sessions and goroutines. There are three layouts (S3.1, S3.5):
+// number of sessions and goroutines. There are four layouts (S3.1, S3.5):
 //
-//	no cipher   | payload |
-//	BlockCrypt  | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |, all encrypted
-//	AEAD        | nonce | ciphertext of the payload | tag |
+//	no cipher     | payload |
+//	BlockCrypt    | nonce 16 | CRC-32 of the payload, little-endian 4 | payload |, all encrypted
+//	AEAD          | nonce | ciphertext of the payload | tag |
+//	session keys  | masked receiver id 4 and counter 8 | ciphertext of the payload | tag |
 type sealer struct {
-	aead  *aeadCrypt // of the AEAD layout only
-	block BlockCrypt // of the BlockCrypt layout only
-	pair  *cfbCrypt  // block, if it encrypts two packets faster than one after the other
-	head  int        // bytes before the payload
-	tail  int        // bytes behind the payload
-	side  nonceSide
-	sent  *nonceSet // of packets that may come back; shared by the sealers of a demux
+	aead    *aeadCrypt     // of the AEAD layout only
+	block   BlockCrypt     // of the BlockCrypt layout only
+	pair    *cfbCrypt      // block, if it encrypts two packets faster than one after the other
+	session *sessionSealer // of the layout of session keys only; it does not open packets
+	head    int            // bytes before the payload
+	tail    int            // bytes behind the payload
+	side    nonceSide
+	sent    *nonceSet // of packets that may come back; shared by the sealers of a demux
 }
 
 // newSealer returns the sealer for block. That of a nil block does not change packets.
@@ -88,7 +90,15 @@ func (s *sealer) headroom() int { return s.head }
 func (s *sealer) tailroom() int { return s.tail }
 
 // authenticates reports whether only a holder of the key can have made a packet that opens.
-func (s *sealer) authenticates() bool { return s.aead != nil }
+func (s *sealer) authenticates() bool { return s.aead != nil || s.session != nil }
+
+// keySource returns what session keys are made from, nil if the cipher was not made from a key.
+func (s *sealer) keySource() *keySource {
+	if s.aead == nil {
+		return nil
+	}
+	return s.aead.source
+}
 
 // seal protects packet = headroom | payload | tailroom in place. If it returns an error, because
 // the nonce source failed or the AEAD violated its contract, the packet must not be sent.
@@ -97,6 +107,8 @@ func (s *sealer) seal(packet []byte) error {
 		return errSealShort
 	}
 	switch {
+	case s.session != nil:
+		return s.session.seal(packet, packet[s.head:len(packet)-s.tail])
 	case s.aead != nil:
 		if err := s.nonce(packet[:s.head]); err != nil {
 			return err
@@ -135,6 +147,9 @@ func (s *sealer) sealPair(a, b []byte) bool {
 // sealFrom is seal for an AEAD with the payload elsewhere: packet = headroom | room for the payload
 // | tailroom.
 func (s *sealer) sealFrom(packet, payload []byte) error {
+	if s.session != nil {
+		return s.session.seal(packet, payload)
+	}
 	if err := s.nonce(packet[:s.head]); err != nil {
 		return err
 	}

@@ -190,3 +190,81 @@ func BenchmarkAEADBesideCryptoCipher(b *testing.B) {
 		}
 	}
 }
+
+// benchUnderK seals and opens full packets as sessions without keys of their own do.
+func benchUnderK(b *testing.B, block BlockCrypt, err error) {
+	if err != nil {
+		b.Fatal(err)
+	}
+	dials, _ := newSealer(block).forBothSides(new(nonceSet))
+	packet := make([]byte, benchPacket)
+	b.ReportAllocs()
+	b.SetBytes(benchPacket)
+	for b.Loop() {
+		if dials.seal(packet) != nil {
+			b.Fatal("not sealed")
+		}
+		if _, ok := dials.open(packet); !ok {
+			b.Fatal("not opened")
+		}
+	}
+}
+
+// benchUnderSessionKeys seals and opens full packets under a session's keys.
+func benchUnderSessionKeys(b *testing.B, suite packetSuite) {
+	k, s, o := sessionKeyPair(b, suite)
+	scratch, packet := new(sessionScratch), make([]byte, benchPacket)
+	b.ReportAllocs()
+	b.SetBytes(benchPacket)
+	for b.Loop() {
+		if s.session.keys.sent.Load() >= sessionKeyMost-1 {
+			s.session.keys.sent.Store(0)
+			o.window.begin(0)
+		}
+		if s.seal(packet) != nil {
+			b.Fatal("not sealed")
+		}
+		_, counter, _ := k.unmask(packet, scratch)
+		if _, _, ok := o.open(packet, counter, scratch); !ok {
+			b.Fatal("not opened")
+		}
+	}
+}
+
+// BenchmarkPacketKeys compares the cost of a packet under session keys with that under the
+// pre-shared key.
+func BenchmarkPacketKeys(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		make func(key []byte) (BlockCrypt, error)
+		key  int
+	}{
+		{"AES-128-GCM", NewAESGCMCrypt, 16}, {"AES-256-GCM", NewAESGCMCrypt, 32},
+		{"XChaCha20-Poly1305", NewXChaCha20Poly1305Crypt, 32},
+	} {
+		b.Run("K/"+c.name, func(b *testing.B) {
+			block, err := c.make(cryptRandom(1, c.key))
+			benchUnderK(b, block, err)
+		})
+	}
+	b.Run("session/AES-256-GCM", func(b *testing.B) { benchUnderSessionKeys(b, suiteAESGCM) })
+	b.Run("session/ChaCha20-Poly1305", func(b *testing.B) {
+		benchUnderSessionKeys(b, suiteChaCha20)
+	})
+}
+
+// BenchmarkHandshake is what a listener computes for a session: KEX1 is read and KEX2 made.
+func BenchmarkHandshake(b *testing.B) {
+	k := kexSource(b, make([]byte, 32), suiteAESGCM)
+	prologue := kexPrologue(1, 2, 3)
+	_, message, err := k.ask(prologue, 1, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := k.answer(prologue, message, kexPeer{id: 2}, new(packetKeys), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
