@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"context"
+	"io"
 	"net"
 	"time"
 
@@ -184,6 +185,22 @@ type Config struct {
 	// most 12 bytes: see NewAEADCrypt. Default nil: no calls.
 	OnSocketError func(op string, err error)
 
+	// Trace is called for each session and returns where its trace is written, or nil for no trace.
+	// The trace is a sequence of events in the format of qlog. docs/tracing.md lists them. Default
+	// nil: no traces, at no cost.
+	//
+	// It is called without locks, on a goroutine of the session's own, which then writes the trace.
+	// So it may open a file, and Trace may run for several sessions at once. For an accepted
+	// session that is once the address of its peer is validated: a flood of forged addresses opens
+	// no files. Of what happens before, the first 63 events are kept.
+	//
+	// A trace costs the session no lock, no wait and no allocation for a packet. If the writer is
+	// too slow, events are dropped, and the trace tells how many. Up to 512 KiB of events wait. The
+	// first error of the writer ends the trace and nothing else. Stats has both. The writer is
+	// closed when all that was traced is written, after the end of the session or the call of
+	// SetTrace that replaces the trace.
+	Trace func(info TraceInfo) io.WriteCloser
+
 	// Sockets is the number of sockets that Listen and OpenTransport open on one port, 1 to 256.
 	// Each has its own reading goroutine, so that receiving scales with the processors. The kernel
 	// spreads the peers over them (SO_REUSEPORT). Default 1. More than one has an effect only on
@@ -205,6 +222,7 @@ func (c *Config) options() (*options, error) {
 		backlog: c.AcceptBacklog, amplification: c.AmplificationLimit,
 		maxSessions: c.MaxSessions, maxPending: c.MaxPending, maxPerPrefix: c.MaxPerPrefix,
 		maxMemory:     c.MaxMemory,
+		trace:         c.Trace,
 		onSocketError: c.OnSocketError, sockets: c.Sockets, sched: c.Scheduler,
 	}
 	if c.NoDelay {

@@ -157,7 +157,7 @@ func (k *KCP) SetLogger(mask KCPLogType, fn func(msg string, args ...any)) {
 }
 
 func (k *KCP) report() {
-	if len(k.core.logs) > 0 {
+	if k.core.logs != nil {
 		k.log.report(k.core.takeLogs())
 	}
 }

@@ -28,7 +28,7 @@ type core struct {
 	logMask KCPLogType
 	stats   coreStats
 	draw    func() uint64 // gives unguessable numbers
-	logs    []logRecord   // reported by the owner outside its lock
+	logs    *notes        // nil unless there are some
 }
 
 // coreStats counts what the state machine did. The owner adds it to its totals.
@@ -186,6 +186,9 @@ func (c *core) resetClock(now instant) { c.latest = now }
 // setLogMask sets which events are kept.
 func (c *core) setLogMask(mask KCPLogType) { c.logMask = mask }
 
+// notes are the events that the owner reports outside its lock.
+type notes struct{ records []logRecord }
+
 // note keeps an event for the logger if its kind is wanted.
 func (c *core) note(kind KCPLogType, s *segment, size int) {
 	if c.logMask&kind == 0 {
@@ -197,12 +200,33 @@ func (c *core) note(kind KCPLogType, s *segment, size int) {
 		r.seg.data = nil
 	}
 	r.seg.conv = c.conv
-	c.logs = append(c.logs, r)
+	if c.logs == nil {
+		c.logs = new(notes)
+	}
+	c.logs.records = append(c.logs.records, r)
 }
 
 // takeLogs returns the events kept so far and forgets them.
 func (c *core) takeLogs() []logRecord {
-	logs := c.logs
+	if c.logs == nil {
+		return nil
+	}
+	logs := c.logs.records
 	c.logs = nil
 	return logs
+}
+
+// traceMetrics records what limits the sender, if it has changed. There is a trace.
+func (c *core) traceMetrics(at instant) {
+	r := &c.trace.report
+	c.controlTo(r)
+	if !c.trace.control(at, c.kind, r.state) {
+		return
+	}
+	c.trace.measure(at, &[traceValues]uint32{
+		clampUint32(int64(c.rtt.srtt())), clampUint32(int64(c.rtt.rttvar())),
+		clampUint32(int64(c.rtt.least)), uint32(c.rtt.latest), clampUint32(int64(c.rto())),
+		c.congestionWindow(), c.queuedOutstanding(), clampUint32(r.pacing),
+		clampUint32(r.bandwidth), c.sendNxt.distance(c.sendEnd), c.sndWnd, c.rmtWnd, c.rcvWnd,
+	})
 }

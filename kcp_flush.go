@@ -28,6 +28,9 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	left := w.isOpen() || len(w.packets) > before
 	more = more || !f.skips(c.sendNxt != next)
 	c.flowFlushed(at, more)
+	if c.trace != nil && left {
+		c.traceMetrics(at)
+	}
 	if !more || c.addr.heldBack() {
 		more = !f.control()
 	}
@@ -56,6 +59,7 @@ type flusher struct {
 	at  instant
 	now millis  // of at
 	hdr segment // conv, wnd and una of every segment of this flush (S1.2)
+	why uint8   // why the next PUSH is sent: a lossCause, or traceCopy
 }
 
 func (f *flusher) begin() {
@@ -152,6 +156,9 @@ func (f *flusher) said(size int) {
 	if f.c.logMask&logOutputAll != 0 {
 		f.c.note(outputLog[f.hdr.cmd-cmdPush], &f.hdr, size)
 	}
+	if f.c.trace != nil {
+		f.c.trace.segment(f.at, traceSegmentSent, &f.hdr, size, f.why)
+	}
 	f.c.stats.segsOut++
 	f.c.advertised(f.hdr.wnd)
 }
@@ -191,8 +198,10 @@ func (f *flusher) ranges() {
 		return
 	}
 	var buf [ackRangesLargest]byte
-	f.put(cmdWins, 0, controlVersion, controlMagic,
-		appendAckRanges(buf[:0], f.c.newestTS, f.c.rcvNxt, held[:n], room))
+	value := appendAckRanges(buf[:0], f.c.newestTS, f.c.rcvNxt, held[:n], room)
+	if f.put(cmdWins, 0, controlVersion, controlMagic, value) && f.c.trace != nil {
+		f.c.trace.sent(f.at, value[2:])
+	}
 }
 
 func (f *flusher) windowMessages() bool {
@@ -288,7 +297,9 @@ func (f *flusher) copies() {
 func (f *flusher) repeat(sn seqNum) bool {
 	c := f.c
 	seg, ts := c.ring.at(sn), c.ts(f.now)
-	if !f.put(cmdPush, seg.frg, ts, sn, seg.data) {
+	f.why = traceCopy
+	laid := f.put(cmdPush, seg.frg, ts, sn, seg.data)
+	if f.why = uint8(lossNone); !laid {
 		return false
 	}
 	f.w.carryData()
@@ -307,7 +318,9 @@ func (f *flusher) transmit(sn seqNum) bool {
 	c := f.c
 	seg := c.ring.at(sn)
 	ts := c.ts(f.now)
-	if !f.push(sn, seg, ts) {
+	f.why = uint8(seg.cause)
+	laid := f.push(sn, seg, ts)
+	if f.why = uint8(lossNone); !laid {
 		return false
 	}
 	f.w.carryData()

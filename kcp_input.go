@@ -28,6 +28,9 @@ func (c *core) input(ctx *inputContext, data []byte, trusted bool) inputResult {
 		result = inputOK
 	)
 	in.now, in.rtt, in.waiting = ctx.now.ms(), -1, c.readable()
+	if !trusted {
+		in.source = fromParity
+	}
 	for len(data) > 0 && result == inputOK {
 		var status parseStatus
 		data, status = parseSegment(data, &s)
@@ -82,6 +85,7 @@ type inputState struct {
 	ranges   []byte // of the last ACKR, which is applied once (S4.37)
 	skips    []byte // of the last SKIP (S4.42)
 	place    pushPlace
+	source   traceSource
 }
 
 // A pushPlace tells what precedes a PUSH in its datagram.
@@ -96,6 +100,9 @@ const (
 func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 	if c.logMask&logInputAll != 0 {
 		c.note(inputLog[s.cmd-cmdPush], s, len(s.data))
+	}
+	if c.trace != nil {
+		c.trace.segment(ctx.now, traceSegmentReceived, s, len(s.data), uint8(in.source))
 	}
 	if isControl(s) && !c.inputControl(ctx, s, in.now) {
 		return
@@ -178,6 +185,9 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 		c.detectOvertaken(ctx.now)
 		c.detectTimeouts(ctx.now)
 		c.tellAcked(ctx.now, trusted)
+		if c.trace != nil {
+			c.traceMetrics(ctx.now)
+		}
 	}
 	c.growWindows(now, in.waiting)
 	c.ctl.heard()

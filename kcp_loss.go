@@ -230,6 +230,9 @@ func (snd *sender) markLost(sn seqNum, cause lossCause, now instant) {
 	snd.tellLost(seg, cause, now)
 	seg.cause = cause
 	snd.inFlight--
+	if snd.trace != nil {
+		snd.trace.count(now, traceSegmentLost, uint8(cause), uint32(sn), snd.inFlight, 0)
+	}
 	snd.ring.unlink(sn)
 	if seg.term == termOver {
 		snd.forgetData(seg)

@@ -86,6 +86,7 @@ type sender struct {
 	askWindow bool        // a WASK is due
 	filling   bool        // a Write copies into fill without the lock
 	again     *redundancy // nil until something small or lost has been sent
+	trace     *traceLog   // nil unless the session is traced
 
 	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent
@@ -100,6 +101,9 @@ func (snd *sender) init() {
 	snd.flight.init()
 	snd.setControl(controlOf(0), 0)
 }
+
+// setTrace makes t the trace, nil for none.
+func (snd *sender) setTrace(t *traceLog) { snd.trace = t }
 
 // drop releases the buffer of sn, to the cache if there is one, and removes sn from its list.
 func (snd *sender) drop(sn seqNum, cache *bufferCache) {
@@ -285,17 +289,24 @@ func (snd *sender) setScale(scale int64) {
 
 // control returns what the controller knows of the path.
 func (snd *sender) control() (r controlReport) {
+	snd.controlTo(&r)
+	return r
+}
+
+// controlTo is control for a caller whose report is not to be allocated.
+func (snd *sender) controlTo(r *controlReport) {
+	*r = controlReport{}
 	switch {
 	case snd.flow == nil && snd.kind == controlFixed:
-		return controlReport{bandwidth: int64(snd.given)}
+		r.bandwidth = int64(snd.given)
 	case snd.flow == nil:
-		return controlReport{bandwidth: int64(snd.seed.bandwidth), minRTT: snd.seed.rtt()}
+		r.bandwidth, r.minRTT = int64(snd.seed.bandwidth), snd.seed.rtt()
+	default:
+		snd.flow.cc.report(r)
+		if r.pacing = snd.flow.rate; snd.flow.short() {
+			r.pacing = 0
+		}
 	}
-	snd.flow.cc.report(&r)
-	if r.pacing = snd.flow.rate; snd.flow.short() {
-		r.pacing = 0
-	}
-	return r
 }
 
 // lossesCongest reports whether the controller takes losses for congestion at present.

@@ -32,7 +32,7 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 		arrived = seg.order
 		switch {
 		case !seg.inFlight():
-			c.spuriousLoss(seg, now)
+			c.spuriousLoss(sn, seg, now)
 		case seg.cause == lossProbe:
 			c.probeWasNeeded(seg)
 		}
@@ -40,7 +40,7 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 	case sentFirst:
 		c.proved()
 		rtt = millis(c.ts(now) - ts)
-		c.spuriousLoss(seg, now)
+		c.spuriousLoss(sn, seg, now)
 		c.noteOutcome(sn, false)
 	case sentCopy:
 		rtt = millis(c.ts(now) - ts)
@@ -50,6 +50,9 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 	}
 	if c.flow != nil {
 		c.flow.acked(c.latest, arrived, seg.bytes(), true)
+	}
+	if c.trace != nil {
+		c.trace.acked(c.latest, sn, ackedByAck, seg.xmits, now-seg.sentAt)
 	}
 	c.drop(sn, cache)
 	if sn == c.sendUna {
@@ -116,7 +119,7 @@ func (c *core) acknowledgedBelow(una seqNum, cache *bufferCache) (n uint32) {
 	for c.sendUna != una {
 		if c.ring.isOutstanding(c.sendUna) {
 			n++
-			c.arrived(c.sendUna, cache)
+			c.arrived(c.sendUna, ackedByUna, cache)
 		}
 		c.sendUna++
 	}
@@ -139,7 +142,7 @@ func (c *core) waited(sn seqNum, now millis) millis {
 }
 
 // arrived notes that the peer has the segment sn, by whatever transmission.
-func (c *core) arrived(sn seqNum, cache *bufferCache) {
+func (c *core) arrived(sn seqNum, by traceAckedBy, cache *bufferCache) {
 	seg := c.ring.at(sn)
 	order := uint64(0)
 	if seg.xmits == 1 {
@@ -153,11 +156,14 @@ func (c *core) arrived(sn seqNum, cache *bufferCache) {
 	early := !seg.inFlight() || seg.xmits > 1 && now-seg.sentAt < c.rtt.least*9/10
 	if early && seg.copies == 0 {
 		// Its acknowledgement has been lost, or is not sent at all: it may have been in order.
-		c.takeLossBack(seg)
+		c.takeLossBack(sn, seg)
 	}
 	c.noteOutcome(sn, seg.xmits > 1 && !early)
 	if c.flow != nil {
 		c.flow.acked(c.latest, order, seg.bytes(), false)
+	}
+	if c.trace != nil {
+		c.trace.acked(c.latest, sn, by, seg.xmits, now-seg.sentAt)
 	}
 	c.drop(sn, cache)
 }
@@ -310,16 +316,19 @@ func (c *core) copyable(sns []seqNum, at instant, room int, withData bool) []seq
 func (c *core) ts(now millis) timestamp { return timestamp(now) + c.tsOrigin }
 
 // spuriousLoss notes that a segment that was taken for lost has arrived late (RFC 3522).
-func (c *core) spuriousLoss(seg *sendSegment, now millis) {
+func (c *core) spuriousLoss(sn seqNum, seg *sendSegment, now millis) {
 	if seg.cause == lossFast || seg.cause == lossEarly {
 		c.reorder.spurious(now, c.rtt.srtt())
 	}
-	c.takeLossBack(seg)
+	c.takeLossBack(sn, seg)
 }
 
-// takeLossBack notes that the loss of a segment was none.
-func (c *core) takeLossBack(seg *sendSegment) {
+// takeLossBack notes that the loss of the segment sn was none.
+func (c *core) takeLossBack(sn seqNum, seg *sendSegment) {
 	c.stats.spurious++
+	if c.trace != nil {
+		c.trace.count(c.latest, traceSpurious, uint8(seg.cause), uint32(sn), 0, 0)
+	}
 	switch {
 	case seg.cause == lossProbe, seg.cause == lossWindow:
 		// The controller has not been told.
@@ -357,6 +366,9 @@ func (c *core) tellAcked(now instant, timed bool) {
 func (c *core) acknowledgedRanges(value []byte, now millis,
 	cache *bufferCache) (n uint32, longest millis) {
 	held := readAckRanges(value)
+	if c.trace != nil {
+		c.trace.received(c.latest, value, c.sendNxt)
+	}
 	switch {
 	case held.left > ackRangesMost, c.sendNxt.before(held.rcvNxt):
 		c.stats.badFields++
@@ -383,7 +395,7 @@ func (c *core) acknowledgedRanges(value []byte, now millis,
 				break
 			}
 			longest = max(longest, c.waited(r.first, now))
-			c.arrived(r.first, cache)
+			c.arrived(r.first, ackedByRanges, cache)
 			n++
 			r.first++
 		}

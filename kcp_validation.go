@@ -99,6 +99,10 @@ func (c *core) proved() {
 	if c.addr != nil {
 		c.addr = nil
 		c.ctl.wantHello()
+		if c.trace != nil {
+			c.trace.event(c.latest, traceValidated, 0)
+			c.trace.start()
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -42,6 +43,7 @@ type options struct {
 	maxPerPrefix              int
 	maxMemory                 int64 // 0: no bound
 	onSocketError             func(op string, err error)
+	trace                     func(info TraceInfo) io.WriteCloser // nil: none
 	sockets                   int
 	sched                     *TimedSched
 }

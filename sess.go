@@ -177,10 +177,13 @@ func (s *UDPSession) settleLocked(now millis) {
 	s.setPendingLocked(s.pending && c.addr != nil)
 }
 
-// arm sets the timer of a new session, whose idle time begins now.
+// arm sets the timer of a new dialled session, whose idle time begins now, and starts its trace.
 func (s *UDPSession) arm() {
 	s.mu.Lock()
 	s.armLocked(s.now())
+	if s.core.trace != nil {
+		s.core.trace.start()
+	}
 	s.mu.Unlock()
 }
 

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// benchPair returns two ends of a session over loopback with the settings of a fast link.
-func benchPair(b *testing.B) (client, server *UDPSession) {
+// benchPair returns two ends of a session over loopback with the settings of a fast link. They are
+// traced to trace, unless it is nil.
+func benchPair(b *testing.B, trace io.Writer) (client, server *UDPSession) {
 	b.Helper()
 	_, client, server = pairLoopback(b)
 	for _, s := range []*UDPSession{client, server} {
@@ -16,12 +17,13 @@ func benchPair(b *testing.B) (client, server *UDPSession) {
 		s.SetWindowSize(1024, 1024)
 		s.SetNoDelay(1, 10, 2, 1)
 		s.SetMtu(1400)
+		s.SetTrace(trace)
 	}
 	return client, server
 }
 
-func echoSpeed(b *testing.B, size int) {
-	client, server := benchPair(b)
+func echoSpeed(b *testing.B, size int, trace io.Writer) {
+	client, server := benchPair(b, trace)
 	go io.CopyBuffer(struct{ io.Writer }{server}, struct{ io.Reader }{server}, make([]byte, 64<<10))
 	msg, back := make([]byte, size), make([]byte, size)
 	b.ReportAllocs()
@@ -36,8 +38,8 @@ func echoSpeed(b *testing.B, size int) {
 	}
 }
 
-func sinkSpeed(b *testing.B, size int) {
-	client, server := benchPair(b)
+func sinkSpeed(b *testing.B, size int, trace io.Writer) {
+	client, server := benchPair(b, trace)
 	done := make(chan error, 1)
 	got := make(chan int, 1)
 	total := 0
@@ -80,12 +82,15 @@ func sinkSpeed(b *testing.B, size int) {
 	}
 }
 
-func BenchmarkEchoSpeed4K(b *testing.B)   { echoSpeed(b, 4<<10) }
-func BenchmarkEchoSpeed64K(b *testing.B)  { echoSpeed(b, 64<<10) }
-func BenchmarkEchoSpeed512K(b *testing.B) { echoSpeed(b, 512<<10) }
-func BenchmarkEchoSpeed1M(b *testing.B)   { echoSpeed(b, 1<<20) }
+func BenchmarkEchoSpeed4K(b *testing.B)   { echoSpeed(b, 4<<10, nil) }
+func BenchmarkEchoSpeed64K(b *testing.B)  { echoSpeed(b, 64<<10, nil) }
+func BenchmarkEchoSpeed512K(b *testing.B) { echoSpeed(b, 512<<10, nil) }
+func BenchmarkEchoSpeed1M(b *testing.B)   { echoSpeed(b, 1<<20, nil) }
 
-func BenchmarkSinkSpeed4K(b *testing.B)   { sinkSpeed(b, 4<<10) }
-func BenchmarkSinkSpeed64K(b *testing.B)  { sinkSpeed(b, 64<<10) }
-func BenchmarkSinkSpeed256K(b *testing.B) { sinkSpeed(b, 256<<10) }
-func BenchmarkSinkSpeed1M(b *testing.B)   { sinkSpeed(b, 1<<20) }
+func BenchmarkSinkSpeed4K(b *testing.B)   { sinkSpeed(b, 4<<10, nil) }
+func BenchmarkSinkSpeed64K(b *testing.B)  { sinkSpeed(b, 64<<10, nil) }
+func BenchmarkSinkSpeed256K(b *testing.B) { sinkSpeed(b, 256<<10, nil) }
+func BenchmarkSinkSpeed1M(b *testing.B)   { sinkSpeed(b, 1<<20, nil) }
+
+func BenchmarkTracedEchoSpeed4K(b *testing.B)  { echoSpeed(b, 4<<10, io.Discard) }
+func BenchmarkTracedSinkSpeed64K(b *testing.B) { sinkSpeed(b, 64<<10, io.Discard) }

@@ -26,6 +26,9 @@ func (s *UDPSession) Close() error {
 		s.beginUnreadLocked()
 	}
 	s.life.close()
+	if s.core.trace != nil {
+		s.core.trace.event(s.env.clock.now(), traceClosing, 0)
+	}
 	s.leaveReadyLocked()
 	s.calls.disarm()
 	s.oob.Load().close()

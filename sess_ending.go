@@ -30,7 +30,12 @@ func (s *UDPSession) advanceLocked(now millis) {
 
 // failLocked takes the session off the network. What was received stays readable; what was to be
 // sent is given up. s.mu must be held.
-func (s *UDPSession) failLocked(err error) { s.life.fail(err) }
+func (s *UDPSession) failLocked(err error) {
+	if s.core.trace != nil && !s.life.ended() {
+		s.core.trace.event(s.env.clock.now(), traceClosed, traceReason(err))
+	}
+	s.life.fail(err)
+}
 
 // lingerTimeLocked returns how long a closed session goes on from now without progress, or, if
 // SetLinger was called, from Close on. s.mu must be held.
@@ -125,6 +130,9 @@ func (s *UDPSession) finish() {
 	}
 	s.setPendingLocked(false)
 	sending := s.turns.busy()
+	if !sending {
+		s.endTraceLocked()
+	}
 	record, bye := s.endedRecordLocked(), s.farewellLocked()
 	s.releaseSendingLocked()
 	if s.life.closed() || s.life.shut.has(sideNoProgram) {

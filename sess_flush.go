@@ -116,9 +116,14 @@ func (s *UDPSession) endTurn(t *turn) (again bool) {
 	s.core.releaseHeld()
 	s.core.addr.refund(t.reserved)
 	s.sent.add(t.packets, t.bytes)
+	if s.core.trace != nil {
+		s.core.trace.count(s.env.clock.now(), traceDatagramsSent, traceKCP,
+			uint32(t.packets), uint32(t.bytes), uint32(t.parity))
+	}
 	gone := s.life.removed()
 	if gone {
 		s.turns.releaseEncoder()
+		s.endTraceLocked()
 	}
 	s.mu.Unlock()
 	if gone {
@@ -133,6 +138,10 @@ func (s *UDPSession) applyFECLocked() {
 	if s.turns.applyFEC(s.core.ctl.readsGroups()) {
 		if s.turns.namesGroups() {
 			s.core.ctl.expectReports()
+		}
+		if s.core.trace != nil {
+			s.core.trace.count(s.env.clock.now(), traceFECChanged, 0,
+				uint32(s.turns.active.data), uint32(s.turns.active.parity), 0)
 		}
 		s.applyMTULocked()
 	}

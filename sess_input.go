@@ -62,6 +62,9 @@ func (s *UDPSession) feedLocked(ctx *inputContext, p *packet, a *arrival, n *cou
 	s.core.addr.heard(a.size, ctx.now.ms())
 	s.received.add(1, a.size)
 	s.core.note(logInput, nil, a.size)
+	if s.core.trace != nil {
+		s.core.trace.count(ctx.now, traceDatagramReceived, uint8(p.kind), uint32(a.size), 0, 0)
+	}
 	s.inputLocked(ctx, p, n)
 	s.hearReportLocked(ctx.now)
 	if ctl := &s.core.ctl; ctl.bothMark() && ctl.marking == markNone {
@@ -162,6 +165,9 @@ func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 	before := s.decoder.stats()
 	s.decoder.expire(ctx.now.ms())
 	for _, recovered := range s.decoder.input(p.all) {
+		if c.trace != nil {
+			c.trace.count(ctx.now, traceRecovered, 0, uint32(len(recovered)), 0, 0)
+		}
 		if c.input(&elsewhere, recovered, false) != inputOK {
 			n.fecErrs++
 		}
@@ -189,6 +195,9 @@ func (s *UDPSession) hearReportLocked(now instant) {
 		return
 	}
 	s.core.repaired(now, recovered)
+	if s.core.trace != nil && recovered > 0 {
+		s.core.trace.count(now, traceRepairsReported, 0, recovered, 0, 0)
+	}
 }
 
 // makeDecoderLocked makes the decoder when the first FEC packet arrives, or is to be expected. s.mu

@@ -232,5 +232,9 @@ func (o *oobTurn) endTurn(t *turn) (again bool) {
 	defer s.mu.Unlock()
 	s.turns.leave(o.group)
 	s.sent.add(t.packets, t.bytes)
+	if s.core.trace != nil {
+		s.core.trace.count(s.env.clock.now(), traceDatagramsSent, traceOOB,
+			uint32(t.packets), uint32(t.bytes), 0)
+	}
 	return false
 }

@@ -2,7 +2,10 @@
 
 package kcp
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // sessionOpener is what has opened a session.
 type sessionOpener uint8
@@ -37,6 +40,7 @@ func newDialled(
 	if manner >= dialTransport {
 		s.opener = byTransport
 	}
+	s.traceWith(o.trace)
 	return s
 }
 
@@ -54,6 +58,7 @@ func newAccepted(
 	s := newSession(env, key.conv, key.peer, custom, o)
 	s.opener, s.listener = byListener, listener
 	s.core.ctl.accept()
+	s.traceWith(o.trace)
 	return s
 }
 
@@ -67,6 +72,9 @@ const headlessPatience millis = 30_000
 // s.mu must be held.
 func (s *UDPSession) openedLocked(begins bool, now millis) bool {
 	s.setPendingLocked(s.core.addr != nil)
+	if s.core.trace != nil && s.core.addr == nil {
+		s.core.trace.start()
+	}
 	if !begins {
 		s.life.awaitHead(now + max(headlessPatience, s.core.life.deadTimeout)) // S1.61
 	}
@@ -106,4 +114,44 @@ func (s *UDPSession) closeUnaccepted() {
 	s.life.shutRead() // no program has it to read
 	s.mu.Unlock()
 	_ = s.Close()
+}
+
+// traceWith makes the trace of a new session, which is written to what open returns. It is started
+// once the session is in the table and its peer's address is validated.
+func (s *UDPSession) traceWith(open traceTarget) {
+	if open == nil {
+		return
+	}
+	now := s.env.clock.now()
+	t := s.newTrace(now, open)
+	t.event(now, traceOpened, 0)
+	s.core.setTrace(t)
+}
+
+// newTrace returns a trace that begins at now. Its start needs s.mu.
+func (s *UDPSession) newTrace(now instant, open traceTarget) (t *traceLog) {
+	info := TraceInfo{Conv: s.conv, VantagePoint: "client", Start: time.Now()}
+	if s.opener == byListener {
+		info.VantagePoint = "server"
+	}
+	t = newTraceLog(now, s.core.kind, func() {
+		c := &s.core
+		set := &traceSettings{
+			mtu: s.mtu, segment: c.mss, sndWnd: int(c.sndWnd), rcvWnd: int(c.rcvWnd),
+			interval: c.interval, minRTO: c.minRTO, fec: s.turns.active, modes: c.modes,
+			control: c.kind, resend: len(c.topOrders),
+		}
+		go func() {
+			info.Local, info.Remote = s.LocalAddr(), s.RemoteAddr()
+			runTracer(t, open, info, set)
+		}()
+	})
+	return t
+}
+
+// endTraceLocked ends the trace. s.mu must be held.
+func (s *UDPSession) endTraceLocked() {
+	if s.core.trace != nil {
+		s.core.trace.end()
+	}
 }

@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"fmt"
+	"io"
 	"net"
 )
 
@@ -190,6 +191,28 @@ func (s *UDPSession) takeLogsLocked(packets []span) []logRecord {
 		s.core.note(logOutput, nil, packets[i].size())
 	}
 	return s.core.takeLogs()
+}
+
+// SetTrace writes a trace of the session from now on to w, in the format of Config.Trace, and ends
+// the trace before. With nil it only ends that. It returns at once.
+//
+// A goroutine writes to w. It ends, and closes w if that is an io.Closer, once all is written. That
+// is after the end of the session, another call, or an error of w. A w that blocks makes it miss
+// events and delays nothing else.
+func (s *UDPSession) SetTrace(w io.Writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endTraceLocked()
+	if isNil(w) {
+		s.core.setTrace(nil)
+		return
+	}
+	t := s.newTrace(s.env.clock.now(), plainTarget(w))
+	s.core.setTrace(t)
+	t.start()
+	if s.life.removed() && !s.turns.busy() {
+		t.end()
+	}
 }
 
 // SetDSCP sets the differentiated services code point, 0 to 63, of the session's socket. On a

@@ -92,6 +92,12 @@ type Stats struct {
 	FECParityUnused    uint64 // parity packets that were not needed
 	FECErrors          uint64 // shards that were malformed or out of place
 
+	// TraceDropped counts events that are missing in the session's trace because its writer was too
+	// slow. TraceError is the error of the writer that has ended the trace, or nil. Both are those
+	// of the latest trace.
+	TraceDropped uint64
+	TraceError   error
+
 	// Socket has the figures of the session's socket. The socket of an accepted session is its
 	// listener's, with all its sessions.
 	Socket SocketStats
@@ -124,6 +130,9 @@ func (s *UDPSession) Stats() Stats {
 		OOBDropped: s.oob.Load().droppedCount(),
 	}
 	s.reportControlLocked(&st)
+	if c.trace != nil {
+		st.TraceDropped, st.TraceError = c.trace.dropped.Load(), c.trace.err()
+	}
 	f := s.fecStatsLocked()
 	st.FECGroupsComplete, st.FECGroupsRecovered = f.complete, f.recovered
 	st.FECGroupsFailed = f.failed

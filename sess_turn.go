@@ -20,8 +20,9 @@ type turn struct {
 	copies   int  // further copies of each packet
 	reserved int  // bytes of parity that may be sent
 
-	packets int // sent, copies included
+	packets int // sent, parity and copies included
 	bytes   int
+	parity  int         // of the packets
 	limited int         // bytes that count against the rate limit
 	receipt rateReceipt // what was charged for them
 	err     error       // of the last packet that could not be sealed
@@ -49,6 +50,7 @@ type turnOwner interface {
 // multiply counts each packet so many times.
 func (t *turn) multiply(times int) {
 	t.packets *= times
+	t.parity *= times
 	t.bytes *= times
 	t.limited *= times
 }

@@ -296,7 +296,7 @@ func TestDelayedWritesKeepASmallWindowFull(t *testing.T) {
 }
 
 func BenchmarkDelayedWritesInSmallWindow(b *testing.B) {
-	client, server := benchPair(b)
+	client, server := benchPair(b, nil)
 	for _, s := range []*UDPSession{client, server} {
 		delayTunnel(s)
 		s.SetWindowSize(128, 128)
@@ -317,7 +317,7 @@ func BenchmarkDelayedWritesInSmallWindow(b *testing.B) {
 }
 
 func BenchmarkDelayedWritesWithCredit(b *testing.B) {
-	client, server := benchPair(b)
+	client, server := benchPair(b, nil)
 	delayTunnel(client)
 	delayTunnel(server)
 	const size = 8 << 20

@@ -399,6 +399,7 @@ func (tx *txScratch) addParity(t *turn, payload []byte, share *parityShare) {
 	t.reserved -= cost
 	copy(w.arena[w.start+head:], payload)
 	limited := share.of(end - w.start)
+	t.parity++
 	w.packets = append(w.packets, span{start: w.start, end: end, limited: limited})
 	w.start = end
 }

@@ -98,7 +98,7 @@ func goTool(t *testing.T) string {
 
 // fragmentImports are the packages that fragments may use without saying so.
 var fragmentImports = map[string]string{
-	"context": "context", "fmt": "fmt", "http": "net/http", "io": "io", "log": "log", "net": "net", "time": "time",
+	"context": "context", "fmt": "fmt", "http": "net/http", "io": "io", "log": "log", "net": "net", "os": "os", "time": "time",
 	"kcp": "github.com/seedkcp/kcp",
 }
 

@@ -28,6 +28,7 @@ var tidy = []string{
 	"docs/performance.md",
 	"docs/protocol.md",
 	"docs/tables.md",
+	"docs/tracing.md",
 	"docs/tuning.md",
 	"docs/anchors_test.go",
 	"docs/tidy_test.go",
