@@ -157,6 +157,12 @@ func tshark(t *testing.T, frames []frame, fields []string, options ...string) []
 	if err != nil {
 		t.Skip("tshark is not installed")
 	}
+	// The results of go test are cached until a file changes that the test itself has read.
+	for _, name := range []string{"kcp.lua", "kcp_aes.lua"} {
+		if _, err := os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	args := append([]string{"-X", "lua_script:kcp.lua", "-r", writePcap(t, frames), "-T", "fields"}, options...)
 	for _, field := range fields {
 		args = append(args, "-e", field)
@@ -274,6 +280,12 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 	badRanges := append(push("\x07\x0b\xe8\x03\x00\x00\x64\x00\x00\x00\x02\x01\x01"), nil...)
 	copy(badRanges[4:], wins[4:20])
 	// 200 to 202, and 204 to 205 as one message
+	message := func(text string) []byte {
+		b := append(push(text), nil...)
+		copy(b[4:], wins[4:20])
+		return b
+	}
+	named := append([]byte{2, 0, 0, 0, 0xF4, 0, 0, 2, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4}, push("hello")...)
 	skips := append(push("\x0c\x13\xe8\x03\x00\x00\xcd\x00\x00\x00\xc8\x00\x00\x00\x02\x00\x01\x03\x01\x02\x01"), nil...)
 	copy(skips[4:], wins[4:20])
 	badSkips := append(push("\x0c\x10\xe8\x03\x00\x00\xcd\x00\x00\x00\xc8\x00\x00\x00\x02\x00\x01\x03"), nil...)
@@ -299,6 +311,16 @@ func TestMalformedPacketsAreMarked(t *testing.T) {
 		{"ACKR cut off", "kcp.ackr.malformed", "11223344 ACKR 101 [malformed ranges], una=0 wnd=128", badRanges},
 		{"SKIP", "", "11223344 SKIP 200-202 204-205, una=0 wnd=128", skips},
 		{"SKIP cut off", "kcp.skip.malformed", "11223344 SKIP 200-202 [malformed runs], una=0 wnd=128", badSkips},
+		{"ACKR with ECN", "", "11223344 ACKR 101, una=0 wnd=128", message("\x07\x17\xe8\x03\x00\x00\x64\x00\x00\x00\x01\x01\x01\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00")},
+		{"PAD", "", "11223344 PAD len=3, PAD len=0, una=0 wnd=128", message("\x09\x03abc\x09\x00")},
+		{"KEX1", "", "11223344 KEX1 suite=1 len=2, una=0 wnd=128", message("\x0a\x03\x01ab")},
+		{"KEX2 and one without a suite", "", "11223344 KEX2 suite=2 len=0, KEX1, una=0 wnd=128", message("\x0b\x01\x02\x0a\x00")},
+		{"HELLO's first version", "", "11223344 HELLO, una=0 wnd=128", message("\x01\x14" + strings.Repeat("\x07", 20))},
+		{"PING of 64 bits, PONG, and half a PONG", "", "11223344 PING, PONG, PONG, una=0 wnd=128", message("\x05\x0812345678\x06\x0812345678\x06\x041234")},
+		{"parity of a named group", "", "FEC parity 1/1 of 0-1 len=29", named},
+		{"parity of no group", "kcp.fec.bad_group", "FEC parity seqid=2 [bad group]", changed(bytes.Clone(named), 7, 3)},
+		{"two datagrams in a packet", "", "FEC data seqid=0: 11223344 PUSH sn=0 len=5, una=0 wnd=128 | FEC data seqid=0: 11223344 PUSH sn=0 len=5, una=0 wnd=128",
+			append(changed(bytes.Clone(fec), 6, 31), changed(bytes.Clone(fec), 6, 31)...)},
 		{"data in an ACK", "kcp.unexpected_data", "11223344 ACK sn=0 len=1, una=0 wnd=128", changed(push("a"), 4, 82)},
 		{"full window", "kcp.window_full", "11223344 PUSH sn=0 len=1, una=0 wnd=0", changed(push("a"), 6, 0)},
 	}

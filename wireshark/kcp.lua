@@ -2,7 +2,7 @@
 --
 -- Wireshark dissector for KCP over UDP: segments, FEC headers (data, parity,
 -- out of band) and control messages, as docs/protocol.md describes them.
--- README.md beside this file describes how to install and use it.
+-- README.md beside this file describes how to install and use it. kcp_aes.lua beside it decrypts.
 
 local kcp = Proto("kcp", "KCP Reliable UDP")
 
@@ -58,16 +58,24 @@ local f = {
 	ranges = ProtoField.bool("kcp.hello.ranges", "Reads ACKR", 32, nil, 4),
 	groups = ProtoField.bool("kcp.hello.groups", "Reads parity that names its group", 32, nil, 8),
 	skips = ProtoField.bool("kcp.hello.skips", "Reads SKIP", 32, nil, 128),
+	keys = ProtoField.bool("kcp.hello.keys", "Makes session keys", 32, nil, 16),
+	opens = ProtoField.bool("kcp.hello.opens", "The WASK in front opens the session", 32, nil, 64),
 	proved = ProtoField.bool("kcp.hello.proved", "The receiver's address is proved", 32, nil, 32),
 	largest = ProtoField.uint16("kcp.hello.largest", "Largest datagram that can be received", base.DEC),
 	final = ProtoField.uint32("kcp.final", "Final", base.DEC),
 	code = ProtoField.uint16("kcp.reset.code", "Code", base.DEC, reset_codes),
 	reset_for = ProtoField.uint64("kcp.reset.incarnation", "For the incarnation", base.HEX),
 	reset_echo = ProtoField.uint64("kcp.reset.echo", "Answers the number or the final", base.HEX),
+	pad = ProtoField.bytes("kcp.pad", "Padding"),
+	suite = ProtoField.uint8("kcp.kex.suite", "Suite", base.DEC),
+	kex = ProtoField.bytes("kcp.kex.message", "Handshake message"),
 	number = ProtoField.uint64("kcp.ping.number", "Number", base.HEX),
 	ackr_ts = ProtoField.uint32("kcp.ackr.ts", "Time stamp of the newest data", base.DEC),
 	ackr_next = ProtoField.uint32("kcp.ackr.rcv_nxt", "All received below", base.DEC),
 	ackr_count = ProtoField.uint8("kcp.ackr.count", "Ranges", base.DEC),
+	ackr_ect0 = ProtoField.uint32("kcp.ackr.ect0", "Datagrams with ECT(0)", base.DEC),
+	ackr_ect1 = ProtoField.uint32("kcp.ackr.ect1", "Datagrams with ECT(1)", base.DEC),
+	ackr_ce = ProtoField.uint32("kcp.ackr.ce", "Datagrams with CE", base.DEC),
 	ackr_range = ProtoField.string("kcp.ackr.range", "Received"),
 	skip_ts = ProtoField.uint32("kcp.skip.ts", "Time stamp (ms)", base.DEC),
 	skip_sn = ProtoField.uint32("kcp.skip.sn", "Acknowledged by", base.DEC),
@@ -96,6 +104,8 @@ local e = {
 	bad_control = ProtoExpert.new("kcp.control.malformed", "The length of a control message goes beyond the segment", expert.group.MALFORMED, expert.severity.ERROR),
 	bad_ranges = ProtoExpert.new("kcp.ackr.malformed", "A range is empty or cut off", expert.group.MALFORMED, expert.severity.ERROR),
 	bad_skips = ProtoExpert.new("kcp.skip.malformed", "A run is empty or cut off", expert.group.MALFORMED, expert.severity.ERROR),
+	bad_group = ProtoExpert.new("kcp.fec.bad_group", "The fields of the group do not fit each other", expert.group.MALFORMED, expert.severity.ERROR),
+	closed = ProtoExpert.new("kcp.crypto.closed", "No key opens it", expert.group.DECRYPTION, expert.severity.WARN),
 	data_in = ProtoExpert.new("kcp.unexpected_data", "Data in a segment that has none", expert.group.PROTOCOL, expert.severity.WARN),
 	window = ProtoExpert.new("kcp.window_full", "The receive window is full", expert.group.SEQUENCE, expert.severity.NOTE),
 	reset = ProtoExpert.new("kcp.reset", "The session is reset", expert.group.SEQUENCE, expert.severity.WARN),
@@ -104,10 +114,15 @@ for _, info in pairs(e) do table.insert(kcp.experts, info) end
 
 kcp.prefs.ports = Pref.range("UDP ports", "", "Ports whose datagrams are taken for KCP", 65535)
 kcp.prefs.heuristic = Pref.bool("Recognise KCP by its bytes", true, "On any port, by lengths, commands and FEC headers that fit")
-kcp.prefs.crypto = Pref.enum("Crypto header", 0, "What is in front of each datagram; a real cipher's payload cannot be read", {
+local AES_CFB, AES_GCM = 1, 2
+kcp.prefs.crypto = Pref.enum("Cipher", 0, "How datagrams are protected. kcpdump -w decrypts captures of the other ciphers", {
 	{ 1, "none (no cipher)", 0 },
 	{ 2, "20 bytes (the cipher 'none')", CRYPTO_HEADER },
+	{ 3, "AES-CFB", AES_CFB },
+	{ 4, "AES-GCM", AES_GCM },
 }, false)
+kcp.prefs.key = Pref.string("Key", "", "The key of AES in hexadecimal: 16, 24 or 32 bytes")
+kcp.prefs.keylog = Pref.string("Key log", "", "Name of a file with ciphers and keys, as kcpperf --keylog writes it")
 
 -- walk calls visit(offset, cmd, len) for each whole segment from offset on. It
 -- returns where it ended, and the name of the fault that ended it, if one did.
@@ -173,7 +188,7 @@ local function varint(v, at)
 end
 
 -- least lengths of the values of control messages
-local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9, [8] = 22, [12] = 13 }
+local value_sizes = { [1] = 20, [2] = 4, [3] = 4, [4] = 10, [5] = 8, [6] = 8, [7] = 9, [8] = 22, [9] = 0, [10] = 1, [11] = 1, [12] = 13 }
 
 local control_values = {
 	[1] = function(v, tree)
@@ -185,6 +200,8 @@ local control_values = {
 		flags:add_le(f.ranges, v(16, 4))
 		flags:add_le(f.groups, v(16, 4))
 		flags:add_le(f.skips, v(16, 4))
+		flags:add_le(f.keys, v(16, 4))
+		flags:add_le(f.opens, v(16, 4))
 		flags:add_le(f.proved, v(16, 4))
 		if v:len() >= 22 then tree:add_le(f.largest, v(20, 2)) end
 		return ""
@@ -232,7 +249,21 @@ local control_values = {
 			text = text .. " " .. range
 			sn, at = (last + 1) % 0x100000000, stop
 		end
+		if v:len() - at >= 12 then
+			tree:add_le(f.ackr_ect0, v(at, 4))
+			tree:add_le(f.ackr_ect1, v(at + 4, 4))
+			tree:add_le(f.ackr_ce, v(at + 8, 4))
+		end
 		return text
+	end,
+	[9] = function(v, tree)
+		if v:len() > 0 then tree:add(f.pad, v) end
+		return " len=" .. v:len()
+	end,
+	[10] = function(v, tree)
+		tree:add(f.suite, v(0, 1))
+		if v:len() > 1 then tree:add(f.kex, v(1)) end
+		return " suite=" .. v(0, 1):uint() .. " len=" .. v:len() - 1
 	end,
 }
 control_values[12] = function(v, tree)
@@ -259,7 +290,7 @@ control_values[12] = function(v, tree)
 	end
 	return text
 end
-control_values[3], control_values[6] = control_values[2], control_values[5]
+control_values[3], control_values[6], control_values[11] = control_values[2], control_values[5], control_values[10]
 
 -- control shows the messages in a control segment's data.
 local function control(range, tree, words)
@@ -278,7 +309,7 @@ local function control(range, tree, words)
 		item:add(f.ctl_len, range(offset + 1, 1))
 		local text = ""
 		if control_values[t] and len >= value_sizes[t] then
-			text = control_values[t](range(offset + 2, len), item)
+			text = control_values[t](len > 0 and range(offset + 2, len) or range(offset, 0), item)
 		elseif len > 0 then
 			item:add(f.ctl_value, range(offset + 2, len))
 		end
@@ -377,6 +408,11 @@ local function fec(tvb, offset, t, tree)
 		header:add_le(f.group_check, tvb(offset + GROUP_HEADER, 4))
 		tree:add(f.parity, tvb(offset + GROUP_HEADER + 4))
 		local first, k = tvb(offset + 10, 4):le_uint(), tvb(offset + 7, 1):uint()
+		local i, p = tvb(offset + 6, 1):uint(), tvb(offset + 8, 1):uint()
+		if k == 0 or i >= p or k + p > 256 or tvb(offset + 9, 1):uint() ~= 0 or (first + k) % 0x100000000 ~= seqid then
+			header:add_proto_expert_info(e.bad_group)
+			return "FEC parity seqid=" .. seqid .. " [bad group]"
+		end
 		return string.format("FEC parity %d/%d of %.0f-%.0f len=%d", tvb(offset + 6, 1):uint() + 1,
 			tvb(offset + 8, 1):uint(), first, (first + k - 1) % 0x100000000, len)
 	end
@@ -400,40 +436,177 @@ local function fec(tvb, offset, t, tree)
 	return string.format("%08x out of band%s len=%d", tvb(offset, 4):le_uint(), note, len)
 end
 
-function kcp.dissector(tvb, pinfo, root)
-	if tvb:len() == 0 then return 0 end
+-- follows reports whether a datagram seems to begin at an offset.
+local function follows(tvb, offset)
+	if offset >= tvb:len() then return false end
+	if kind(tvb, offset) then return true end
+	local first
+	walk(tvb, offset, function(at)
+		first = at
+		return false
+	end)
+	return first ~= nil
+end
+
+-- split returns the datagrams in a packet. Linux hands several of one size to the network card as
+-- one, which the card cuts: a capture on the sending machine has them together. The size in a FEC
+-- header shows where its datagram ends. Segments need no end.
+local function split(tvb, offset)
+	local parts, size = {}, nil
+	while true do
+		local left = tvb:len() - offset
+		local t = kind(tvb, offset)
+		if not size and (t == FEC_DATA or t == FEC_OOB) then
+			local n = tvb(offset + 6, 2):le_uint() + 6
+			if n > FEC_HEADER and follows(tvb, offset + n) then size = n end
+		end
+		if not size or left <= size then
+			table.insert(parts, left > 0 and offset > 0 and tvb(offset, left):tvb() or tvb)
+			return parts
+		end
+		table.insert(parts, tvb(offset, size):tvb())
+		offset = offset + size
+	end
+end
+
+-- open_first opens the first datagram of a packet, see kcp_aes.lua. It is nil without keys.
+local open_first
+
+-- decrypted opens the datagrams of a packet. It returns a list of their Tvbs, with the offsets of the
+-- payloads, and how many bytes at the end no key has opened. It returns nil if the first one cannot be
+-- opened.
+local function decrypted(tvb)
+	if not open_first then return nil end
+	local packet, parts = tvb():raw(), {}
+	while #packet > 0 do
+		local size, plain, offset = open_first(packet)
+		if not size then break end
+		table.insert(parts, { tvb = ByteArray.new(plain, true):tvb("Decrypted KCP"), offset = offset })
+		packet = packet:sub(size + 1)
+	end
+	if #parts == 0 then return nil end
+	parts.closed = #packet
+	return parts
+end
+
+-- datagrams shows what is in a packet from an offset on.
+local function datagrams(tvb, offset, tree)
+	local texts = {}
+	for _, part in ipairs(split(tvb, offset)) do
+		local at = part == tvb and offset or 0
+		local t = kind(part, at)
+		table.insert(texts, t and fec(part, at, t, tree) or segments(part, at, tree))
+	end
+	return table.concat(texts, " | ")
+end
+
+-- show_decrypted shows the datagrams that decrypted returns.
+local function show_decrypted(parts, tvb, tree)
+	local texts = {}
+	tree:append_text(" (decrypted)")
+	for _, part in ipairs(parts) do
+		if part.offset > 0 then
+			tree:add(f.nonce, part.tvb(0, 16))
+			tree:add_le(f.crc, part.tvb(16, 4))
+		end
+		table.insert(texts, datagrams(part.tvb, part.offset, tree))
+	end
+	if parts.closed > 0 then
+		tree:add(tvb(tvb:len() - parts.closed), "Rest of the packet"):add_proto_expert_info(e.closed)
+		table.insert(texts, "[no key opens it]")
+	end
+	return table.concat(texts, " | ")
+end
+
+-- show shows a packet. parts are its decrypted datagrams, nil if no key opens it.
+local function show(tvb, parts, pinfo, root)
 	pinfo.cols.protocol = "KCP"
 	local tree = root:add(kcp, tvb())
-	local offset = kcp.prefs.crypto
-	if offset > 0 and tvb:len() >= offset then
-		tree:add(f.nonce, tvb(0, 16))
-		tree:add_le(f.crc, tvb(16, 4))
-	elseif offset > 0 then
+	local header = kcp.prefs.crypto == CRYPTO_HEADER and CRYPTO_HEADER or 0
+	local text
+	if parts then
+		text = show_decrypted(parts, tvb, tree)
+	elseif open_first and not plausible(tvb, 0) then
+		tree:add_proto_expert_info(e.closed)
+		text = "[no key opens it]"
+	elseif tvb:len() < header then
 		tree:add_proto_expert_info(e.short)
-		pinfo.cols.info = "[shorter than the crypto header]"
-		return tvb:len()
-	end
-	local t, text = kind(tvb, offset), nil
-	if t then
-		text = fec(tvb, offset, t, tree)
+		text = "[shorter than the crypto header]"
 	else
-		text = segments(tvb, offset, tree)
+		if header > 0 then
+			tree:add(f.nonce, tvb(0, 16))
+			tree:add_le(f.crc, tvb(16, 4))
+		end
+		text = datagrams(tvb, header, tree)
 	end
 	pinfo.cols.info = text
 	tree:append_text(", " .. text)
 	return tvb:len()
 end
 
+function kcp.dissector(tvb, pinfo, root)
+	if tvb:len() == 0 then return 0 end
+	return show(tvb, decrypted(tvb), pinfo, root)
+end
+
 kcp:register_heuristic("udp", function(tvb, pinfo, root)
-	if not kcp.prefs.heuristic or not plausible(tvb, kcp.prefs.crypto) then return false end
+	if not kcp.prefs.heuristic or tvb:len() == 0 then return false end
+	local parts = decrypted(tvb)
+	if not parts and not plausible(tvb, kcp.prefs.crypto == CRYPTO_HEADER and CRYPTO_HEADER or 0) then return false end
 	pinfo.conversation = kcp -- parity and malformed packets follow
-	kcp.dissector(tvb, pinfo, root)
+	show(tvb, parts, pinfo, root)
 	return true
 end)
 
+local folder = (__DIR__ or "") ~= "" and __DIR__ .. "/" or "" -- of this file
+
+-- binary returns the bytes of a key in hexadecimal, nil if it is none of AES.
+local function binary(key)
+	local size = #key / 2
+	if key:find("%X") or size ~= 16 and size ~= 24 and size ~= 32 then return nil end
+	return (key:gsub("%x%x", function(h) return string.char(tonumber(h, 16)) end))
+end
+
+-- key_log adds the keys in a file to a list.
+local function key_log(name, keys)
+	local file = io.open(name)
+	if not file then
+		report_failure("KCP: the key log " .. name .. " cannot be read")
+		return
+	end
+	for line in file:lines() do
+		local mode, key = line:match("^%s*KCP_PSK%s+aes%-%d+(%S*)%s+(%x+)")
+		mode = ({ [""] = "cfb", ["-gcm"] = "gcm" })[mode]
+		key = key and binary(key)
+		if mode and key then table.insert(keys, { mode = mode, key = key }) end
+	end
+	file:close()
+end
+
+-- read_keys takes the keys from the preferences.
+local function read_keys()
+	local keys = {}
+	local mode = ({ [AES_CFB] = "cfb", [AES_GCM] = "gcm" })[kcp.prefs.crypto]
+	if mode and kcp.prefs.key ~= "" then
+		local key = binary(kcp.prefs.key)
+		if key then
+			table.insert(keys, { mode = mode, key = key })
+		else
+			report_failure("KCP: the key is not 16, 24 or 32 bytes in hexadecimal")
+		end
+	end
+	if kcp.prefs.keylog ~= "" then key_log(kcp.prefs.keylog, keys) end
+	open_first = #keys > 0 and dofile(folder .. "kcp_aes.lua").opener(keys) or nil
+end
+
 local udp_ports = DissectorTable.get("udp.port")
-local registered = ""
+local registered, keys = "", ""
 function kcp.prefs_changed()
+	local now = kcp.prefs.crypto .. " " .. kcp.prefs.key .. " " .. kcp.prefs.keylog
+	if keys ~= now then
+		keys = now
+		read_keys()
+	end
 	if registered ~= kcp.prefs.ports then
 		if registered ~= "" then udp_ports:remove(registered, kcp) end
 		registered = kcp.prefs.ports
