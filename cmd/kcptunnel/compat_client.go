@@ -16,12 +16,12 @@ import (
 
 // compatDialer keeps a few sessions to the server, and opens streams on them in turn.
 type compatDialer struct {
-	s      *settings
-	log    *slog.Logger
-	config *kcp.Config
-	pads   *qppPads
-	server ports
-	slots  []slot
+	s       *settings
+	log     *slog.Logger
+	config  *kcp.Config
+	streams *streams
+	server  ports
+	slots   []slot
 
 	background sync.WaitGroup
 
@@ -38,7 +38,7 @@ type slot struct {
 }
 
 // newCompatDialer returns the client's side of compat mode. It sends nothing before the first dial.
-func newCompatDialer(s *settings, log *slog.Logger) (dialer, error) {
+func newCompatDialer(s *settings, log *slog.Logger) (*compatDialer, error) {
 	block, err := s.block()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func newCompatDialer(s *settings, log *slog.Logger) (dialer, error) {
 		s:        s,
 		log:      log,
 		config:   s.sessionConfig(block),
-		pads:     s.newQPPPads(),
+		streams:  s.newStreams(),
 		server:   server,
 		slots:    make([]slot, s.conns),
 		sessions: make(map[*clientSession]struct{}),
@@ -107,13 +107,10 @@ func (d *compatDialer) connect(ctx context.Context) (*clientSession, error) {
 		session.abort()
 		return nil, net.ErrClosed
 	}
-	d.log.Info("session opened", "server", sess.RemoteAddr().String())
-	d.background.Go(session.watch)
-	d.background.Go(session.expire)
 	return session, nil
 }
 
-// add reports whether the session may live: the dialer is not closed.
+// add reports whether the session may live: the dialer is not closed. It starts what serves it.
 func (d *compatDialer) add(c *clientSession) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,6 +118,9 @@ func (d *compatDialer) add(c *clientSession) bool {
 		return false
 	}
 	d.sessions[c] = struct{}{}
+	d.log.Info("session opened", "server", c.sess.RemoteAddr().String())
+	d.background.Go(c.watch)
+	d.background.Go(c.expire)
 	return true
 }
 
@@ -147,4 +147,13 @@ func (d *compatDialer) open() []*clientSession {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.sessions))
+}
+
+// kcpSessions yields the open sessions.
+func (d *compatDialer) kcpSessions(yield func(*kcp.UDPSession) bool) {
+	for _, c := range d.open() {
+		if !yield(c.sess) {
+			return
+		}
+	}
 }

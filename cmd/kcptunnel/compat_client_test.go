@@ -171,6 +171,43 @@ func TestCompatServerVanishes(t *testing.T) {
 	})
 }
 
+// A server that was killed and started again does not know the sessions of its clients. Its answer
+// counts at once with a cipher that authenticates it, and the silence on the session otherwise.
+func TestCompatServerCrashes(t *testing.T) {
+	for crypt, within := range map[string]time.Duration{
+		"aes-128-gcm": 5 * time.Second,
+		"aes":         35 * time.Second,
+	} {
+		change := func(s *settings) { s.crypt = crypt }
+		inWorld(t, line(10*time.Millisecond, 0), func(t *testing.T, w *world) {
+			server := w.settings(roleServer, change)
+			stop := w.serve(server, echo)
+			d := w.client(w.settings(roleClient, change))
+			st := w.dial(d)
+			mustWrite(t, st, "before")
+			mustRead(t, st, "before")
+			w.net.SetState("*", "*", simnet.Down)
+			stop() // nobody learns it
+			w.net.SetState("*", "*", simnet.Up)
+			stop = w.serve(server, echo)
+			mustWrite(t, st, "lost")
+			start := time.Now()
+			if _, err := st.Read(make([]byte, 1)); err == nil || err == io.EOF {
+				t.Errorf("%s: the stream of a server that is gone: %v", crypt, err)
+			}
+			if took := time.Since(start); took > within {
+				t.Errorf("%s: noticed after %v", crypt, took)
+			}
+			_ = st.Close()
+			if err := exchange(w.dial(d), []byte("after")); err != nil {
+				t.Errorf("%s: %v", crypt, err)
+			}
+			_ = d.Close()
+			stop()
+		})
+	}
+}
+
 func TestCompatIdlesThenWorks(t *testing.T) {
 	for name, change := range variants() {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +273,7 @@ func TestCompatSessionExpires(t *testing.T) {
 		_ = idle.Close()
 		time.Sleep(61 * time.Second)
 		synctest.Wait()
-		if n := len(d.(*compatDialer).open()); n != 1 {
+		if n := len(d.open()); n != 1 {
 			t.Errorf("%d sessions are open: one is expired and idle", n)
 		}
 		start := time.Now()

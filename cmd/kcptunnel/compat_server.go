@@ -14,11 +14,12 @@ import (
 
 // compatServer is the server's side of compat mode.
 type compatServer struct {
-	s      *settings
-	log    *slog.Logger
-	pads   *qppPads
-	handle func(stream)
-	busy   sync.WaitGroup
+	s       *settings
+	log     *slog.Logger
+	streams *streams
+	sockets []*kcp.Transport // one for each port
+	handle  func(stream)
+	busy    sync.WaitGroup
 }
 
 // serveCompat accepts sessions on all ports, and calls handle for each stream, in a goroutine of
@@ -32,7 +33,7 @@ func serveCompat(ctx context.Context, s *settings, log *slog.Logger, handle func
 	if err != nil {
 		return err
 	}
-	v := &compatServer{s: s, log: log, pads: s.newQPPPads(), handle: handle}
+	v := &compatServer{s: s, log: log, streams: s.newStreams(), sockets: sockets, handle: handle}
 	ctx, cancel := context.WithCancel(ctx)
 	defer v.busy.Wait()
 	defer cancel()
@@ -42,7 +43,23 @@ func serveCompat(ctx context.Context, s *settings, log *slog.Logger, handle func
 		v.busy.Go(func() { logForeign(ctx, t, log) })
 		v.busy.Go(func() { errs <- v.accept(ctx, t) })
 	}
+	if s.metrics != "" {
+		if err := v.streams.meters.serveMetrics(ctx, s.metrics, v.kcpSessions, log); err != nil {
+			return err
+		}
+	}
 	return <-errs
+}
+
+// kcpSessions yields the open sessions.
+func (v *compatServer) kcpSessions(yield func(*kcp.UDPSession) bool) {
+	for _, t := range v.sockets {
+		for sess := range t.Sessions() {
+			if !yield(sess) {
+				return
+			}
+		}
+	}
 }
 
 // openAll opens the sockets of all ports of the settings.
@@ -134,7 +151,7 @@ func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 			log.Log(ctx, level, "session closed", "reason", reason)
 			break
 		}
-		v.busy.Go(func() { v.handle(v.s.newStream(st, v.pads, func() {})) })
+		v.busy.Go(func() { v.handle(v.streams.wrap(st, func() {})) })
 	}
 	c.abort()
 }

@@ -148,8 +148,21 @@ var errEnded = fmt.Errorf("the session was closed by the other end: %w", io.ErrU
 type compatStream struct {
 	*smux.Stream
 	version int
+	meters  *meters
 	closed  func() // called once, when the stream is closed
 	once    sync.Once
+}
+
+func (c *compatStream) Read(p []byte) (int, error) {
+	n, err := c.Stream.Read(p)
+	c.meters.received(n)
+	return n, err
+}
+
+func (c *compatStream) Write(p []byte) (int, error) {
+	n, err := c.Stream.Write(p)
+	c.meters.sent(n)
+	return n, err
 }
 
 func (c *compatStream) Close() error {
@@ -165,11 +178,26 @@ func (c *compatStream) Reset() error { return c.Close() }
 // message for the end of a direction and of the whole stream.
 func (c *compatStream) writesBlindly() bool { return c.version < 2 }
 
-// newStream returns an smux stream as the tunnel uses it. closed is called once, when it is closed.
-func (s *settings) newStream(st *smux.Stream, pads *qppPads, closed func()) stream {
-	c := &compatStream{Stream: st, version: int(s.smuxVersion), closed: closed}
-	if pads == nil {
+// streams makes the streams of an end from those of smux.
+type streams struct {
+	version int
+	pads    *qppPads // nil without QPP
+	meters  *meters
+}
+
+func (s *settings) newStreams() *streams {
+	return &streams{int(s.smuxVersion), s.newQPPPads(), newMeters()}
+}
+
+// wrap returns an smux stream as the tunnel uses it. closed is called once, when it is closed.
+func (w *streams) wrap(st *smux.Stream, closed func()) stream {
+	open := w.meters.opened(kindTarget)
+	c := &compatStream{Stream: st, version: w.version, meters: w.meters, closed: func() {
+		open()
+		closed()
+	}}
+	if w.pads == nil {
 		return c
 	}
-	return &qppStream{compatStream: c, pads: pads.newStream()}
+	return &qppStream{compatStream: c, pads: w.pads.newStream()}
 }

@@ -42,7 +42,7 @@ func (c *clientSession) open() (stream, error) {
 		c.release()
 		return nil, fmt.Errorf("smux: %w", err)
 	}
-	return c.d.s.newStream(st, c.d.pads, c.release), nil
+	return c.d.streams.wrap(st, c.release), nil
 }
 
 func (c *clientSession) reserve() bool {

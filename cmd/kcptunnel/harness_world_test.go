@@ -132,7 +132,7 @@ func (w *world) serve(s *settings, handle func(stream)) (stop func()) {
 }
 
 // client returns the dialer of a client.
-func (w *world) client(s *settings) dialer {
+func (w *world) client(s *settings) *compatDialer {
 	w.t.Helper()
 	d, err := newCompatDialer(s, w.logger("client"))
 	if err != nil {

@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/seedkcp/kcp"
@@ -38,7 +40,29 @@ func (s *settings) startHelpers(ctx context.Context, log *slog.Logger) (stop fun
 	if s.snmpLog != "" {
 		helpers.Go(func() { s.logCounters(ctx, log) })
 	}
+	if s.compat {
+		helpers.Go(func() { s.refuseReloads(ctx, log) })
+	}
 	return func() { cancel(); helpers.Wait() }, nil
+}
+
+// refuseReloads logs that a hangup reloads nothing in compat mode, until ctx is done.
+func (s *settings) refuseReloads(ctx context.Context, log *slog.Logger) {
+	hangups := s.hangups
+	if hangups == nil {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGHUP)
+		defer signal.Stop(c)
+		hangups = c
+	}
+	for {
+		select {
+		case <-hangups:
+			log.Warn("with -compat settings are read at the start alone: nothing was reloaded")
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // profiles serves what net/http/pprof has.

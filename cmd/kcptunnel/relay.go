@@ -31,14 +31,6 @@ type halfCloser interface{ CloseWrite() error }
 // TCP has none, but a carrier need not report that the peer is gone altogether.
 const halfClosedLimit = 10 * time.Minute
 
-// relayed is what a relay has carried.
-type relayed struct {
-	up, down int64 // bytes from the local connection to the stream, and back
-}
-
-// relayBuffers has the buffers of all relays.
-var relayBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-
 // relay copies between a local connection and a stream until both directions have ended, and closes
 // both. The end of one direction is passed on, while the other goes on. After that a silence of
 // closeWait ends the connection (0: ten minutes). What is written blindly does not count. An error
@@ -53,22 +45,14 @@ func relay(local net.Conn, remote stream, closeWait time.Duration) (relayed, err
 	if b, ok := remote.(blindWriter); ok {
 		r.blind = b.writesBlindly()
 	}
-	ends := make(chan error, 2)
-	go func() { ends <- r.copy(remote, local, &r.up) }()
-	go func() { ends <- r.copy(local, remote, &r.down) }()
-	err := <-ends
-	var watch *silence
-	if err != nil {
-		r.abort()
-	} else {
-		watch = r.watch()
-	}
-	if second := <-ends; err == nil {
-		err = second
-	}
-	if watch != nil && watch.stop() {
-		err = errSilent
-	}
+	up := make(chan struct{})
+	go func() {
+		defer close(up)
+		r.ended(r.copy(remote, local, &r.up))
+	}()
+	r.ended(r.copy(local, remote, &r.down))
+	<-up
+	err := r.result()
 	if err != nil {
 		r.abort()
 	} else {
@@ -76,6 +60,11 @@ func relay(local net.Conn, remote stream, closeWait time.Duration) (relayed, err
 		_ = local.Close()
 	}
 	return relayed{r.up.Load(), r.down.Load()}, err
+}
+
+// relayed is what a relay has carried.
+type relayed struct {
+	up, down int64 // bytes from the local connection to the stream, and back
 }
 
 // errSilent is the end of a half-closed connection by closewait.
@@ -88,6 +77,12 @@ type relaying struct {
 	blind     bool // remote is a blindWriter
 	closeWait time.Duration
 	up, down  atomic.Int64
+
+	mu    sync.Mutex // guards the following
+	ends  int        // of directions
+	err   error      // the first
+	watch *time.Timer
+	seen  int64 // progress when the watch began, or at its last look
 }
 
 // progress returns the bytes that have been carried for sure.
@@ -98,10 +93,12 @@ func (r *relaying) progress() int64 {
 	return r.up.Load() + r.down.Load()
 }
 
-// copy carries one direction to its end, and passes that on. n counts the bytes.
+// copy carries one direction to its end, and passes that on. n counts the bytes. A direction that
+// carries little has a small buffer, so that idle connections take little memory.
 func (r *relaying) copy(to, from net.Conn, n *atomic.Int64) error {
-	buf := relayBuffers.Get().(*[]byte)
-	defer relayBuffers.Put(buf)
+	pool := &smallBuffers
+	buf := pool.Get().(*[]byte)
+	defer func() { pool.Put(buf) }()
 	for {
 		got, err := from.Read(*buf)
 		if got > 0 {
@@ -117,7 +114,38 @@ func (r *relaying) copy(to, from net.Conn, n *atomic.Int64) error {
 		case err != nil:
 			return err
 		}
+		if next := poolFor(got, pool); next != pool {
+			pool.Put(buf)
+			pool = next
+			buf = pool.Get().(*[]byte)
+		}
 	}
+}
+
+// The buffers of all relays.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 64 << 10
+)
+
+var (
+	smallBuffers = bufferPool(smallBuffer)
+	largeBuffers = bufferPool(largeBuffer)
+)
+
+func bufferPool(size int) sync.Pool {
+	return sync.Pool{New: func() any { b := make([]byte, size); return &b }}
+}
+
+// poolFor returns the pool of the next buffer, after one of the present pool got so many bytes.
+func poolFor(got int, present *sync.Pool) *sync.Pool {
+	switch {
+	case got == smallBuffer && present == &smallBuffers:
+		return &largeBuffers
+	case got < smallBuffer:
+		return &smallBuffers
+	}
+	return present
 }
 
 // endWrites passes the end of a direction on. A connection that cannot end one direction alone is
@@ -147,61 +175,54 @@ func resetConn(c net.Conn) {
 	_ = c.Close()
 }
 
-// silence ends a half-closed relay that carries nothing any more.
-type silence struct {
-	r *relaying
-
-	mu    sync.Mutex // guards the following
-	timer *time.Timer
-	seen  int64 // bytes at the last look
-	state silenceState
+// ended notes the end of a direction. After the first that is no error, the relay is watched for
+// silence.
+func (r *relaying) ended(err error) {
+	r.mu.Lock()
+	r.ends++
+	if r.err == nil {
+		r.err = err
+	}
+	failed, first := r.err != nil, r.ends == 1
+	if first && !failed {
+		r.seen = r.progress()
+		r.watch = time.AfterFunc(r.closeWait, r.look)
+	}
+	if !first && r.watch != nil {
+		r.watch.Stop()
+	}
+	r.mu.Unlock()
+	if failed && first {
+		r.abort()
+	}
 }
 
-type silenceState int
-
-const (
-	silenceWatched silenceState = iota
-	silenceEnded                // the relay was aborted
-	silenceStopped              // the relay has ended by itself
-)
-
-// watch begins to look for silence.
-func (r *relaying) watch() *silence {
-	w := &silence{r: r, seen: r.progress()}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(r.closeWait, w.look)
-	return w
-}
-
-func (w *silence) look() {
-	if w.isSilent() {
-		w.r.abort()
+// look ends the relay if nothing was carried since the last look.
+func (r *relaying) look() {
+	if r.isSilent() {
+		r.abort()
 	}
 }
 
 // isSilent reports whether the relay is to be aborted. If not, the next look is due later.
-func (w *silence) isSilent() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.state != silenceWatched {
+func (r *relaying) isSilent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ends > 1 {
 		return false
 	}
-	if now := w.r.progress(); now != w.seen {
-		w.seen = now
-		w.timer.Reset(w.r.closeWait)
+	if now := r.progress(); now != r.seen {
+		r.seen = now
+		r.watch.Reset(r.closeWait)
 		return false
 	}
-	w.state = silenceEnded
+	r.err = errSilent
 	return true
 }
 
-// stop ends the watch and reports whether it had aborted the relay.
-func (w *silence) stop() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	ended := w.state == silenceEnded
-	w.state = silenceStopped
-	w.timer.Stop()
-	return ended
+// result returns the error that the relay has ended with.
+func (r *relaying) result() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
 }

@@ -28,6 +28,11 @@ func runClient(ctx context.Context, s *settings, log *slog.Logger) error {
 	stop := context.AfterFunc(ctx, func() { _ = d.Close() })
 	defer stop()
 	defer d.Close()
+	if s.metrics != "" {
+		if err := d.streams.meters.serveMetrics(ctx, s.metrics, d.kcpSessions, log); err != nil {
+			return err
+		}
+	}
 	l, err := listenLocal(ctx, s.localAddr)
 	if err != nil {
 		return err
