@@ -30,6 +30,8 @@ type ownEnd struct {
 // runOwn runs an end until ctx is done. Then nothing new is accepted, and what is open has the time
 // of -drain to end by itself.
 func runOwn(ctx context.Context, s *settings, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx) // ends what begin has started, also after an error
+	defer cancel()
 	o, err := s.ownOptions()
 	if err != nil {
 		return err

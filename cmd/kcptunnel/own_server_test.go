@@ -90,6 +90,25 @@ func TestFirstMessageThatIsNoRequestResetsTheSession(t *testing.T) {
 	})
 }
 
+// Data that is not compressed as the request says resets the session.
+func TestCorruptCompressionResetsTheSession(t *testing.T) {
+	inWorld(t, line(time.Millisecond, 0), func(t *testing.T, w *world) {
+		o := ownEnds(t, w, nil)
+		stop, _ := o.serve()
+		defer stop()
+		defer o.client.Close()
+		r := request{kind: kindTarget, compression: compressZstd}
+		sess := o.raw(append(r.append(nil), "this is no frame of zstd"...))
+		if st, err := readAnswer(sess); st != statusOK || err != nil {
+			t.Fatal(st, err)
+		}
+		if _, err := io.Copy(io.Discard, onlyReader{sess}); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("got %v", err)
+		}
+		_ = sess.Close()
+	})
+}
+
 // What a later client may ask for is answered, so that it can report that.
 func TestUnknownRequestsAreAnswered(t *testing.T) {
 	inWorld(t, line(time.Millisecond, 0), func(t *testing.T, w *world) {
