@@ -3,6 +3,8 @@
 package main
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"fmt"
@@ -55,6 +57,25 @@ func newCipher(name, phrase string) (kcp.BlockCrypt, error) {
 		return k.make(key)
 	}
 	return nil, fmt.Errorf("there is no cipher %q: want %s or one of %s", name, noCipher, strings.Join(cipherNames(), ", "))
+}
+
+// loggedCipher returns the cipher of that name for a session whose key is logged. With one that
+// [kcp.NewAEADCrypt] makes, a session never has keys of its own, which the log would not have.
+func loggedCipher(name, phrase string) (kcp.BlockCrypt, error) {
+	block, err := newCipher(name, phrase)
+	if err != nil || !strings.HasSuffix(name, "-gcm") {
+		return block, err
+	}
+	key, err := newKey(name, phrase)
+	if err != nil {
+		return nil, err
+	}
+	b, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(b)
+	return kcp.NewAEADCrypt(aead), err
 }
 
 // newKey makes the key of a cipher from a pass phrase, nil for a cipher without a key.

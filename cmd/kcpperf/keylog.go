@@ -14,6 +14,15 @@ import (
 // keyLogMost bounds a key log that is extended, in bytes.
 const keyLogMost = 1 << 20
 
+// logKey adds the key of the cipher to the file that was named.
+func (o *options) logKey() error {
+	key, err := newKey(o.cipher, o.key)
+	if err != nil {
+		return err
+	}
+	return appendKeyLog(o.keyLog, o.cipher, key)
+}
+
 // appendKeyLog adds the key of a test to a file, for kcpdump and Wireshark, unless it is in there.
 // A line is a label and its fields, with spaces between them:
 //

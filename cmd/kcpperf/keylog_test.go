@@ -71,3 +71,26 @@ func TestKeyLogIsContinued(t *testing.T) {
 		t.Error("a directory was taken for a file")
 	}
 }
+
+// A cipher whose key is logged makes the same packets as the other one.
+func TestLoggedCiphers(t *testing.T) {
+	for _, k := range cipherKinds {
+		block, err := newCipher(k.name, "secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		logged, err := loggedCipher(k.name, "secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		packet, other := make([]byte, 100), make([]byte, 100)
+		block.Encrypt(packet, packet)
+		logged.Encrypt(other, other)
+		if !bytes.Equal(packet, other) {
+			t.Errorf("%s makes another packet when its key is logged", k.name)
+		}
+	}
+	if block, err := loggedCipher(noCipher, ""); block != nil || err != nil {
+		t.Errorf("got %v, %v for no cipher", block, err)
+	}
+}

@@ -55,17 +55,17 @@ func program(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "kcpperf: %v\n", wrong.error)
 		return statusUsage
 	}
-	block, err := newCipher(o.cipher, o.key)
+	makeCipher := newCipher
+	if o.keyLog != "" {
+		makeCipher = loggedCipher
+	}
+	block, err := makeCipher(o.cipher, o.key)
 	if err != nil {
 		fmt.Fprintf(stderr, "kcpperf: --cipher: %v\n", err)
 		return statusUsage
 	}
 	if o.keyLog != "" {
-		key, err := newKey(o.cipher, o.key)
-		if err == nil {
-			err = appendKeyLog(o.keyLog, o.cipher, key)
-		}
-		if err != nil {
+		if err := o.logKey(); err != nil {
 			fmt.Fprintf(stderr, "kcpperf: --keylog: %v\n", err)
 			return statusFailed
 		}
