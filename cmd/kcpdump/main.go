@@ -17,11 +17,23 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"time"
 )
 
 func main() {
 	os.Exit(program(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// awaitEnd makes the first interrupt leave the program alone. It ends the program at the other end of
+// the pipe, too, and what that has captured is to be printed. A second one ends this program.
+func awaitEnd() {
+	interrupts := make(chan os.Signal, 2)
+	signal.Notify(interrupts, os.Interrupt)
+	go func() {
+		<-interrupts
+		signal.Reset(os.Interrupt)
+	}()
 }
 
 // Exit statuses.
@@ -90,7 +102,11 @@ func newDumper(o *options, secrets []*secret, w *bufio.Writer) *dumper {
 // dump reads the capture that was named.
 func (d *dumper) dump(stdin io.Reader) error {
 	in := stdin
-	if d.o.file != "-" {
+	if d.o.file == "-" {
+		if stdin == io.Reader(os.Stdin) {
+			awaitEnd()
+		}
+	} else {
 		f, err := os.Open(d.o.file)
 		if err != nil {
 			return err
