@@ -29,8 +29,9 @@ func packetKey(secret string) ([]byte, error) {
 // cipher is a way to protect packets. Both ends must use the same.
 type cipher struct {
 	name    string
-	keySize int                                      // the first bytes of the packet key that it takes
-	make    func(key []byte) (kcp.BlockCrypt, error) // nil: no cipher, and no header
+	keySize int // the first bytes of the packet key that it takes
+	// make is nil for no cipher, and no header.
+	make func(key []byte) (kcp.BlockCrypt, error)
 }
 
 // ciphers are those of the archived tunnel. Only aes-128-gcm authenticates packets. Its key has 32

@@ -57,8 +57,8 @@ func (c *compatSession) explain(s *settings, err error) (reason string, level sl
 		err = read
 	}
 	if len(first) == 0 {
-		return fmt.Sprintf("nothing was received: %v. Check that compat, nocomp, smuxver and QPP are "+
-			"the same at both ends", err), slog.LevelError
+		return fmt.Sprintf("nothing was received: %v. Check that compat, nocomp, smuxver and QPP "+
+			"are the same at both ends", err), slog.LevelError
 	}
 	if reason := s.mismatch(dialectOf(first)); reason != "" {
 		return reason, slog.LevelError

@@ -127,7 +127,7 @@ func TestDialectOf(t *testing.T) {
 		"smux 1":          {"\x01\x00\x00\x00\x01\x00\x00\x00", dialect{smux: 1}},
 		"smux 2":          {"\x02\x04\x00\x00\x01\x00\x00\x00", dialect{smux: 2}},
 		"snappy alone":    {"\xff\x06\x00\x00sNaPpY", dialect{snappy: true}},
-		"snappy, bad sum": {uncompressed + "\x02\x00\x00\x00\x01\x00\x00\x00", dialect{snappy: true}},
+		"snappy, bad sum": {uncompressed + "\x02\x00\x00\x00\x01\x00", dialect{snappy: true}},
 		"mode of its own": {"kTnL\x01\x01\x00\x00\x00\x00", dialect{}},
 		"HTTP":            {"GET / HTTP/1.1\r\n", dialect{}},
 		"start of snappy": {"\xff\x06\x00\x00sNaP", dialect{snappy: true}},

@@ -27,7 +27,9 @@ func peers() map[string]*peer {
 	add("smux 1, nocomp", func(p *peer) { p.smuxVersion = 1; p.noComp = true })
 	if !raceEnabled {
 		add("QPP", func(p *peer) { p.qppCount = 61 })
-		add("QPP, smux 1, nocomp", func(p *peer) { p.qppCount = 3; p.smuxVersion = 1; p.noComp = true })
+		add("QPP, smux 1, nocomp", func(p *peer) {
+			p.qppCount, p.smuxVersion, p.noComp = 3, 1, true
+		})
 	}
 	add("fast3", func(p *peer) { p.nodelay, p.interval, p.sndWnd, p.rcvWnd = 1, 10, 2048, 2048 })
 	add("70+30", func(p *peer) { p.dataShard, p.parity = 70, 30 })
@@ -98,7 +100,9 @@ func TestCompatServerWithArchivedClient(t *testing.T) {
 			s := p.settings(t, roleServer)
 			where := make(chan string, 1)
 			open := s.openSocket
-			s.openSocket = func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error) {
+			s.openSocket = func(
+				ctx context.Context, c *kcp.Config, addr string,
+			) (*kcp.Transport, error) {
 				socket, err := open(ctx, c, addr)
 				if err == nil {
 					where <- socket.LocalAddr().String()

@@ -24,8 +24,8 @@ func (s *settings) newQPPPads() *qppPads {
 	return &qppPads{seed, qpp.NewQPP(seed, uint16(s.qppCount))}
 }
 
-// qppCodec permutes the bytes of one stream. Each direction has a generator of its own, which begins
-// with the same seed.
+// qppCodec permutes the bytes of one stream. Each direction has a generator of its own, which
+// begins with the same seed.
 type qppCodec struct {
 	pads *qpp.QuantumPermutationPad
 

@@ -34,7 +34,8 @@ func (s *settings) smuxConfig() (*smux.Config, error) {
 		c.KeepAliveTimeout = max(3*c.KeepAliveInterval, keepAliveTimeout)
 	}
 	if s.streamBuf > s.smuxBuf {
-		return nil, fmt.Errorf("streambuf %d: want at most smuxbuf, which is %d", s.streamBuf, s.smuxBuf)
+		return nil, fmt.Errorf("streambuf %d: want at most smuxbuf, which is %d",
+			s.streamBuf, s.smuxBuf)
 	}
 	if err := smux.VerifyConfig(c); err != nil {
 		return nil, fmt.Errorf("smux: %w", err)

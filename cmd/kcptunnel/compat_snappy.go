@@ -16,8 +16,8 @@ const snappyBlock = 64 << 10
 // snappyConn compresses what a session carries, in the framed format of snappy. Each Write is
 // complete at the peer without a later one.
 //
-// Package s2 writes and reads that format. Unlike github.com/golang/snappy it is maintained, it
-// bounds the memory that a peer's blocks can take, and it is in the module that has zstd too.
+// Package s2 writes and reads that format. It is in the module that has zstd too, is 1.6 times as
+// fast at writing text as github.com/golang/snappy, 1.25 times at reading, and as good within 3 %.
 type snappyConn struct {
 	*sessionConn
 	reader *s2.Reader

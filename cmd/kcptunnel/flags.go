@@ -57,7 +57,8 @@ func optionsOf(s *settings) []option {
 		{names("QPPCount"), "qpp-count", roleBoth, number{&s.qppCount, 1, math.MaxUint16},
 			"`PADS` of QPP, the same at both ends"},
 
-		{names("conn"), "", roleClient, number{&s.conns, 1, 1024}, "`SESSIONS` to use in turn (compat)"},
+		{names("conn"), "", roleClient, number{&s.conns, 1, 1024},
+			"`SESSIONS` to use in turn (compat)"},
 		{names("autoexpire"), "", roleClient, number{&s.autoExpire, 0, most},
 			"`SECONDS` until a session gets no new connections, 0 for never (compat)"},
 		{names("scavengettl"), "", roleClient, number{&s.scavengeTTL, -1, most},
@@ -66,7 +67,8 @@ func optionsOf(s *settings) []option {
 		{names("mtu"), "", roleBoth, number{&s.mtu, 64, 1500}, "`BYTES` of a datagram at most"},
 		{names("ratelimit"), "", roleBoth, number{&s.rateLimit, 0, math.MaxUint32},
 			"`BYTES` a second that a session sends at most, 0 for no limit"},
-		{names("sndwnd"), "", roleBoth, number{&s.sndWnd, 1, math.MaxUint16}, "send window in `PACKETS`"},
+		{names("sndwnd"), "", roleBoth, number{&s.sndWnd, 1, math.MaxUint16},
+			"send window in `PACKETS`"},
 		{names("rcvwnd"), "", roleBoth, number{&s.rcvWnd, 1, math.MaxUint16},
 			"receive window in `PACKETS`"},
 		{names("datashard", "ds"), "", roleBoth, number{&s.dataShards, 0, 256},
@@ -78,10 +80,12 @@ func optionsOf(s *settings) []option {
 
 		{names("acknodelay"), "", roleBoth, onOff{&s.ackNoDelay}, "acknowledge each batch at once"},
 		{names("nodelay"), "", roleBoth, number{&s.noDelay, 0, 1}, "in mode manual: `0 or 1`"},
-		{names("interval"), "", roleBoth, number{&s.interval, 0, 5000}, "in mode manual: `MILLISECONDS`"},
+		{names("interval"), "", roleBoth, number{&s.interval, 0, 5000},
+			"in mode manual: `MILLISECONDS`"},
 		{names("resend"), "", roleBoth, number{&s.fastLimit, 0, 64}, "in mode manual: `COUNT`"},
 		{names("nc"), "", roleBoth, number{&s.noCongestion, 0, 1}, "in mode manual: `0 or 1`"},
-		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, most}, "`BYTES` of the socket's buffers"},
+		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, most},
+			"`BYTES` of the socket's buffers"},
 
 		{names("smuxver"), "", roleBoth, number{&s.smuxVersion, 1, 2}, "smux `VERSION` (compat)"},
 		{names("smuxbuf"), "", roleBoth, number{&s.smuxBuf, 1, most},
@@ -97,28 +101,35 @@ func optionsOf(s *settings) []option {
 
 		{names("keyfile"), "", roleBoth, text{&s.keyFile},
 			"`FILE` with a shared secret of 64 hexadecimal digits, instead of a key"},
-		{names("compress"), "", roleClient, text{&s.compress}, "compression of connections: none or `zstd`"},
+		{names("compress"), "", roleClient, text{&s.compress},
+			"compression of connections: none or `zstd`"},
 		{names("socks"), "", roleClient, text{&s.socks},
 			"serve SOCKS 5 at the local address `HOST:PORT`"},
 		{names("udp"), "", roleClient, text{&s.udp},
 			"forward the datagrams that arrive at the local address `HOST:PORT`"},
-		{names("udp"), "", roleServer, text{&s.udp}, "send the datagrams of clients to `HOST:PORT`"},
+		{names("udp"), "", roleServer, text{&s.udp},
+			"send the datagrams of clients to `HOST:PORT`"},
 		{names("allow"), "", roleServer, text{&s.allow},
-			"`LIST` of destinations that clients may name: CIDR, name, *.name, * for the public internet"},
+			"`LIST` of destinations that clients may name: CIDR, name, *.name, " +
+				"* for the public internet"},
 		{names("maxconns"), "", roleBoth, number{&s.maxConns, 1, most}, "`CONNECTIONS` at a time"},
-		{names("maxflows"), "", roleBoth, number{&s.maxFlows, 1, most}, "`FLOWS` of datagrams at a time"},
+		{names("maxflows"), "", roleBoth, number{&s.maxFlows, 1, most},
+			"`FLOWS` of datagrams at a time"},
 		{names("udptimeout"), "", roleBoth, number{&s.udpTimeout, 1, most},
 			"`SECONDS` without a datagram after which a flow ends"},
 		{names("drain"), "", roleBoth, number{&s.drainTimeout, 0, most},
 			"`SECONDS` that open connections have to end after SIGTERM"},
-		{names("metrics"), "", roleBoth, text{&s.metrics}, "serve metrics for Prometheus at `HOST:PORT`"},
-		{names("log-format"), "", roleBoth, text{&s.logFormat}, "`FORMAT` of the log: text or json"},
+		{names("metrics"), "", roleBoth, text{&s.metrics},
+			"serve metrics for Prometheus at `HOST:PORT`"},
+		{names("log-format"), "", roleBoth, text{&s.logFormat},
+			"`FORMAT` of the log: text or json"},
 		{names("log-level"), "", roleBoth, text{&s.logLevel},
 			"least `LEVEL` of the log: debug, info, warn or error"},
 
 		{names("snmplog"), "", roleBoth, text{&s.snmpLog},
 			"`FILE` for the counters as CSV, its name a layout of Go's package time"},
-		{names("snmpperiod"), "", roleBoth, number{&s.snmpPeriod, 1, most}, "`SECONDS` between its lines"},
+		{names("snmpperiod"), "", roleBoth, number{&s.snmpPeriod, 1, most},
+			"`SECONDS` between its lines"},
 		{names("log"), "", roleBoth, text{&s.log}, "`FILE` for the log"},
 		{names("quiet"), "", roleBoth, onOff{&s.quiet}, "log no connections"},
 		{names("tcp"), "", roleBoth, onOff{&s.rawTCP}, "not offered: see COMPAT.md"},
@@ -178,7 +189,8 @@ func (s *settings) help(out io.Writer) {
 		if o.roles&s.role == 0 {
 			continue
 		}
-		argument, usage := flag.UnquoteUsage(&flag.Flag{Usage: o.usage, Value: &flagOf{value: o.value}})
+		shown := &flag.Flag{Usage: o.usage, Value: &flagOf{value: o.value}}
+		argument, usage := flag.UnquoteUsage(shown)
 		if _, ok := o.value.(onOff); ok {
 			argument = ""
 		}

@@ -28,9 +28,10 @@ func exchange(st stream, data []byte) error {
 		sent <- err
 	}()
 	got, err := io.ReadAll(onlyReader{st})
-	if err := errors.Join(err, <-sent, st.Close()); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if err := errors.Join(err, <-sent); err != nil {
 		return err
 	}
+	_ = st.Close() // smux returns an error if both directions have ended
 	if sha256.Sum256(got) != sha256.Sum256(data) {
 		return fmt.Errorf("%d bytes came back of %d, or others", len(got), len(data))
 	}

@@ -79,7 +79,9 @@ func (w *world) settings(r role, change func(s *settings)) *settings {
 	return s
 }
 
-func (w *world) dialSession(_ context.Context, c *kcp.Config, addr string) (*kcp.UDPSession, error) {
+func (w *world) dialSession(
+	_ context.Context, c *kcp.Config, addr string,
+) (*kcp.UDPSession, error) {
 	raddr, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		return nil, err
@@ -102,7 +104,9 @@ func (w *world) dialSession(_ context.Context, c *kcp.Config, addr string) (*kcp
 // library does.
 const socketStays = time.Second
 
-func (w *world) openSocket(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error) {
+func (w *world) openSocket(
+	ctx context.Context, c *kcp.Config, addr string,
+) (*kcp.Transport, error) {
 	conn, err := w.net.Listen(addr)
 	if err != nil {
 		return nil, err

@@ -36,8 +36,8 @@ func (s *settings) readJSON(data []byte) (warnings []string, err error) {
 			return nil, err
 		}
 		if o.roles&s.role == 0 {
-			warnings = append(warnings, fmt.Sprintf("key %q has no effect: it is a setting of the %v",
-				key, o.roles))
+			warnings = append(warnings,
+				fmt.Sprintf("key %q has no effect: it is a setting of the %v", key, o.roles))
 			continue
 		}
 		if string(values[key]) == "null" {

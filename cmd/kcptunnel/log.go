@@ -61,7 +61,7 @@ func (s *settings) warnings() []string {
 		w = append(w, "the key is the default that everybody knows: set -key, or "+keyVariable)
 	}
 	if s.crypt == "null" || s.crypt == "none" || s.crypt == "xor" {
-		w = append(w, "crypt "+s.crypt+" does not encrypt: everybody on the path can read the packets")
+		w = append(w, "crypt "+s.crypt+" does not encrypt: everybody on the path can read all")
 	}
 	if s.qpp && len(s.key) < qpp.QPPMinimumSeedLength(qppBits) {
 		w = append(w, "the key is too short for QPP")

@@ -7,8 +7,8 @@
 //	kcptunnel client -localaddr :12948 -remoteaddr server.example:29900 -key SECRET
 //
 // With -compat it speaks with the archived tunnel that many deployments of the protocol run, takes
-// its flags, and reads its JSON files. Installed under the name of one of that tunnel's programs, such
-// as server_linux_amd64, it is that program. COMPAT.md describes both.
+// its flags, and reads its JSON files. Installed under the name of one of that tunnel's programs,
+// such as server_linux_amd64, it is that program. COMPAT.md describes both.
 package main
 
 import (

@@ -86,7 +86,8 @@ func TestProgramsInCompatMode(t *testing.T) {
 	before := runtime.NumGoroutine()
 
 	server := start("server", "-compat", "-c", write("server.json", fmt.Sprintf(
-		`{"listen": "127.0.0.1:0", "target": %q, "key": "k", "crypt": "salsa20", "mode": "fast3"}`, service)))
+		`{"listen": "127.0.0.1:0", "target": %q, "key": "k", "crypt": "salsa20", "mode": "fast3"}`,
+		service)))
 	client := start("client", "-compat", "-c", write("client.json", fmt.Sprintf(
 		`{"localaddr": %q, "remoteaddr": %q, "key": "k", "crypt": "salsa20", "mode": "fast3",
 		"conn": 2, "snmplog": %q, "snmpperiod": 1, "pprof": "127.0.0.1:0"}`,
@@ -188,7 +189,8 @@ func TestProgramRefuses(t *testing.T) {
 
 func TestProgramAnswers(t *testing.T) {
 	for line, want := range map[string]string{
-		"help": "usage:", "version": "kcptunnel ", "client -help": "-remoteaddr", "server -v": "kcptunnel ",
+		"help": "usage:", "version": "kcptunnel ",
+		"client -help": "-remoteaddr", "server -v": "kcptunnel ",
 	} {
 		var stdout logBuffer
 		status := program(context.Background(), strings.Fields(line), &stdout, io.Discard)

@@ -35,7 +35,8 @@ var compatOnly = []string{"QPP", "QPPCount", "conn", "autoexpire", "scavengettl"
 	"datashard", "parityshard", "smuxver", "smuxbuf", "framesize", "streambuf"}
 
 // ownOnly are the settings that compat mode does not have.
-var ownOnly = []string{"keyfile", "socks", "udp", "allow", "compress"}
+var ownOnly = []string{"keyfile", "socks", "udp", "allow", "compress", "maxconns", "maxflows",
+	"udptimeout", "drain"}
 
 // ownOptions are the settings as the mode of its own uses them.
 type ownOptions struct {

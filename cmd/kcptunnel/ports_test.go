@@ -22,8 +22,8 @@ func TestParsePorts(t *testing.T) {
 			t.Errorf("%s: %+v, %v", addr, got, err)
 		}
 	}
-	for _, addr := range []string{"", "host", "host:", "host:x", "host:65536", "host:2-1", "host:0-5",
-		"host:1-", "host:-1", "host:1-2-3", "::1:5", "/a/path"} {
+	for _, addr := range []string{"", "host", "host:", "host:x", "host:65536", "host:2-1",
+		"host:0-5", "host:1-", "host:-1", "host:1-2-3", "::1:5", "/a/path"} {
 		if got, err := parsePorts(addr); err == nil {
 			t.Errorf("%s: %+v", addr, got)
 		}

@@ -117,7 +117,9 @@ func newSettings(r role) *settings {
 			logFormat: "text",
 		},
 
-		dialSession: func(ctx context.Context, c *kcp.Config, addr string) (*kcp.UDPSession, error) {
+		dialSession: func(
+			ctx context.Context, c *kcp.Config, addr string,
+		) (*kcp.UDPSession, error) {
 			return c.Dial(ctx, addr)
 		},
 		openSocket: func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error) {

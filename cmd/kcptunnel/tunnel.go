@@ -42,7 +42,8 @@ func runClient(ctx context.Context, s *settings, log *slog.Logger) error {
 	return acceptLoop(ctx, l, log, func(conn net.Conn) {
 		remote, err := d.dial(ctx)
 		if err != nil {
-			log.Error("no stream for a connection", "from", conn.RemoteAddr().String(), "error", err)
+			log.Error("no stream for a connection",
+				"from", conn.RemoteAddr().String(), "error", err)
 			resetConn(conn)
 			return
 		}
@@ -76,7 +77,8 @@ func carry(local net.Conn, remote stream, wait time.Duration, log *slog.Logger) 
 		if notCarried(err) {
 			level = slog.LevelWarn
 		}
-		log.Log(context.Background(), level, "connection broken", "up", sums.up, "down", sums.down, "error", err)
+		log.Log(context.Background(), level, "connection broken",
+			"up", sums.up, "down", sums.down, "error", err)
 		return
 	}
 	log.Debug("connection closed", "up", sums.up, "down", sums.down)
@@ -84,7 +86,9 @@ func carry(local net.Conn, remote stream, wait time.Duration, log *slog.Logger) 
 
 // acceptLoop hands each connection of l to handle, in a goroutine of its own, until ctx is done. It
 // returns after all of them.
-func acceptLoop(ctx context.Context, l net.Listener, log *slog.Logger, handle func(net.Conn)) error {
+func acceptLoop(
+	ctx context.Context, l net.Listener, log *slog.Logger, handle func(net.Conn),
+) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	defer l.Close()
