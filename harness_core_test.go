@@ -4,6 +4,7 @@ package kcp
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"testing"
 )
@@ -183,20 +184,27 @@ var inputBases = []seqNum{0, math.MaxUint32 - 12, math.MaxUint32 - 3, 1 << 31}
 // checkCore checks the invariants that hold between any two calls.
 func checkCore(t *testing.T, c *core) {
 	t.Helper()
+	if err := coreFault(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// coreFault returns which of these invariants does not hold.
+func coreFault(c *core) error {
 	if c.sendNxt.before(c.sendUna) || c.sendEnd.before(c.sendNxt) || c.rcvNxt.before(c.readNxt) {
-		t.Fatalf("sequence numbers out of order: %d %d %d, %d %d",
+		return fmt.Errorf("sequence numbers out of order: %d %d %d, %d %d",
 			c.sendUna, c.sendNxt, c.sendEnd, c.readNxt, c.rcvNxt)
 	}
 	if c.queuedOutstanding() > c.sendUna.distance(c.sendNxt) ||
 		c.readable()+c.outOfOrder > 2*wndMax {
-		t.Fatalf("more in flight than sent, or more received than there is room for: %+v",
+		return fmt.Errorf("more in flight than sent, or more received than there is room for: %+v",
 			viewOf(c))
 	}
 	if c.ring == nil {
 		if c.sendUna != c.sendEnd || c.inFlight != 0 {
-			t.Fatalf("no ring for what is queued: %+v", viewOf(c))
+			return fmt.Errorf("no ring for what is queued: %+v", viewOf(c))
 		}
-		return
+		return nil
 	}
 	listed, outstanding := uint32(0), uint32(0)
 	for i := range c.ring.lists {
@@ -208,9 +216,10 @@ func checkCore(t *testing.T, c *core) {
 		}
 	}
 	if listed != outstanding || outstanding != c.queuedOutstanding() {
-		t.Fatalf("%d segments in lists, %d outstanding, %d counted",
+		return fmt.Errorf("%d segments in lists, %d outstanding, %d counted",
 			listed, outstanding, c.queuedOutstanding())
 	}
+	return nil
 }
 
 func badFields(s *coreStats) uint64 { return s.badFields }

@@ -166,6 +166,14 @@ func (a *addressCheck) reserve() (allowance int) {
 	return allowance
 }
 
+// rest returns how many bytes may be sent once the session has ended, the reserve included.
+func (a *addressCheck) rest() int {
+	if a == nil {
+		return math.MaxInt
+	}
+	return int(a.left) + int(a.pool)
+}
+
 func (a *addressCheck) refund(allowance int) {
 	if a != nil && allowance != math.MaxInt {
 		a.left += int32(allowance)

@@ -139,7 +139,7 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 				c.DeadTimeout = -1
 				l := w.serve(c)
 				raw := w.endpoint(restartAddr)
-				var probes, resets atomic.Int32
+				var probes, resets, bytes atomic.Int32
 				var mu sync.Mutex // of sealer
 				sealer := newSealer(c.BlockCrypt)
 				w.setDrop(func(from, _ string, payload []byte) bool {
@@ -157,6 +157,7 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 						}
 						if findControl(p.segments).has[ctlReset] {
 							resets.Add(1)
+							bytes.Add(int32(len(payload)))
 						}
 					}
 					return false
@@ -170,11 +171,17 @@ func TestReserveForQuestionsAndAReset(t *testing.T) {
 				if n := probes.Load(); n != probesReserved {
 					t.Errorf("asked %d times, want %d", n, probesReserved)
 				}
+				server.mu.Lock()
+				rest := server.core.addr.rest()
+				server.mu.Unlock()
 				server.SetLinger(0)
 				server.Close()
-				time.Sleep(time.Second)
-				if n := resets.Load(); n != 1 || !connEnded(server) {
+				time.Sleep(5 * time.Second)
+				if n := resets.Load(); n < 1 || !connEnded(server) {
 					t.Errorf("%d resets, ended %v", n, connEnded(server))
+				}
+				if n := int(bytes.Load()); n > rest {
+					t.Errorf("resets of %d bytes, want at most the %d that are left", n, rest)
 				}
 			})
 		})

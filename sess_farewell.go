@@ -12,6 +12,7 @@ type farewell struct {
 	to     destination
 	una    seqNum
 	reset  controlSet
+	left   int    // bytes that may still be sent to the address
 	sent   uint8  // how often it has been repeated
 	rto    millis // between the first two
 	until  millis // nothing is sent any more, and a socket that the library opened may close
@@ -40,7 +41,7 @@ func (s *UDPSession) abortedLocked() bool {
 func (s *UDPSession) farewellLocked() *farewell {
 	c := &s.core
 	switch {
-	case !c.ctl.resetSent() || c.addr != nil || !s.abortedLocked():
+	case !c.ctl.resetSent() || !s.abortedLocked():
 		return nil
 	case s.life.linger == 0 && s.life.closed() && s.env.owner == connGiven && s.opener == byDial:
 		return nil // the program wants its connection closed at once
@@ -48,7 +49,7 @@ func (s *UDPSession) farewellLocked() *farewell {
 	now := s.now()
 	f := &farewell{
 		env: s.env, sealer: s.sealerLocked(), conv: s.conv, to: s.destinationLocked(),
-		una: c.acknowledgedTo(), rto: c.rto(), until: now + abortPeriod,
+		una: c.acknowledgedTo(), left: c.addr.rest(), rto: c.rto(), until: now + abortPeriod,
 	}
 	if s.life.closed() && s.life.linger == 0 {
 		f.until = now + min(max(5*f.rto, abortAtOnce), abortPeriod)
@@ -71,14 +72,17 @@ func (f *farewell) schedule(at millis) {
 
 func (f *farewell) runTimed(now instant, b *timedBatch) {
 	at := now.ms()
-	if at >= f.until || f.env.owned() && f.env.host.isStopping() {
+	var buf [maxControl]byte
+	data := appendControl(buf[:0], &f.reset)
+	cost := f.sealer.headroom() + segmentHeaderSize + len(data) + f.sealer.tailroom()
+	if at >= f.until || cost > f.left || f.env.owned() && f.env.host.isStopping() {
 		f.env.host.farewellOver()
 		return
 	}
-	var buf [maxControl]byte
+	f.left -= cost
 	reset := segment{conv: f.conv, cmd: cmdWins, wnd: wndInitial,
 		ts: controlVersion, sn: controlMagic, una: f.una,
-		data: appendControl(buf[:0], &f.reset)}
+		data: data}
 	f.env.host.sendTimed(&reset, f.sealer, &f.to, b)
 	f.sent++
 	f.schedule(at + min(backoff(f.rto, f.sent, true), max(f.rto, lingerBackoff)))

@@ -43,6 +43,76 @@ func TestAbortIsRepeated(t *testing.T) {
 	}
 }
 
+// An abort is repeated to an address that is not validated, as far as the allowance goes. The peer
+// has nothing in flight and does not ask: it has received nothing but acknowledgements.
+func TestAbortIsRepeatedWithinTheAllowance(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{NoDelay: true})
+		client := w.dial(Config{NoDelay: true})
+		var resets, bytes atomic.Int32
+		w.setDrop(func(from, _ string, payload []byte) bool {
+			m := connControl(payload)
+			if from != connServerAddr || !m.has[ctlReset] {
+				return m.has[ctlHello] && from == connServerAddr
+			}
+			bytes.Add(int32(len(payload)))
+			return resets.Add(1) == 1
+		})
+		if _, err := client.Write(make([]byte, 3000)); err != nil {
+			t.Fatal(err)
+		}
+		server := w.accept(l)
+		time.Sleep(300 * time.Millisecond)
+		server.mu.Lock()
+		validated, left := server.core.addr == nil, server.core.addr.rest()
+		server.mu.Unlock()
+		if validated {
+			t.Fatal("the address is validated")
+		}
+		server.SetLinger(0)
+		server.Close()
+		began := time.Now()
+		_ = client.SetReadDeadline(began.Add(time.Minute))
+		_, err := client.Read(make([]byte, 1))
+		if d := time.Since(began); !errors.Is(err, connReset) || d > 3*time.Second {
+			t.Errorf("Read gave %v after %v, want ECONNRESET within 3 s", err, d)
+		}
+		time.Sleep(10 * time.Second)
+		if n := int(bytes.Load()); n > left {
+			t.Errorf("RESETs of %d bytes were sent, want at most %d", n, left)
+		}
+	})
+}
+
+// Without allowance nothing is repeated.
+func TestAbortIsNotRepeatedBeyondTheAllowance(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{NoDelay: true})
+		client := w.dial(Config{NoDelay: true})
+		var resets atomic.Int32
+		var silent atomic.Bool // the client
+		w.setDrop(func(from, _ string, payload []byte) bool {
+			if connControl(payload).has[ctlReset] {
+				resets.Add(1)
+			}
+			return from == connServerAddr || silent.Load()
+		})
+		connWrite(t, client, "x")
+		server := w.accept(l)
+		time.Sleep(300 * time.Millisecond)
+		server.mu.Lock()
+		server.core.addr.left, server.core.addr.pool = 150, 0
+		server.mu.Unlock()
+		silent.Store(true)
+		server.SetLinger(0)
+		server.Close()
+		time.Sleep(4 * time.Second)
+		if n := resets.Load(); n != 2 {
+			t.Errorf("%d RESETs were sent with an allowance of 150 bytes, want 2", n)
+		}
+	})
+}
+
 // Any datagram for an aborted session is answered, even an acknowledgement.
 func TestWhatComesForAnAbortedSessionIsAnswered(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
