@@ -89,8 +89,8 @@ type Config struct {
 	StreamMode bool
 
 	// WriteDelay lets small writes share a datagram. Data that does not fill a datagram waits for
-	// more data, for any packet that is sent anyway, or for the interval. A full datagram is sent
-	// at once.
+	// more data, for any packet that is sent anyway, or for the interval. Within a stream of full
+	// datagrams it waits about as long as one takes to fill. A full datagram is sent at once.
 	WriteDelay bool
 
 	// ACKNoDelay acknowledges after each received batch instead of waiting for the interval.

@@ -188,6 +188,7 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 		if c.trace != nil {
 			c.traceMetrics(ctx.now)
 		}
+		c.hurry(now)
 	}
 	c.growWindows(now, in.waiting)
 	c.ctl.heard()

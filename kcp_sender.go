@@ -52,10 +52,11 @@ type sender struct {
 	wndNews  windowNews // what is known of the peer's window
 	lastFrg  uint8      // frg of the newest segment sent for the first time
 	fullRun  uint8      // full segments sent since the latest Write began
-	rides    uint16     // delayed writes that may leave at once until ridesEnd; see owesRide
+	rides    uint8      // delayed writes that may leave at once until ridesEnd; see owesRide
+	minRTO   uint8      // milliseconds
 	sndLeast uint16     // the send window that is set, which sndWnd may exceed
 	interval millis     // the longest wait of an ACK or a delayed write
-	minRTO   millis
+	burst    burst
 
 	ring      *sendRing
 	sendUna   seqNum
@@ -94,7 +95,7 @@ type sender struct {
 
 func (snd *sender) init() {
 	snd.mtu, snd.mss = mtuDefault, mtuDefault-segmentHeaderSize
-	snd.interval, snd.minRTO = intervalDefault, rtoMin
+	snd.interval, snd.minRTO = intervalDefault, uint8(rtoMin)
 	snd.sndWnd, snd.sndLeast, snd.rmtWnd = wndInitial, wndInitial, wndInitial
 	snd.flushAt, snd.probeAt = never, never
 	snd.rtt.init()
@@ -159,9 +160,9 @@ func (snd *sender) queuedOutstanding() uint32 {
 // setNoDelay sets the timing; a negative value leaves a setting unchanged.
 func (snd *sender) setNoDelay(noDelay, interval, resend, nc int) {
 	if noDelay >= 0 {
-		snd.minRTO = rtoMin
+		snd.minRTO = uint8(rtoMin)
 		if noDelay != 0 {
-			snd.minRTO = rtoNoDelay
+			snd.minRTO = uint8(rtoNoDelay)
 		}
 	}
 	if interval >= 0 {
@@ -323,7 +324,7 @@ func (snd *sender) lossesCongest() bool {
 }
 
 // noDelay reports whether no-delay mode is on, which lowers the least RTO and the back-off.
-func (snd *sender) noDelay() bool { return snd.minRTO == rtoNoDelay }
+func (snd *sender) noDelay() bool { return millis(snd.minRTO) == rtoNoDelay }
 
 // rto returns the retransmission timeout before any back-off (S1.11). Paced transmissions pause,
 // and the acknowledgement of the last one before a pause waits for the whole interval of the peer.
@@ -332,7 +333,7 @@ func (snd *sender) rto() millis {
 	if snd.flow != nil {
 		wait += ackGrain
 	}
-	return snd.rtt.rto(wait, snd.minRTO)
+	return snd.rtt.rto(wait, millis(snd.minRTO))
 }
 
 // ackGrain is by how much whole milliseconds may shorten a round trip and lengthen the wait of an

@@ -122,7 +122,16 @@ func (snd *sender) enqueue(data []byte, frg uint8) {
 // delayWrite starts the wait of queued data if writes are delayed.
 func (snd *sender) delayWrite(now millis) {
 	if snd.modes.has(modeWriteDelay) && snd.flushAt == never {
-		snd.flushAt = now + snd.interval
+		snd.flushAt = now + snd.burst.wait(now, snd.interval)
+	}
+}
+
+// hurry ends the wait of delayed writes when at most one segment in flight is not acknowledged. The
+// peer has nothing else to work on then, and may be waiting for the rest.
+func (snd *sender) hurry(now millis) {
+	if snd.flushAt != never && snd.flushAt > now && snd.inFlight <= 1 &&
+		snd.burst.release(now, snd.interval) {
+		snd.flushAt = now
 	}
 }
 
@@ -169,7 +178,7 @@ func (c *core) giveRides(n uint32) {
 	if !c.modes.has(modeWriteDelay) || c.newestAt < 0 {
 		return
 	}
-	c.rides = max(c.rides, uint16(min(n, math.MaxUint16)))
+	c.rides = max(c.rides, uint8(min(n, math.MaxUint8)))
 	c.ridesEnd = timestamp(c.newestAt + c.interval)
 }
 
@@ -388,7 +397,7 @@ func (c *core) flushed(sentNew, left bool, now millis) {
 	case c.sendNxt == c.sendEnd:
 		c.flushAt = never
 	case sentNew && c.flushAt != never && c.flushAt > now:
-		c.flushAt = now + c.interval // the remaining data was written just now
+		c.flushAt = now + c.burst.wait(now, c.interval) // the remaining data was written just now
 	}
 	switch {
 	case sentNew:

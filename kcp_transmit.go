@@ -181,6 +181,7 @@ func (c *core) transmitted(sn seqNum, seg *sendSegment, ts timestamp, at instant
 		c.ring.outstanding.set(c.ring.slot(sn))
 		if len(seg.data) >= c.mss {
 			c.fullRun = min(c.fullRun, math.MaxUint8-1) + 1
+			c.burst.sent(now, c.interval)
 		}
 		c.sendNxt++
 		c.stats.bytesSent += uint64(len(seg.data))

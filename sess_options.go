@@ -16,8 +16,9 @@ func (s *UDPSession) SetStreamMode(enable bool) {
 
 // SetWriteDelay lets small writes leave together (true). Data that does not fill a datagram waits
 // for more data, or for any packet that leaves anyway, such as an acknowledgement. It waits for the
-// interval of SetNoDelay at most. A full datagram leaves at once. With false, the default, all data
-// leaves at once. Close and CloseWrite end the wait.
+// interval of SetNoDelay at most, and behind eight full datagrams in an interval only as long as a
+// writer that goes on would take to fill it. A full datagram leaves at once. With false, the
+// default, all data leaves at once. Close and CloseWrite end the wait.
 func (s *UDPSession) SetWriteDelay(delay bool) {
 	s.configure(func() { s.core.setMode(modeWriteDelay, delay) })
 }
