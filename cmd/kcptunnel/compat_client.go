@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/seedkcp/kcp"
 	"github.com/xtaci/smux"
@@ -102,7 +103,8 @@ func (d *compatDialer) connect(ctx context.Context) (*clientSession, error) {
 		_ = sess.Close()
 		return nil, err
 	}
-	session := &clientSession{compatSession: c, d: d, ended: make(chan struct{})}
+	session := &clientSession{compatSession: c, d: d, ended: make(chan struct{}),
+		heard: sample{at: time.Now()}}
 	if !d.add(session) {
 		session.abort()
 		return nil, net.ErrClosed

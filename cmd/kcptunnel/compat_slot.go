@@ -20,6 +20,35 @@ type clientSession struct {
 	mu      sync.Mutex // guards the following
 	streams int        // open ones
 	state   sessionState
+	heard   sample
+}
+
+// sample is how far a session was when its server was heard, or owed no answer.
+type sample struct {
+	at       time.Time
+	received uint64 // bytes
+	timeouts uint64 // retransmissions
+}
+
+// A session is stalled after so long, and so many timeouts, without a byte from the server. It may
+// be one that the server has lost: without a cipher that authenticates packets, the server cannot
+// tell so. A session that is found stalled by mistake lives on with the streams that it has.
+const (
+	stalledAfter    = 3 * time.Second
+	stalledTimeouts = 2
+)
+
+// stalled reports whether new streams had better be opened on another session.
+func (c *clientSession) stalled(now time.Time) bool {
+	stats := c.sess.Stats()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if stats.InFlight == 0 || stats.BytesReceived != c.heard.received {
+		c.heard = sample{now, stats.BytesReceived, stats.TimeoutRetransmits}
+		return false
+	}
+	return now.Sub(c.heard.at) >= stalledAfter &&
+		stats.TimeoutRetransmits-c.heard.timeouts >= stalledTimeouts
 }
 
 type sessionState int
@@ -27,13 +56,19 @@ type sessionState int
 const (
 	sessionOpen    sessionState = iota
 	sessionRetired              // opens no more streams, and closes with the last
-	sessionClosed               // the streams are cut off
+	sessionIdle                 // is closed: it was retired, and had no streams
+	sessionClosed               // is closed with its streams, which are cut off
 )
 
 var errRetired = errors.New("the session opens no more streams")
 
 // open opens a stream.
 func (c *clientSession) open() (stream, error) {
+	if c.stalled(time.Now()) {
+		c.d.log.Warn("the server does not answer: a new session is tried",
+			"server", c.sess.RemoteAddr().String())
+		return nil, errRetired
+	}
 	if !c.reserve() {
 		return nil, errRetired
 	}
@@ -59,23 +94,33 @@ func (c *clientSession) reserve() bool {
 func (c *clientSession) release() {
 	c.mu.Lock()
 	c.streams--
-	last := c.state == sessionRetired && c.streams == 0
+	last := c.isLastLocked()
 	c.mu.Unlock()
 	if last {
 		_ = c.mux.Close()
 	}
 }
 
+// isLastLocked reports whether the session is to be closed, because it is retired and idle. c.mu
+// must be held.
+func (c *clientSession) isLastLocked() bool {
+	if c.state != sessionRetired || c.streams > 0 {
+		return false
+	}
+	c.state = sessionIdle
+	return true
+}
+
 // end moves the session to a state.
 func (c *clientSession) end(to sessionState) {
 	c.mu.Lock()
 	c.state = max(c.state, to)
-	state, idle := c.state, c.streams == 0
+	abort, last := c.state == sessionClosed, c.isLastLocked()
 	c.mu.Unlock()
 	switch {
-	case state == sessionClosed:
+	case abort:
 		c.abort()
-	case idle:
+	case last:
 		_ = c.mux.Close()
 	}
 }
@@ -119,7 +164,7 @@ func (c *clientSession) watch() {
 	defer unheard.Stop()
 	err := c.drain()
 	reason, level := "closed here", slog.LevelInfo
-	if c.current() == sessionOpen {
+	if c.current() < sessionIdle {
 		reason, level = c.explain(c.d.s, err)
 	}
 	c.d.log.Log(context.Background(), level, "session closed",

@@ -10,8 +10,10 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// snappyBlock is the size of the largest block in the framed format of snappy.
-const snappyBlock = 64 << 10
+const (
+	snappyBlock = 64 << 10 // bytes of the largest block in the framed format of snappy
+	snappyUsual = 16 << 10 // bytes in which an smux frame of the default size fits
+)
 
 // snappyConn compresses what a session carries, in the framed format of snappy. Each Write is
 // complete at the peer without a later one.
@@ -31,11 +33,10 @@ func newSnappyConn(conn *sessionConn) *snappyConn {
 	c := &snappyConn{
 		sessionConn: conn,
 		reader: s2.NewReader(conn,
-			s2.ReaderMaxBlockSize(snappyBlock), s2.ReaderAllocBlock(snappyBlock)),
+			s2.ReaderMaxBlockSize(snappyBlock), s2.ReaderAllocBlock(snappyUsual)),
 	}
 	c.writer = s2.NewWriter(&c.buf,
-		s2.WriterSnappyCompat(), s2.WriterConcurrency(1), s2.WriterFlushOnWrite(),
-		s2.WriterBlockSize(snappyBlock))
+		s2.WriterSnappyCompat(), s2.WriterConcurrency(1), s2.WriterBlockSize(snappyUsual))
 	return c
 }
 
