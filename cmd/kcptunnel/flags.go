@@ -178,7 +178,28 @@ func (s *settings) parse(args []string, out io.Writer) (warnings []string, err e
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
+	if s.assumeCompat() {
+		warnings = append(warnings, fmt.Sprintf("crypt %q is a cipher of the archived tunnel: "+
+			"-compat is assumed", s.crypt))
+	}
 	return warnings, s.check()
+}
+
+// assumeCompat turns compat mode on, and returns true, if nothing says which mode it is but the
+// cipher: no cipher is in both modes, and it must be the same at both ends. So the files of the
+// archived tunnel work as they are, whether one end is replaced or both.
+func (s *settings) assumeCompat() bool {
+	if s.compat || s.given["compat"] || !s.given["crypt"] {
+		return false
+	}
+	for _, name := range ownOnly {
+		if s.given[name] {
+			return false
+		}
+	}
+	_, err := cipherByName(s.crypt)
+	s.compat = err == nil
+	return s.compat
 }
 
 // help prints the options of the role.

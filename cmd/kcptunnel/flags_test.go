@@ -109,6 +109,33 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// A file of the archived tunnel needs nothing beside it if it names its cipher.
+func TestCipherSelectsMode(t *testing.T) {
+	for _, test := range []struct {
+		line, file string
+		compat     bool
+		err        string
+	}{
+		{"", `{"key": "k", "crypt": "salsa20"}`, true, ""},
+		{"-key k -crypt aes", "", true, ""},
+		{"-compat=false -key k -crypt aes", "", false, "aes-256-gcm"},
+		{"-key k", `{"crypt": "aes", "compat": false}`, false, "aes-256-gcm"},
+		{"-key k -crypt aes -socks :1080", "", false, "aes-256-gcm"},
+		{"-key k -crypt aes-256-gcm", "", false, ""},
+		{"-key k", `{"smuxver": 1}`, false, ""},
+		{"-key k -crypt rot13", "", false, "rot13"},
+	} {
+		s, warnings, err := parseLine(t, roleClient, test.line, test.file)
+		if s.compat != test.compat || (err == nil) != (test.err == "") ||
+			err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%s %s: compat %v, %v", test.line, test.file, s.compat, err)
+		}
+		if test.compat != strings.Contains(strings.Join(warnings, "\n"), "-compat is assumed") {
+			t.Errorf("%s %s: warnings %q", test.line, test.file, warnings)
+		}
+	}
+}
+
 func TestParseWarnsOfTheOtherEndsKeys(t *testing.T) {
 	_, warnings, err := parseLine(t, roleServer, "-compat",
 		`{"listen": ":1", "target": "t:1", "conn": 2, "localaddr": ":3"}`)

@@ -23,7 +23,7 @@ func TestOwnSettingsAreChecked(t *testing.T) {
 		{roleClient, "-compat", ""},
 		{roleClient, "", "-keyfile"},
 		{roleClient, "-key it's_a_secrect", "-keyfile"},
-		{roleClient, "-key secret -crypt aes", "aes-256-gcm, xchacha20-poly1305"},
+		{roleClient, "-compat=false -key secret -crypt aes", "aes-256-gcm, xchacha20-poly1305"},
 		{roleClient, "-key secret -compress lz4", "zstd"},
 		{roleClient, "-compat -compress zstd", "compress"},
 		{roleServer, "-compat -allow *", "allow"},
