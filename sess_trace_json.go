@@ -24,6 +24,7 @@ const (
 	formSome                    // v[at], left out if it is 0
 	formName                    // names[name]
 	formMore                    // names[more]
+	formPush                    // names[name], left out unless the command is PUSH
 	formFrg                     // frg, left out if it is 0
 	formRanges                  // name ranges from v[at] on
 )
@@ -109,7 +110,7 @@ var traceEvents = [traceKinds]traceEvent{
 	}},
 	traceSegmentSent: {"segment_sent",
 		append(traceSegment[:len(traceSegment):len(traceSegment)],
-			traceField{"cause", formName, 0, traceCauses})},
+			traceField{"cause", formPush, 0, traceCauses})},
 	traceSegmentReceived: {"segment_received",
 		append(traceSegment[:len(traceSegment):len(traceSegment)],
 			traceField{"source", formName, 0, traceSources})},
@@ -176,6 +177,10 @@ func (f *traceField) append(b []byte, r *traceRecord) []byte {
 		return appendTraceString(b, f.name, f.names[r.name])
 	case formMore:
 		return appendTraceString(b, f.name, f.names[r.more])
+	case formPush:
+		if r.more == 0 {
+			b = appendTraceString(b, f.name, f.names[r.name])
+		}
 	case formFrg:
 		if r.frg != 0 {
 			b = appendTraceNumber(b, f.name, int64(r.frg))

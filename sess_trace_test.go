@@ -117,7 +117,8 @@ func checkTraced(t testing.TB, e *tracedEvent) {
 	for _, f := range traceEvents[i].fields {
 		v, ok := e.Data[f.name]
 		if !ok {
-			if f.form != formKnown && f.form != formSome && f.form != formFrg {
+			if f.form != formKnown && f.form != formSome && f.form != formFrg &&
+				(f.form != formPush || e.Data["command"] == "push") {
 				t.Fatalf("%s has no %s: %v", e.Name, f.name, e.Data)
 			}
 			continue
@@ -478,10 +479,7 @@ func TestSetTraceAgain(t *testing.T) {
 		synctest.Wait()
 		for i := range sinks {
 			tr := sinks[i].read(t)
-			if got := tr.count("segment_sent", "cause", "new") -
-				tr.count("segment_sent", "command", "ack") -
-				tr.count("segment_sent", "command", "control") -
-				tr.count("segment_sent", "command", "window"); got != uint64(i) {
+			if got := tr.count("segment_sent", "cause", "new"); got != uint64(i) {
 				t.Errorf("trace %d has %d segments: %v", i, got, tr.events)
 			}
 		}

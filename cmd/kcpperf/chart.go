@@ -15,6 +15,8 @@ import (
 type chart struct {
 	Title  string
 	Unit   string
+	Note   string // beside the title
+	Tall   bool
 	Lines  []line
 	YTicks []tick
 	XTicks []tick
@@ -26,6 +28,7 @@ type chart struct {
 type line struct {
 	Name   string
 	Class  string    // how it is drawn: its colour stands for the direction, dashes for the second measure
+	Dots   bool      // it is drawn as dots
 	Path   string    // of an SVG of 1000 by 1000, stretched
 	Values []string  // of the points, for the pointer
 	points []float64 // NaN where there is none

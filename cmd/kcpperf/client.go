@@ -29,6 +29,7 @@ type client struct {
 	crypt  int // bytes that the cipher adds to a datagram
 	// firstAnswer is the timeout of the server's first answer.
 	firstAnswer time.Duration
+	traces      *traceFiles // of the first session of each test; nil: none
 }
 
 // measured is what both ends have seen of a test.
@@ -208,9 +209,17 @@ func (c *client) noAnswer(found presence, unverified uint64) error {
 func (c *client) join(ctx context.Context, ctl *control, p *plan, e *engine) error {
 	conf := p.Settings.config(c.block)
 	for i := range p.Sessions {
+		conf.Trace = nil
+		if i == 0 && c.traces != nil {
+			f, err := c.traces.open()
+			if err != nil {
+				return fmt.Errorf("--qlog: %w", err)
+			}
+			conf.Trace = func(kcp.TraceInfo) io.WriteCloser { return f }
+		}
 		sess, err := c.dialer.dial(ctx, conf)
 		if err != nil {
-			return err
+			return err // the trace of it is not waited for
 		}
 		e.add(sess, sess, p.segmentSize(c.crypt))
 		p.Settings.applyRest(sess)

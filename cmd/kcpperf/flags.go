@@ -33,6 +33,7 @@ type options struct {
 	sharedSocket bool
 	json         bool
 	html         string
+	qlog         string // file for the trace of a session
 	oneOff       bool
 	limits       limits
 	firstAnswer  time.Duration   // for the server's first answer
@@ -127,6 +128,7 @@ func (o *options) define(f *flag.FlagSet, r *raw) {
 	f.IntVar(&o.sockets, "sockets", 1, "")
 	boolean(&o.json, "json", "J")
 	text(&o.html, "", "html")
+	text(&o.qlog, "", "qlog")
 	text(&r.simulate, "", "simulate")
 	text(&r.compare, "", "compare")
 	boolean(&o.oneOff, "1", "one-off")
@@ -221,7 +223,7 @@ func (o *options) finishCompare(r *raw) (err error) {
 func (o *options) finishServer(r *raw) (err error) {
 	for name := range o.explicit {
 		switch name {
-		case "s", "server", "p", "port", "B", "bind", "cipher", "key", "sockbuf", "1", "one-off", "max-time", "max-sessions", "sockets":
+		case "s", "server", "p", "port", "B", "bind", "cipher", "key", "keylog", "qlog", "sockbuf", "1", "one-off", "max-time", "max-sessions", "sockets":
 		default:
 			return fmt.Errorf("-%s is the client's: it tells the server", name)
 		}
@@ -320,6 +322,7 @@ Both sides, the same at both
 Report
   -J, --json            print the report as JSON, and nothing else
       --html FILE       write it as a page with charts
+      --qlog FILE       trace the first session to a file; the page draws the trace. A server does so for each test
 
 Server
   -B, --bind HOST       listen on this address only

@@ -44,6 +44,7 @@ type pageRun struct {
 	Open                  bool
 	Tiles, Details        []fact
 	Charts                []*chart
+	Timeline              []*chart // of the traces
 	Header                []string
 	Rows                  [][]string
 }
@@ -90,6 +91,9 @@ func renderPage(rep *report) ([]byte, error) {
 			}
 		}
 		v.Header, v.Rows = intervalTable(v.Charts)
+		if r.clientTrace != nil || r.serverTrace != nil {
+			v.Timeline = timelines(r.clientTrace, r.serverTrace)
+		}
 		p.Runs = append(p.Runs, v)
 		p.Ranking = append(p.Ranking, rep.row(r, v.ID))
 	}

@@ -123,6 +123,12 @@ func runServer(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 	if o.oneOff {
 		s.tested = cancel
 	}
+	if s.traces, _ = newTraceFiles(o.qlog, false); s.traces != nil {
+		if err := writable(o.qlog); err != nil {
+			return fmt.Errorf("--qlog: %w", err)
+		}
+		defer func() { _, _ = s.traces.newest() }() // a trace that is not complete is one, too
+	}
 	log("kcpperf serves on %v, cipher %s; stop it with Ctrl-C", l.Addr(), o.cipher)
 	if listening != nil {
 		listening(l.Addr().String())
@@ -153,6 +159,10 @@ func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 	if err := writable(o.html); err != nil {
 		return fmt.Errorf("--html: %w", err)
 	}
+	if err := writable(o.qlog); err != nil {
+		return fmt.Errorf("--qlog: %w", err)
+	}
+	mine, theirs := newTraceFiles(o.qlog, o.path != nil)
 	candidates := o.compare
 	if !rep.Compared {
 		candidates = []candidate{{"test", o.plan.Settings}}
@@ -171,10 +181,15 @@ func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 			head = fmt.Sprintf("\n%d of %d, %s: %s", i+1, len(candidates), c.name, &p)
 		}
 		out.printf("%s", head)
-		m, loss, err := runTest(ctx, o, block, &p, out)
+		m, loss, err := runTest(ctx, o, block, &p, out, mine, theirs)
 		out.ended()
 		r := newRun(c.name, &p, m, err)
 		r.PathLoss = loss
+		if m != nil {
+			if terr := r.addTraces(mine, theirs, o.html != ""); terr != nil {
+				failure = errors.Join(failure, fmt.Errorf("--qlog: %w", terr))
+			}
+		}
 		rep.Runs = append(rep.Runs, r)
 		if err != nil && (m == nil || len(candidates) == 1) {
 			failure = err
@@ -196,13 +211,19 @@ func runClient(ctx context.Context, o *options, block kcp.BlockCrypt, stdout io.
 	return errors.Join(failure, deliver(rep, o, stdout))
 }
 
-// runTest runs one test. loss is what a simulated path lost, in percent, up and down.
-func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w watcher) (m *measured, loss *[2]float64, err error) {
-	c := &client{target: o.target, cipher: o.cipher, block: block, crypt: cryptOverhead(o.cipher), firstAnswer: o.firstAnswer}
+// runTest runs one test. loss is what a simulated path lost, in percent, up and down. Either side's
+// traces may be nil.
+func runTest(ctx context.Context, o *options, block kcp.BlockCrypt, p *plan, w watcher, mine, theirs *traceFiles) (
+	m *measured, loss *[2]float64, err error,
+) {
+	c := &client{
+		target: o.target, cipher: o.cipher, block: block, crypt: cryptOverhead(o.cipher), firstAnswer: o.firstAnswer,
+		traces: mine,
+	}
 	switch {
 	case o.path != nil:
 		// Each test has a network of its own, so that those compared meet the same path.
-		sim, err := newSimulation(o.path, block, c.crypt)
+		sim, err := newSimulation(o.path, block, c.crypt, theirs)
 		if err != nil {
 			return nil, nil, err
 		}

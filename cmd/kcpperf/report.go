@@ -38,6 +38,11 @@ type run struct {
 	// PathLoss is what the simulated network lost, in percent of the packets each way.
 	PathLoss  *[2]float64 `json:"path_loss_percent,omitempty"`
 	Intervals []*interval `json:"intervals"`
+	// Traces are the files with the traces of the first session, of the client and, in a
+	// simulation, of the server.
+	Traces []string `json:"traces,omitempty"`
+
+	clientTrace, serverTrace *traced // for the page, or nil
 }
 
 // direction is one way of a test.

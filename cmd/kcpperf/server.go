@@ -36,7 +36,8 @@ type server struct {
 	limits   limits
 	crypt    int // bytes that the cipher adds to a datagram
 	log      func(format string, args ...any)
-	tested   func() // called when a test has ended
+	tested   func()      // called when a test has ended
+	traces   *traceFiles // of the first session of each test; nil: none
 
 	ctx  context.Context // ends all tests
 	stop context.CancelFunc
@@ -154,6 +155,13 @@ func (s *server) join(j *joiner, token string) {
 	_ = j.sess.SetReadDeadline(time.Time{})
 	if t.plan.Settings.apply(j.sess) != nil {
 		return
+	}
+	if s.traces != nil && j.session == 0 {
+		if f, err := s.traces.open(); err != nil {
+			s.log("--qlog: %v", err)
+		} else {
+			j.sess.SetTrace(f)
+		}
 	}
 	select {
 	case t.joined <- j:

@@ -23,8 +23,8 @@ type simulation struct {
 
 const serverHost = "10.0.0.1"
 
-// newSimulation starts the network and the server.
-func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulation, error) {
+// newSimulation starts the network and the server, whose traces may be nil.
+func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int, traces *traceFiles) (*simulation, error) {
 	// The windows bound what waits to be read. An overflowing socket would be a fault that was not
 	// asked for.
 	n := simnet.New(p.seed, simnet.WithReceiveQueue(0))
@@ -40,6 +40,7 @@ func newSimulation(p *path, block kcp.BlockCrypt, cryptOverhead int) (*simulatio
 		return nil, err
 	}
 	s.server = newServer(l, limits{24 * time.Hour, slackDefault, sessionsMost}, cryptOverhead, func(string, ...any) {})
+	s.server.traces = traces
 	go func() {
 		defer close(s.served)
 		_ = s.server.serve() // it fails only with its socket, which is closed after the server
