@@ -112,7 +112,7 @@ func (w *timeWait) yields(first *segment, m *controlSet) bool {
 // listener, or data whose HELLO was lost.
 func (w *timeWait) stray(first *segment, m *controlSet, now millis) bool {
 	if first.cmd == cmdWask {
-		return m.has[ctlHello] && m.incarnation != w.peer
+		return m.has[ctlHello] && m.incarnation != w.peer && m.heard != w.incarnation
 	}
 	return w.peer != 0 && w.newestAt >= 0 && first.cmd == cmdPush &&
 		!clockFits(first.ts, w.newestTS, now-w.newestAt)

@@ -2,9 +2,14 @@
 
 package kcp
 
+import "math"
+
 // farewell repeats the RESET of a session that was aborted. A RESET is never acknowledged, and a
 // peer that only reads would wait for ever if the first one is lost. The time-wait record of the
 // session answers packets that still arrive.
+//
+// A RESET names the peer's incarnation. If that is not known, HELLO takes its place. A peer with the
+// extension then names itself in its next datagram, which the record answers by a RESET.
 type farewell struct {
 	env    *sessionEnv
 	sealer *sealer
@@ -13,6 +18,7 @@ type farewell struct {
 	una    seqNum
 	reset  controlSet
 	left   int    // bytes that may still be sent to the address
+	most   uint8  // how often it is repeated at most
 	sent   uint8  // how often it has been repeated
 	rto    millis // between the first two
 	until  millis // nothing is sent any more, and a socket that the library opened may close
@@ -40,8 +46,9 @@ func (s *UDPSession) abortedLocked() bool {
 // ended, and s.mu must be held.
 func (s *UDPSession) farewellLocked() *farewell {
 	c := &s.core
+	asks := !c.ctl.known() && c.ctl.incarnation != 0 && c.stats.segsIn > 0
 	switch {
-	case !c.ctl.resetSent() || !s.abortedLocked():
+	case !c.ctl.resetSent() && !asks || !s.abortedLocked():
 		return nil
 	case s.life.linger == 0 && s.life.closed() && s.env.owner == connGiven && s.opener == byDial:
 		return nil // the program wants its connection closed at once
@@ -54,7 +61,10 @@ func (s *UDPSession) farewellLocked() *farewell {
 	if s.life.closed() && s.life.linger == 0 {
 		f.until = now + min(max(5*f.rto, abortAtOnce), abortPeriod)
 	}
-	f.reset.has[ctlReset], f.reset.resetCode, f.reset.resetFor = true, c.ctl.resetCode, c.ctl.peer
+	f.reset.has[ctlReset], f.reset.resetCode, f.reset.resetFor = !asks, c.ctl.resetCode, c.ctl.peer
+	if f.most = math.MaxUint8; asks {
+		f.most = helloLimit - min(c.ctl.hello.tries, helloLimit) // S4.9
+	}
 	if c.ctl.replacement != 0 {
 		f.reset.resetFor, f.una = c.ctl.replacement, 0
 	}
@@ -75,7 +85,7 @@ func (f *farewell) runTimed(now instant, b *timedBatch) {
 	var buf [maxControl]byte
 	data := appendControl(buf[:0], &f.reset)
 	cost := f.sealer.headroom() + segmentHeaderSize + len(data) + f.sealer.tailroom()
-	if at >= f.until || cost > f.left || f.env.owned() && f.env.host.isStopping() {
+	if at >= f.until || cost > f.left || f.sent >= f.most || f.env.owned() && f.env.host.isStopping() {
 		f.env.host.farewellOver()
 		return
 	}

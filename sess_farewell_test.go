@@ -84,6 +84,79 @@ func TestAbortIsRepeatedWithinTheAllowance(t *testing.T) {
 	})
 }
 
+// A side that aborts before it has seen the peer's HELLO cannot send it a RESET. The peer learns of
+// the end all the same, whether it goes on sending or only reads.
+func TestAbortOfAnUnknownPeerIsTold(t *testing.T) {
+	for name, sends := range map[string]bool{"sends": true, "only reads": false} {
+		for _, lose := range []int32{0, 1} {
+			t.Run(fmt.Sprintf("%s, %d lost", name, lose), func(t *testing.T) {
+				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+					l := w.serve(Config{NoDelay: true})
+					client := w.dial(Config{NoDelay: true})
+					var closed, acked atomic.Bool
+					var lost atomic.Int32
+					w.setDrop(func(from, _ string, payload []byte) bool {
+						if closed.Load() {
+							return from == connServerAddr && lost.Add(1) <= lose
+						}
+						acked.Store(acked.Load() || from == connServerAddr)
+						return connControl(payload).has[ctlHello] || sends && from == connServerAddr
+					})
+					connWrite(t, client, "x")
+					server := w.accept(l)
+					time.Sleep(100 * time.Millisecond)
+					server.mu.Lock()
+					known := server.core.ctl.known()
+					server.mu.Unlock()
+					if known || !acked.Load() {
+						t.Fatalf("the peer is known: %v, acknowledged: %v", known, acked.Load())
+					}
+					closed.Store(true)
+					server.SetLinger(0)
+					server.Close()
+					began := time.Now()
+					_ = client.SetReadDeadline(began.Add(time.Minute))
+					_, err := client.Read(make([]byte, 1))
+					if d := time.Since(began); !errors.Is(err, connReset) || d > 3*time.Second {
+						t.Errorf("Read gave %v after %v, want ECONNRESET within 3 s", err, d)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A legacy peer is sent no more HELLOs by an abort than it may be sent in all (S4.9).
+func TestAbortTellsALegacyPeerLittle(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		l := w.serve(Config{NoDelay: true})
+		raw := w.endpoint(restartAddr)
+		var hellos, others atomic.Int32
+		var closed atomic.Bool
+		w.setDrop(func(from, _ string, payload []byte) bool {
+			switch m := connControl(payload); {
+			case from != connServerAddr:
+			case m.has[ctlHello] && len(payload) <= helloSegment+segmentHeaderSize:
+				hellos.Add(1)
+			case closed.Load():
+				others.Add(1)
+			}
+			return false
+		})
+		s := segment{conv: 7, cmd: cmdPush, wnd: 32, ts: 100, data: []byte("x")}
+		_, _ = raw.WriteTo(appendSegment(nil, &s), l.Addr())
+		server := w.accept(l)
+		time.Sleep(1500 * time.Millisecond) // beyond the first probe
+		closed.Store(true)
+		server.SetLinger(0)
+		server.Close()
+		time.Sleep(10 * time.Second)
+		if n, m := hellos.Load(), others.Load(); n > helloLimit || m > 0 {
+			t.Errorf("%d HELLOs and %d other datagrams were sent", n, m)
+		}
+	})
+}
+
 // Without allowance nothing is repeated.
 func TestAbortIsNotRepeatedBeyondTheAllowance(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
