@@ -166,10 +166,9 @@ func newTraceLog(now instant, kind controlKind, begin func()) *traceLog {
 	return t
 }
 
-// start starts the consumer, unless it is.
+// start starts the consumer, unless it is or the trace has ended.
 func (t *traceLog) start() {
-	if t.begin != nil {
-		t.phase.Store(traceRuns)
+	if t.phase.CompareAndSwap(tracePending, traceRuns) {
 		t.begin()
 		t.begin = nil
 	}
@@ -180,7 +179,9 @@ func (t *traceLog) start() {
 func (t *traceLog) end() {
 	if t.phase.CompareAndSwap(traceRuns, traceEnds) {
 		t.signal()
+		return
 	}
+	t.phase.CompareAndSwap(tracePending, traceFailed)
 }
 
 // add returns a new record to be filled in, nil if there is no room. publish is called then.

@@ -109,6 +109,25 @@ func TestTraceLogIsSmallWithoutAConsumer(t *testing.T) {
 	}
 }
 
+// A session may end before its trace is started, and after it.
+func TestTraceLogThatEndsBeforeItIsStarted(t *testing.T) {
+	starts := 0
+	l := newTraceLog(0, controlRate, func() { starts++ })
+	l.end()
+	l.start()
+	if starts != 0 {
+		t.Error("a trace was started that had ended")
+	}
+	l = newTraceLog(0, controlRate, func() { starts++ })
+	l.start()
+	l.start()
+	l.end()
+	l.start()
+	if starts != 1 || !l.over() {
+		t.Errorf("started %d times, over %v", starts, l.over())
+	}
+}
+
 // Times never go back, though a batch of datagrams was read before the latest flush.
 func TestTraceTimesAreMonotonic(t *testing.T) {
 	l := newTraceLog(100, controlRate, nil)
