@@ -15,7 +15,7 @@ import (
 )
 
 // ownClient opens sessions to one server: one for each connection and each flow of datagrams, all
-// of them over one socket. It implements dialer. All methods may be called concurrently.
+// of them over one socket. All methods may be called concurrently.
 type ownClient struct {
 	log    *slog.Logger
 	meters *meters
@@ -67,11 +67,6 @@ func (c *ownClient) change(s clientSettings) {
 	defer c.mu.Unlock()
 	c.live = s
 	c.server = nil
-}
-
-// dial opens a connection to the server's target.
-func (c *ownClient) dial(ctx context.Context) (stream, error) {
-	return c.dialStream(ctx, request{kind: kindTarget})
 }
 
 // dialStream opens a connection. It sends the request and does not wait for the answer: the first

@@ -175,16 +175,14 @@ func (e *ownEnd) limited(l *limiter, handle func(net.Conn)) func(net.Conn) {
 
 // forward carries a connection to the server's target.
 func (e *ownEnd) forward(client *ownClient, conn net.Conn) {
-	remote, err := client.dial(e.hard)
+	remote, err := client.dialStream(e.hard, request{kind: kindTarget})
 	if err != nil {
 		e.log.Error("no session for a connection", "from", conn.RemoteAddr().String(), "error", err)
 		resetConn(conn)
 		return
 	}
 	defer e.meters.opened(kindTarget)()
-	stop := context.AfterFunc(e.hard, func() { _ = remote.Reset() })
-	defer stop()
-	carry(conn, remote, e.options.Load().closeWait, e.log)
+	carryOwn(e.hard, conn, remote, e.options.Load().closeWait, e.log)
 }
 
 // begin starts what both ends have beside the connections: metrics, and the reload of settings.

@@ -189,7 +189,7 @@ func (s *ownServer) serveStream(
 		return
 	}
 	defer s.meters.opened(r.kind)()
-	carry(conn, remote, o.closeWait, log)
+	carryOwn(ctx, conn, remote, o.closeWait, log)
 }
 
 // errForbidden is returned for a destination that the policy does not allow.

@@ -89,9 +89,7 @@ func (s *socksServer) connect(_ context.Context, w io.Writer, req *socks5.Reques
 	}
 	_ = conn.SetDeadline(time.Time{})
 	defer s.client.meters.opened(kindAddress)()
-	stop := context.AfterFunc(s.ctx, func() { _ = remote.Reset() })
-	defer stop()
-	carry(&bufferedConn{conn, req.Reader}, remote, s.opts().closeWait, s.log)
+	carryOwn(s.ctx, &bufferedConn{conn, req.Reader}, remote, s.opts().closeWait, s.log)
 	return nil
 }
 
