@@ -129,7 +129,8 @@ func (v *compatServer) accept(ctx context.Context, t *kcp.Transport) error {
 	}
 }
 
-// serve serves the streams of a session until it ends.
+// serve serves the streams of a session until it and they have ended. They still read what has
+// arrived before the end.
 func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 	log := v.log.With("client", sess.RemoteAddr().String())
 	c, err := v.s.newCompatSession(sess, smux.Server)
@@ -140,6 +141,9 @@ func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 	}
 	stop := context.AfterFunc(ctx, c.abort)
 	defer stop()
+	var streams sync.WaitGroup
+	defer c.abort()
+	defer streams.Wait()
 	log.Info("session opened")
 	for {
 		st, err := c.mux.AcceptStream()
@@ -149,9 +153,8 @@ func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 				reason, level = c.explain(v.s, err)
 			}
 			log.Log(ctx, level, "session closed", "reason", reason)
-			break
+			return
 		}
-		v.busy.Go(func() { v.handle(v.streams.wrap(st, func() {})) })
+		streams.Go(func() { v.handle(v.streams.wrap(st, func() {})) })
 	}
-	c.abort()
 }

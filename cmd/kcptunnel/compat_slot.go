@@ -55,10 +55,15 @@ type sessionState int
 
 const (
 	sessionOpen    sessionState = iota
-	sessionRetired              // opens no more streams, and closes with the last
-	sessionIdle                 // is closed: it was retired, and had no streams
+	sessionRetired              // opens no more streams
+	sessionIdle                 // was retired, has no streams any more, and closes idleClose later
+	sessionOver                 // closes with its last stream: it has failed, or idled for long enough
 	sessionClosed               // is closed with its streams, which are cut off
 )
+
+// idleClose is how long a retired session stays open without streams. A peer may drop what its
+// streams have not read yet when the session ends.
+const idleClose = 30 * time.Second
 
 var errRetired = errors.New("the session opens no more streams")
 
@@ -90,39 +95,37 @@ func (c *clientSession) reserve() bool {
 	return true
 }
 
-// release gives back what reserve took. The last stream of a retired session ends it.
+// release gives back what reserve took.
 func (c *clientSession) release() {
 	c.mu.Lock()
 	c.streams--
-	last := c.isLastLocked()
+	act := c.nextLocked()
 	c.mu.Unlock()
-	if last {
-		_ = c.mux.Close()
-	}
+	act()
 }
 
-// isLastLocked reports whether the session is to be closed, because it is retired and idle. c.mu
-// must be held.
-func (c *clientSession) isLastLocked() bool {
-	if c.state != sessionRetired || c.streams > 0 {
-		return false
-	}
-	c.state = sessionIdle
-	return true
-}
-
-// end moves the session to a state.
+// end moves the session on to a state.
 func (c *clientSession) end(to sessionState) {
 	c.mu.Lock()
 	c.state = max(c.state, to)
-	abort, last := c.state == sessionClosed, c.isLastLocked()
+	act := c.nextLocked()
 	c.mu.Unlock()
+	act()
+}
+
+// nextLocked returns what is to be done in the present state, without the lock. c.mu must be held.
+func (c *clientSession) nextLocked() (act func()) {
 	switch {
-	case abort:
-		c.abort()
-	case last:
-		_ = c.mux.Close()
+	case c.state == sessionClosed:
+		return c.abort
+	case c.streams > 0:
+	case c.state == sessionRetired:
+		c.state = sessionIdle
+		return func() { time.AfterFunc(idleClose, func() { c.end(sessionOver) }) }
+	case c.state == sessionOver:
+		return func() { _ = c.mux.Close() }
 	}
+	return func() {}
 }
 
 func (c *clientSession) current() sessionState {
@@ -156,21 +159,22 @@ func (c *clientSession) lives(d time.Duration) bool {
 	}
 }
 
-// watch waits for the end of the session, and logs why it ended.
+// watch waits for the end of the session, and logs why it ended. The streams that are open then
+// still read what has arrived.
 func (c *clientSession) watch() {
 	defer c.d.remove(c)
-	defer close(c.ended)
 	unheard := time.AfterFunc(answerTimeout, c.reportSilence)
 	defer unheard.Stop()
 	err := c.drain()
 	reason, level := "closed here", slog.LevelInfo
-	if c.current() < sessionIdle {
+	if c.current() < sessionOver {
 		reason, level = c.explain(c.d.s, err)
 	}
 	c.d.log.Log(context.Background(), level, "session closed",
 		"server", c.sess.RemoteAddr().String(), "reason", reason)
-	c.end(sessionRetired)
-	_ = c.mux.Close()
+	c.end(sessionOver)
+	close(c.ended)
+	<-c.mux.CloseChan()
 }
 
 // drain returns what has ended the session. A server opens no streams: what it opens is closed.

@@ -118,7 +118,7 @@ func TestCompatSessionExpires(t *testing.T) {
 			t.Errorf("%d sessions were opened", n)
 		}
 		_ = idle.Close()
-		time.Sleep(61 * time.Second)
+		time.Sleep(61*time.Second + idleClose)
 		synctest.Wait()
 		if n := len(d.open()); n != 1 {
 			t.Errorf("%d sessions are open: one is expired and idle", n)
@@ -134,4 +134,70 @@ func TestCompatSessionExpires(t *testing.T) {
 		_ = d.Close()
 		stop()
 	})
+}
+
+// The last connection of an expired session is carried to its end before the session closes.
+func TestCompatExpiredSessionDelivers(t *testing.T) {
+	for _, version := range []int64{1, 2} {
+		change := func(s *settings) { s.smuxVersion = version }
+		inWorld(t, line(50*time.Millisecond, 0.05), func(t *testing.T, w *world) {
+			type upload struct {
+				data []byte
+				err  error
+			}
+			got := make(chan upload, 1)
+			stop := w.serve(w.settings(roleServer, change), func(st stream) {
+				data, err := io.ReadAll(onlyReader{st})
+				got <- upload{data, err}
+				_ = st.Close()
+			})
+			d := w.client(w.settings(roleClient, func(s *settings) {
+				change(s)
+				s.autoExpire = 10
+			}))
+			st := w.dial(d)
+			mustWrite(t, st, "begin")
+			time.Sleep(11 * time.Second)
+			data := noise(200_000, 1)
+			mustWrite(t, st, string(data))
+			_ = st.Close()
+			u := <-got
+			if want := len("begin") + len(data); len(u.data) != want || u.err != nil {
+				t.Errorf("smux %d: %d bytes arrived of %d, %v", version, len(u.data), want, u.err)
+			}
+			_ = d.Close()
+			stop()
+		})
+	}
+}
+
+// A stream that waits for the peer to read does not outlive the session, even if the peer has ended
+// its direction.
+func TestCompatBlockedWriteEndsWithTheSession(t *testing.T) {
+	for _, version := range []int64{1, 2} {
+		change := func(s *settings) { s.smuxVersion, s.noComp = version, true }
+		inWorld(t, line(10*time.Millisecond, 0), func(t *testing.T, w *world) {
+			failed := make(chan error, 1)
+			stop := w.serve(w.settings(roleServer, change), func(st stream) {
+				_, _ = io.Copy(io.Discard, onlyReader{st})
+				_, err := st.Write(make([]byte, 32<<20))
+				failed <- err
+				_ = st.Close()
+			})
+			d := w.client(w.settings(roleClient, change))
+			st := w.dial(d)
+			mustWrite(t, st, "request")
+			_ = st.CloseWrite()
+			time.Sleep(10 * time.Second)
+			_ = d.Close()
+			start := time.Now()
+			if err := <-failed; err == nil {
+				t.Error("a Write to a client that is gone succeeded")
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("smux %d: the Write failed after %v", version, took)
+			}
+			stop()
+		})
+	}
 }
