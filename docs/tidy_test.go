@@ -26,6 +26,7 @@ var tidy = []string{
 	"docs/internals.md",
 	"docs/migrating.md",
 	"docs/performance.md",
+	"docs/programs.md",
 	"docs/protocol.md",
 	"docs/tables.md",
 	"docs/tracing.md",
