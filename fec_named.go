@@ -159,6 +159,10 @@ func (g *fecNamedDecoder) parity(packet []byte) {
 		return
 	}
 	g.d.counts.parity++
+	if g.d.naming != fecNamesOnly {
+		// In front of the first group that is named, parity has seqids too.
+		g.loss.restart(group.first)
+	}
 	g.loss.parity++
 	g.silent = 0
 	g.d.noteNamed()

@@ -485,6 +485,33 @@ func TestFECReportsFitThemselves(t *testing.T) {
 	}
 }
 
+// A sender begins with groups that are not named. The seqids of their parity are no data packets,
+// so that a report does not call them lost.
+func TestFECReportsBeginWithTheFirstNamedGroup(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	e, d := fecNewEncoder(t, fecShape{5, 7}), namedDecoder(t)
+	send := func(group [][]byte) {
+		for _, packet := range group {
+			d.input(packet)
+		}
+	}
+	for range 17 { // the last group is open
+		for _, packet := range fecSend(e, namedPayload(r, 50), 0) {
+			d.input(packet)
+		}
+	}
+	e.nameGroups()
+	first := e.next
+	for range 4 {
+		send(namedGroup(e, [][]byte{namedPayload(r, 50), namedPayload(r, 9)}))
+	}
+	report, ok := d.takeReport()
+	want := parityReport{first: first, last: first + 5, data: 6, parity: report.parity}
+	if !ok || report != want || report.parity == 0 {
+		t.Errorf("got %+v, %v, want %+v and parity", report, ok, want)
+	}
+}
+
 // Parity that arrives before any data is no error: its data is late or lost.
 func TestFECNamedParityBeforeData(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
