@@ -41,6 +41,12 @@ func (d *demux) adopted() {
 
 // orphanAt returns the sockets on the UDP address laddr that were left for their sessions, or nil.
 func orphanAt(laddr string) *demux {
+	orphanage.Lock()
+	none := len(orphanage.demuxes) == 0
+	orphanage.Unlock()
+	if none {
+		return nil
+	}
 	want, err := net.ResolveUDPAddr("udp", laddr)
 	if err != nil || want.Port == 0 {
 		return nil
@@ -79,6 +85,7 @@ func openDemux(
 	ctx context.Context, laddr string, o *options, read newReadLoop, use func(d *demux),
 ) (*demux, error) {
 	for {
+		before := orphanAt(laddr)
 		conns, err := listenSockets(ctx, laddr, o.sockets)
 		if err == nil {
 			d := newDemux(conns, connOwn, o, read)
@@ -87,10 +94,12 @@ func openDemux(
 			return d, nil
 		}
 		d := orphanAt(laddr)
-		if d == nil || ctx.Err() != nil {
+		switch {
+		case d == nil && before == nil || ctx.Err() != nil:
 			return nil, err
-		}
-		if d.reuse(o, use) {
+		case d == nil:
+			continue // closed once the port had been found in use
+		case d.reuse(o, use):
 			return d, nil
 		}
 		d.abandon()

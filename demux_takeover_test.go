@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -116,6 +118,26 @@ func TestListenAgainAtOnce(t *testing.T) {
 				client, server = newClient, newServer
 			}
 		})
+	}
+}
+
+// The socket may close between the moment when its port is found in use and the look for its owner.
+func TestListenAgainWhileTheSocketCloses(t *testing.T) {
+	connCheckLeaks(t)
+	l := takeoverListen(t, "", nil)
+	for i := range 300 {
+		client := dialLoopback(t, l, nil)
+		server := acceptLoopback(t, l, client)
+		addr := l.Addr().String()
+		l.Close()
+		var closing sync.WaitGroup
+		closing.Go(endpointOf(server).demux.abandon)
+		for range i % 10 {
+			runtime.Gosched()
+		}
+		l = takeoverListen(t, addr, nil)
+		closing.Wait()
+		endpointOf(client).conn.Close()
 	}
 }
 

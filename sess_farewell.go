@@ -8,8 +8,8 @@ import "math"
 // peer that only reads would wait for ever if the first one is lost. The time-wait record of the
 // session answers packets that still arrive.
 //
-// A RESET names the peer's incarnation. If that is not known, HELLO takes its place. A peer with the
-// extension then names itself in its next datagram, which the record answers by a RESET.
+// A RESET names the peer's incarnation. If that is not known, HELLO takes its place. A peer with
+// the extension then names itself in its next datagram, which the record answers by a RESET.
 type farewell struct {
 	env    *sessionEnv
 	sealer *sealer
@@ -85,7 +85,8 @@ func (f *farewell) runTimed(now instant, b *timedBatch) {
 	var buf [maxControl]byte
 	data := appendControl(buf[:0], &f.reset)
 	cost := f.sealer.headroom() + segmentHeaderSize + len(data) + f.sealer.tailroom()
-	if at >= f.until || cost > f.left || f.sent >= f.most || f.env.owned() && f.env.host.isStopping() {
+	spent := cost > f.left || f.sent >= f.most
+	if at >= f.until || spent || f.env.owned() && f.env.host.isStopping() {
 		f.env.host.farewellOver()
 		return
 	}
