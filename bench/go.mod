@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/seedkcp/kcp => ..
 
 require (
+	github.com/hashicorp/yamux v0.1.2
 	github.com/quic-go/quic-go v0.65.0
 	github.com/seedkcp/kcp v0.0.0-00010101000000-000000000000
 	golang.org/x/sys v0.47.0

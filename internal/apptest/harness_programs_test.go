@@ -35,10 +35,9 @@ type program struct {
 
 // connections are those of a server.
 type connections struct {
-	mu      sync.Mutex // guards the fields below
-	open    []io.Closer
-	stopped bool
-	all     sync.WaitGroup
+	mu   sync.Mutex // guards open
+	open []io.Closer
+	all  sync.WaitGroup
 }
 
 // serveEach runs handle for each connection that l accepts. handle adds to c what stop closes.
