@@ -155,6 +155,6 @@ func (v *compatServer) serve(ctx context.Context, sess *kcp.UDPSession) {
 			log.Log(ctx, level, "session closed", "reason", reason)
 			return
 		}
-		streams.Go(func() { v.handle(v.streams.wrap(st, func() {})) })
+		streams.Go(func() { v.handle(v.streams.wrap(st, sess, func() {})) })
 	}
 }

@@ -150,14 +150,29 @@ type compatStream struct {
 	*smux.Stream
 	version int
 	meters  *meters
-	closed  func() // called once, when the stream is closed
+	ended   <-chan struct{} // is closed when the session has ended
+	gone    chan struct{}   // is closed with the stream
+	closed  func()          // called once, when the stream is closed
 	once    sync.Once
 }
 
 func (c *compatStream) Read(p []byte) (int, error) {
 	n, err := c.Stream.Read(p)
 	c.meters.received(n)
+	if err == io.EOF {
+		go c.watch()
+	}
 	return n, err
+}
+
+// watch closes a stream whose peer has ended its direction when the session ends. A Write that waits
+// for room would notice that no sooner than by a keep-alive.
+func (c *compatStream) watch() {
+	select {
+	case <-c.ended:
+		_ = c.Close()
+	case <-c.gone:
+	}
 }
 
 func (c *compatStream) Write(p []byte) (int, error) {
@@ -168,7 +183,10 @@ func (c *compatStream) Write(p []byte) (int, error) {
 
 func (c *compatStream) Close() error {
 	err := c.Stream.Close()
-	c.once.Do(c.closed)
+	c.once.Do(func() {
+		close(c.gone)
+		c.closed()
+	})
 	return err
 }
 
@@ -190,13 +208,15 @@ func (s *settings) newStreams() *streams {
 	return &streams{int(s.smuxVersion), s.newQPPPads(), newMeters()}
 }
 
-// wrap returns an smux stream as the tunnel uses it. closed is called once, when it is closed.
-func (w *streams) wrap(st *smux.Stream, closed func()) stream {
+// wrap returns an smux stream of a session as the tunnel uses it. closed is called once, when it is
+// closed.
+func (w *streams) wrap(st *smux.Stream, sess *kcp.UDPSession, closed func()) stream {
 	open := w.meters.opened(kindTarget)
-	c := &compatStream{Stream: st, version: w.version, meters: w.meters, closed: func() {
-		open()
-		closed()
-	}}
+	c := &compatStream{Stream: st, version: w.version, meters: w.meters,
+		ended: sess.Done(), gone: make(chan struct{}), closed: func() {
+			open()
+			closed()
+		}}
 	if w.pads == nil {
 		return c
 	}

@@ -82,7 +82,7 @@ func (c *clientSession) open() (stream, error) {
 		c.release()
 		return nil, fmt.Errorf("smux: %w", err)
 	}
-	return c.d.streams.wrap(st, c.release), nil
+	return c.d.streams.wrap(st, c.sess, c.release), nil
 }
 
 func (c *clientSession) reserve() bool {
