@@ -12,15 +12,24 @@ import (
 	"time"
 )
 
-func sampleOptions() options {
+// sampleOptions are for a copy of testdata/sample that is a module of its own.
+func sampleOptions(t *testing.T) options {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "sample"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module sample\n\ngo 1.25\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return options{
-		dir: filepath.Join("testdata", "sample"), patterns: []string{"*.go"}, min: 60, workers: 2,
+		dir: dir, patterns: []string{"*.go"}, min: 60, workers: 2,
 		perTest: 2 * time.Second, budget: time.Minute,
 	}
 }
 
 func TestMutants(t *testing.T) {
-	o := sampleOptions()
+	o := sampleOptions(t)
 	o.list = true
 	var out strings.Builder
 	if err := run(t.Context(), o, &out); err != nil {
@@ -48,7 +57,7 @@ func TestMutants(t *testing.T) {
 
 // What survives is equivalent, is not reached, or is a boundary that the test does not look at.
 func TestRun(t *testing.T) {
-	o := sampleOptions()
+	o := sampleOptions(t)
 	o.accept = filepath.Join(t.TempDir(), "accepted")
 	if err := os.WriteFile(o.accept, []byte("# known\nsample.go: Clamp: n < 0 => n <= 0: equivalent\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -74,7 +83,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestScoreTooLow(t *testing.T) {
-	o := sampleOptions()
+	o := sampleOptions(t)
 	o.min = 90
 	var out strings.Builder
 	if err := run(t.Context(), o, &out); err == nil || !strings.Contains(err.Error(), "sample.go") {
@@ -84,7 +93,7 @@ func TestScoreTooLow(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	for _, patterns := range [][]string{nil, {"nothing_*.go"}, {"["}, {"sample_test.go"}} {
-		o := sampleOptions()
+		o := sampleOptions(t)
 		o.patterns = patterns
 		if err := run(t.Context(), o, &strings.Builder{}); err == nil {
 			t.Errorf("no error for %q", patterns)
