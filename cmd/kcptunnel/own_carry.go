@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,9 +26,13 @@ func carryOwn(
 
 // watchedStream resets the local connection when its session fails after the peer has ended its
 // direction. Nobody reads the session any more then, and the local connection may be silent.
+//
+// Once the local connection has ended its direction too, it is not reset: the system may still have
+// to deliver what was written to it.
 type watchedStream struct {
 	*ownStream
 	local net.Conn
+	ended atomic.Bool // the direction to the peer
 }
 
 func (w *watchedStream) Read(p []byte) (int, error) {
@@ -35,8 +40,16 @@ func (w *watchedStream) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		go func() {
 			<-w.Done()
-			resetConn(w.local)
+			if !w.ended.Load() {
+				resetConn(w.local)
+			}
 		}()
 	}
 	return n, err
+}
+
+// CloseWrite ends the direction to the peer. The relay ends by itself then.
+func (w *watchedStream) CloseWrite() error {
+	w.ended.Store(true)
+	return w.ownStream.CloseWrite()
 }

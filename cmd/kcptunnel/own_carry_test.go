@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seedkcp/kcp/internal/simnet"
@@ -63,6 +64,37 @@ func TestHalfClosedConnectionEndsWithItsPeer(t *testing.T) {
 			t.Errorf("after %v", took)
 		}
 		_ = st.Reset()
+	})
+}
+
+// The end of a session that both ends have finished does not reset the local connection, which may
+// have data that its peer has not read.
+func TestRegularEndDoesNotResetTheLocalConnection(t *testing.T) {
+	inWorld(t, line(time.Millisecond, 0), func(t *testing.T, w *world) {
+		o := ownEnds(t, w, nil)
+		stop, _ := o.serve()
+		defer stop()
+		defer o.client.Close()
+		near, _ := memPipe()
+		local := &closeNotifier{memConn: near, closed: make(chan struct{})}
+		st := &watchedStream{ownStream: o.dialOwn(), local: local}
+		mustWrite(t, st, "data")
+		if err := st.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(st); string(got) != "data" || err != nil {
+			t.Fatalf("read %q, %v", got, err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-st.Done()
+		synctest.Wait()
+		select {
+		case <-local.closed:
+			t.Error("the local connection was reset")
+		default:
+		}
 	})
 }
 
