@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,9 +13,11 @@ import (
 
 // policy is which destinations the clients of a server may name. The zero value allows none.
 //
-// A rule for names, or "*", allows public addresses alone. Others need a rule that has them.
+// A rule for names, or "*", allows public addresses alone. Others need a rule that has them. "*" does
+// not allow the addresses of the server itself either: what listens there may be behind a firewall.
 type policy struct {
 	rules []rule
+	own   func(netip.Addr) bool // reports whether an address is one of this machine
 }
 
 // rule is one pattern of -allow. Of name and prefix one is set.
@@ -27,7 +30,7 @@ type rule struct {
 // parsePolicy parses a list of patterns with commas in between: CIDR, address, name, *.name or *,
 // each with :port or :min-max behind it, if not all ports are meant.
 func parsePolicy(text string) (*policy, error) {
-	p := new(policy)
+	p := &policy{own: isOwn}
 	for pattern := range strings.SplitSeq(text, ",") {
 		if pattern = strings.TrimSpace(pattern); pattern == "" {
 			continue
@@ -127,7 +130,7 @@ func (p *policy) allows(host string, addr netip.AddrPort) bool {
 			if r.prefix.Contains(ip) && addr.Port() >= r.min && addr.Port() <= r.max {
 				return true
 			}
-		} else if public && r.covers(host, addr.Port()) {
+		} else if public && r.covers(host, addr.Port()) && (r.name != "*" || !p.own(ip)) {
 			return true
 		}
 	}
@@ -147,8 +150,26 @@ func (p *policy) mayResolve(host string, port uint16) bool {
 	return false
 }
 
-// notPublic lists what IsGlobalUnicast and IsPrivate do not exclude: the registries of RFC 6890, and
-// prefixes that embed an IPv4 address, which a router may forward to it.
+// isOwn reports whether an address is one of this machine's interfaces. It is so if they are unknown.
+func isOwn(ip netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap().WithZone("") == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// globalUnicast are the IPv6 addresses that IANA assigns. The others embed IPv4 addresses, or are
+// reserved.
+var globalUnicast = netip.MustParsePrefix("2000::/3")
+
+// notPublic lists what globalUnicast, IsGlobalUnicast and IsPrivate do not exclude: the registries of
+// RFC 6890, and prefixes that embed an IPv4 address, which a router may forward to it.
 var notPublic = func() (prefixes []netip.Prefix) {
 	for _, text := range []string{
 		"0.0.0.0/8",       // this network (RFC 1122)
@@ -160,14 +181,10 @@ var notPublic = func() (prefixes []netip.Prefix) {
 		"198.51.100.0/24", // documentation
 		"203.0.113.0/24",  // documentation
 		"240.0.0.0/4",     // reserved, and the limited broadcast
-		"::/96",           // IPv4-compatible
-		"64:ff9b::/96",    // NAT64 (RFC 6052)
-		"64:ff9b:1::/48",  // local NAT64 (RFC 8215)
-		"100::/64",        // discard (RFC 6666)
 		"2001::/23",       // IETF protocol assignments, with Teredo
 		"2001:db8::/32",   // documentation
 		"2002::/16",       // 6to4
-		"fec0::/10",       // site-local (RFC 3879)
+		"3fff::/20",       // documentation (RFC 9637)
 	} {
 		prefixes = append(prefixes, netip.MustParsePrefix(text))
 	}
@@ -177,7 +194,7 @@ var notPublic = func() (prefixes []netip.Prefix) {
 // isPublic reports whether an address belongs to the public internet.
 func isPublic(ip netip.Addr) bool {
 	ip = ip.Unmap()
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is6() && !globalUnicast.Contains(ip) {
 		return false
 	}
 	for _, p := range notPublic {

@@ -21,6 +21,19 @@ func TestPolicyAllows(t *testing.T) {
 		{"*", "example.com", "169.254.169.254:80", false},
 		{"*", "example.com", "100.64.0.1:80", false},
 		{"*", "example.com", "[64:ff9b::a00:1]:80", false},
+		{"*", "example.com", "[64:ff9b:1::a00:1]:80", false},
+		{"*", "example.com", "[::ffff:0:127.0.0.1]:80", false},
+		{"*", "example.com", "[::127.0.0.1]:80", false},
+		{"*", "example.com", "[100::1]:80", false},
+		{"*", "example.com", "[4000::1]:80", false},
+		{"*", "example.com", "[3fff::1]:80", false},
+		{"*", "example.com", "[2002:7f00:1::]:80", false},
+		{"*", "example.com", "[fec0::1]:80", false},
+		{"*", "example.com", "[2606:4700::1111]:80", true},
+		{"*", "example.com", "192.88.98.1:80", false},
+		{"*", "192.88.98.1", "[::ffff:192.88.98.1]:80", false},
+		{"example.com", "example.com", "192.88.98.1:80", true},
+		{"*,192.88.98.1:80", "192.88.98.1", "192.88.98.1:80", true},
 		{"*", "example.com", "[fd00::1]:80", false},
 		{"*", "example.com", "[fe80::1%eth0]:80", false},
 		{"*", "example.com", "0.0.0.0:80", false},
@@ -51,6 +64,7 @@ func TestPolicyAllows(t *testing.T) {
 			t.Errorf("%q: %v", c.allow, err)
 			continue
 		}
+		p.own = func(ip netip.Addr) bool { return ip == netip.MustParseAddr("192.88.98.1") }
 		addr := netip.MustParseAddrPort(c.addr)
 		if got := p.allows(c.host, addr); got != c.want {
 			t.Errorf("%q: %s as %s: got %v, want %v", c.allow, c.host, c.addr, got, c.want)
@@ -68,6 +82,14 @@ func TestParsePolicyNamesWhatIsWrong(t *testing.T) {
 	} {
 		if p, err := parsePolicy(allow); err == nil {
 			t.Errorf("%q became %+v", allow, p.rules)
+		}
+	}
+}
+
+func TestOwnAddresses(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1": true, "192.0.2.1": false, "2001:db8::1": false} {
+		if got := isOwn(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: got %v", addr, got)
 		}
 	}
 }
