@@ -66,6 +66,7 @@ func (s *socksServer) connect(_ context.Context, w io.Writer, req *socks5.Reques
 	if !ok {
 		return errors.ErrUnsupported
 	}
+	_ = conn.SetDeadline(time.Time{}) // the request has come; the answer has a bound of its own
 	r, err := newAddressRequest(kindAddress, req.RawDestAddr.String())
 	if err != nil {
 		_ = socks5.SendReply(conn, statute.RepAddrTypeNotSupported, nil)
@@ -87,7 +88,6 @@ func (s *socksServer) connect(_ context.Context, w io.Writer, req *socks5.Reques
 		_ = remote.Reset()
 		return err
 	}
-	_ = conn.SetDeadline(time.Time{})
 	defer s.client.meters.opened(kindAddress)()
 	carryOwn(s.ctx, &bufferedConn{conn, req.Reader}, remote, s.opts().closeWait, s.log)
 	return nil

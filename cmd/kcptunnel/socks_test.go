@@ -7,11 +7,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/things-go/go-socks5"
 	"github.com/things-go/go-socks5/statute"
 )
 
@@ -185,4 +188,26 @@ func FuzzAssociationDatagram(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The time for the request does not count once it has come: a program learns also that a
+// destination does not answer.
+func TestSocksReplyHasNoDeadlineOfTheRequest(t *testing.T) {
+	o := &ownOptions{remote: ports{host: "127.0.0.1", min: 1, max: 1}}
+	client := newOwnClient(o, slog.New(slog.DiscardHandler), newMeters())
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := newSocksServer(t.Context(), client, new(limiter), func() *ownOptions { return o },
+		slog.New(slog.DiscardHandler))
+	entry := serveTCP(t, func(conn *net.TCPConn) {
+		_ = conn.SetDeadline(time.Unix(1, 0))
+		to := &statute.AddrSpec{FQDN: "example.com", Port: 80, AddrType: statute.ATYPDomain}
+		if err := s.connect(t.Context(), conn, &socks5.Request{RawDestAddr: to, Reader: conn}); err == nil {
+			t.Error("a closed client connects")
+		}
+	})
+	if r, err := statute.ParseReply(connect(t, entry)); err != nil || r.Response != statute.RepServerFailure {
+		t.Errorf("reply %d, %v", r.Response, err)
+	}
 }
