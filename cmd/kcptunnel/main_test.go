@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -213,5 +215,17 @@ func TestCommandLine(t *testing.T) {
 		if got := strings.Join(commandLine([]string{name, "-c", "x"}), " "); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
+	}
+}
+
+// The command line may have the key, and profiles may be served to others than its owner.
+func TestProfilesDoNotShowTheKey(t *testing.T) {
+	args := os.Args
+	defer func() { os.Args = args }()
+	os.Args = []string{"kcptunnel", "client", "-key", "not for others"}
+	answer := httptest.NewRecorder()
+	profiles().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/debug/pprof/cmdline", nil))
+	if got := answer.Body.String(); answer.Code != http.StatusOK || got != "kcptunnel" {
+		t.Errorf("%d, %q", answer.Code, got)
 	}
 }
