@@ -90,7 +90,10 @@ func (p *exploreProgram) step() bool {
 		}
 		return p.readSome(op.kind)
 	case opCloseWrite:
-		p.check(p.session.CloseWrite())
+		if err := p.session.CloseWrite(); err != nil {
+			p.end(err) // the session has ended meanwhile
+			return true
+		}
 	case opCloseRead:
 		p.check(p.session.CloseRead())
 	case opAbort:

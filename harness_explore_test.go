@@ -484,7 +484,7 @@ func (r *exploreRun) finish() {
 	written, told := map[byte]int{}, map[string]bool{}
 	for _, n := range r.nodes {
 		for _, p := range n.programs {
-			written[p.stream] = p.wrote
+			written[p.stream] = max(written[p.stream], p.wrote) // one may have been restarted
 		}
 	}
 	for _, n := range r.nodes {

@@ -276,7 +276,7 @@ func exploreWorlds() (all []*exploreWorld) {
 		restartedClient("the client is restarted", 0, plain),
 		restartedClient("the client is restarted, with a key", 0, keyed),
 		restartedServer("the server is restarted", 0, alive(plain)),
-		restartedServer("the server is restarted, with a key", 0, alive(keyed)),
+		restartedServer("the server is restarted, with a key", 1, alive(keyed)),
 	)
 }
 
