@@ -150,9 +150,17 @@ type tracePhase = uint32
 const (
 	tracePending tracePhase = iota // the consumer is not started: there is one chunk
 	traceRuns
-	traceEnds   // no records follow
-	traceFailed // nobody reads any more
+	traceEnds     // no records follow
+	traceFailed   // nobody reads any more
+	traceUnwanted // nobody has ever read: there is nothing that could be missing
 )
+
+// traceNowhere is a full chunk: the tail of logs that nobody reads, in place of their memory.
+var traceNowhere = func() *traceChunk {
+	c := new(traceChunk)
+	c.used.Store(traceChunkRecords)
+	return c
+}()
 
 // newTraceLog returns the queue of a trace that begins at now. begin is called once the trace is to
 // be written, with the session's lock held.
@@ -190,8 +198,10 @@ func (t *traceLog) add(at instant, kind traceKind) *traceRecord {
 	n := c.used.Load()
 	if n == traceChunkRecords {
 		if c = t.extend(); c == nil {
-			t.missed++
-			t.dropped.Add(1)
+			if t.phase.Load() != traceUnwanted {
+				t.missed++
+				t.dropped.Add(1)
+			}
 			return nil
 		}
 		n = c.used.Load()
@@ -213,8 +223,11 @@ func (t *traceLog) publish() {
 
 // extend appends a chunk to the queue. It returns nil if the queue is full.
 func (t *traceLog) extend() *traceChunk {
-	waiting, phase := t.waiting.Load(), t.phase.Load()
-	if waiting >= traceChunksMost || phase == traceFailed || phase == tracePending {
+	switch phase := t.phase.Load(); {
+	case phase >= traceFailed:
+		t.tail = traceNowhere
+		return nil
+	case phase == tracePending, t.waiting.Load() >= traceChunksMost:
 		return nil
 	}
 	c := t.reuse()
@@ -312,12 +325,17 @@ func (t *traceLog) over() bool { return t.phase.Load() != traceRuns && t.empty()
 // trim releases the memory that is not in use.
 func (t *traceLog) trim() { t.free.Store(nil) }
 
-// fail ends the trace because it cannot be written: err, which is nil if it is not wanted.
+// fail ends the trace because it cannot be written: err, which is nil if it is not wanted. It is the
+// consumer's last call, and releases the records.
 func (t *traceLog) fail(err error) {
+	phase := traceUnwanted
 	if err != nil {
 		t.failure.Store(&err)
+		phase = traceFailed
 	}
-	t.phase.Store(traceFailed)
+	t.phase.Store(phase)
+	t.head = nil
+	t.trim()
 }
 
 // err returns the error that has ended the trace, or nil.

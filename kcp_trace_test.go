@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+	"weak"
 )
 
 func TestTraceRecordFillsACacheLine(t *testing.T) {
@@ -106,6 +107,31 @@ func TestTraceLogIsSmallWithoutAConsumer(t *testing.T) {
 	}
 	if failed.err() == nil || pending.err() != nil {
 		t.Errorf("errors %v and %v", failed.err(), pending.err())
+	}
+}
+
+// A log that nobody reads any more holds no memory, and one whose records are not wanted misses none.
+func TestTraceLogReleasesWhatNobodyReads(t *testing.T) {
+	for _, c := range []struct {
+		err     error
+		dropped uint64
+	}{{errors.New("no space left"), 3}, {nil, 0}} {
+		l := startedLog()
+		for range traceChunksMost * traceChunkRecords {
+			l.event(0, traceValidated, 0)
+		}
+		oldest, newest := weak.Make(l.head), weak.Make(l.tail)
+		l.fail(c.err)
+		for range 3 {
+			l.event(0, traceValidated, 0)
+		}
+		runtime.GC()
+		if oldest.Value() != nil || newest.Value() != nil {
+			t.Errorf("%v: the records are kept", c.err)
+		}
+		if got := l.dropped.Load(); got != c.dropped {
+			t.Errorf("%v: %d records count as dropped, want %d", c.err, got, c.dropped)
+		}
 	}
 }
 
