@@ -95,7 +95,7 @@ func (e *ownEnd) runClient(ctx context.Context) error {
 	if err := e.begin(ctx, client.sessions, func(o *ownOptions) { client.change(o.client()) }); err != nil {
 		return err
 	}
-	flows := new(limiter)
+	flows := new(flowLimiter)
 	var serving sync.WaitGroup
 	services, err := e.open(ctx, client, flows)
 	if err == nil {
@@ -111,7 +111,7 @@ func (e *ownEnd) runClient(ctx context.Context) error {
 
 // open opens the local sockets of a client, and returns what serves them until ctx is done.
 func (e *ownEnd) open(
-	ctx context.Context, client *ownClient, flows *limiter,
+	ctx context.Context, client *ownClient, flows *flowLimiter,
 ) (services []func(), err error) {
 	o := e.options.Load()
 	var opened []interface{ Close() error }

@@ -32,7 +32,7 @@ type ownServer struct {
 	open       func(ctx context.Context, o *ownOptions, addr string) (*kcp.Transport, error)
 	connect    func(ctx context.Context, o *ownOptions, network string, r *request) (net.Conn, error)
 	conns      limiter
-	flows      limiter
+	flows      flowLimiter
 	transports []*kcp.Transport // does not change once serve runs
 }
 

@@ -192,7 +192,7 @@ func TestIdleFlowEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := new(limiter)
+		limit := new(flowLimiter)
 		table := newFlowTable(t.Context(), o.client, limit, func() *ownOptions { return options }, o.logger("client"))
 		defer table.close()
 		replies := make(chan string, 10)
@@ -207,7 +207,7 @@ func TestIdleFlowEnds(t *testing.T) {
 			time.Sleep(50 * time.Second)
 			send("b")
 		}
-		if n := limit.n.Load(); n != 1 {
+		if n := limit.count(); n != 1 {
 			t.Errorf("%d flows are open", n)
 		}
 		start := time.Now()
@@ -217,7 +217,7 @@ func TestIdleFlowEnds(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if n := limit.n.Load(); n != 0 {
+		if n := limit.count(); n != 0 {
 			t.Errorf("%d flows are open", n)
 		}
 	})

@@ -29,12 +29,12 @@ type socksServer struct {
 	client *ownClient
 	log    *slog.Logger
 	opts   func() *ownOptions
-	flows  *limiter
+	flows  *flowLimiter
 	server *socks5.Server
 }
 
 func newSocksServer(
-	ctx context.Context, c *ownClient, flows *limiter, opts func() *ownOptions, log *slog.Logger,
+	ctx context.Context, c *ownClient, flows *flowLimiter, opts func() *ownOptions, log *slog.Logger,
 ) *socksServer {
 	s := &socksServer{ctx: ctx, client: c, log: log, opts: opts, flows: flows}
 	s.server = socks5.NewServer(

@@ -198,7 +198,7 @@ func TestSocksReplyHasNoDeadlineOfTheRequest(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := newSocksServer(t.Context(), client, new(limiter), func() *ownOptions { return o },
+	s := newSocksServer(t.Context(), client, new(flowLimiter), func() *ownOptions { return o },
 		slog.New(slog.DiscardHandler))
 	entry := serveTCP(t, func(conn *net.TCPConn) {
 		_ = conn.SetDeadline(time.Unix(1, 0))

@@ -59,9 +59,14 @@ func newFlow(sess *kcp.UDPSession, timeout time.Duration, m *meters, deliver fun
 
 func (f *flow) touch() { f.active.Store(int64(time.Since(f.begun))) }
 
+// silent returns the time since the last datagram.
+func (f *flow) silent() time.Duration {
+	return time.Since(f.begun) - time.Duration(f.active.Load())
+}
+
 // look ends a flow that was silent for the timeout.
 func (f *flow) look() {
-	silent := time.Since(f.begun) - time.Duration(f.active.Load())
+	silent := f.silent()
 	if silent < f.timeout {
 		f.idle.Reset(f.timeout - silent)
 		return

@@ -21,9 +21,9 @@ func (s *ownServer) serveFlow(
 		s.refuse(sess, statusBusy)
 		return
 	}
-	defer s.flows.release()
 	conn, err := s.connect(ctx, o, "udp", r)
 	if err != nil {
+		s.flows.cancel()
 		st := statusOf(err)
 		log.Warn("destination", "kind", r.kind.String(), "status", st.String(), "error", err)
 		s.refuse(sess, st)
@@ -33,6 +33,8 @@ func (s *ownServer) serveFlow(
 	defer s.meters.opened(r.kind)()
 	sess.SetStreamMode(false)
 	f := newFlow(sess, o.udpTimeout, s.meters, func(data []byte) { _, _ = conn.Write(data) })
+	s.flows.add(f)
+	defer s.flows.remove(f)
 	defer f.close()
 	if _, err := sess.Write(appendAnswer(nil, statusOK)); err != nil {
 		return

@@ -24,7 +24,7 @@ type flowTable struct {
 	ctx    context.Context // ends the flows
 	client *ownClient
 	log    *slog.Logger
-	limit  *limiter // is shared by all tables
+	limit  *flowLimiter // is shared by all tables
 	opts   func() *ownOptions
 	busy   sync.WaitGroup
 
@@ -33,7 +33,7 @@ type flowTable struct {
 }
 
 func newFlowTable(
-	ctx context.Context, c *ownClient, l *limiter, opts func() *ownOptions, log *slog.Logger,
+	ctx context.Context, c *ownClient, l *flowLimiter, opts func() *ownOptions, log *slog.Logger,
 ) *flowTable {
 	return &flowTable{
 		ctx: ctx, client: c, log: log, limit: l, opts: opts, flows: make(map[flowKey]*flow),
@@ -41,7 +41,7 @@ func newFlowTable(
 }
 
 // send sends a datagram of the flow of key, which opens if it is new. reply is called with the
-// datagrams of the other end. Above the limit of flows the datagram is dropped.
+// datagrams of the other end. If no flow can give way to a new one, the datagram is dropped.
 func (t *flowTable) send(key flowKey, data []byte, reply func(data []byte)) {
 	t.mu.Lock()
 	f := t.flows[key]
@@ -73,16 +73,17 @@ func (t *flowTable) open(key flowKey, reply func([]byte)) *flow {
 	settings := t.client.settings()
 	sess, err := t.client.session(t.ctx, &settings, r)
 	if err != nil {
-		t.limit.release()
+		t.limit.cancel()
 		t.log.Error("no session for a flow", "from", key.from.String(), "error", err)
 		return nil
 	}
 	f := newFlow(sess, o.udpTimeout, t.client.meters, reply)
+	t.limit.add(f)
 	t.mu.Lock()
 	t.flows[key] = f
 	t.mu.Unlock()
 	t.busy.Go(func() {
-		defer t.limit.release()
+		defer t.limit.remove(f)
 		defer t.client.meters.opened(r.kind)()
 		t.run(key, f)
 	})
@@ -94,7 +95,9 @@ func (t *flowTable) run(key flowKey, f *flow) {
 	defer func() {
 		f.close()
 		t.mu.Lock()
-		delete(t.flows, key)
+		if t.flows[key] == f {
+			delete(t.flows, key)
+		}
 		t.mu.Unlock()
 	}()
 	stop := context.AfterFunc(t.ctx, func() { resetSession(f.sess) })
