@@ -22,6 +22,13 @@ type Config struct {
 	// BlockCrypt protects the datagrams. Default nil: datagrams are not encrypted.
 	BlockCrypt BlockCrypt
 
+	// RequireSessionKeys makes data wait until a session has keys of its own, which takes one round
+	// trip, and refuses peers that make none. By default the first flight of a session is under the
+	// key of BlockCrypt, as is a whole session with such a peer: a legacy peer, or one with an
+	// earlier version of this library. Reads and Writes of a refused session return an error that
+	// says so. It needs a BlockCrypt of NewAESGCMCrypt or NewXChaCha20Poly1305Crypt. Default false.
+	RequireSessionKeys bool
+
 	// DataShards and ParityShards are the Reed-Solomon configuration of what this side sends: each
 	// DataShards packets are followed by ParityShards packets that can replace as many lost ones.
 	// Both zero, the default: none. Together at most 256.
@@ -227,6 +234,9 @@ func (c *Config) options() (*options, error) {
 	}
 	if c.NoDelay {
 		o.noDelay = 1
+	}
+	if c.RequireSessionKeys {
+		o.keys = keysRequired
 	}
 	o.dialModes.set(dialWaits, c.WaitPeer)
 	o.dialModes.set(dialShares, c.SharedSocket)

@@ -78,6 +78,9 @@ func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(key) == 16 {
+		return newKeyedAEAD(aead, key, suiteAES128)
+	}
 	return newKeyedAEAD(aead, key, suiteAESGCM)
 }
 

@@ -247,6 +247,7 @@ func BenchmarkPacketKeys(b *testing.B) {
 			benchUnderK(b, block, err)
 		})
 	}
+	b.Run("session/AES-128-GCM", func(b *testing.B) { benchUnderSessionKeys(b, suiteAES128) })
 	b.Run("session/AES-256-GCM", func(b *testing.B) { benchUnderSessionKeys(b, suiteAESGCM) })
 	b.Run("session/ChaCha20-Poly1305", func(b *testing.B) {
 		benchUnderSessionKeys(b, suiteChaCha20)

@@ -11,7 +11,7 @@ import (
 	"github.com/flynn/noise"
 )
 
-// The handshake is Noise_NNpsk0_25519_AESGCM_SHA256 of revision 34 of the specification:
+// The handshake is Noise_NNpsk0_25519_AESGCM_SHA256 (S3.15) of revision 34:
 //
 //	KEX1  | suite u8 | e 32 | encrypted: receiver id u32 | tag 16 |
 //	KEX2  | suite u8 | e 32 | encrypted: receiver id u32, incarnation u64, flags u32 | tag 16 |
@@ -124,7 +124,9 @@ func (k *keySource) answer(
 	if err != nil {
 		return nil, err
 	}
-	keys.out, keys.in = out.UnsafeKey(), in.UnsafeKey()
-	keys.id, keys.peerID = own.id, le.Uint32(payload)
+	keys.out, keys.in, keys.peerID = out.UnsafeKey(), in.UnsafeKey(), le.Uint32(payload)
+	if keys.id != own.id { // keys that can be found already have their id
+		keys.id = own.id
+	}
 	return reply, nil
 }

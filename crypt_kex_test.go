@@ -124,7 +124,7 @@ func kexPair(t testing.TB, k *keySource) (dialled, accepted *packetKeys) {
 }
 
 func TestHandshakeGivesBothSidesTheSameKeys(t *testing.T) {
-	for _, suite := range []packetSuite{suiteAESGCM, suiteChaCha20} {
+	for _, suite := range []packetSuite{suiteAESGCM, suiteChaCha20, suiteAES128} {
 		a, b := kexPair(t, kexSource(t, []byte("key"), suite))
 		if a.out != b.in || a.in != b.out || a.out == a.in {
 			t.Error("the keys do not fit each other")

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// A packet under the keys of a session. The header is masked, so that packets look like
+// A packet under the keys of a session (S3.16). The header is masked, so that packets look like
 // noise:
 //
 //	| header 12 | ciphertext | tag 16 |
@@ -27,8 +27,14 @@ const (
 	sessionPacketLeast = sessionHeaderSize + aes.BlockSize
 )
 
-// sessionKeyMost is the most packets under one key. No counter is beyond it.
-const sessionKeyMost = 1 << 27
+const (
+	// sessionKeyWorn is how many packets in a direction are sent under one key before the keys are
+	// changed. RFC 9001 section 6.6 has the same number for AES-GCM.
+	sessionKeyWorn = 1 << 23
+	// sessionKeyMost is the most packets under one key, if the keys cannot be changed. No counter
+	// is beyond it (S3.18).
+	sessionKeyMost = 1 << 27
+)
 
 // errSessionKeyUsed is returned for a packet under a key that has been used up.
 var errSessionKeyUsed = errors.New("kcp: the session's key has been used for 2^27 packets")
@@ -39,6 +45,7 @@ type packetSuite uint8
 const (
 	suiteAESGCM   packetSuite = 1 // AES-256-GCM
 	suiteChaCha20 packetSuite = 2 // ChaCha20-Poly1305
+	suiteAES128   packetSuite = 3 // AES-128-GCM, under the first half of a key
 )
 
 // aead returns the suite's AEAD for a key.
@@ -50,7 +57,11 @@ func (s packetSuite) aead(key *[32]byte) cipher.AEAD {
 		}
 		return aead
 	}
-	block, err := aes.NewCipher(key[:])
+	used := key[:]
+	if s == suiteAES128 {
+		used = key[:16]
+	}
+	block, err := aes.NewCipher(used)
 	if err != nil {
 		panic(err)
 	}
@@ -68,7 +79,7 @@ type keySource struct {
 	suite packetSuite
 }
 
-// newKeySource derives a keySource from a pre-shared key.
+// newKeySource derives a keySource from a pre-shared key (S3.14).
 func newKeySource(key []byte, suite packetSuite) (*keySource, error) {
 	psk, err := hkdf.Key(sha256.New, key, nil, "kcp session keys", 32)
 	if err != nil {
@@ -91,6 +102,7 @@ type packetKeys struct {
 	id      uint32        // names the keys in packets to this side; 0: there are no keys
 	peerID  uint32        // the same in packets to the peer
 	next    uint32        // the counter behind the highest received
+	since   uint32        // when they were made, in the owner's units
 }
 
 // sessionScratch is memory that is given to a cipher. It cannot be on the stack.
@@ -107,6 +119,9 @@ type sessionSealer struct {
 	aead   cipher.AEAD
 	keys   *packetKeys
 }
+
+// sessionFrame stands for the sealers of sessions where packets are laid out.
+var sessionFrame = &sealer{head: sessionHeaderSize, tail: sessionTagSize}
 
 // sealing returns a sealer that seals under k.
 func (k *packetKeys) sealing(source *keySource) *sealer {
@@ -158,6 +173,22 @@ func (k *keySource) unmask(packet []byte, scratch *sessionScratch) (
 	id = le.Uint32(packet) ^ le.Uint32(scratch.pad[:])
 	counter = le.Uint64(packet[4:]) ^ le.Uint64(scratch.pad[4:])
 	return id, counter, true
+}
+
+// A sealedPacket is a packet that may be under the keys of a session, with what its header says
+// then.
+type sealedPacket struct {
+	id      uint32
+	counter uint64
+	packet  []byte
+	scratch sessionScratch
+}
+
+// parse reads the header. It returns false for a packet that is too short.
+func (p *sealedPacket) parse(packet []byte, k *keySource) (ok bool) {
+	p.packet = packet
+	p.id, p.counter, ok = k.unmask(packet, &p.scratch)
+	return ok
 }
 
 // A packetOpener opens packets under the keys of a session, each counter once.

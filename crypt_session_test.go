@@ -57,7 +57,7 @@ func TestSessionPacketVector(t *testing.T) {
 }
 
 func TestSessionPackets(t *testing.T) {
-	for _, suite := range []packetSuite{suiteAESGCM, suiteChaCha20} {
+	for _, suite := range []packetSuite{suiteAESGCM, suiteChaCha20, suiteAES128} {
 		k, s, o := sessionKeyPair(t, suite)
 		scratch := new(sessionScratch)
 		for n := range 500 {

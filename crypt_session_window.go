@@ -2,7 +2,7 @@
 
 package kcp
 
-// replayWindowSize is how many counters below the highest a packet may have.
+// replayWindowSize is how many counters below the highest a packet may have (S3.17).
 const replayWindowSize = 8192
 
 // replayWords has one word more than the window, which seldom begins at the first bit of one.

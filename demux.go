@@ -23,6 +23,7 @@ type demux struct {
 	acceptSealer *sealer // of accepted ones and of the listener
 	replay       replayGuard
 
+	keys   atomic.Pointer[keyTable]   // of sessions; nil while there are none
 	strays atomic.Pointer[strayQueue] // takes what is not KCP; nil: dropped
 
 	memory   *memoryAccount
@@ -93,6 +94,7 @@ func (d *demux) dial(
 	if manner == dialSharedAlone {
 		add = d.addAlone
 	}
+	s.makeKeys()
 	if err := add(s); err != nil {
 		return nil, err
 	}
@@ -252,6 +254,7 @@ func (d *demux) runTimed(now instant, _ *timedBatch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.waits.sweep(now.ms())
+	d.keys.Load().sweep(now.ms())
 }
 
 // unused reports whether the readers are no longer needed. If so, it marks the sockets as stopping,
@@ -266,6 +269,7 @@ func (d *demux) unused() bool {
 	}
 	d.stopping.Store(true)
 	d.waits.clear()
+	d.keys.Store(nil)
 	return true
 }
 
@@ -292,7 +296,7 @@ func (d *demux) leave(gone func()) {
 		d.stop()
 	}
 	for s := range d.sessions.all {
-		if inUse = inUse || s.opener != byListener || s.handedOut.Load(); inUse {
+		if inUse = inUse || s.opener != byListener || s.marks.has(markHandedOut); inUse {
 			break
 		}
 	}
@@ -334,6 +338,7 @@ func (d *demux) failed(err error) {
 	b := d.backlog
 	d.backlog, d.user = nil, userNone
 	d.waits.clear()
+	d.keys.Store(nil)
 	d.mu.Unlock()
 	d.replay.release()
 	if first {

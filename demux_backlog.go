@@ -51,7 +51,7 @@ func (b *backlog) accept() (*UDPSession, error) {
 			return nil, errTimeout
 		}
 		if s, ok := b.waiting.Pop(); ok {
-			s.handedOut.Store(true)
+			s.marks.add(markHandedOut)
 			return s, nil
 		}
 		if b.state == backlogFailed {

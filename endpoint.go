@@ -184,6 +184,12 @@ func (e *endpoint) remove(s *UDPSession, ended *endedSession, bye *farewell, sen
 	e.demux.remove(s, ended, bye, sending)
 }
 
+func (e *endpoint) addKeys(k *keyring, s *UDPSession) bool { return e.demux.addKeys(k, s) }
+
+func (e *endpoint) removeKeys(id uint32) { e.demux.removeKeys(id) }
+
+func (e *endpoint) endKeys(ids [3]uint32, o endedOutcome) { e.demux.endKeys(ids, o) }
+
 func (e *endpoint) left() { e.demux.left() }
 
 func (e *endpoint) farewellOver() { e.demux.farewellOver() }

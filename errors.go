@@ -68,6 +68,15 @@ var (
 		text:    "kcp: protocol error, connection reset",
 		matches: resetErrors,
 	}
+	// errNoKeys: the peer makes no keys for the session, which Config.RequireSessionKeys requires.
+	// It matches syscall.ECONNRESET.
+	errNoKeys error = &connError{
+		text: "kcp: the peer makes no session keys, which Config.RequireSessionKeys requires: " +
+			"it has another version of the library",
+		matches: resetErrors,
+	}
+	// errKeysPending: keys are required and not there yet. It is returned by SendOOB.
+	errKeysPending error = &connError{text: "kcp: the session has no keys yet"}
 	// errIdle: nothing was received from the peer for Config.IdleTimeout. It matches
 	// syscall.ETIMEDOUT.
 	errIdle error = &connError{

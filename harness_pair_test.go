@@ -208,6 +208,9 @@ func restartCrash(s *UDPSession) {
 	time.Sleep(time.Second)
 }
 
+// keyless returns a cipher that is the same on the wire, but from which no session keys are made.
+func keyless(b BlockCrypt) BlockCrypt { return NewAEADCrypt(b.(*aeadCrypt).aead) }
+
 // restartConfigs returns configurations in which a RESET is authenticated, and some in which it is
 // not.
 func restartConfigs(t *testing.T) map[string]Config {
@@ -218,6 +221,7 @@ func restartConfigs(t *testing.T) map[string]Config {
 	}
 	return map[string]Config{
 		"plain": {StreamMode: true}, "messages": {}, "aes-gcm": {StreamMode: true, BlockCrypt: gcm},
+		"aead":    {StreamMode: true, BlockCrypt: keyless(gcm)},
 		"fec":     {StreamMode: true, DataShards: 3, ParityShards: 1},
 		"fast":    {StreamMode: true, NoDelay: true, NoCongestionControl: true},
 		"delayed": {StreamMode: true, NoDelay: true, NoCongestionControl: true, WriteDelay: true},
@@ -247,8 +251,10 @@ func replayConfigs(t *testing.T) map[string]Config {
 		t.Fatal(err)
 	}
 	return map[string]Config{
-		"AES-GCM":           {BlockCrypt: gcm},
-		"AES-GCM FEC":       {BlockCrypt: gcm, DataShards: 2, ParityShards: 1},
+		"AES-GCM":           {BlockCrypt: keyless(gcm)},
+		"AES-GCM FEC":       {BlockCrypt: keyless(gcm), DataShards: 2, ParityShards: 1},
+		"session keys":      {BlockCrypt: gcm},
+		"session keys FEC":  {BlockCrypt: gcm, DataShards: 2, ParityShards: 1},
 		"XChaCha20 streams": {BlockCrypt: NewAEADCrypt(x), StreamMode: true},
 	}
 }

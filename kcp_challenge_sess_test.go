@@ -49,11 +49,21 @@ func (w *connWorld) observe(client *UDPSession, server net.Addr,
 // An attacker that reads and writes packets, but has no key, ends no session with an AEAD. It
 // cannot use the listener's answers for that, nor those of another listener with the same key.
 func TestObserverEndsNoSession(t *testing.T) {
+	c := challengeGCM(t)
+	c.BlockCrypt = keyless(c.BlockCrypt)
+	observeSessions(t, c, 20, 1<<30)
+}
+
+// From a session with keys of its own, it obtains no answer at all.
+func TestObserverOfASessionWithKeys(t *testing.T) { observeSessions(t, challengeGCM(t), 0, 0) }
+
+// observeSessions runs sessions of which all packets are copied. The attacker is to obtain so many
+// answers, at least and at most.
+func observeSessions(t *testing.T, c Config, least, most int32) {
 	for _, other := range []bool{false, true} {
 		for _, young := range []bool{false, true} {
 			t.Run(fmt.Sprintf("another listener %v young %v", other, young), func(t *testing.T) {
 				connRun(t, closeLink, func(t *testing.T, w *connWorld) {
-					c := challengeGCM(t)
 					l := w.serve(c)
 					target := l
 					if other {
@@ -87,8 +97,8 @@ func TestObserverEndsNoSession(t *testing.T) {
 					closeWantEOF(t, server)
 					connWrite(t, server, "and good-bye")
 					connWantRead(t, client, "and good-bye")
-					if passed.Load() < 20 {
-						t.Errorf("only %d answers were passed on", passed.Load())
+					if n := passed.Load(); n < least || n > most {
+						t.Errorf("%d answers were passed on, want %d to %d", n, least, most)
 					}
 				})
 			})

@@ -83,6 +83,68 @@ func (c *core) growWindows(now millis, waiting uint32) {
 	c.growSendWindow()
 }
 
+// canSendNew reports whether a queued segment may be sent.
+func (c *core) canSendNew() bool { return c.ctl.hold != holdBoth && c.sender.canSendNew() }
+
+// keysMade notes that this side sends under keys of the session from now on. It sends something at
+// once, from which the peer learns that.
+func (c *core) keysMade() {
+	c.ctl.keysToSend()
+	c.answerAtOnce()
+}
+
+// answerAtOnce makes the next flush send something.
+func (c *core) answerAtOnce() { c.advertise() }
+
+// refuseMessage counts a message of a key exchange that is not the peer's.
+func (c *core) refuseMessage() { c.stats.badFields++ }
+
+// makesNoKeys reports whether the peer makes no keys for the session: its HELLO says so, or it is a
+// legacy peer as far as can be known.
+func (c *core) makesNoKeys() bool {
+	ctl := &c.ctl
+	if ctl.known() {
+		return !ctl.makesKeys()
+	}
+	return ctl.hello.tries >= helloLimit && c.stats.segsIn >= legacyAfter
+}
+
+// seemsLegacy reports whether the peer has answered several times without a HELLO, so that it most
+// likely has none.
+func (c *core) seemsLegacy() bool {
+	ctl := &c.ctl
+	return !ctl.known() && (ctl.met && c.life.opening.tries >= legacyAnswers ||
+		ctl.accepted() && c.stats.segsIn >= legacyAnswers)
+}
+
+// legacyAnswers is how many answers without a HELLO show a legacy peer, where data waits for that.
+const legacyAnswers = 4
+
+// openRequired begins a session whose data waits for keys: a WASK opens it at the peer, and asks
+// for the peer's HELLO.
+func (c *core) openRequired(now millis) (begun bool) {
+	ctl := &c.ctl
+	if ctl.hold != holdBoth {
+		return false
+	}
+	begun = c.life.connecting() || ctl.accepted()
+	switch {
+	case ctl.known() && c.life.connecting():
+		c.life.endConnect()
+	case ctl.dialled() && !ctl.known() && !begun && c.sendNxt != c.sendEnd:
+		c.life.connect(now)
+		begun = true
+	}
+	return begun
+}
+
+// opensRequired reports whether openRequired would begin the session now.
+func (c *core) opensRequired() bool {
+	ctl := &c.ctl
+	return ctl.hold == holdBoth && ctl.dialled() && !ctl.known() && !c.life.connecting() &&
+		c.sendNxt != c.sendEnd
+}
+
 // intervalChanged shortens waits that have begun to the present interval.
 func (c *core) intervalChanged(now millis) {
 	c.delayAtMost(now + c.interval)

@@ -32,12 +32,42 @@ type extension struct {
 	peerFinal seqNum   // the end of the peer's stream, once received has FIN
 	reports   *reports // nil unless one of the sides has sent parity that is reported on
 
+	hold         dataHold
 	keyed        bool // a key authenticates every packet received
 	met          bool // the peer has answered with its window, a HELLO or data
 	peerSure     bool // the peer needs no validation of this side's address
 	progressed   bool // the peer has acknowledged something since the owner last looked
 	clockDoubted bool // the clock of a PUSH did not fit the peer's
 }
+
+// dataHold is what waits for the keys of the session, where the program requires them.
+type dataHold uint8
+
+const (
+	holdNothing  dataHold = iota
+	holdBoth              // no data is sent, and none is taken
+	holdReceived          // this side has keys to send under; no packet under them has come
+)
+
+// requireKeys makes data wait for the keys of the session (S3.23).
+func (s *extension) requireKeys(required bool) {
+	if required {
+		s.hold = holdBoth
+	}
+}
+
+// keysToSend notes that this side sends under keys of the session from now on.
+func (s *extension) keysToSend() {
+	if s.hold == holdBoth {
+		s.hold = holdReceived
+	}
+}
+
+// keysProven notes that a packet under keys of the session has come.
+func (s *extension) keysProven() { s.hold = holdNothing }
+
+// peerDials reports whether the peer has dialled too, as after hole punching.
+func (s *extension) peerDials() bool { return s.marking > markRole }
 
 // An announcement is repeated until it is acknowledged.
 type announcement struct {
@@ -121,6 +151,17 @@ func (s *extension) readsGroups() bool { return s.known() && s.peerFlags&helloGr
 
 // readsSkips reports whether the peer can be told to skip messages (S4.39).
 func (s *extension) readsSkips() bool { return s.known() && s.peerFlags&helloSkips != 0 }
+
+// makesKeys reports whether the peer makes keys for the session.
+func (s *extension) makesKeys() bool { return s.known() && s.peerFlags&helloKeys != 0 }
+
+// announceKeys announces in HELLO that this side makes keys for the session.
+func (s *extension) announceKeys() { s.flags |= helloKeys }
+
+// announces returns the flags of HELLO, except those that change.
+func (s *extension) announces() uint32 {
+	return uint32(s.flags) | helloRanges | helloGroups | helloSkips
+}
 
 // expectReports is called when this side has begun to send parity that is reported on.
 func (s *extension) expectReports() {

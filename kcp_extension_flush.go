@@ -78,7 +78,7 @@ func (f *flusher) control() bool {
 	}
 	var m controlSet
 	f.report()
-	sending := f.w.isOpen() || len(f.w.packets) > 0
+	sending := f.w.isOpen() || len(f.w.packets) > 0 || f.w.rider.state == riderDue
 	if fin := c.finReady() && f.now >= ctl.fin.at; fin {
 		m.has[ctlFin], m.final = true, c.sendEnd
 	}
@@ -102,7 +102,7 @@ func (f *flusher) control() bool {
 	}
 	if m.empty() {
 		ctl.due.remove(ctlReset)
-		return true
+		return f.ride(false)
 	}
 	var buf [maxControl]byte
 	if !f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m)) {
@@ -115,6 +115,24 @@ func (f *flusher) control() bool {
 		return false
 	}
 	c.controlSent(&m, f.now)
+	return f.ride(m.has[ctlHello])
+}
+
+// ride adds the message of a key exchange, if it is due, behind everything else. hello reports
+// whether a HELLO is in front.
+func (f *flusher) ride(hello bool) bool {
+	r := &f.w.rider
+	switch {
+	case r.state == riderWithHello && hello, r.state == riderDue,
+		r.state == riderAlong && (f.w.isOpen() || len(f.w.packets) > 0):
+	default:
+		return true
+	}
+	var buf [2 + kexMost]byte
+	if !f.put(cmdWins, 0, controlVersion, controlMagic, r.append(buf[:0])) {
+		return f.c.addr.heldBack() // it waits for the validation
+	}
+	r.state = riderLeft
 	return true
 }
 
@@ -149,6 +167,9 @@ func (f *flusher) hello() {
 	c.fillHello(&m)
 	f.put(cmdWins, 0, controlVersion, controlMagic, appendControl(buf[:0], &m))
 	c.helloLeft(f.now)
+	if f.w.rider.state == riderWithHello {
+		f.w.rider.state = riderDue // behind the rest
+	}
 }
 
 // fillHello fills in a HELLO.
@@ -156,7 +177,7 @@ func (c *core) fillHello(m *controlSet) {
 	s := &c.ctl
 	m.has[ctlHello] = true
 	m.incarnation, m.heard, m.largest = s.incarnation, s.peer, largestDatagram
-	m.flags = uint32(s.flags) | helloRanges | helloGroups | helloSkips
+	m.flags = s.announces()
 	if c.life.connecting() {
 		m.flags |= helloOpens
 	}

@@ -18,6 +18,9 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 	if m.has[ctlHello] && !c.inputHello(&m, now) {
 		return false
 	}
+	if k := findKex(s.data); k.kind != 0 {
+		ctx.kex = k
+	}
 	if r, ok := findReport(s.data); ok {
 		c.inputReport(r)
 	}

@@ -78,11 +78,23 @@ func (c *core) ask(now millis) {
 // deadAt returns when the answer that the peer owes is overdue, never if it owes none. While its
 // window is closed it owes no acknowledgement, only answers to probes.
 func (c *core) deadAt() millis {
-	owes := c.sendUna != c.sendNxt && c.rmtWnd > 0 || c.life.asking || c.ctl.finUnanswered()
-	if c.life.deadTimeout == 0 || !owes {
+	if c.life.deadTimeout == 0 || !c.owed() {
 		return never
 	}
 	return c.life.expectedAt + c.life.deadTimeout
+}
+
+// owed reports whether the peer owes an answer.
+func (c *core) owed() bool {
+	return c.sendUna != c.sendNxt && c.rmtWnd > 0 || c.life.asking || c.ctl.finUnanswered()
+}
+
+// missedAt returns when an answer that the peer owes is an RTO late, never if it owes none.
+func (c *core) missedAt() millis {
+	if !c.owed() || c.addr != nil {
+		return never
+	}
+	return c.life.expectedAt + c.rto()
 }
 
 // idleAt returns when the session has been idle for too long.

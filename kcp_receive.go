@@ -21,8 +21,8 @@ func (c *core) receive(ctx *inputContext, s *segment, place pushPlace, now milli
 		c.stats.badFields++
 		return false
 	}
-	if c.refuse(s) {
-		return false
+	if c.ctl.hold != holdNothing || c.refuse(s) {
+		return false // what waits for keys comes again under them
 	}
 	if !s.sn.before(c.rcvNxt) && (c.newestAt < 0 || c.newestTS.before(s.ts)) {
 		// A segment below may carry no clock: see addressCheck.

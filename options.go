@@ -37,6 +37,7 @@ type options struct {
 	keepAlive                 time.Duration
 	idleTimeout               time.Duration
 	dialModes                 dialModes
+	keys                      keyDemand
 	backlog                   int
 	amplification             int // 0: no bound
 	maxSessions, maxPending   int
@@ -47,6 +48,14 @@ type options struct {
 	sockets                   int
 	sched                     *TimedSched
 }
+
+// keyDemand is what a program requires of the keys of a session.
+type keyDemand uint8
+
+const (
+	keysOffered  keyDemand = iota // a peer without keys is served under the pre-shared key
+	keysRequired                  // Config.RequireSessionKeys
+)
 
 // dialModes are the ways in which Config.Dial differs from its default.
 type dialModes uint8
@@ -101,6 +110,10 @@ func (o *options) complete(interval time.Duration) error {
 // completeRest checks and fills in settings that depend on several fields.
 func (o *options) completeRest(interval time.Duration) error {
 	sealer := newSealer(o.block)
+	if o.keys == keysRequired && sealer.keySource() == nil {
+		return badArgument("Config.RequireSessionKeys", true,
+			"a BlockCrypt of NewAESGCMCrypt or NewXChaCha20Poly1305Crypt with it")
+	}
 	least := sealer.headroom() + sealer.tailroom() + fecHeaderSize + segmentHeaderSize + 1
 	if o.mtu < least {
 		want := fmt.Sprintf("at least %d with these settings", least)

@@ -28,6 +28,8 @@ type packetWriter struct {
 	maxPackets int  // most packets, so that one session leaves room for others
 	shares     bool // packets of one segment may be sent from where the segment is
 
+	rider rider // what a state machine adds to its packets
+
 	packets []span
 	start   int // where the open packet's headroom begins
 	pos     int // where its next segment goes

@@ -103,6 +103,38 @@ func exampleSealed(t *testing.T, block BlockCrypt, err error) []byte {
 	return packet
 }
 
+// exampleKeys makes the keys of a session from fixed ephemeral keys, as sides A and B of the
+// example session do, and seals a packet of each.
+func exampleKeys(t *testing.T) map[string][]byte {
+	t.Helper()
+	k := kexSource(t, exampleBytes(32), suiteAESGCM)
+	var a, b packetKeys
+	prologue := kexPrologue(0x11223344, 0xC11E, 0x9E)
+	asker, kex1, err := k.ask(prologue, 0xA1A2A3A4, bytes.NewReader(kexSequence(0x20, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := kexPeer{0xB1B2B3B4, 0x5E12, 0x9E}
+	kex2, err := k.answer(prologue, kex1, own, &b, bytes.NewReader(kexSequence(0x41, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := asker.finish(kex2, &a); err != nil || said != own {
+		t.Fatal(said, err)
+	}
+	control := func(m kexMessage, una seqNum) []byte {
+		return appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWins, wnd: 128,
+			ts: controlVersion, sn: controlMagic, una: una, data: m.append(nil)})
+	}
+	ack := segment{conv: 0x11223344, cmd: cmdAck, wnd: 128, ts: 1000, una: 1}
+	return map[string][]byte{
+		"kex1":           control(kexMessage{ctlKex1, kex1}, 0),
+		"kex2":           control(kexMessage{ctlKex2, kex2}, 1),
+		"keyed-dialled":  cryptSeal(t, a.sealing(k), appendSegment(nil, &examplePush)),
+		"keyed-accepted": cryptSeal(t, b.sealing(k), appendSegment(nil, &ack)),
+	}
+}
+
 // exampleSession runs two state machines that exchange a message each and end both streams, over a
 // line of 20 ms. It returns the datagrams in order.
 func exampleSession(t *testing.T) (packets [][]byte) {
@@ -228,6 +260,10 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 	want["oob"] = append(binary.LittleEndian.AppendUint32(oob, 0x11223344), "pos"...)
 	for i, packet := range exampleSession(t) {
 		want[fmt.Sprintf("session-%d", i+1)] = packet
+	}
+
+	for name, packet := range exampleKeys(t) {
+		want[name] = packet
 	}
 
 	got := documentedBytes(t)

@@ -32,6 +32,8 @@ type reader struct {
 	alone    *UDPSession // session, if it is its peer's only one
 	msg      *received   // the message at hand
 	packet   packet      // the datagram at hand, opened
+	sealed   sealedPacket
+	answers  *sealer // of the datagram at hand, if its session has ended and had keys
 	touched  []*UDPSession
 	awaited  *UDPSession // a session with a blocked call that the batch has woken
 	counters counters
@@ -308,6 +310,9 @@ func (r *reader) finishSession(s *UDPSession) {
 	if out&inputBegun != 0 && !r.ep.demux.offer(s) {
 		s.turnAway()
 	}
+	if out&inputKeys != 0 && s.makeKeys() && out&inputDue == 0 {
+		s.flushNow() // with a buffer that r does not keep
+	}
 	if out&inputDue != 0 {
 		// The kernel may have moved the peer to another socket, but the session keeps its own.
 		r.tx.flush(&s.env.host.(*endpoint).txSocket, s)
@@ -325,6 +330,9 @@ func (r *reader) datagram(data []byte, peer *peerAddr, custom net.Addr) {
 	r.arrival.size = len(data)
 	strays := r.ep.demux.strays.Load()
 	raw := r.keepRaw(data, strays)
+	if r.underKeys(data, peer) || r.endedKeys(data, peer, custom) {
+		return
+	}
 	packet, ok := r.ep.sealer.open(data)
 	if !ok && !strays.push(raw, *peer, custom) {
 		r.counters.inCsumErrors++
@@ -368,7 +376,7 @@ func (r *reader) deliver(p *packet, peer *peerAddr, custom net.Addr) {
 		case originPeer:
 			return
 		case originRestarted:
-			if r.nonce == nonceSeen {
+			if r.nonce == nonceSeen || s.questionRestartedLocked(r.now) {
 				r.counters.inErrs++
 				return
 			}

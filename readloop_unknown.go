@@ -60,9 +60,13 @@ func (r *reader) answer(s *segment, key sessionKey, custom net.Addr) {
 // lay is like answer without the bound.
 func (r *reader) lay(s *segment, key *sessionKey, custom net.Addr) {
 	r.unlockSession()
-	r.opened++
 	to := destination{to: key.peer.udp, toAddr: custom, local: r.arrival.local}
-	r.tx.lay(&r.ep.txSocket, s, r.ep.demux.answerSealer(r.arrival.nonce), &to)
+	sealer := r.answers
+	if sealer == nil {
+		sealer = r.ep.demux.answerSealer(r.arrival.nonce)
+		r.opened++
+	}
+	r.tx.lay(&r.ep.txSocket, s, sealer, &to)
 }
 
 // replayed checks the nonce of an authenticated packet. It reports whether the packet is to be
@@ -97,10 +101,10 @@ func (r *reader) dialledAs(p *packet, peer *peerAddr, custom net.Addr) (*peerAdd
 	var match *UDPSession
 	for s := range r.ep.demux.sessions.all {
 		if s.peer == *peer {
-			s.exactSource.Store(true)
+			s.marks.add(markExactSource)
 			return peer, custom
 		}
-		if !s.exactSource.Load() && (s.conv == p.conv || p.kind == packetParity) {
+		if !s.marks.has(markExactSource) && (s.conv == p.conv || p.kind == packetParity) {
 			match = s
 		}
 	}

@@ -24,8 +24,7 @@ type UDPSession struct {
 	link          peerLink
 	sharesAddress atomic.Bool   // HELLO announces that several sessions share the address
 	newestSeqID   atomic.Uint32 // of the newest FEC shard received
-	handedOut     atomic.Bool   // Accept has returned it
-	exactSource   atomic.Bool   // datagrams come from the address that was dialled
+	marks         sessionMarks
 
 	dup atomic.Int32             // further copies of each datagram
 	log atomic.Pointer[logger]   // nil: none
@@ -35,6 +34,7 @@ type UDPSession struct {
 
 	mu    sync.Mutex // guards all that follows; the order of all mutexes is in docs/internals.md
 	core  core
+	keys  sessionKeys
 	mtu   int           // of the UDP payload
 	calls *blockedCalls // nil until a call has waited or a deadline was set
 
@@ -58,6 +58,18 @@ type UDPSession struct {
 	sent     traffic
 	received traffic
 }
+
+// sessionMarks is a set of what is once noted of a session. It may be used without a lock.
+type sessionMarks struct{ set atomic.Uint32 }
+
+const (
+	markHandedOut   = 1 << iota // Accept has returned it
+	markExactSource             // datagrams come from the address that was dialled
+)
+
+func (m *sessionMarks) add(mark uint32) { m.set.Or(mark) }
+
+func (m *sessionMarks) has(mark uint32) bool { return m.set.Load()&mark != 0 }
 
 // peerLink is a session's place among the sessions of its peer. The demux's lock guards it, but
 // next is read without.
@@ -88,6 +100,11 @@ func newSession(
 	s.core.flight.timeRounds()
 	s.core.randomize(timestamp(randomUint64()), drawNumber)
 	s.core.ctl.begin(randomUint64()|1, env.sealer.authenticates(), env.sealer.marks())
+	if env.sealer.keySource() != nil {
+		s.core.ctl.announceKeys()
+		s.keys.begin(o.keys, o.maxPending)
+		s.core.ctl.requireKeys(o.keys == keysRequired)
+	}
 	s.core.setModes(o.modes)
 	s.core.setNoDelay(o.noDelay, o.interval, o.resend, -1)
 	s.core.setControl(o.control, o.bandwidth)
@@ -140,7 +157,7 @@ func (s *UDPSession) updateLocked(now millis, flushes bool) (ended, due bool) {
 		return true, false
 	}
 	s.settleLocked(now)
-	at := s.core.nextEvent(now)
+	at := min(s.core.nextEvent(now), s.exchangeAtLocked())
 	if due = at <= now; !due || !flushes {
 		s.armAtLocked(at)
 	}
@@ -173,6 +190,10 @@ func (s *UDPSession) settleLocked(now millis) {
 	if s.decoder.releaseIdle(now) {
 		s.turns.releaseIdle()
 	}
+	if id := s.keys.expire(now); id != 0 {
+		go s.env.host.removeKeys(id)
+	}
+	s.keys.releaseIdle(now)
 	s.chargeLocked()
 	s.setPendingLocked(s.pending && c.addr != nil)
 }
@@ -207,7 +228,8 @@ func (s *UDPSession) armAtLocked(at millis) {
 // dueLocked returns when something is to be done next, given the next event of the state machine.
 // s.mu must be held.
 func (s *UDPSession) dueLocked(at millis) millis {
-	return min(at, s.life.nextEvent(), s.decoder.nextIdle(), s.turns.closeEvent())
+	return min(at, s.life.nextEvent(), s.decoder.nextIdle(), s.turns.closeEvent(),
+		s.exchangeAtLocked(), s.keys.idleAt(), s.lookAtLocked())
 }
 
 // rearmLocked is called when the timer fires. It returns false if something is due, and otherwise
@@ -294,6 +316,15 @@ func (s *UDPSession) setPendingLocked(pending bool) {
 
 // sealerLocked returns what seals the session's packets. s.mu must be held.
 func (s *UDPSession) sealerLocked() *sealer {
+	if s.keys.have() {
+		return s.keys.sealing(s.env.sealer.keySource(), s.now())
+	}
+	return s.preSharedLocked()
+}
+
+// preSharedLocked returns what seals the session's packets under the pre-shared key. s.mu must be
+// held.
+func (s *UDPSession) preSharedLocked() *sealer {
 	if s.opener == byListener || s.core.ctl.marking == markUpper {
 		return s.env.acceptSealer
 	}

@@ -17,6 +17,12 @@ func (s *UDPSession) advanceLocked(now millis) {
 		s.failLocked(errPeerDead)
 	case c.life.overdue(c.idleAt(), now):
 		s.failLocked(errIdle)
+	case now >= s.keys.limitAt():
+		if c.ctl.makesKeys() {
+			s.failLocked(errPeerDead)
+		} else {
+			s.failLocked(errNoKeys)
+		}
 	case s.life.headless() && now >= s.life.lingerAt:
 		s.failLocked(errReset)
 	case s.life.closed() && s.doneClosingLocked(now):
@@ -25,6 +31,20 @@ func (s *UDPSession) advanceLocked(now millis) {
 		s.failLocked(errClosed)
 	case c.ctl.resetSent():
 		s.failLocked(errProtocol)
+	}
+}
+
+// refuseUnkeyedLocked is called for a peer that makes no keys. If keys are required, the session
+// ends. s.mu must be held.
+func (s *UDPSession) refuseUnkeyedLocked() {
+	switch {
+	case !s.keys.required():
+		s.keys.refuse()
+	case s.core.ctl.known():
+		s.life.setErrors(errNoKeys)
+		s.core.ctl.sendReset(resetRefused)
+	default:
+		s.failLocked(errNoKeys)
 	}
 }
 
@@ -133,7 +153,7 @@ func (s *UDPSession) finish() {
 	if !sending {
 		s.endTraceLocked()
 	}
-	record, bye := s.endedRecordLocked(), s.farewellLocked()
+	record, bye, ids := s.endedRecordLocked(), s.farewellLocked(), s.keys.ids()
 	s.releaseSendingLocked()
 	if s.life.closed() || s.life.shut.has(sideNoProgram) {
 		s.releaseReadingLocked() // no program has it to read
@@ -147,6 +167,7 @@ func (s *UDPSession) finish() {
 	s.timer.stop()
 	s.oob.Load().close()
 	s.env.host.remove(s, &record, bye, sending)
+	s.env.host.endKeys(ids, record.outcome)
 	if done != nil {
 		go s.announceEnd(done)
 	}

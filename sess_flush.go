@@ -12,8 +12,12 @@ import (
 // as looking, and would split the batch of other sessions.
 func (s *UDPSession) runTimed(now instant, b *timedBatch) {
 	s.mu.Lock()
+	probe := s.missingLocked(now.ms())
 	early := s.rearmLocked(now.ms())
 	s.mu.Unlock()
+	if probe != nil {
+		s.env.host.sendTimed(&probe.ping, probe.sealer, &probe.to, b)
+	}
 	if !early {
 		s.env.host.flushTimed(s, b)
 	}
@@ -53,7 +57,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 	}
 	s.turns.adapt(&s.core, s.core.clock(fine).ms())
 	s.applyFECLocked()
-	if need = s.turns.frame(w, s.env.sealer, s.core.mtu); need > 0 {
+	if need = s.turns.frame(w, s.frameLocked(), s.core.mtu); need > 0 {
 		s.mu.Unlock()
 		return need
 	}
@@ -62,7 +66,10 @@ func (s *UDPSession) unlockAndBeginTurn(
 	at := s.core.clock(fine) // another flush may have looked at the clock later
 	now := at.ms()
 	s.giveUpClosingLocked(now)
+	s.openRequiredLocked(now)
+	w.rider = s.keys.rider(now)
 	more := s.core.flush(at, w)
+	s.keys.rode(&w.rider, now, s.core.rto())
 	ending := s.turns.ending(&s.core, w, now)
 	laid := ending != groupStays || len(w.packets) > 0
 	if laid {
@@ -91,7 +98,8 @@ func (s *UDPSession) unlockAndBeginTurn(
 // describeTurnLocked sets t to what is needed to send the packets laid out in w. s.mu must be held.
 func (s *UDPSession) describeTurnLocked(t *turn, w *packetWriter, copies int) {
 	t.owner, t.destination = s, s.destinationLocked()
-	t.sealer, t.remember = s.sealerLocked(), s.core.ctl.marking.remembers()
+	t.sealer = s.sealerLocked()
+	t.remember = t.sealer.session == nil && s.core.ctl.marking.remembers()
 	t.dup, t.copies = copies, s.core.addr.copies(w.packets, copies)
 	t.log = &s.log
 	if s.turns.encoder != nil {
@@ -99,6 +107,67 @@ func (s *UDPSession) describeTurnLocked(t *turn, w *packetWriter, copies int) {
 		t.reserved = s.core.addr.reserve()
 	} else {
 		t.reserved = math.MaxInt
+	}
+}
+
+// frameLocked returns a sealer with the head and the tail of the session's packets. s.mu must be
+// held.
+func (s *UDPSession) frameLocked() *sealer {
+	if s.keys.have() {
+		return sessionFrame
+	}
+	return s.env.sealer
+}
+
+// openRequiredLocked begins a session whose data waits for keys. s.mu must be held.
+func (s *UDPSession) openRequiredLocked(now millis) {
+	if s.core.openRequired(now) && s.keys.required() {
+		s.keys.expect(now + max(s.core.life.deadTimeout, keysPatience))
+	}
+}
+
+// keysPatience is how long required keys are awaited without a Config.DeadTimeout that is longer.
+const keysPatience millis = 10_000
+
+// exchangeAtLocked returns when a message of a key exchange is to be sent. s.mu must be held.
+func (s *UDPSession) exchangeAtLocked() millis {
+	switch {
+	case s.core.addr.heldBack():
+		return never
+	case s.core.opensRequired():
+		return 0
+	}
+	return s.keys.exchangeAt()
+}
+
+// lookAtLocked returns when the keys of the session are to be looked at. s.mu must be held.
+func (s *UDPSession) lookAtLocked() millis {
+	return min(s.keys.limitAt(), s.keys.probeAt(s.core.missedAt()))
+}
+
+// A missingProbe is a PING under the pre-shared key.
+type missingProbe struct {
+	ping   segment
+	sealer *sealer
+	to     destination
+}
+
+// missingLocked returns a PING under the pre-shared key if the peer of a session with keys has been
+// silent for so long that it may have lost them. s.mu must be held.
+func (s *UDPSession) missingLocked(now millis) *missingProbe {
+	c := &s.core
+	if s.life.ended() || now < s.keys.probeAt(c.missedAt()) {
+		return nil
+	}
+	m := controlSet{ping: s.keys.probe(randomUint64, now, c.life.heardAt, c.rto())}
+	m.has[ctlPing] = true
+	c.fillHello(&m)
+	return &missingProbe{
+		ping: segment{
+			conv: s.conv, cmd: cmdWins, wnd: wndInitial, ts: controlVersion, sn: controlMagic,
+			una: c.rcvNxt, data: appendControl(nil, &m),
+		},
+		sealer: s.preSharedLocked(), to: s.destinationLocked(),
 	}
 }
 

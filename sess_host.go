@@ -53,6 +53,12 @@ type sessionHost interface {
 	// nil, repeats the RESET. sending means that a turn of s is out; left is to be called after it.
 	remove(s *UDPSession, e *endedSession, bye *farewell, sending bool)
 	left()
+	// addKeys makes packets under keys of s find it. It returns false if their id is taken.
+	addKeys(k *keyring, s *UDPSession) bool
+	// removeKeys undoes that.
+	removeKeys(id uint32)
+	// endKeys lets the record of a session that has ended answer packets under its keys.
+	endKeys(ids [3]uint32, outcome endedOutcome)
 	// farewellOver is called when a farewell that was given to remove has ended.
 	farewellOver()
 	isStopping() bool

@@ -67,9 +67,10 @@ func (s *UDPSession) feedLocked(ctx *inputContext, p *packet, a *arrival, n *cou
 	}
 	s.inputLocked(ctx, p, n)
 	s.hearReportLocked(ctx.now)
-	if ctl := &s.core.ctl; ctl.bothMark() && ctl.marking == markNone {
+	if ctl := &s.core.ctl; len(a.nonce) > 0 && ctl.bothMark() && ctl.marking == markNone {
 		ctl.chooseMarks(a.nonce[0]&nonceAccepted != 0)
 	}
+	s.hearKeysLocked(ctx, len(a.nonce) == 0)
 }
 
 // keepSlabLocked is called when segments stay in the slab that holds their run. s.mu must be held.
@@ -97,6 +98,7 @@ const (
 	inputBegun                          // Accept may return the session now
 	inputDue                            // something is to be sent
 	inputEnded                          // finish is to be called
+	inputKeys                           // makeKeys is to be called
 )
 
 // finishInput ends the session's part in a batch: it wakes calls that wait, and adds to n what was
@@ -114,6 +116,12 @@ func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	if s.beginLocked() {
 		out |= inputBegun
 	}
+	if s.keys.worn(now) && s.asksKeysLocked() && s.keys.rests() {
+		s.keys.ask()
+	}
+	if s.keys.due(s.core.addr != nil, s.env.pending.Load()) {
+		out |= inputKeys
+	}
 	s.mu.Unlock()
 	s.log.Load().report(logs)
 	if due {
@@ -125,9 +133,76 @@ func (s *UDPSession) finishInput(now millis, n *counters) (out inputOutcome) {
 	return out
 }
 
+// receiveKeyedLocked feeds one packet with a receiver id of this session, if it opens under the
+// keys of that id. It returns false if it does not. s.mu must be held.
+func (s *UDPSession) receiveKeyedLocked(
+	ctx *inputContext, p *packet, sealed *sealedPacket, a *arrival, n *counters,
+) bool {
+	now := ctx.now.ms()
+	o := s.keys.opener(sealed.id, s.env.sealer.keySource(), now)
+	if o == nil {
+		return false
+	}
+	payload, _, ok := o.open(sealed.packet, sealed.counter, &sealed.scratch)
+	if !ok {
+		return false
+	}
+	if s.keys.opened(o, now, s.core.rto()) {
+		s.core.keysMade()
+	}
+	p.parse(payload)
+	if p.kind == packetBad || p.kind != packetParity && p.conv != s.conv {
+		n.inErrs++
+		return true
+	}
+	s.core.ctl.keysProven()
+	s.feedLocked(ctx, p, a, n)
+	return true
+}
+
+// hearKeysLocked takes what a packet has brought for the keys of the session. keyed reports whether
+// it came under such keys. s.mu must be held.
+func (s *UDPSession) hearKeysLocked(ctx *inputContext, keyed bool) {
+	m, ctl := ctx.kex, &s.core.ctl
+	ctx.kex = kexMessage{}
+	if !s.keys.possible() || keyed && m.kind == 0 {
+		return
+	}
+	now := ctx.now.ms()
+	if !s.keys.have() {
+		switch {
+		case s.core.makesNoKeys(), s.keys.required() && s.core.seemsLegacy():
+			s.refuseUnkeyedLocked()
+			return
+		case ctl.makesKeys():
+			s.keys.knows(now, s.core.rto())
+		}
+	}
+	if m.kind == 0 || !ctl.makesKeys() {
+		return
+	}
+	asks := s.asksKeysLocked()
+	if s.keys.hear(&m, asks, keyed == s.keys.have(), now) {
+		s.core.answerAtOnce()
+	}
+}
+
+// asksKeysLocked reports whether this side is the one that asks for keys: the dialled one, or of
+// two the one with the lesser incarnation. s.mu must be held.
+func (s *UDPSession) asksKeysLocked() bool {
+	ctl := &s.core.ctl
+	return ctl.dialled() && !(ctl.peerDials() && ctl.incarnation > ctl.peer)
+}
+
 // inputLocked feeds one opened datagram. s.mu must be held.
 func (s *UDPSession) inputLocked(ctx *inputContext, p *packet, n *counters) {
 	c := &s.core
+	if c.ctl.hold != holdNothing && p.kind != packetPlain {
+		if p.kind == packetData { // its data waits for keys; the rest counts
+			s.countInput(c.input(ctx, p.segments, true), n)
+		}
+		return
+	}
 	switch p.kind {
 	case packetPlain:
 		s.countInput(c.input(ctx, p.segments, true), n)
@@ -241,10 +316,38 @@ const (
 // and at those that another incarnation of the peer may have sent. The first segment of the latter
 // is among the first of a stream, or has been received before. s.mu must be held.
 func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
-	c := &s.core
 	if s.reflectedLocked(p, a.nonce) {
 		return originReflected
 	}
+	if s.keys.have() {
+		return s.keyedOriginLocked(p, now)
+	}
+	return s.writtenByLocked(p, now)
+}
+
+// keyedOriginLocked returns the origin of a packet under the pre-shared key, towards a session with
+// keys of its own. The peer has sent it only if it was under way when the keys changed. A listener
+// that has lost the session answers the PING under that key (S3.22), and a peer that was restarted
+// opens another session. As others can provoke both, they are suspicions and no more. s.mu must be
+// held.
+func (s *UDPSession) keyedOriginLocked(p *packet, now millis) origin {
+	if p.kind == packetPlain || p.kind == packetData {
+		if m := findControl(p.segments); m.has[ctlReset] && s.keys.denied(m.echo) {
+			s.core.suspect(0, now)
+			s.core.suspect(0, now) // it is the answer to a question
+			return originStranger
+		}
+	}
+	o := s.writtenByLocked(p, now)
+	if !s.keys.underPreShared(now) && (o == originPeer || o == originStray) {
+		return originStranger
+	}
+	return o
+}
+
+// writtenByLocked returns the origin of a packet by what it says. s.mu must be held.
+func (s *UDPSession) writtenByLocked(p *packet, now millis) origin {
+	c := &s.core
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
 		return originPeer
 	}
@@ -269,6 +372,17 @@ func (s *UDPSession) originLocked(p *packet, a *arrival, now millis) origin {
 		return originStray // S1.38
 	}
 	return originPeer
+}
+
+// questionRestartedLocked asks the peer of a session with keys whether it was restarted, as an
+// opening of another incarnation says. It reports whether the session has keys. s.mu must be held.
+func (s *UDPSession) questionRestartedLocked(now millis) bool {
+	if !s.keys.have() {
+		return false
+	}
+	s.core.suspect(0, now)
+	s.core.suspect(0, now) // the opening comes again
+	return true
 }
 
 // restarted returns the origin of an opening datagram with another incarnation. A dialled session
@@ -307,5 +421,5 @@ func (s *UDPSession) reflectedLocked(p *packet, nonce []byte) bool {
 		// A restarted peer does not know yet, and its HELLO exempts the packet (S3.12).
 		return !marked && !ctl.hasForeignHello(p)
 	}
-	return s.sealerLocked().sent.has(nonce)
+	return s.preSharedLocked().sent.has(nonce)
 }

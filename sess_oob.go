@@ -170,6 +170,9 @@ func (s *UDPSession) SendOOB(data []byte) error {
 	if most := s.oobMaxLocked(); err == nil && len(data) > most {
 		err = badArgument("length of out-of-band data", len(data), "0 to GetOOBMaxSize")
 	}
+	if err == nil && s.keys.required() && !s.keys.have() {
+		err = errKeysPending
+	}
 	if err == nil && !s.core.addr.takeBeside(s.overOOB()+len(data), s.now()) {
 		s.armLocked(s.now())
 		err = errUnproved
@@ -220,7 +223,8 @@ func (o *oobTurn) unlockAndBeginTurn(t *turn, _ instant, w *packetWriter, _ *cou
 	w.finish()
 	o.group = s.turns.join()
 	t.owner, t.destination = o, s.destinationLocked()
-	t.sealer, t.remember = sealer, s.core.ctl.marking.remembers()
+	t.sealer = sealer
+	t.remember = sealer.session == nil && s.core.ctl.marking.remembers()
 	return 0
 }
 

@@ -156,6 +156,13 @@ func TestOOBErrors(t *testing.T) {
 	inSession(t, Config{BlockCrypt: aead}, func(t *testing.T, client, server *UDPSession) {
 		SetEntropy(brokenReader{})
 		defer SetEntropy(nil)
+		if err := client.SendOOB([]byte("x")); err != nil {
+			t.Errorf("under keys of the session no nonce is needed: %v", err)
+		}
+	})
+	inSession(t, Config{BlockCrypt: keyless(aead)}, func(t *testing.T, client, _ *UDPSession) {
+		SetEntropy(brokenReader{})
+		defer SetEntropy(nil)
 		if err := client.SendOOB([]byte("x")); !errors.Is(err, errBroken) {
 			t.Errorf("without a nonce: %v, want the reason", err)
 		}

@@ -37,6 +37,7 @@ func newDialled(
 	}
 	s := newSession(env, conv, peer, raddr, o)
 	s.core.ctl.dial()
+	s.keys.ask()
 	if manner >= dialTransport {
 		s.opener = byTransport
 	}
@@ -60,6 +61,44 @@ func newAccepted(
 	s.core.ctl.accept()
 	s.traceWith(o.trace)
 	return s
+}
+
+// makeKeys computes what is due for the keys of the session. It reports whether something is to be
+// sent then. s.mu must not be held: a handshake takes some 100 us.
+func (s *UDPSession) makeKeys() (due bool) {
+	s.mu.Lock()
+	ctl := &s.core.ctl
+	j := s.keys.job()
+	if j.task == keyNoTask || j.task == keyBusy {
+		s.mu.Unlock()
+		return false
+	}
+	j.source = s.env.sealer.keySource()
+	j.own = kexPeer{incarnation: ctl.incarnation, flags: ctl.announces() & kexFlags}
+	j.peer = kexPeer{incarnation: ctl.peer, flags: uint32(ctl.peerFlags) & kexFlags}
+	asker := &j.own
+	if j.task == keyAnswers {
+		asker = &j.peer
+	}
+	j.prologue = kexPrologue(s.conv, asker.incarnation, asker.flags)
+	s.mu.Unlock()
+
+	heard := j.message
+	made := j.run(randomUint64, func(k *keyring) bool { return s.env.host.addKeys(k, s) })
+
+	s.mu.Lock()
+	retired := j.ring.id
+	if s.keys.possible() && !s.life.removed() {
+		retired, due = s.keys.done(&j, made, heard, s.now())
+		if made && j.task == keyFinishes {
+			s.core.keysMade()
+		} else if !made {
+			s.core.refuseMessage()
+		}
+	}
+	s.mu.Unlock()
+	s.env.host.removeKeys(retired)
+	return due
 }
 
 // headlessPatience is how long a session is kept if its first segment does not arrive, which a

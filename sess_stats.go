@@ -78,6 +78,11 @@ type Stats struct {
 	// not.
 	PeerExtended bool
 
+	// Keys is what protects the session's packets. KeysSince is when keys of the session's own were
+	// made, to the second; it is the zero time while there are none.
+	Keys      KeyKind
+	KeysSince time.Time
+
 	// AddressProved is true if the peer's address is validated, or the session was dialled. Before,
 	// little is sent (Config.AmplificationLimit).
 	AddressProved bool
@@ -102,6 +107,15 @@ type Stats struct {
 	// listener's, with all its sessions.
 	Socket SocketStats
 }
+
+// KeyKind is what protects the packets of a session.
+type KeyKind string
+
+const (
+	KeysNone      KeyKind = ""           // nothing: there is no BlockCrypt
+	KeysPreShared KeyKind = "pre-shared" // the key of the BlockCrypt
+	KeysSession   KeyKind = "session"    // keys of the session's own
+)
 
 // Stats returns the session's figures. The session may have ended.
 func (s *UDPSession) Stats() Stats {
@@ -130,6 +144,7 @@ func (s *UDPSession) Stats() Stats {
 		OOBDropped: s.oob.Load().droppedCount(),
 	}
 	s.reportControlLocked(&st)
+	s.reportKeysLocked(&st)
 	if c.trace != nil {
 		st.TraceDropped, st.TraceError = c.trace.dropped.Load(), c.trace.err()
 	}
@@ -139,6 +154,17 @@ func (s *UDPSession) Stats() Stats {
 	st.FECRecovered, st.FECErrors = f.packets, f.errors
 	st.FECParityReceived, st.FECParityUnused = f.parity, f.parityUnused
 	return st
+}
+
+// reportKeysLocked adds what protects the packets to st. s.mu must be held.
+func (s *UDPSession) reportKeysLocked(st *Stats) {
+	switch {
+	case s.keys.have():
+		st.Keys = KeysSession
+		st.KeysSince = time.Now().Add((s.keys.since() - s.now()).duration()).Round(time.Second)
+	case s.env.sealer.headroom() > 0:
+		st.Keys = KeysPreShared
+	}
 }
 
 // reportControlLocked adds the figures of congestion control to st. s.mu must be held.

@@ -302,7 +302,9 @@ func (tx *txScratch) seal(t *turn) {
 		t.limited += p.limited
 	}
 	r.end()
-	tx.socket.countSealed(t.packets)
+	if t.sealer.session == nil {
+		tx.socket.countSealed(t.packets)
+	}
 }
 
 // protect fills in the FEC headers of the laid-out packets of t and adds their parity.
@@ -369,7 +371,7 @@ func (tx *txScratch) sealPacket(t *turn, p *span) ([]byte, error) {
 	if segments == nil {
 		segments = datagram[min(len(datagram), tx.w.headroom):]
 	}
-	remember := sealer.authenticates() && (t.remember || couldOpen(segments))
+	remember := sealer.aead != nil && (t.remember || couldOpen(segments))
 	var err error
 	if p.shared != nil {
 		err = sealer.sealFrom(datagram, p.shared)

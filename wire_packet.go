@@ -31,6 +31,7 @@ type inputContext struct {
 	now   instant
 	cache *bufferCache // nil: buffers come from the shared pools
 	slab  *slab        // holds the datagram, and may keep large segments; nil: all are copied
+	kex   kexMessage   // of the datagram; the owner takes it before it feeds the next one
 }
 
 // parse distinguishes the kinds by the two bytes at offset 4, which no KCP segment can have there
