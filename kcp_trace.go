@@ -325,8 +325,8 @@ func (t *traceLog) over() bool { return t.phase.Load() != traceRuns && t.empty()
 // trim releases the memory that is not in use.
 func (t *traceLog) trim() { t.free.Store(nil) }
 
-// fail ends the trace because it cannot be written: err, which is nil if it is not wanted. It is the
-// consumer's last call, and releases the records.
+// fail ends the trace because it cannot be written: err, which is nil if it is not wanted. It is
+// the consumer's last call, and releases the records.
 func (t *traceLog) fail(err error) {
 	phase := traceUnwanted
 	if err != nil {

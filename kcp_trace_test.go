@@ -110,7 +110,7 @@ func TestTraceLogIsSmallWithoutAConsumer(t *testing.T) {
 	}
 }
 
-// A log that nobody reads any more holds no memory, and one whose records are not wanted misses none.
+// A log that nobody reads any more holds no memory. One whose records are not wanted misses none.
 func TestTraceLogReleasesWhatNobodyReads(t *testing.T) {
 	for _, c := range []struct {
 		err     error

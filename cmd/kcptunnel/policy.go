@@ -13,8 +13,9 @@ import (
 
 // policy is which destinations the clients of a server may name. The zero value allows none.
 //
-// A rule for names, or "*", allows public addresses alone. Others need a rule that has them. "*" does
-// not allow the addresses of the server itself either: what listens there may be behind a firewall.
+// A rule for names, or "*", allows public addresses alone. Others need a rule that has them. "*"
+// does not allow the addresses of the server itself either: what listens there may be behind a
+// firewall.
 type policy struct {
 	rules []rule
 	own   func(netip.Addr) bool // reports whether an address is one of this machine
@@ -150,7 +151,8 @@ func (p *policy) mayResolve(host string, port uint16) bool {
 	return false
 }
 
-// isOwn reports whether an address is one of this machine's interfaces. It is so if they are unknown.
+// isOwn reports whether an address is one of this machine's interfaces. If they are not known, it
+// reports true.
 func isOwn(ip netip.Addr) bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -168,8 +170,8 @@ func isOwn(ip netip.Addr) bool {
 // reserved.
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
-// notPublic lists what globalUnicast, IsGlobalUnicast and IsPrivate do not exclude: the registries of
-// RFC 6890, and prefixes that embed an IPv4 address, which a router may forward to it.
+// notPublic lists what globalUnicast, IsGlobalUnicast and IsPrivate do not exclude: the registries
+// of RFC 6890, and prefixes that embed an IPv4 address, which a router may forward to it.
 var notPublic = func() (prefixes []netip.Prefix) {
 	for _, text := range []string{
 		"0.0.0.0/8",       // this network (RFC 1122)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// flowRest is how long a flow must have been silent to give way to a new one. Programs that ask from
-// a new port each time, such as resolvers of the DNS, leave many flows behind.
+// flowRest is how long a flow must have been silent to give way to a new one. Programs that ask
+// from a new port each time, such as resolvers of the DNS, leave many flows behind.
 const flowRest = 5 * time.Second
 
 // flowLimiter bounds the flows that are open at a time. When there are as many, the one that has
