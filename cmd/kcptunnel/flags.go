@@ -49,13 +49,13 @@ func optionsOf(s *settings) []option {
 		{names("target", "t"), "", roleServer, text{&s.target},
 			"address of the service `HOST:PORT`, or path of a Unix socket"},
 
-		{names("key"), "", roleBoth, text{&s.key}, "shared `SECRET` of both ends"},
+		{names("key"), "", roleBoth, text{&s.key}, "shared `SECRET` of both ends, a passphrase"},
 		{names("crypt"), "", roleBoth, text{&s.crypt}, "`CIPHER`, the same at both ends"},
 		{names("mode"), "", roleBoth, text{&s.mode},
 			"`MODE`: normal, fast, fast2, fast3 or manual"},
 		{names("QPP"), "qpp", roleBoth, onOff{&s.qpp}, "permute the bytes of streams (compat)"},
 		{names("QPPCount"), "qpp-count", roleBoth, number{&s.qppCount, 1, math.MaxUint16},
-			"`PADS` of QPP, the same at both ends"},
+			"`PADS` of QPP, the same at both ends (compat)"},
 
 		{names("conn"), "", roleClient, number{&s.conns, 1, 1024},
 			"`SESSIONS` to use in turn (compat)"},
@@ -72,9 +72,9 @@ func optionsOf(s *settings) []option {
 		{names("rcvwnd"), "", roleBoth, number{&s.rcvWnd, 1, math.MaxUint16},
 			"receive window in `PACKETS`"},
 		{names("datashard", "ds"), "", roleBoth, number{&s.dataShards, 0, 256},
-			"`PACKETS` of data in an FEC group"},
+			"`PACKETS` of data in an FEC group (compat)"},
 		{names("parityshard", "ps"), "", roleBoth, number{&s.parityShards, 0, 256},
-			"`PACKETS` of parity in an FEC group, 0 for no FEC"},
+			"`PACKETS` of parity in an FEC group, 0 for no FEC (compat)"},
 		{names("dscp"), "", roleBoth, number{&s.dscp, 0, 63}, "`DSCP` of the packets"},
 		{names("nocomp"), "", roleBoth, onOff{&s.noComp}, "no compression (compat)"},
 
@@ -83,7 +83,8 @@ func optionsOf(s *settings) []option {
 		{names("interval"), "", roleBoth, number{&s.interval, 0, 5000},
 			"in mode manual: `MILLISECONDS`"},
 		{names("resend"), "", roleBoth, number{&s.fastLimit, 0, 64}, "in mode manual: `COUNT`"},
-		{names("nc"), "", roleBoth, number{&s.noCongestion, 0, 1}, "in mode manual: `0 or 1`"},
+		{names("nc"), "", roleBoth, number{&s.noCongestion, 0, 1},
+			"in mode manual: `0 or 1` (compat)"},
 		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, most},
 			"`BYTES` of the socket's buffers"},
 
@@ -97,7 +98,8 @@ func optionsOf(s *settings) []option {
 		{names("keepalive"), "", roleBoth, number{&s.keepAlive, 0, 86400},
 			"`SECONDS` between signs of life, 0 for none"},
 		{names("closewait"), "", roleBoth, number{&s.closeWait, 0, most},
-			"`SECONDS` that a half-closed connection may be silent, 0 for 600"},
+			"`SECONDS` that a half-closed connection may be silent, " +
+				"0 for a day, with -compat for 600"},
 
 		{names("keyfile"), "", roleBoth, text{&s.keyFile},
 			"`FILE` with a shared secret of 64 hexadecimal digits, instead of a key"},
@@ -167,7 +169,7 @@ func (s *settings) parse(args []string, out io.Writer) (warnings []string, err e
 		s.help(out)
 		return nil, err
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("%w; kcptunnel %v -help lists the flags", err, s.role)
 	case *showVersion:
 		return nil, errVersion
 	case flags.NArg() > 0:
@@ -202,6 +204,28 @@ func (s *settings) assumeCompat() bool {
 	return s.compat
 }
 
+// shownDefault returns the default as the help text has it, which is "" for none. The value of o is
+// the default of compat mode.
+func (o *option) shownDefault() string {
+	shown := func(v string) string {
+		if v == "0" || v == "false" {
+			return ""
+		}
+		return v
+	}
+	compat := shown(o.value.String())
+	own, differs := ownDefaults[o.names[0]]
+	switch own = shown(own); {
+	case compat == "" && own == "":
+		return ""
+	case !differs || own == compat:
+		return fmt.Sprintf(" (default %s)", compat)
+	case own == "":
+		return fmt.Sprintf(" (with -compat: default %s)", compat)
+	}
+	return fmt.Sprintf(" (default %s, with -compat %s)", own, compat)
+}
+
 // help prints the options of the role.
 func (s *settings) help(out io.Writer) {
 	fmt.Fprintf(out, "usage: kcptunnel %v [flags]\n\n", s.role)
@@ -217,10 +241,7 @@ func (s *settings) help(out io.Writer) {
 		}
 		line := "-" + strings.Join(o.names, ", -") + " " + argument
 		fmt.Fprintf(out, "  %s\n    \t%s", strings.TrimSpace(line), usage)
-		if v := o.value.String(); v != "" && v != "0" && v != "false" {
-			fmt.Fprintf(out, " (default %s)", v)
-		}
-		fmt.Fprintln(out)
+		fmt.Fprintln(out, o.shownDefault())
 	}
 	fmt.Fprintf(out, "\nThe key may be given in the environment variable %s.\n", keyVariable)
 }

@@ -121,8 +121,8 @@ func TestCipherSelectsMode(t *testing.T) {
 		{"-compat=false -key k -crypt aes", "", false, "aes-256-gcm"},
 		{"-key k", `{"crypt": "aes", "compat": false}`, false, "aes-256-gcm"},
 		{"-key k -crypt aes -socks :1080", "", false, "aes-256-gcm"},
-		{"-key k -crypt aes-256-gcm", "", false, ""},
-		{"-key k", `{"smuxver": 1}`, false, ""},
+		{"-key k -r h:1 -crypt aes-256-gcm", "", false, ""},
+		{"-key k -r h:1", `{"smuxver": 1}`, false, ""},
 		{"-key k -crypt rot13", "", false, "rot13"},
 	} {
 		s, warnings, err := parseLine(t, roleClient, test.line, test.file)
@@ -258,6 +258,30 @@ func TestHelp(t *testing.T) {
 			if has := shown.MatchString(out.String()); has != want {
 				t.Errorf("%v: -%s in the help: %v", r, name, has)
 			}
+		}
+	}
+}
+
+// The help text has the default of each mode.
+func TestHelpHasDefaultsOfBothModes(t *testing.T) {
+	for _, test := range []struct {
+		r    role
+		want string
+	}{
+		{roleClient, "both ends, a passphrase (with -compat: default it's a secrect)\n"},
+		{roleClient, " (default aes-256-gcm, with -compat aes)\n"},
+		{roleClient, "HOST:MIN-MAX (with -compat: default vps:29900)\n"},
+		{roleClient, "send window in PACKETS (default 512, with -compat 128)\n"},
+		{roleClient, "receive window in PACKETS (default 512)\n"},
+		{roleClient, "0 for a day, with -compat for 600\n"},
+		{roleServer, "0 for a day, with -compat for 600 (with -compat: default 30)\n"},
+		{roleServer, "at most (default 1350)\n"},
+		{roleServer, "acknowledge each batch at once\n"},
+	} {
+		var out strings.Builder
+		newSettings(test.r).help(&out)
+		if !strings.Contains(out.String(), test.want) {
+			t.Errorf("%v: %q is missing in:\n%s", test.r, test.want, out.String())
 		}
 	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -37,6 +38,10 @@ var compatOnly = []string{"QPP", "QPPCount", "conn", "autoexpire", "scavengettl"
 // ownOnly are the settings that compat mode does not have.
 var ownOnly = []string{"keyfile", "socks", "udp", "allow", "compress", "maxconns", "maxflows",
 	"udptimeout", "drain"}
+
+// ownDefaults are the defaults that differ from those of compat mode. "" is none.
+var ownDefaults = map[string]string{"remoteaddr": "", "key": "", "crypt": ownCiphers[0].name,
+	"mode": "", "sndwnd": "512", "rcvwnd": "512", "closewait": "0"}
 
 // ownOptions are the settings as the mode of its own uses them.
 type ownOptions struct {
@@ -74,6 +79,12 @@ func (s *settings) checkOwn() error {
 	}
 	if _, known := compressionNames[s.compress]; !known {
 		return fmt.Errorf("compress %q: want none or zstd", s.compress)
+	}
+	if s.role == roleClient && s.remoteAddr == defaultRemote && !s.given["remoteaddr"] {
+		return errors.New("remoteaddr: the server's address is needed: -remoteaddr HOST:PORT")
+	}
+	if _, _, err := net.SplitHostPort(s.udp); s.udp != "" && err != nil {
+		return fmt.Errorf("udp: %q: want HOST:PORT", s.udp)
 	}
 	_, err := parsePolicy(s.allow)
 	return err

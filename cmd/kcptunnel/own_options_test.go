@@ -17,10 +17,14 @@ func TestOwnSettingsAreChecked(t *testing.T) {
 		args string
 		want string // in the error, "" for none
 	}{
-		{roleClient, "-key secret", ""},
-		{roleClient, "-keyfile k -crypt xchacha20-poly1305 -compress zstd -socks :1080", ""},
+		{roleClient, "-key secret -r h:1", ""},
+		{roleClient, "-keyfile k -crypt xchacha20-poly1305 -compress zstd -socks :1080 -r h:1", ""},
 		{roleServer, "-key secret -allow *,10.0.0.0/8:22 -udp 127.0.0.1:53", ""},
 		{roleClient, "-compat", ""},
+		{roleClient, "-key secret", "-remoteaddr HOST:PORT"},
+		{roleClient, "-key secret -r h:1 -udp 5353", "HOST:PORT"},
+		{roleServer, "-key secret -udp nohost", "HOST:PORT"},
+		{roleServer, "-nosuch", "-help"},
 		{roleClient, "", "-keyfile"},
 		{roleClient, "-key it's_a_secrect", "-keyfile"},
 		{roleClient, "-compat=false -key secret -crypt aes", "aes-256-gcm, xchacha20-poly1305"},
@@ -50,6 +54,9 @@ func TestOwnSettingsAreChecked(t *testing.T) {
 func parsed(t *testing.T, r role, args ...string) *settings {
 	t.Helper()
 	s := newSettings(r)
+	if r == roleClient {
+		args = append(args, "-r", "server.example:29900")
+	}
 	if _, err := s.parse(append(args, "-key", "secret"), io.Discard); err != nil {
 		t.Fatal(err)
 	}

@@ -80,12 +80,15 @@ type settings struct {
 	openSocket  func(ctx context.Context, c *kcp.Config, addr string) (*kcp.Transport, error)
 }
 
+// defaultRemote is a place holder of the archived tunnel: no such host exists.
+const defaultRemote = "vps:29900"
+
 // newSettings returns the defaults of a role, which are those of the archived tunnel.
 func newSettings(r role) *settings {
 	s := &settings{
 		role:       r,
 		localAddr:  ":12948",
-		remoteAddr: "vps:29900",
+		remoteAddr: defaultRemote,
 		listen:     ":29900",
 		target:     "127.0.0.1:12948",
 		key:        defaultKey,

@@ -67,7 +67,8 @@ func runServer(ctx context.Context, s *settings, log *slog.Logger) error {
 	})
 }
 
-// carry relays between the two and logs that. The end of the carrier ends it too.
+// carry relays between the two and logs that, with the bytes that this end has sent to the other and
+// received from it. The end of the carrier ends it too.
 func carry(local net.Conn, remote stream, wait time.Duration, log *slog.Logger) {
 	log = log.With("local", local.RemoteAddr().String(), "remote", remote.RemoteAddr().String())
 	log.Debug("connection opened")
@@ -78,10 +79,10 @@ func carry(local net.Conn, remote stream, wait time.Duration, log *slog.Logger) 
 			level = slog.LevelWarn
 		}
 		log.Log(context.Background(), level, "connection broken",
-			"up", sums.up, "down", sums.down, "error", err)
+			"sent", sums.up, "received", sums.down, "error", err)
 		return
 	}
-	log.Debug("connection closed", "up", sums.up, "down", sums.down)
+	log.Debug("connection closed", "sent", sums.up, "received", sums.down)
 }
 
 // acceptLoop hands each connection of l to handle, in a goroutine of its own, until ctx is done. It
