@@ -55,8 +55,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 			fmt.Fprint(stderr, usageText)
 			f.SetOutput(stderr)
 			f.PrintDefaults()
+			return nil, err
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w; kcpdump -h lists the flags", err)
 	}
 	switch f.NArg() {
 	case 0:
