@@ -157,7 +157,8 @@ func known(v float64) float64 {
 func (m metrics) speed() float64 { return max(m.pacing, m.bandwidth) }
 
 // aLoss returns the surroundings of a loss, from when the segment was first sent until it was
-// acknowledged. It is a typical one: half of the others took longer.
+// acknowledged. It is a typical one: half of the others took longer. A segment that was
+// acknowledged before it was sent again was not lost.
 func (t *traced) aLoss() (near span, ok bool) {
 	sent, acked := make(map[uint32]float64), make(map[uint32]float64)
 	for _, d := range t.sent {
@@ -166,9 +167,14 @@ func (t *traced) aLoss() (near span, ok bool) {
 	for _, d := range t.acked {
 		acked[d.sn] = d.at
 	}
+	again := make(map[uint32]float64)
+	for _, d := range t.again {
+		again[d.sn] = d.at
+	}
 	var repaired []span
 	for _, d := range t.lost {
-		if from, to := sent[d.sn], acked[d.sn]; from > 0 && to > d.at {
+		from, to, repair := sent[d.sn], acked[d.sn], again[d.sn]
+		if from > 0 && repair >= d.at && to > repair {
 			repaired = append(repaired, span{from: from, to: to})
 		}
 	}

@@ -99,7 +99,12 @@ func TestTimelineShowsALossWithItsRepair(t *testing.T) {
 	if segments := near.behind - near.first; segments < 30 || segments > 45 {
 		t.Errorf("%g segments, want those of 0.375 s", segments)
 	}
-	tr.lost = nil
+	again := tr.again
+	tr.again = nil
+	if _, ok := tr.aLoss(); ok {
+		t.Error("a loss of segments that were never sent again")
+	}
+	tr.lost, tr.again = nil, again
 	if _, ok := tr.aLoss(); ok {
 		t.Error("a loss where there is none")
 	}
