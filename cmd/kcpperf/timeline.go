@@ -97,9 +97,9 @@ func (t *traced) senderCharts(way string, rebuilt []dot) (charts []*chart) {
 			}},
 		}),
 		t.lineChart("Round-trip time "+way, "ms", []metricLine{
-			{"latest", "faint", func(m *metrics) float64 { return m.latest }},
-			{"smoothed", "up", func(m *metrics) float64 { return m.smoothed }},
-			{"shortest", "acked dash", func(m *metrics) float64 { return m.least }},
+			{"latest", "faint", func(m *metrics) float64 { return known(m.latest) }},
+			{"smoothed", "up", func(m *metrics) float64 { return known(m.smoothed) }},
+			{"shortest", "acked dash", func(m *metrics) float64 { return known(m.least) }},
 		}),
 	} {
 		if !c.empty() {

@@ -135,3 +135,19 @@ func TestTimelineOfBothEnds(t *testing.T) {
 	timelines(&traced{}, &traced{})
 	timelines(nil, nil)
 }
+
+// A round-trip time that is not measured yet is not drawn as 0.
+func TestTimelineBeginsWithTheFirstRoundTrip(t *testing.T) {
+	tr := lossyTrace(1000)
+	for i := range tr.metrics[:100] {
+		tr.metrics[i].latest, tr.metrics[i].smoothed, tr.metrics[i].least = 0, 0, 0
+	}
+	charts := timelines(tr, nil)
+	c := charts[len(charts)-1]
+	for _, name := range []string{"latest", "smoothed", "shortest"} {
+		l := c.lineOf(name)
+		if l == nil || !math.IsNaN(l.points[5]) || !(l.points[len(l.points)-5] >= 90) {
+			t.Errorf("%s, %s: %+v", c.Title, name, l)
+		}
+	}
+}
