@@ -67,8 +67,8 @@ func runServer(ctx context.Context, s *settings, log *slog.Logger) error {
 	})
 }
 
-// carry relays between the two and logs that, with the bytes that this end has sent to the other and
-// received from it. The end of the carrier ends it too.
+// carry relays between the two and logs that, with the bytes that this end has sent to the other
+// and received from it. The end of the carrier ends it too.
 func carry(local net.Conn, remote stream, wait time.Duration, log *slog.Logger) {
 	log = log.With("local", local.RemoteAddr().String(), "remote", remote.RemoteAddr().String())
 	log.Debug("connection opened")
