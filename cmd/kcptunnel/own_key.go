@@ -14,7 +14,6 @@ import (
 
 	"github.com/seedkcp/kcp"
 	"golang.org/x/crypto/argon2"
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // The key of the packets comes from a secret of 32 bytes by HKDF-SHA256 without salt. Its info is
@@ -35,13 +34,14 @@ const (
 	secretSize = 32
 )
 
-// ownCiphers are the ciphers of the mode of its own. All of them detect changed packets.
+// ownCiphers are the ciphers of the mode of its own. All of them detect changed packets, and their
+// sessions make keys of their own.
 var ownCiphers = []struct {
 	name string
 	make func(key []byte) (kcp.BlockCrypt, error)
 }{
 	{"aes-256-gcm", kcp.NewAESGCMCrypt},
-	{"xchacha20-poly1305", newXChaCha},
+	{"xchacha20-poly1305", kcp.NewXChaCha20Poly1305Crypt},
 }
 
 // ownCipherNames returns the names for messages.
@@ -51,14 +51,6 @@ func ownCipherNames() string {
 		names = append(names, c.name)
 	}
 	return strings.Join(names, ", ")
-}
-
-func newXChaCha(key []byte) (kcp.BlockCrypt, error) {
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil {
-		return nil, err
-	}
-	return kcp.NewAEADCrypt(aead), nil
 }
 
 // errNoKey is returned if neither a passphrase nor a key file is given.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seedkcp/kcp"
 )
 
 func TestOwnSettingsAreChecked(t *testing.T) {
@@ -111,6 +113,23 @@ func TestOwnKeyIsDerivedAsDocumented(t *testing.T) {
 		if got, err := ownKey(secrets[c.secret], c.cipher); hex.EncodeToString(got) != c.want {
 			t.Errorf("%s, %s: got %x, %v, want %s", c.secret, c.cipher, got, err, c.want)
 		}
+	}
+}
+
+// Sessions under each cipher can make keys of their own: a configuration that needs them is valid.
+func TestOwnCiphersAllowSessionKeys(t *testing.T) {
+	for _, c := range ownCiphers {
+		block, err := newOwnCipher(c.name, "", keyFile(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := kcp.Config{BlockCrypt: block, RequireSessionKeys: true}
+		l, err := config.Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		_ = l.Close()
 	}
 }
 
