@@ -351,27 +351,45 @@ func (s *UDPSession) writtenByLocked(p *packet, now millis) origin {
 	if !c.ctl.known() || p.kind != packetPlain && p.kind != packetData {
 		return originPeer
 	}
-	sn := seqNum(binary.LittleEndian.Uint32(p.segments[segmentSNOffset:]))
-	if sn >= wndInitial && !sn.before(c.rcvNxt) {
-		return originPeer // of all commands: others look no further
-	}
 	var first segment
-	if _, status := parseSegment(p.segments, &first); status == parseOK && first.cmd == cmdWask {
+	_, status := parseSegment(p.segments, &first)
+	if status == parseOK && first.cmd == cmdWask {
 		if m := findControl(p.segments); knocks(&first, &m) && m.incarnation != c.ctl.peer {
 			return s.restarted(now)
 		}
 		return originPeer
-	} else if status != parseOK || first.cmd != cmdPush ||
-		first.sn >= wndInitial && !first.sn.before(c.rcvNxt) || c.isProbe(&first) {
+	}
+	behind, ok := firstPush(p.segments, &first)
+	if !ok || first.sn >= wndInitial && !first.sn.before(c.rcvNxt) || c.isProbe(&first) {
 		return originPeer
 	}
-	switch m := findControl(p.segments); {
-	case m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer:
-		return s.restarted(now)
-	case c.newestAt >= 0 && !clockFits(first.ts, c.newestTS, now-c.newestAt):
+	if !behind {
+		m := findControl(p.segments)
+		if m.has[ctlHello] && m.incarnation != 0 && m.incarnation != c.ctl.peer {
+			return s.restarted(now)
+		}
+	}
+	if c.newestAt >= 0 && !clockFits(first.ts, c.newestTS, now-c.newestAt) {
 		return originStray // S1.38
 	}
 	return originPeer
+}
+
+// firstPush sets s to the first PUSH of a datagram, if there is one. behind reports whether other
+// segments are in front of it.
+func firstPush(segments []byte, s *segment) (behind, ok bool) {
+	for {
+		rest, status := parseSegment(segments, s)
+		switch {
+		case status != parseOK:
+			return behind, false
+		case s.cmd == cmdPush:
+			return behind, true
+		case len(rest) == 0:
+			return behind, false
+		}
+		behind, segments = true, rest
+	}
 }
 
 // questionRestartedLocked asks the peer of a session with keys whether it was restarted, as an

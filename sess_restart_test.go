@@ -206,6 +206,50 @@ func TestRestartedServer(t *testing.T) {
 	}
 }
 
+// A server that was restarted knows a session only by an old opening that came late. The clock shows
+// that its data are of another session, with an acknowledgement in front of them or not.
+func TestDataOfARestartedServerAreStray(t *testing.T) {
+	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
+		client, server, _ := w.pair(Config{})
+		connWrite(t, server, "before")
+		connWantRead(t, client, "before")
+		client.mu.Lock()
+		defer client.mu.Unlock()
+		c, now := &client.core, client.env.clock.now().ms()
+		for _, tt := range []struct {
+			name   string
+			acks   int
+			sn     seqNum
+			ts     timestamp
+			origin origin
+		}{
+			{"the peer's", 0, c.rcvNxt, c.newestTS, originPeer},
+			{"the peer's behind an ACK", 1, c.rcvNxt, c.newestTS, originPeer},
+			{"another's", 0, c.rcvNxt, c.newestTS + 1<<31, originStray},
+			{"another's behind an ACK", 1, c.rcvNxt, c.newestTS + 1<<31, originStray},
+			{"another's behind ACKs", 20, c.rcvNxt, c.newestTS + 1<<31, originStray},
+			{"ACKs alone", 20, 0, 0, originPeer},
+		} {
+			var b []byte
+			for range tt.acks {
+				b = appendSegment(b, &segment{conv: client.conv, cmd: cmdAck, wnd: 32, sn: 1 << 20})
+			}
+			if tt.acks > 1 {
+				b = appendSegment(b, &segment{conv: client.conv, cmd: cmdWins, wnd: 32})
+			}
+			if tt.ts != 0 {
+				b = appendSegment(b, &segment{
+					conv: client.conv, cmd: cmdPush, wnd: 32, sn: tt.sn, ts: tt.ts, data: []byte("x"),
+				})
+			}
+			p := packet{kind: packetPlain, segments: b}
+			if got := client.writtenByLocked(&p, now); got != tt.origin {
+				t.Errorf("%s: origin %d, want %d", tt.name, got, tt.origin)
+			}
+		}
+	})
+}
+
 // restartLost writes to a peer that does not know the session.
 func restartLost(t *testing.T, s *UDPSession, c Config) {
 	t.Helper()
