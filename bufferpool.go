@@ -12,8 +12,13 @@ const (
 	// bufferSmall holds the messages of chats and games. A session with a few of them queued does
 	// not hold the memory of whole packets.
 	bufferSmall = 512
-	// bufferPacket holds any packet: the MTU is at most 1500.
+	// bufferPacket holds any packet of a path without jumbo frames: the MTU is at most 1500 unless
+	// it is discovered.
 	bufferPacket = 1536
+	// bufferJumbo holds a packet of a path with jumbo frames, and bufferHuge one of a loopback
+	// interface (mtuMost).
+	bufferJumbo = 9472
+	bufferHuge  = 16384
 	// bufferLarge holds the largest UDP payload (65507), and so what one system call moves with
 	// segmentation offload.
 	bufferLarge = 65536
@@ -25,6 +30,8 @@ var (
 	tinyBuffers   = sync.Pool{New: func() any { return new([bufferTiny]byte) }}
 	smallBuffers  = sync.Pool{New: func() any { return new([bufferSmall]byte) }}
 	packetBuffers sync.Pool // see getPacketBuffer
+	jumboBuffers  = sync.Pool{New: func() any { return new([bufferJumbo]byte) }}
+	hugeBuffers   = sync.Pool{New: func() any { return new([bufferHuge]byte) }}
 	largeBuffers  = sync.Pool{New: func() any { return new([bufferLarge]byte) }}
 )
 
@@ -38,8 +45,12 @@ func getBuffer(n int) []byte {
 	switch {
 	case n > bufferLarge:
 		return make([]byte, n)
-	case n > bufferPacket:
+	case n > bufferHuge:
 		return largeBuffers.Get().(*[bufferLarge]byte)[:n]
+	case n > bufferJumbo:
+		return hugeBuffers.Get().(*[bufferHuge]byte)[:n]
+	case n > bufferPacket:
+		return jumboBuffers.Get().(*[bufferJumbo]byte)[:n]
 	case n > bufferSmall:
 		return getPacketBuffer()[:n]
 	case n > bufferTiny:
@@ -65,6 +76,10 @@ func putBuffer(b []byte) {
 		smallBuffers.Put((*[bufferSmall]byte)(b[:bufferSmall]))
 	case bufferTiny:
 		tinyBuffers.Put((*[bufferTiny]byte)(b[:bufferTiny]))
+	case bufferJumbo:
+		jumboBuffers.Put((*[bufferJumbo]byte)(b[:bufferJumbo]))
+	case bufferHuge:
+		hugeBuffers.Put((*[bufferHuge]byte)(b[:bufferHuge]))
 	case bufferLarge:
 		largeBuffers.Put((*[bufferLarge]byte)(b[:bufferLarge]))
 	}
@@ -72,7 +87,9 @@ func putBuffer(b []byte) {
 
 // bufferClass returns the capacity of getBuffer(n).
 func bufferClass(n int) int {
-	for _, size := range [...]int{bufferTiny, bufferSmall, bufferPacket, bufferLarge} {
+	for _, size := range [...]int{
+		bufferTiny, bufferSmall, bufferPacket, bufferJumbo, bufferHuge, bufferLarge,
+	} {
 		if n <= size {
 			return size
 		}

@@ -88,10 +88,10 @@ func (c *bufferCache) put(b []byte) {
 	c.n++
 }
 
-// clone returns a copy of data in a buffer. Data longer than a packet gets memory of its own size.
-// A buffer of the next class would be 40 times as large.
+// clone returns a copy of data in a buffer. Data that fills less than half of its class gets memory
+// of its own size if it is longer than a packet: a peer must not make it cost many times as much.
 func (c *bufferCache) clone(data []byte) []byte {
-	if len(data) > bufferPacket {
+	if n := len(data); n > bufferPacket && 2*n < bufferClass(n) || n > bufferHuge {
 		return append([]byte(nil), data...)
 	}
 	return append(c.getSize(len(data))[:0], data...)

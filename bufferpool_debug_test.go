@@ -26,7 +26,9 @@ func TestDoubleReleasePanics(t *testing.T) {
 	var c bufferCache
 	for name, put := range map[string]func([]byte){"pool": putBuffer, "cache": c.put} {
 		t.Run(name, func(t *testing.T) {
-			for _, size := range []int{bufferTiny, bufferSmall, bufferPacket, bufferLarge} {
+			for _, size := range []int{
+				bufferTiny, bufferSmall, bufferPacket, bufferJumbo, bufferHuge, bufferLarge,
+			} {
 				b := getBuffer(size)
 				put(b[:1])
 				bufferTestPanic(t, "released twice", func() { put(b) })

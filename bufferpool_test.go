@@ -21,7 +21,8 @@ func TestBufferHasItsLengthAndTheCapacityOfItsClass(t *testing.T) {
 		{0, 128}, {1, 128}, {128, 128},
 		{129, 512}, {512, 512},
 		{513, 1536}, {1400, 1536}, {1500, 1536}, {1536, 1536},
-		{1537, 65536}, {65507, 65536}, {65536, 65536},
+		{1537, 9472}, {8972, 9472}, {9472, 9472}, {9473, 16384}, {16384, 16384},
+		{16385, 65536}, {65507, 65536}, {65536, 65536},
 	} {
 		b := getBuffer(tt.n)
 		if len(b) != tt.n || cap(b) != tt.wantCap {
@@ -74,7 +75,9 @@ func TestForeignMemoryMayBePut(t *testing.T) {
 }
 
 func TestBufferCutShortComesBackWhole(t *testing.T) {
-	for _, size := range []int{bufferTiny, bufferSmall, bufferPacket, bufferLarge} {
+	for _, size := range []int{
+		bufferTiny, bufferSmall, bufferPacket, bufferJumbo, bufferHuge, bufferLarge,
+	} {
 		putBuffer(getBuffer(size)[:0])
 		b := getBuffer(size)
 		if len(b) != size {

@@ -15,8 +15,9 @@ const (
 	// another code.
 	fecMaxTotal = 256
 
-	// fecMaxPacket is the largest packet accepted as a shard: no peer has an MTU above 1500.
-	fecMaxPacket = 1500
+	// fecMaxPacket is the largest packet accepted as a shard. Only a peer whose path carries more
+	// has an MTU above 1500.
+	fecMaxPacket = bufferHuge
 
 	// fecParityGap is the least time in ms between the last two data packets of a group for which
 	// no parity is sent (S2.5). Legacy peers do the same: the sender's own retransmission is on its

@@ -250,7 +250,7 @@ func (e *fecEncoder) lengthen(n int) {
 	used, need := e.head+e.longest, e.head+n
 	for i, b := range e.buffers {
 		if need > cap(b) {
-			wider := getBuffer(max(need, min(2*cap(b), fecMaxPacket), fecMinParityBuffer))
+			wider := getBuffer(max(need, min(2*cap(b), mtuMax), fecMinParityBuffer))
 			copy(wider, b[:min(used, len(b))])
 			e.held.Add(int32(cap(wider) - cap(b)))
 			if b != nil {
