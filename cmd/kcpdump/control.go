@@ -85,7 +85,7 @@ func parseControl(b []byte) (messages []control, fault string) {
 			return messages, faultControl
 		}
 		m := control{Type: controlType(b[0])}
-		v := b[2 : 2+b[1]]
+		v := b[2 : 2+int(b[1])]
 		if int(m.Type) < len(controlKinds) {
 			m.Name = controlKinds[m.Type].name
 		}
