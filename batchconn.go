@@ -43,7 +43,19 @@ type outgoing struct {
 	// the kernel. That is right for a dialled session, whose own address may change. local is
 	// ignored if the platform cannot choose.
 	local netip.Addr
+	// whole is whether a datagram, which is no run then, must leave in one packet.
+	whole wholeness
+	// refused is set by a write: the size of a datagram that was too large for the socket, or 0.
+	refused int
 }
+
+// wholeness is whether a datagram may be fragmented.
+type wholeness uint8
+
+const (
+	mayFragment wholeness = iota
+	mustStayWhole
+)
 
 // batchConn connects an endpoint to its socket. The owner of the socket closes it.
 type batchConn interface {
@@ -213,6 +225,9 @@ func (c *portableConn) writeBatch(p []outgoing) (sent, lost int, err error) {
 			} else {
 				lost++
 				err = seamError(e)
+				if tooLarge(e) {
+					o.refused = len(piece)
+				}
 			}
 			if errors.Is(err, net.ErrClosed) {
 				return sent, lost + datagramsFrom(p, i, offset) - 1, err

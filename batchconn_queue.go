@@ -33,6 +33,7 @@ var errQueueFull = errors.New("kcp: the packet connection takes packets too slow
 type queuedConn struct {
 	batchConn
 	report func(sent, lost int, err error) // the outcome of writes
+	refuse func(p []outgoing)              // is called with a batch of which some were lost
 	batch  []outgoing                      // being written; the goroutine's
 
 	mu      sync.Mutex // guards what follows
@@ -68,7 +69,7 @@ const (
 )
 
 func newQueuedConn(c batchConn, report func(sent, lost int, err error)) *queuedConn {
-	q := &queuedConn{batchConn: c, report: report}
+	q := &queuedConn{batchConn: c, report: report, refuse: func([]outgoing) {}}
 	q.more.L = &q.mu
 	return q
 }
@@ -116,6 +117,9 @@ func (c *queuedConn) run() {
 		if len(c.batch) > 0 {
 			sent, lost, err := c.batchConn.writeBatch(c.batch)
 			c.report(sent, lost, err)
+			if lost > 0 {
+				c.refuse(c.batch)
+			}
 		}
 	}
 }

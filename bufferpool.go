@@ -16,7 +16,7 @@ const (
 	// it is discovered.
 	bufferPacket = 1536
 	// bufferJumbo holds a packet of a path with jumbo frames, and bufferHuge one of a loopback
-	// interface (mtuMost).
+	// interface (mtuLargest).
 	bufferJumbo = 9472
 	bufferHuge  = 16384
 	// bufferLarge holds the largest UDP payload (65507), and so what one system call moves with

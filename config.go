@@ -44,8 +44,17 @@ type Config struct {
 	FEC FECMode
 
 	// MTU is the size of a datagram in bytes: its whole UDP payload. Default 1400; values above
-	// 1500 count as 1500.
+	// 1500 count as 1500. It is the size at first if MTUDiscovery searches for a larger one.
 	MTU int
+
+	// MTUDiscovery is whether a session searches for the largest datagram that the path carries.
+	// Default "": MTUDiscoveryOn. See the type.
+	MTUDiscovery MTUDiscovery
+
+	// MaxMTU is the largest datagram in bytes that the search may find, 1200 to 16368. Default 0:
+	// what the interface carries in one packet; 1472 over a connection of the program that is no
+	// *net.UDPConn.
+	MaxMTU int
 
 	// SendWindow and ReceiveWindow are in segments of up to one datagram each. Default 512, at most
 	// 65535.
@@ -249,6 +258,9 @@ func (c *Config) options() (*options, error) {
 	if err := o.setRedundancy(c.Redundancy); err != nil {
 		return nil, err
 	}
+	if err := o.setDiscovery(c.MTUDiscovery, c.MaxMTU); err != nil {
+		return nil, err
+	}
 	return o, o.complete(c.Interval)
 }
 
@@ -264,7 +276,7 @@ func legacyOptions(block BlockCrypt, dataShards, parityShards int) (*options, er
 	}
 	c := Config{
 		BlockCrypt: block, DataShards: dataShards, ParityShards: parityShards,
-		SendWindow: wndInitial, ReceiveWindow: wndInitial,
+		SendWindow: wndInitial, ReceiveWindow: wndInitial, MTUDiscovery: MTUDiscoveryOff,
 	}
 	return c.options()
 }

@@ -217,6 +217,7 @@ func dialUDP(ctx context.Context, raddr *net.UDPAddr, o *options) (*UDPSession, 
 func dialOpened(conn net.PacketConn, raddr net.Addr, o *options) (*UDPSession, error) {
 	d := newDemux([]net.PacketConn{conn}, connOwn, o, newDialledIngress)
 	d.shareNonces(&dialledNonces)
+	d.eps[0].probes = mustStayWhole // no other session uses the socket
 	return d.dialFirst(raddr, randomConv(), o, dialSocket)
 }
 

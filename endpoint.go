@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -73,8 +74,11 @@ func newEndpoint(
 		io = e.out
 	}
 	e.txSocket.init(io, d.sched, d.sealer.aead)
+	e.refused = e.noteTooLarge
 	if e.out == nil {
 		e.closed = e.checkOpen
+	} else {
+		e.out.refuse = e.noteRefused
 	}
 	e.ingress = read(e)
 	return e
@@ -163,6 +167,31 @@ func (e *endpoint) checkOpen() {
 		e.demux.failed(errSocketClosed)
 	}
 }
+
+// noteTooLarge tells the sessions of a peer that the socket has refused a datagram to it.
+func (e *endpoint) noteTooLarge(o *outgoing) {
+	peer := newPeerAddrPort(o.to)
+	if o.toAddr != nil {
+		peer = newPeerAddr(o.toAddr)
+	}
+	for s := e.demux.peers.find(&peer, 0); s != nil; s = s.link.next.Load() {
+		s.datagramRefused(o.refused)
+	}
+}
+
+// pathBound implements sessionHost. The program alone knows what a foreign connection carries.
+func (e *endpoint) pathBound(peer *peerAddr, wanted int) (most int) {
+	if e.out != nil {
+		return cmp.Or(wanted, foreignMost)
+	}
+	if most = routePayload(peer.udp); most == 0 {
+		most = mtuDefault // nothing is known of the interface
+	}
+	return min(most, cmp.Or(wanted, most))
+}
+
+// foreignMost is the UDP payload of a full Ethernet frame with IPv4.
+const foreignMost = mtuMax - udpHeaders4
 
 // socketStats returns the figures of the endpoint's socket.
 func (e *endpoint) socketStats() SocketStats {

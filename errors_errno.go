@@ -9,6 +9,7 @@ import "syscall"
 var (
 	resetErrors    = []error{syscall.ECONNRESET}
 	timedOutErrors = []error{syscall.ETIMEDOUT}
+	tooLargeErrors = []error{syscall.EMSGSIZE}
 	// passingErrors are errors of a packet socket that concern a single datagram, the way to a
 	// peer, or a lack of memory.
 	passingErrors = []error{

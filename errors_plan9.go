@@ -8,5 +8,6 @@ import "syscall"
 var (
 	resetErrors    = []error{syscall.NewError("connection reset")}
 	timedOutErrors = []error{syscall.ETIMEDOUT}
+	tooLargeErrors []error
 	passingErrors  []error
 )

@@ -16,7 +16,7 @@ func (c *core) addAck(s *segment, now millis) {
 	c.keepAck(s)
 	share, before := c.ackShare(), uint32(c.unacked)
 	unacked, due, hold := before+1, share, c.interval
-	if 2*len(s.data) >= c.mss {
+	if 2*len(s.data) >= c.usualMSS() {
 		unacked = before + fullWeight(share)
 		if c.stats.segsIn < c.quickAcks() {
 			unacked = max(unacked, share)

@@ -174,8 +174,16 @@ func (c *core) nextEvent(now millis) millis {
 		at = min(at, c.addr.probeAt)
 	}
 	at = min(at, c.proofEvent(), c.flowEvent())
-	at = min(at, c.sendEvent(now), c.controlEvent(), c.lifeEvent())
+	at = min(at, c.sendEvent(now), c.controlEvent(), c.lifeEvent(), c.pathEvent(now))
 	return max(at, now)
+}
+
+// pathEvent returns when a probe of the path's MTU leaves next.
+func (c *core) pathEvent(now millis) millis {
+	if c.path == nil || !c.mayProbe() || c.path.event() == never {
+		return never
+	}
+	return max(c.path.event(), c.leavesAt(now))
 }
 
 // sendEvent returns when a segment is next to be sent or resent.
@@ -226,9 +234,13 @@ func (c *core) releaseSending() {
 func (c *core) heldBytes() int {
 	// A Read that is copying has taken segments whose slab is not released yet.
 	segs := max(0, int(c.readable()+c.outOfOrder+c.queued())-int(c.lentSegs))
-	n := (segs+int(c.heavy))*memorySegment + int(c.pinned)*bufferLarge
+	n := (segs+int(c.heavy))*memorySegment + int(c.pinned)*bufferLarge +
+		max(0, int(c.sendBytes)-int(c.queued())*memorySegment) // of large segments
 	if c.in != nil {
 		n += len(c.in.slots) * int(unsafe.Sizeof(recvSegment{}))
+	}
+	if c.in != nil && c.in.parts != nil {
+		n += c.in.parts.size()
 	}
 	if c.ring != nil {
 		n += len(c.ring.slots) * int(unsafe.Sizeof(sendSegment{}))

@@ -38,6 +38,9 @@ type extension struct {
 	peerSure     bool // the peer needs no validation of this side's address
 	progressed   bool // the peer has acknowledged something since the owner last looked
 	clockDoubted bool // the clock of a PUSH did not fit the peer's
+
+	peerMore  uint8  // bits 8 to 15 of the peer's flags
+	firstMost uint16 // bytes of segments in the first datagram; 0: what the MTU allows
 }
 
 // dataHold is what waits for the keys of the session, where the program requires them.
@@ -160,8 +163,23 @@ func (s *extension) announceKeys() { s.flags |= helloKeys }
 
 // announces returns the flags of HELLO, except those that change.
 func (s *extension) announces() uint32 {
-	return uint32(s.flags) | helloRanges | helloGroups | helloSkips
+	return uint32(s.flags) | helloRanges | helloGroups | helloSkips | helloParts
 }
+
+// readsParts reports whether the peer reads segments in parts (S4.65).
+func (s *extension) readsParts() bool { return s.known() && s.peerMore&(helloParts>>8) != 0 }
+
+// takes returns the size of the largest datagram that the peer says it can receive. What the first
+// version of HELLO does not say is that of a path without jumbo frames.
+func (s *extension) takes() int {
+	if s.peerMost == 0 {
+		return mtuMax
+	}
+	return int(s.peerMost)
+}
+
+// boundFirst sets how many bytes of segments the first datagram has at most.
+func (s *extension) boundFirst(bytes int) { s.firstMost = uint16(bytes) }
 
 // expectReports is called when this side has begun to send parity that is reported on.
 func (s *extension) expectReports() {
@@ -266,6 +284,7 @@ func (s *extension) windowHeard() { s.asking.acked = s.asking.acked || s.asking.
 // learn notes the peer's first HELLO, which this side answers with its own.
 func (s *extension) learn(m *controlSet) {
 	s.peer, s.peerMost, s.peerFlags = m.incarnation, m.largest, uint8(m.flags)
+	s.peerMore = uint8(m.flags >> 8)
 	s.wantHello()
 }
 

@@ -172,6 +172,33 @@ func (f *flusher) hello() {
 	}
 }
 
+// probePath sends a probe of the path's MTU that is due, in a datagram of its own. It waits for the
+// pace like data, but is no part of what the controller looks at.
+func (f *flusher) probePath() bool {
+	c, p := f.c, f.c.path
+	if p == nil || !c.mayProbe() || f.now < p.event() || !c.mayLeave(f.at) {
+		return true
+	}
+	size := p.due(f.now)
+	if size == 0 {
+		return true
+	}
+	f.w.finish()
+	b := f.w.next(max(size-int(p.overhead), probeLeast))
+	if b == nil {
+		return false
+	}
+	number := c.draw() | 1
+	putProbe(b, &f.hdr, number)
+	f.w.probes()
+	f.said(len(b) - segmentHeaderSize)
+	p.sent(number, f.now, c.pathTiming())
+	if c.flow != nil {
+		c.flow.charge(f.at, int64(size))
+	}
+	return true
+}
+
 // fillHello fills in a HELLO.
 func (c *core) fillHello(m *controlSet) {
 	s := &c.ctl

@@ -46,6 +46,9 @@ func (c *core) inputControl(ctx *inputContext, s *segment, now millis) (fromPeer
 		c.proved()
 		c.trust(now)
 	}
+	if m.has[ctlPong] && c.path != nil {
+		c.path.answered(m.pong, now, c.pathTiming())
+	}
 	return true
 }
 

@@ -21,7 +21,7 @@ func (c *core) flush(at instant, w *packetWriter) (more bool) {
 	f.begin()
 	c.detectTimeouts(at)
 	sending := c.sendEvent(now) <= now
-	more = !f.acks(sending) || !f.windowMessages() || !f.data()
+	more = !f.acks(sending) || !f.windowMessages() || !f.probePath() || !f.data()
 	if !more && len(w.packets) == before {
 		f.copies()
 	}
@@ -69,8 +69,12 @@ func (f *flusher) begin() {
 
 func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool {
 	n := segmentHeaderSize + len(data)
-	if f.w.isOpen() && f.w.room() < n {
+	switch {
+	case f.w.isOpen() && f.w.room() < n:
 		f.hello()
+	case sn != controlMagic && f.endsFirst(n):
+		f.hello()
+		f.w.finish()
 	}
 	if f.opens(cmd, sn, n) && !f.put(cmdWins, 0, f.c.ts(f.now), snOpensNothing, nil) {
 		return false
@@ -87,6 +91,17 @@ func (f *flusher) put(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 	}
 	a.take(cost)
 	return true
+}
+
+// endsFirst reports whether the open packet is the first of the session, and would become too large
+// for a path of any MTU with n more bytes and a HELLO.
+func (f *flusher) endsFirst(n int) bool {
+	c, w := f.c, f.w
+	if c.ctl.firstMost == 0 || c.sendUna != 0 || !w.isOpen() || len(w.packets) > 0 ||
+		c.ctl.known() {
+		return false
+	}
+	return w.limit-w.room()+n+helloSegment > int(c.ctl.firstMost)
 }
 
 // snOpensNothing is the sn of a WASK or WINS that opens no session at a legacy listener. Such a
@@ -132,6 +147,9 @@ func (f *flusher) lay(cmd, frg uint8, ts timestamp, sn seqNum, data []byte) bool
 // push writes the PUSH of a segment. A segment that fills a datagram and lies in a slab stays there
 // if the writer supports that. Its header is written in front of it.
 func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
+	if p := f.c.path; p != nil && int(seg.bytes()) > p.room() && f.c.ctl.readsParts() {
+		return f.parts(sn, seg, ts)
+	}
 	if !f.w.shares || f.c.addr != nil || seg.slab == nil ||
 		segmentHeaderSize+len(seg.data) != f.w.limit {
 		return f.put(cmdPush, seg.frg, ts, sn, seg.data)
@@ -148,6 +166,35 @@ func (f *flusher) push(sn seqNum, seg *sendSegment, ts timestamp) bool {
 	f.hdr.cmd, f.hdr.frg, f.hdr.ts, f.hdr.sn = cmdPush, seg.frg, ts, sn
 	putHeader(b, &f.hdr, len(seg.data))
 	f.said(len(seg.data))
+	return true
+}
+
+// parts writes a segment in parts: it was cut before the path's MTU has shrunk, and would not pass.
+// If there is no room for all of them, the next flush goes on.
+func (f *flusher) parts(sn seqNum, seg *sendSegment, ts timestamp) bool {
+	const least = segmentHeaderSize + partHeader + 1
+	p := segmentPart{ts: ts, sn: sn, whole: len(seg.data), frg: seg.frg}
+	for p.offset = f.c.path.resume(sn); p.offset < len(seg.data); {
+		room := f.w.room()
+		if room < f.w.limit/2 {
+			f.w.finish()
+			room = f.w.limit
+		}
+		n := min(room-least+1, len(seg.data)-p.offset)
+		b := f.w.next(least - 1 + n)
+		if n <= 0 || b == nil {
+			f.c.path.pause(sn, p.offset)
+			return false
+		}
+		f.hdr.cmd, f.hdr.frg, f.hdr.ts, f.hdr.sn = cmdWins, 0, partVersion, controlMagic
+		putHeader(b, &f.hdr, partHeader+n)
+		putPart(b[segmentHeaderSize:], &p)
+		copy(b[segmentHeaderSize+partHeader:], seg.data[p.offset:][:n])
+		f.w.carryData()
+		f.said(n)
+		p.offset += n
+	}
+	f.c.path.pause(sn, 0)
 	return true
 }
 
@@ -298,7 +345,7 @@ func (f *flusher) repeat(sn seqNum) bool {
 	c := f.c
 	seg, ts := c.ring.at(sn), c.ts(f.now)
 	f.why = traceCopy
-	laid := f.put(cmdPush, seg.frg, ts, sn, seg.data)
+	laid := f.push(sn, seg, ts)
 	if f.why = uint8(lossNone); !laid {
 		return false
 	}

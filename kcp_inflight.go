@@ -2,6 +2,8 @@
 
 package kcp
 
+import "math"
+
 // flightLimit bounds what is in flight by what the path has been seen to deliver. It stands beside
 // the controller. Without it a large window is sent at once. A short queue on the
 // path then drops nearly all of it. On a path at memory speed it fills the peer's socket buffer and
@@ -17,6 +19,7 @@ type flightLimit struct {
 	fast   uint32  // the limit of a short path
 	count  uint32  // segments delivered in this round
 	floor  uint16  // the least limit
+	mtu    uint16  // the size of full segments, 0: mtuDefault
 	bound  bool    // the limit has blocked a segment in this round
 	probe  uint64  // the transmission whose acknowledgement ends the round, 0 between rounds
 	sentAt instant // when the round began
@@ -33,6 +36,8 @@ const (
 	// flightFast is the least limit of a short path: twice what 10 Gbit/s hold in 0.2 ms. One half
 	// is prepared while the other is under way.
 	flightFast = 512
+	// flightFew is the least of these bounds for large segments.
+	flightFew = 8
 	// flightPath is the longest round of a short path. Longer rounds set no limit by their time.
 	flightPath = instant(8e6)
 	// flightQueue is by how much a round may exceed twice the shortest one before it counts as
@@ -44,6 +49,31 @@ const (
 
 func (f *flightLimit) init() {
 	f.limit, f.floor, f.fast, f.least = flightStart, flightStart, wndMax, roundsUntimed
+}
+
+// resize sets the size of full segments. The bounds are meant for those of the default MTU: the
+// same bytes are fewer large segments.
+func (f *flightLimit) resize(mtu int) {
+	old := f.scaled(1 << 16)
+	f.mtu = uint16(min(max(mtu, mtuDefault), math.MaxUint16))
+	now := f.scaled(1 << 16)
+	if old == now {
+		return
+	}
+	rescale := func(n uint32) uint32 { return uint32(uint64(n) * uint64(now) / uint64(old)) }
+	f.best, f.count = rescale(f.best), rescale(f.count)
+	f.limit = max(rescale(f.limit), f.scaled(uint32(f.floor)))
+	if f.fast < wndMax {
+		f.fast = max(rescale(f.fast), f.scaled(flightFast))
+	}
+}
+
+// scaled returns how many full segments have the bytes of n segments of the default MTU.
+func (f *flightLimit) scaled(n uint32) uint32 {
+	if f.mtu <= mtuDefault {
+		return n
+	}
+	return max(n*mtuDefault/uint32(f.mtu), flightFew)
 }
 
 // timeRounds enables the measurement of rounds, for an owner with a clock finer than a millisecond.
@@ -83,7 +113,7 @@ func (f *flightLimit) end() {
 		f.best -= f.best / 8
 	}
 	f.best = max(f.best, f.count)
-	f.limit = min(max(2*f.best, uint32(f.floor)), f.fast)
+	f.limit = min(max(2*f.best, f.scaled(uint32(f.floor))), f.fast)
 	f.probe, f.bound = 0, false
 }
 
@@ -96,7 +126,7 @@ func (f *flightLimit) round(took instant) {
 	case f.least >= flightPath:
 		f.fast = wndMax
 	case took > 2*f.least+flightQueue:
-		f.fast = max(min(f.fast, f.limit)*3/4, flightFast)
+		f.fast = max(min(f.fast, f.limit)*3/4, f.scaled(flightFast))
 	case f.bound:
 		f.fast = min(f.fast+f.fast/8, wndMax)
 	}

@@ -139,6 +139,12 @@ func (c *core) inputSegment(ctx *inputContext, s *segment, in *inputState) {
 		c.advertise() // S1.30
 		c.ctl.asked(in.now, c.ctl.accepted() && c.addr == nil)
 	case cmdWins:
+		if isPart(s) {
+			if c.ctl.incarnation != 0 && c.receivePart(ctx, s, in.place, in.now) {
+				in.place = pushWithNew
+			}
+			break
+		}
 		if !isControl(s) {
 			c.heardWindow()
 		} else if c.ctl.incarnation != 0 { // the peer's HELLO may be lost
@@ -193,6 +199,7 @@ func (c *core) finishInput(ctx *inputContext, in *inputState, trusted bool) {
 	c.growWindows(now, in.waiting)
 	c.ctl.heard()
 	if in.alive || in.acked > 0 {
+		c.pathHeard()
 		// A peer whose window is closed may be unable to accept what is in flight. Any segment of
 		// it counts as progress.
 		progress := in.acked > 0 || closed || c.rmtWnd == 0

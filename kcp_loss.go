@@ -228,6 +228,10 @@ func (snd *sender) markLost(sn seqNum, cause lossCause, now instant) {
 		seg.level = 0 // later ones arrive, so the path is there
 	}
 	snd.tellLost(seg, cause, now)
+	if p := snd.path; p != nil && cause != lossWindow {
+		late := cause == lossProbe || cause == lossTimeout
+		p.lost(int(seg.bytes())+int(p.overhead), late, now.ms(), snd.pathTiming())
+	}
 	seg.cause = cause
 	snd.inFlight--
 	if snd.trace != nil {
@@ -372,4 +376,56 @@ func (snd *sender) lateAfter() millis {
 		return snd.rto()
 	}
 	return snd.reorderDelay()
+}
+
+// beginPath begins the search for the path's MTU, or the doubt about the present one: size is the
+// size of a datagram, base what is fallen back to, and overhead what a datagram has besides
+// segments.
+func (c *core) beginPath(size, base, overhead int) {
+	c.path = newPathMTU(size, base, overhead)
+	for sn := c.sendUna; c.timeouts > 0 && sn != c.sendNxt; sn++ {
+		if seg := c.ring.at(sn); c.unacknowledged(sn) && seg.level > 0 {
+			c.path.lost(int(seg.bytes())+overhead, true, c.latest.ms(), c.pathTiming())
+		}
+	}
+}
+
+// pathHeard notes that the peer has been heard.
+func (snd *sender) pathHeard() {
+	if snd.path != nil {
+		snd.path.heard()
+	}
+}
+
+// endPath ends the search. The present MTU stays.
+func (snd *sender) endPath() { snd.path = nil }
+
+// wantsPath reports whether there is a reason to search for the path's MTU, or to doubt the present
+// one: more than a few segments are in flight, or one has timed out.
+func (c *core) wantsPath() bool {
+	return (c.flow != nil || c.timeouts > 0) && c.sendUna != c.sendEnd && c.addr == nil &&
+		c.ctl.readsParts()
+}
+
+// mayProbe reports whether probes of the path's MTU may leave. A session without data that is not
+// acknowledged sends none. It searches for a larger one only while much is in flight and arrives.
+func (c *core) mayProbe() bool {
+	return c.sendUna != c.sendEnd &&
+		(!c.path.searching() || c.timeouts == 0 && c.flow != nil)
+}
+
+// pathShrunk takes out of flight what is larger than the path carries now. It is sent again in
+// parts at once. The controller is not told: that was no congestion.
+func (c *core) pathShrunk(at instant) {
+	if c.ring == nil || !c.ctl.readsParts() {
+		return
+	}
+	for sn := c.sendUna; sn != c.sendNxt; sn++ {
+		if seg := c.ring.at(sn); c.unacknowledged(sn) && seg.inFlight() &&
+			int(seg.bytes()) > c.path.room() {
+			c.markLost(sn, lossWindow, at)
+			seg.level = 0
+		}
+	}
+	c.heardAcks()
 }

@@ -80,6 +80,39 @@ func (c *core) receive(ctx *inputContext, s *segment, place pushPlace, now milli
 	return true
 }
 
+// receivePart processes a part of a PUSH (S4.65). It reports whether that completes a new segment.
+func (c *core) receivePart(ctx *inputContext, s *segment, place pushPlace, now millis) bool {
+	p, ok := parsePart(s.data)
+	if !ok {
+		c.stats.badFields++
+		return false
+	}
+	push := segment{conv: s.conv, cmd: cmdPush, frg: p.frg, wnd: s.wnd, ts: p.ts, sn: p.sn,
+		una: s.una, data: p.data}
+	at := c.readNxt.distance(p.sn) + 1
+	switch {
+	case p.sn.before(c.rcvNxt), // it is acknowledged again
+		c.in != nil && at <= c.in.size() && c.in.present.has(c.in.slot(p.sn)),
+		len(p.data) == p.whole:
+		return c.receive(ctx, &push, place, now)
+	case !p.sn.before(c.rcvNxt + seqNum(c.capacity())), c.tooFar(at):
+		c.stats.outOfWindow++
+		return false
+	case c.memory.room < partialMost*memoryWeight(p.whole):
+		c.memory.refuse()
+		return false
+	case c.in == nil:
+		c.in = getRecvRing(at)
+	}
+	if push.data = c.in.addPart(&p); push.data == nil {
+		return false
+	}
+	whole := inputContext{now: ctx.now, cache: ctx.cache} // it lies in no slab
+	stored := c.receive(&whole, &push, place, now)
+	putBuffer(push.data)
+	return stored
+}
+
 // isCopy reports whether a PUSH behind others in its datagram is a copy that was not needed. The
 // una that acknowledges the data before it acknowledges it too. Behind ACKs it may be a
 // retransmission, and is acknowledged within the interval (S1.78).

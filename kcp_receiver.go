@@ -64,7 +64,10 @@ func (rcv *receiver) releaseIdle(sendsNothing bool) {
 	if len(rcv.acks) == 0 && cap(rcv.acks) > idleAcks && sendsNothing && rcv.in == nil {
 		rcv.acks = nil
 	}
-	if rcv.in != nil && rcv.readNxt == rcv.rcvNxt && rcv.outOfOrder == 0 {
+	if rcv.in != nil && rcv.in.parts != nil {
+		rcv.in.dropParts(rcv.rcvNxt)
+	}
+	if rcv.in != nil && rcv.readNxt == rcv.rcvNxt && rcv.outOfOrder == 0 && rcv.in.parts == nil {
 		putRecvRing(rcv.in)
 		rcv.in = nil
 	}
@@ -153,6 +156,7 @@ func (rcv *receiver) releaseReceived() {
 	if rcv.in == nil {
 		return
 	}
+	rcv.in.dropParts(rcv.readNxt + 1<<31 - 1)
 	rcv.rcvNxt = rcv.acknowledgedTo()
 	for slot := range rcv.in.size() {
 		if rcv.in.present.has(slot) {

@@ -15,6 +15,7 @@ type recvSegment struct {
 type recvRing struct {
 	slots   []recvSegment
 	present bitmap
+	parts   *partialSegments // nil unless segments have arrived in part
 }
 
 func (r *recvRing) size() uint32 { return uint32(len(r.slots)) }
@@ -45,6 +46,7 @@ func (r *recvRing) grow(n uint32, from seqNum) *recvRing {
 			bigger.present.set(bigger.slot(sn))
 		}
 	}
+	bigger.parts, r.parts = r.parts, nil
 	clear(r.slots)
 	clear(r.present)
 	putRecvRing(r)

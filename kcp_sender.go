@@ -88,6 +88,7 @@ type sender struct {
 	filling   bool        // a Write copies into fill without the lock
 	again     *redundancy // nil until something small or lost has been sent
 	trace     *traceLog   // nil unless the session is traced
+	path      *pathMTU    // nil unless the MTU is searched for, or has been found too large
 
 	fill *slab   // has room for the segments of the next Write, or nil
 	held []*slab // hold datagrams that are being sent
@@ -323,6 +324,13 @@ func (snd *sender) lossesCongest() bool {
 	return r.sense == lossesCongestion
 }
 
+// usualMSS returns what tells a stream from small messages of a peer, whose MTU is not known: the
+// bytes of data in a full segment, or in one of the default MTU if that is less.
+func (snd *sender) usualMSS() int { return min(snd.mss, mtuDefault-segmentHeaderSize) }
+
+// pathTiming returns what the search for the path's MTU has to know.
+func (snd *sender) pathTiming() pathTiming { return pathTiming{snd.rtt.srtt(), snd.rto()} }
+
 // noDelay reports whether no-delay mode is on, which lowers the least RTO and the back-off.
 func (snd *sender) noDelay() bool { return millis(snd.minRTO) == rtoNoDelay }
 
@@ -379,6 +387,9 @@ func (snd *sender) releaseIdle() {
 		if snd.flow != nil {
 			snd.flow.forget()
 		}
+	}
+	if snd.ring == nil && snd.flow == nil {
+		snd.path = nil
 	}
 	if snd.ring == nil && len(snd.held) == 0 {
 		snd.held = nil

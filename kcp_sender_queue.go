@@ -99,10 +99,14 @@ func (c *core) cut(sn seqNum) int {
 	if c.ctl.accepted() {
 		room += segmentHeaderSize
 	}
-	if c.mss <= room {
-		return c.mss
+	mss := c.mss
+	if most := int(c.ctl.firstMost) - segmentHeaderSize; most > room && most < mss {
+		mss = most
 	}
-	return c.mss - room
+	if mss <= room {
+		return mss
+	}
+	return mss - room
 }
 
 // enqueue takes ownership of a pooled buffer as the data of the next segment.
@@ -416,6 +420,7 @@ func (snd *sender) setMTU(mtu int) bool {
 	}
 	smaller := mtu-segmentHeaderSize < snd.mss
 	snd.mtu, snd.mss = mtu, mtu-segmentHeaderSize
+	snd.flight.resize(mtu)
 	if snd.flow != nil {
 		snd.flow.resize(mtu)
 	}

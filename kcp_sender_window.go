@@ -64,14 +64,14 @@ func (c *core) writeRoom() (free, share uint32) {
 	free = max(free, atMost(queued, window))
 	if c.pathSetsPace() {
 		limit := window
-		if limit > writeLeast {
-			limit = min(max(2*c.flight.limit, writeLeast), limit)
+		if least := c.flight.scaled(writeLeast); limit > least {
+			limit = min(max(2*c.flight.limit, least), limit)
 		}
 		most = min(most, limit)
 		free = min(free, atMost(queued, limit))
 	}
-	if c.memory.room < free {
-		free = max(c.memory.room, atMost(queued, roomLeast))
+	if room := c.memory.room / memoryWeight(c.mss); room < free {
+		free = max(room, atMost(queued, roomLeast))
 		most = min(most, queued+free)
 	}
 	return free, max(min(most, window)/writeShare, 1)
@@ -167,7 +167,7 @@ func (c *core) bearsClock(s *segment) bool {
 	case cmdPush:
 		return !c.isProbe(s)
 	case cmdWask, cmdWins:
-		return c.ctl.known() && !isControl(s)
+		return c.ctl.known() && !isControl(s) && !isPart(s)
 	}
 	return false
 }

@@ -18,11 +18,14 @@ func (rcv *receiver) freeReceived(seg *recvSegment, cache *bufferCache) {
 	if seg.slab != nil {
 		rcv.endLend(seg)
 	} else {
-		rcv.heavy -= memoryWeight(cap(seg.data)) - 1
+		rcv.unweigh(seg)
 		cache.put(seg.data)
 	}
 	seg.data = nil
 }
+
+// unweigh takes a segment out of the count of large ones, which is in a buffer of its own.
+func (rcv *receiver) unweigh(seg *recvSegment) { rcv.heavy -= memoryWeight(cap(seg.data)) - 1 }
 
 func (rcv *receiver) endLend(seg *recvSegment) {
 	rcv.lentBytes -= int32(len(seg.data))

@@ -54,6 +54,7 @@ func (c *core) acknowledged(sn seqNum, ts timestamp, now millis, cache *bufferCa
 	if c.trace != nil {
 		c.trace.acked(c.latest, sn, ackedByAck, seg.xmits, now-seg.sentAt)
 	}
+	c.pathPassed(seg, now)
 	c.drop(sn, cache)
 	if sn == c.sendUna {
 		c.advanceUna()
@@ -165,6 +166,7 @@ func (c *core) arrived(sn seqNum, by traceAckedBy, cache *bufferCache) {
 	if c.trace != nil {
 		c.trace.acked(c.latest, sn, by, seg.xmits, now-seg.sentAt)
 	}
+	c.pathPassed(seg, now)
 	c.drop(sn, cache)
 }
 
@@ -253,6 +255,13 @@ func (c *core) twin(now millis) (sn seqNum, due bool) {
 			}
 		}
 		c.again.twinDone()
+	}
+}
+
+// pathPassed notes that the peer has a segment.
+func (snd *sender) pathPassed(seg *sendSegment, now millis) {
+	if p := snd.path; p != nil {
+		p.acked(int(seg.bytes())+int(p.overhead), now)
 	}
 }
 

@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// mtuMax is the largest UDP payload: slightly more than an Ethernet frame carries.
-const mtuMax = 1500
-
 const (
 	windowDefault = 512
 	// backlogDefault lets a thousand clients connect at once without a Config that raises it.
@@ -28,6 +25,8 @@ type options struct {
 	fec                       fecShards
 	chooser                   fecChooser
 	mtu                       int
+	search                    mtuSearch
+	pathMost                  int // the largest MTU that is searched for, 0 for the usual bounds
 	sndWnd, rcvWnd            int
 	noDelay, interval, resend int
 	modes                     modes

@@ -8,7 +8,16 @@ type span struct {
 	start, end int
 	shared     []byte
 	limited    int // bytes charged to the rate limit: all of a packet with data, otherwise none
+	use        packetUse
 }
+
+// packetUse is what a packet is for.
+type packetUse uint8
+
+const (
+	packetCarries packetUse = iota // segments
+	packetProbes                   // it is a probe of the path's MTU, and must not be fragmented
+)
 
 // size returns the length of the datagram.
 func (p *span) size() int { return max(p.end-p.start, len(p.shared)) }
@@ -103,6 +112,12 @@ func (w *packetWriter) begin(n int) bool {
 	w.pos = w.start + w.headroom
 	w.state = packetOpen
 	return true
+}
+
+// probes finishes the open packet, which is a probe of the path's MTU.
+func (w *packetWriter) probes() {
+	w.finish()
+	w.packets[len(w.packets)-1].use = packetProbes
 }
 
 // finish closes the open packet, if there is one.

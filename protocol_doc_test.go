@@ -200,6 +200,20 @@ func exampleSkip() []byte {
 	return appendSkip(nil, 1000, 205, &s)
 }
 
+// exampleProbe is a probe of 48 bytes.
+func exampleProbe() []byte {
+	b := make([]byte, 48)
+	putProbe(b, &segment{conv: 0x11223344, wnd: 128, una: 4}, 0x1b7e4d9c2a6f8053)
+	return b
+}
+
+// exampleLastPart is the last two bytes of the example's segment.
+func exampleLastPart() []byte {
+	s := pushPart(0, examplePush.ts, examplePush.data, 3, 5)
+	s.conv, s.wnd = examplePush.conv, examplePush.wnd
+	return appendSegment(nil, &s)
+}
+
 func controlSegment(m controlSet, wnd uint16, una seqNum) []byte {
 	return appendSegment(nil, &segment{
 		conv: 0x11223344, cmd: cmdWins, wnd: wnd, ts: controlVersion, sn: controlMagic, una: una,
@@ -228,7 +242,7 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 		"aes-128-gcm": sealed(NewAESGCMCrypt(key[:16])),
 
 		"hello": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlHello: true},
-			incarnation: 0xC11E, flags: helloRanges | helloGroups | helloSkips,
+			incarnation: 0xC11E, flags: helloRanges | helloGroups | helloSkips | helloParts,
 			largest: largestDatagram}, 128, 0),
 		"ackr": appendSegment(nil, &segment{conv: 0x11223344, cmd: cmdWins, wnd: 128,
 			ts: controlVersion, sn: controlMagic, una: 100, data: appendAckRanges(nil, 1000, 100,
@@ -242,6 +256,8 @@ func TestExamplesOfTheProtocolDocument(t *testing.T) {
 			resetCode: resetClosed, resetFor: 0xC11E}, 32, 5),
 		"ping": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlPing: true},
 			ping: 0x1b7e4d9c2a6f8053}, 128, 4),
+		"probe": exampleProbe(),
+		"part":  exampleLastPart(),
 		"reset-unknown": controlSegment(controlSet{has: [ctlPong + 1]bool{ctlReset: true},
 			resetCode: resetUnknown, echo: 0x1b7e4d9c2a6f8053}, 32, 4),
 	}

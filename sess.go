@@ -35,8 +35,12 @@ type UDPSession struct {
 	mu    sync.Mutex // guards all that follows; the order of all mutexes is in docs/internals.md
 	core  core
 	keys  sessionKeys
-	mtu   int           // of the UDP payload
 	calls *blockedCalls // nil until a call has waited or a deadline was set
+
+	mtu      uint16 // of the UDP payload, as it is set
+	pathMTU  uint16 // as it is used: another one where the path was found to carry it
+	pathMost uint16 // the largest that the program lets the search find, 0 for the usual bounds
+	search   mtuSearch
 
 	life  sessionLife
 	turns turns
@@ -111,7 +115,8 @@ func newSession(
 	s.core.setWindows(o.sndWnd, o.rcvWnd)
 	s.core.life.setTimeouts(toMillis(o.deadTimeout), toMillis(o.keepAlive), toMillis(o.idleTimeout))
 	s.life.init()
-	s.mtu = o.mtu
+	s.mtu, s.pathMTU = uint16(o.mtu), uint16(o.mtu)
+	s.pathMost, s.search = uint16(o.pathMost), o.search
 	s.turns.wanted, s.turns.active = o.fec, o.fec.pair()
 	s.turns.choosesParity(o.chooser)
 	if o.fec.data > 0 {
@@ -121,6 +126,9 @@ func newSession(
 		s.decoder.hint(o.fec.data, o.fec.parity)
 	}
 	s.applyMTULocked()
+	if s.search == mtuSearched {
+		s.core.ctl.boundFirst(pathBase - s.overheadLocked())
+	}
 	env.clock.bind(&s.timer, s)
 	return s
 }
@@ -131,7 +139,7 @@ func (s *UDPSession) now() millis { return s.env.clock.now().ms() }
 // applyMTULocked sets the part of a datagram that KCP may fill. It returns false, and changes
 // nothing, if that would leave no room for data. s.mu must be held.
 func (s *UDPSession) applyMTULocked() bool {
-	return s.core.setMTU(s.mtu - s.overheadLocked()) // S0.3
+	return s.core.setMTU(int(s.pathMTU) - s.overheadLocked()) // S0.3
 }
 
 // overheadLocked returns how many bytes the layers below KCP add to a datagram. s.mu must be held.
@@ -257,7 +265,7 @@ func (s *UDPSession) LocalAddr() net.Addr { return s.env.conn.LocalAddr() }
 // demandProof limits what a new session sends until its peer's address is validated. A factor of 0
 // does not.
 func (s *UDPSession) demandProof(factor int) {
-	first := s.mtu
+	first := int(s.mtu)
 	switch {
 	case factor == 0:
 		first = allowanceMost

@@ -57,6 +57,7 @@ func (s *UDPSession) unlockAndBeginTurn(
 	}
 	s.turns.adapt(&s.core, s.core.clock(fine).ms())
 	s.applyFECLocked()
+	s.searchPathLocked(s.core.clock(fine))
 	if need = s.turns.frame(w, s.frameLocked(), s.core.mtu); need > 0 {
 		s.mu.Unlock()
 		return need
@@ -214,6 +215,80 @@ func (s *UDPSession) applyFECLocked() {
 		}
 		s.applyMTULocked()
 	}
+}
+
+// searchPathLocked is called before a flush. It begins the search for the path's MTU when there is
+// a reason, moves it on, and applies what it has found. s.mu must be held.
+func (s *UDPSession) searchPathLocked(at instant) {
+	c := &s.core
+	if c.path == nil {
+		if s.search == mtuFixed || !c.wantsPath() {
+			return
+		}
+		c.beginPath(int(s.pathMTU), pathBase, s.sealerOverhead())
+	}
+	if c.flow != nil && s.search != mtuFixed && c.path.ask() {
+		go s.boundPath() // it makes system calls
+	}
+	c.path.advance(at.ms())
+	s.applyPathLocked(at)
+}
+
+// sealerOverhead returns how many bytes a datagram has besides segments and the FEC header.
+func (s *UDPSession) sealerOverhead() int {
+	return s.env.sealer.headroom() + s.env.sealer.tailroom()
+}
+
+// boundPath finds what this host can send to the peer in one packet, and begins the search up to
+// what the host, the program and the peer allow.
+func (s *UDPSession) boundPath() {
+	most := s.env.host.pathBound(&s.peer, int(s.pathMost)) // neither changes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.core.path == nil || s.life.ended() {
+		return
+	}
+	takes := s.core.ctl.takes()
+	s.core.path.limit(takes)
+	s.core.path.bound(min(most, takes), s.now())
+	s.armLocked(s.now())
+}
+
+// applyPathLocked sets the size of datagrams to what the search has found. s.mu must be held.
+func (s *UDPSession) applyPathLocked(at instant) {
+	size := s.core.path.size
+	if size == s.pathMTU {
+		return
+	}
+	before := s.pathMTU
+	if !s.resizeLocked(size) {
+		s.core.endPath() // there is no room for data
+		return
+	}
+	if size < before {
+		s.core.pathShrunk(at)
+	}
+}
+
+// datagramRefused notes that the socket has refused a datagram of that size to the session's peer.
+func (s *UDPSession) datagramRefused(size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.ended() {
+		return
+	}
+	c := &s.core
+	if c.path == nil {
+		if size > int(s.pathMTU) {
+			return
+		}
+		c.beginPath(int(s.pathMTU), pathBase, s.sealerOverhead())
+	}
+	at := c.clock(s.env.clock.now())
+	c.path.refused(size, at.ms())
+	s.applyPathLocked(at)
+	s.turns.repeat()
+	s.armLocked(at.ms())
 }
 
 // sendPatience limits the wait for packets that are being sent. Only a packet connection of the

@@ -72,6 +72,10 @@ type sessionHost interface {
 	// checkOpen ends all that is on a socket that the program has closed.
 	checkOpen()
 
+	// pathBound returns the largest datagram that may be sent to a peer in one packet. wanted is
+	// the largest that the program wants, 0 if it does not say.
+	pathBound(peer *peerAddr, wanted int) (most int)
+
 	socketStats() SocketStats
 	setDSCP(dscp int) error
 	setReadBuffer(bytes int) error

@@ -152,7 +152,7 @@ func (s *UDPSession) GetOOBMaxSize() int {
 }
 
 func (s *UDPSession) oobMaxLocked() int {
-	return max(0, s.mtu-s.overOOB())
+	return max(0, int(min(s.mtu, s.pathMTU))-s.overOOB())
 }
 
 // overOOB is what an out-of-band datagram has besides its payload.

@@ -176,7 +176,7 @@ func (s *UDPSession) newTrace(now instant, open traceTarget) (t *traceLog) {
 	t = newTraceLog(now, s.core.kind, func() {
 		c := &s.core
 		set := &traceSettings{
-			mtu: s.mtu, segment: c.mss, sndWnd: int(c.sndWnd), rcvWnd: int(c.rcvWnd),
+			mtu: int(s.mtu), segment: c.mss, sndWnd: int(c.sndWnd), rcvWnd: int(c.rcvWnd),
 			interval: c.interval, minRTO: millis(c.minRTO), fec: s.turns.active, modes: c.modes,
 			control: c.kind, resend: len(c.topOrders),
 		}

@@ -50,15 +50,25 @@ func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 // the packet connection's own WriteTo waits for that second in vain.
 func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 	s.configure(func() {
-		old := s.mtu
-		s.mtu = min(mtu, mtuMax)
-		if ok = s.applyMTULocked(); !ok {
-			s.mtu = old
+		if ok = s.resizeLocked(uint16(min(max(mtu, 0), mtuMax))); ok {
+			s.mtu, s.search = s.pathMTU, mtuFixed
+			s.core.endPath()
 		}
 	})
 	if ok {
 		// Also when it is raised: an earlier call that lowered it may still be waiting.
 		s.awaitSends()
+	}
+	return ok
+}
+
+// resizeLocked sets the size of datagrams that is used. It returns false, and changes nothing, if
+// no room would be left for data. s.mu must be held.
+func (s *UDPSession) resizeLocked(mtu uint16) (ok bool) {
+	old := s.pathMTU
+	s.pathMTU = mtu
+	if ok = s.applyMTULocked(); !ok {
+		s.pathMTU = old
 	}
 	return ok
 }
@@ -150,7 +160,7 @@ func (s *UDPSession) SetFEC(data, parity int) error {
 		s.turns.wanted = want
 		if !s.applyMTULocked() {
 			least := s.overheadLocked() + segmentHeaderSize + 1
-			err = badArgument("MTU", s.mtu, fmt.Sprintf("at least %d with FEC", least))
+			err = badArgument("MTU", s.pathMTU, fmt.Sprintf("at least %d with FEC", least))
 			s.turns.wanted = old
 			return
 		}

@@ -100,7 +100,8 @@ func (s *UDPSession) beginReadLocked(want int) error {
 		}
 		c := s.blockedLocked()
 		c.armRead()
-		s.core.await(uint16(min((want+s.core.mss-1)/s.core.mss, wndMax)))
+		mss := s.core.usualMSS()
+		s.core.await(uint16(min((want+mss-1)/mss, wndMax)))
 		s.waitLocked(&c.readers)
 		s.core.await(0)
 	}
@@ -176,8 +177,10 @@ func (b *readTake) copyTo(p []byte) (n int) {
 // release releases what copyTo has not. s.mu must be held.
 func (b *readTake) release(c *core) {
 	for i := range b.whole {
-		if b.segs[i].slab != nil {
-			c.freeReceived(&b.segs[i], nil)
+		if seg := &b.segs[i]; seg.slab != nil {
+			c.freeReceived(seg, nil)
+		} else {
+			c.unweigh(seg)
 		}
 	}
 }

@@ -61,6 +61,11 @@ type Stats struct {
 	// at random; 0 if it makes none.
 	RandomLoss float64
 
+	// PathMTU is the size of the largest datagram that the session sends, in bytes of UDP payload.
+	// It changes if the path's MTU is searched for (Config.MTUDiscovery), and if the system refuses
+	// a datagram as too large.
+	PathMTU int
+
 	SendWindow    int // segments; this and the next as they have grown
 	ReceiveWindow int
 	PeerWindow    int // the peer's advertised window
@@ -143,6 +148,7 @@ func (s *UDPSession) Stats() Stats {
 		PeerExtended: c.ctl.known(), AddressProved: c.addr == nil,
 		OOBDropped: s.oob.Load().droppedCount(),
 	}
+	st.PathMTU = int(s.pathMTU)
 	s.reportControlLocked(&st)
 	s.reportKeysLocked(&st)
 	if c.trace != nil {

@@ -37,6 +37,9 @@ type txSocket struct {
 	aead   *aeadCrypt // counts the packets sealed and opened; nil for other ciphers
 	errors socketErrors
 	closed func() // is called if the socket was closed by another; nil for a foreign connection
+	// refused is called for a datagram that was too large for the socket. No lock may be held.
+	refused func(o *outgoing)
+	probes  wholeness // of probes of a path's MTU
 
 	ready  readyWriter  // io, if it can send without waiting, or nil
 	behind atomic.Int32 // batches that were left to a goroutine of their own
@@ -89,6 +92,16 @@ func (k *txSocket) wrote(sent, lost int, err error) {
 		k.errors.note(socketWrite, err)
 	case k.closed != nil:
 		go k.closed() // it may be the goroutine of a session, or one that serves many
+	}
+}
+
+// noteRefused looks for datagrams of a batch that were too large for the socket.
+func (k *txSocket) noteRefused(batch []outgoing) {
+	for i := range batch {
+		if o := &batch[i]; o.refused > 0 && k.refused != nil {
+			k.refused(o)
+			o.refused = 0
+		}
 	}
 }
 
@@ -210,6 +223,9 @@ func (tx *txScratch) write() bool {
 	if tx.manner == txLeaves && k.ready != nil && k.behind.Load() == 0 {
 		rest, sent, lost, err := k.ready.writeReady(tx.batch)
 		k.wrote(sent, lost, err)
+		if lost > 0 {
+			k.noteRefused(tx.batch)
+		}
 		if len(rest) == 0 {
 			return true
 		}
@@ -221,6 +237,9 @@ func (tx *txScratch) write() bool {
 	}
 	sent, lost, err := k.io.writeBatch(tx.batch)
 	k.wrote(sent, lost, err)
+	if lost > 0 {
+		k.noteRefused(tx.batch)
+	}
 	return true
 }
 
@@ -296,7 +315,11 @@ func (tx *txScratch) seal(t *turn) {
 			tx.socket.wrote(0, 1, err)
 			continue
 		}
-		r.add(datagram)
+		if p.use == packetProbes {
+			r.addAlone(datagram)
+		} else {
+			r.add(datagram)
+		}
 		t.packets++
 		t.bytes += p.size()
 		t.limited += p.limited

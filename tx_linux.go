@@ -38,6 +38,7 @@ type linuxWriter struct {
 	done     int                       // of them, those dealt with
 	// made once: a method value made for each call would be allocated
 	call  func(fd uintptr)
+	whole wholeness // of the messages that are filled in
 	n     int
 	errno syscall.Errno
 
@@ -77,7 +78,12 @@ func newLinuxWriter() *linuxWriter {
 		h.Iov = &w.iovs[i]
 		h.SetIovlen(1)
 	}
-	w.call = func(fd uintptr) { w.n, w.errno = w.conn.calls.send(fd, w.msgs[w.done:w.queued]) }
+	w.call = func(fd uintptr) {
+		if w.whole == mustStayWhole {
+			defer forbidFragments(int(fd), w.conn.family)()
+		}
+		w.n, w.errno = w.conn.calls.send(fd, w.msgs[w.done:w.queued])
+	}
 	return w
 }
 
@@ -94,9 +100,15 @@ func (w *linuxWriter) write(p []outgoing) (rest []outgoing, sent, lost int, err 
 
 // fill puts the next pieces of the batch into messages. It returns false if none are left.
 func (w *linuxWriter) fill() bool {
-	w.queued, w.done = 0, 0
-	for w.queued < len(w.msgs) && w.index < len(w.batch) {
+	w.queued, w.done, w.whole = 0, 0, mayFragment
+	for w.queued < len(w.msgs) && w.index < len(w.batch) && w.whole == mayFragment {
 		o := &w.batch[w.index]
+		if o.whole == mustStayWhole {
+			if w.queued > 0 {
+				break // it goes alone
+			}
+			w.whole = mustStayWhole
+		}
 		to := o.destination()
 		data, segment := nextPiece(o, w.offset, w.segments(o, to.Addr()))
 		m := writePiece{w.index, w.offset, len(data), segment}
@@ -232,6 +244,9 @@ func (w *linuxWriter) accepted(n int) {
 // refused handles the next message, which the kernel has refused.
 func (w *linuxWriter) refused(errno syscall.Errno) {
 	m := w.pieces[w.done]
+	if errno == unix.EMSGSIZE && !m.run() {
+		w.batch[m.index].refused = m.segment
+	}
 	switch {
 	case w.conn.peer.IsValid() && w.retries == 0:
 		// On a connected socket the error may be an ICMP message for an earlier datagram.

@@ -21,7 +21,8 @@ func (r *runBuilder) resume() {
 		return
 	}
 	last := &r.tx.batch[n-1]
-	if last.to != r.turn.to || last.local != r.turn.local || last.segment == 0 {
+	if last.to != r.turn.to || last.local != r.turn.local || last.segment == 0 ||
+		last.whole == mustStayWhole {
 		return
 	}
 	r.run, r.size, r.count = last.buf, last.segment, datagrams(len(last.buf), last.segment)
@@ -43,6 +44,15 @@ func (r *runBuilder) add(datagram []byte) {
 		r.run, r.size = datagram, len(datagram)
 	}
 	r.count++
+}
+
+// addAlone adds a probe of the path's MTU, which no run may contain.
+func (r *runBuilder) addAlone(datagram []byte) {
+	r.end()
+	r.tx.batch = append(r.tx.batch, outgoing{
+		buf: datagram, to: r.turn.to, toAddr: r.turn.toAddr, local: r.turn.local,
+		whole: r.tx.socket.probes,
+	})
 }
 
 func (r *runBuilder) end() {

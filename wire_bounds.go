@@ -14,6 +14,7 @@ const (
 	wndInitial         = 32
 	wndMax             = 65535 // the wnd field has 16 bits
 	mtuDefault         = 1400
+	mtuMax             = 1500 // slightly more than an Ethernet frame carries
 	intervalMin millis = 10
 	intervalMax millis = 5000
 	// intervalDefault is the interval of legacy peers.

@@ -58,6 +58,7 @@ local f = {
 	ranges = ProtoField.bool("kcp.hello.ranges", "Reads ACKR", 32, nil, 4),
 	groups = ProtoField.bool("kcp.hello.groups", "Reads parity that names its group", 32, nil, 8),
 	skips = ProtoField.bool("kcp.hello.skips", "Reads SKIP", 32, nil, 128),
+	parts = ProtoField.bool("kcp.hello.parts", "Reads segments in parts", 32, nil, 256),
 	keys = ProtoField.bool("kcp.hello.keys", "Makes session keys", 32, nil, 16),
 	opens = ProtoField.bool("kcp.hello.opens", "The WASK in front opens the session", 32, nil, 64),
 	proved = ProtoField.bool("kcp.hello.proved", "The receiver's address is proved", 32, nil, 32),
@@ -200,6 +201,7 @@ local control_values = {
 		flags:add_le(f.ranges, v(16, 4))
 		flags:add_le(f.groups, v(16, 4))
 		flags:add_le(f.skips, v(16, 4))
+		flags:add_le(f.parts, v(16, 4))
 		flags:add_le(f.keys, v(16, 4))
 		flags:add_le(f.opens, v(16, 4))
 		flags:add_le(f.proved, v(16, 4))

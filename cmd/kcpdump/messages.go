@@ -18,7 +18,7 @@ type hello struct {
 }
 
 // helloFlags are the names of the bits of HELLO's flags (S4.6), and of one that is reserved.
-var helloFlags = [...]string{"shared", "marks", "ackr", "groups", "keys", "validated", "opens", "skip"}
+var helloFlags = [...]string{"shared", "marks", "ackr", "groups", "keys", "validated", "opens", "skip", "parts"}
 
 func parseHello(v []byte) hello {
 	le := binary.LittleEndian

@@ -4,6 +4,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -157,6 +158,15 @@ func TestControlMessages(t *testing.T) {
 		line := mustDump(t, pcapOf(t, up(0, controlSegment(tt.message))))[0]
 		if want := ": 11223344 " + tt.want + "; una 100 wnd 128"; !strings.HasSuffix(line, want) {
 			t.Errorf("%s: %s, want %s", tt.name, line, want)
+		}
+	}
+}
+
+func TestLongControlMessages(t *testing.T) {
+	for n := range 256 {
+		messages, fault := parseControl(append([]byte{9, byte(n)}, make([]byte, n)...))
+		if fault != "" || len(messages) != 1 || messages[0].Value != fmt.Stringer(pad{n}) {
+			t.Errorf("a PAD of %d bytes: %v, %q", n, messages, fault)
 		}
 	}
 }
