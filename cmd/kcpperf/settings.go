@@ -18,6 +18,7 @@ type settings struct {
 	SendWindow    int  `json:"send_window"`    // segments
 	ReceiveWindow int  `json:"receive_window"` // segments
 	MTU           int  `json:"mtu"`            // UDP payload in bytes
+	PathMTU       bool `json:"path_mtu,omitempty"`
 	NoDelay       bool `json:"no_delay"`
 	Interval      int  `json:"interval_ms"`
 	FastResend    int  `json:"fast_resend"`
@@ -51,6 +52,7 @@ var settingKeys = []struct{ name, value, meaning string }{
 	{"sndwnd", "N", "least send window in segments, 1 to 65535"},
 	{"rcvwnd", "N", "least receive window in segments, 1 to 65535"},
 	{"mtu", "N", "size of a datagram in bytes, 100 to 1500 (default 1400)"},
+	{"pathmtu", "0/1", "search for larger datagrams that the path carries (default 0)"},
 	{"nodelay", "A,B,C,D", "as SetNoDelay takes them: no-delay 0/1, interval in ms, fast resend, aggressive congestion control 0/1 (default 1,10,2,1)"},
 	{"cc", "NAME", "congestion control, whatever the last number of --nodelay is: " + strings.Join(controlNames(), ", ")},
 	{"bandwidth", "SPEED", "what --cc fixed sends, as in 20Mbit"},
@@ -77,6 +79,8 @@ func (s *settings) set(key, value string) error {
 		s.ReceiveWindow, err = parseCount(value, 1, 65535)
 	case "mtu":
 		s.MTU, err = parseCount(value, 100, 1500)
+	case "pathmtu":
+		s.PathMTU, err = strconv.ParseBool(value)
 	case "nodelay":
 		err = s.setNoDelay(value)
 	case "cc":
@@ -259,6 +263,9 @@ func controlNames() (names []string) {
 func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
 	c := baseConfig(block)
 	c.SendWindow, c.ReceiveWindow, c.MTU = s.SendWindow, s.ReceiveWindow, s.MTU
+	if !s.PathMTU {
+		c.MTUDiscovery = kcp.MTUDiscoveryOff
+	}
 	c.NoDelay, c.Interval = s.NoDelay, time.Duration(s.Interval)*time.Millisecond
 	c.FastResend, c.NoCongestionControl = s.FastResend, s.NoCongestion
 	c.CongestionControl, c.Bandwidth = kcp.CongestionControl(s.Control), s.Bandwidth/8
@@ -275,7 +282,7 @@ func (s *settings) config(block kcp.BlockCrypt) *kcp.Config {
 // them.
 func (s *settings) apply(sess *kcp.UDPSession) error {
 	sess.SetWindowSize(s.SendWindow, s.ReceiveWindow)
-	if !sess.SetMtu(s.MTU) {
+	if !s.PathMTU && !sess.SetMtu(s.MTU) { // which ends the search
 		return fmt.Errorf("mtu %d leaves no room for data", s.MTU)
 	}
 	noDelay, noCongestion := 0, 0
@@ -328,6 +335,9 @@ func (s settings) String() string {
 		text += fmt.Sprintf(" sndwnd=%d rcvwnd=%d", s.SendWindow, s.ReceiveWindow)
 	}
 	text += fmt.Sprintf(" mtu=%d", s.MTU)
+	if s.PathMTU {
+		text += " pathmtu=1"
+	}
 	if s.DataShards > 0 {
 		text += fmt.Sprintf(" fec=%d/%d", s.DataShards, s.ParityShards)
 	}
