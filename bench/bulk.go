@@ -27,7 +27,7 @@ type transfer struct {
 
 func newBulk(s *settings) *measurement {
 	m := &measurement{name: "bulk", title: "One-way bulk transfer", columns: bulkColumns}
-	for _, k := range kcpKinds {
+	for _, k := range append([]kcpKind{kcpDiscovers}, kcpKinds...) {
 		m.add(k.name, true, measureBulk(s, streamTransfer(k.opener(s.window))))
 	}
 	m.add("TCP", false, measureBulk(s, streamTransfer(over(loopback, openTCP))))

@@ -91,6 +91,7 @@ var comparisons = []struct {
 	of, to            string
 }{
 	{"bulk, kcp : TCP", "bulk", bulkSpeed, kcpPlain, "TCP"},
+	{"bulk, kcp with path MTU : TCP", "bulk", bulkSpeed, kcpPathMTU, "TCP"},
 	{"bulk, kcp AES-128-GCM : quic-go", "bulk", bulkSpeed, kcpGCM, "quic-go"},
 	{"bulk CPU, kcp : TCP", "bulk", bulkCPU, kcpPlain, "TCP"},
 	{"bulk CPU, kcp AES-128-GCM : quic-go", "bulk", bulkCPU, kcpGCM, "quic-go"},

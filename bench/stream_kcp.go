@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -17,17 +18,23 @@ type kcpKind struct {
 	name         string
 	crypt        func() (kcp.BlockCrypt, error)
 	data, parity int
+	discovery    kcp.MTUDiscovery // "": off
 }
 
 var kcpKinds = []kcpKind{
-	{name: kcpPlain, crypt: func() (kcp.BlockCrypt, error) { return nil, nil }},
+	{name: kcpPlain, crypt: plain},
 	{name: kcpGCM, crypt: func() (kcp.BlockCrypt, error) { return kcp.NewAESGCMCrypt(make([]byte, 16)) }},
 	{name: "kcp AES-128-CFB", crypt: func() (kcp.BlockCrypt, error) { return kcp.NewAESBlockCrypt(make([]byte, 16)) }},
 	{name: "kcp Salsa20 + FEC 10/3", data: 10, parity: 3,
 		crypt: func() (kcp.BlockCrypt, error) { return kcp.NewSalsa20BlockCrypt(make([]byte, 32)) }},
 }
 
-const kcpPlain, kcpGCM = "kcp", "kcp AES-128-GCM"
+// kcpDiscovers searches for the path's MTU.
+var kcpDiscovers = kcpKind{name: kcpPathMTU, crypt: plain, discovery: kcp.MTUDiscoveryOn}
+
+const kcpPlain, kcpPathMTU, kcpGCM = "kcp", "kcp, path MTU", "kcp AES-128-GCM"
+
+func plain() (kcp.BlockCrypt, error) { return nil, nil }
 
 // config has the settings of a fast link, those of SetNoDelay(1, 10, 2, 1).
 func (k kcpKind) config(window int) (*kcp.Config, error) {
@@ -37,7 +44,8 @@ func (k kcpKind) config(window int) (*kcp.Config, error) {
 	}
 	return &kcp.Config{
 		BlockCrypt: block, DataShards: k.data, ParityShards: k.parity,
-		MTU: datagramSize, SendWindow: window, ReceiveWindow: window, StreamMode: true,
+		MTU: datagramSize, MTUDiscovery: cmp.Or(k.discovery, kcp.MTUDiscoveryOff),
+		SendWindow: window, ReceiveWindow: window, StreamMode: true,
 		NoDelay: true, Interval: 10 * time.Millisecond, FastResend: 2, NoCongestionControl: true,
 	}, nil
 }
