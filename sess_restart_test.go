@@ -206,8 +206,8 @@ func TestRestartedServer(t *testing.T) {
 	}
 }
 
-// A server that was restarted knows a session only by an old opening that came late. The clock shows
-// that its data are of another session, with an acknowledgement in front of them or not.
+// A server that was restarted knows a session only by an old opening that came late. The clock
+// shows that its data are of another session, with an acknowledgement in front of them or not.
 func TestDataOfARestartedServerAreStray(t *testing.T) {
 	connRun(t, closeLink, func(t *testing.T, w *connWorld) {
 		client, server, _ := w.pair(Config{})
@@ -232,7 +232,8 @@ func TestDataOfARestartedServerAreStray(t *testing.T) {
 		} {
 			var b []byte
 			for range tt.acks {
-				b = appendSegment(b, &segment{conv: client.conv, cmd: cmdAck, wnd: 32, sn: 1 << 20})
+				ack := segment{conv: client.conv, cmd: cmdAck, wnd: 32, sn: 1 << 20}
+				b = appendSegment(b, &ack)
 			}
 			if tt.acks > 1 {
 				b = appendSegment(b, &segment{conv: client.conv, cmd: cmdWins, wnd: 32})
