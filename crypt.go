@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"math"
 	"reflect"
 )
 
@@ -81,6 +82,16 @@ func newSealer(block BlockCrypt) *sealer {
 	default:
 		return &sealer{block: block, head: cryptHeaderSize}
 	}
+}
+
+// largest returns the size of the largest packet that the cipher protects. The pad of XOR ends
+// there, and a cipher of the program may have been written for no more.
+func (s *sealer) largest() int {
+	switch s.block.(type) {
+	case nil, *cfbCrypt, *salsa20Crypt, noneCrypt:
+		return math.MaxUint16
+	}
+	return mtuMax
 }
 
 // headroom returns how many bytes of a packet lie before its payload.

@@ -10,8 +10,9 @@ import "fmt"
 // The search begins while more than a few segments are in flight, and goes up from Config.MTU. So a
 // session with little data sends no probes. On Ethernet it finds up to 1472 bytes, with jumbo
 // frames up to 8972, and over a loopback interface up to 16368, or less if Config.MaxMTU says so.
-// Each larger size is tried by up to three probes, which are paced and do not count as losses. Ten
-// minutes after one has failed, the session tries again.
+// With NewSimpleXORBlockCrypt, or a BlockCrypt of the program's own, it ends at 1500. Each larger
+// size is tried by up to three probes, which are paced and do not count as losses. Ten minutes
+// after one has failed, the session tries again.
 //
 // If only datagrams of up to 1200 bytes arrive any more, the session goes on with these. What is in
 // flight is sent again in parts. In message mode, a message may fill a larger datagram, so that a

@@ -248,7 +248,7 @@ func (s *UDPSession) boundPath() {
 	if s.core.path == nil || s.life.ended() {
 		return
 	}
-	takes := s.core.ctl.takes()
+	takes := min(s.core.ctl.takes(), s.env.sealer.largest())
 	s.core.path.limit(takes)
 	s.core.path.bound(min(most, takes), s.now())
 	s.armLocked(s.now())
