@@ -240,7 +240,8 @@ func TestDataOfARestartedServerAreStray(t *testing.T) {
 			}
 			if tt.ts != 0 {
 				b = appendSegment(b, &segment{
-					conv: client.conv, cmd: cmdPush, wnd: 32, sn: tt.sn, ts: tt.ts, data: []byte("x"),
+					conv: client.conv, cmd: cmdPush, wnd: 32, sn: tt.sn, ts: tt.ts,
+					data: []byte("x"),
 				})
 			}
 			p := packet{kind: packetPlain, segments: b}
