@@ -293,7 +293,11 @@ func TestGrownWindowsTakeHalfOfTheMemory(t *testing.T) {
 // without a stream that arrives in order.
 func TestWindowsGrowThroughHeavyLoss(t *testing.T) {
 	const size = 24 << 20
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if raceDetector {
+		seeds = 2
+	}
+	for seed := range seeds {
 		p := simProfile{
 			Delay: 150 * time.Millisecond, Rate: growingRate, Queue: growingProduct, Loss: 0.2,
 		}

@@ -457,6 +457,10 @@ func TestRefusedDatagramsLowerTheMTUAtOnce(t *testing.T) {
 // Each cipher and FEC carry datagrams of any size that the path does, but for the pad of XOR and
 // for ciphers of the program.
 func TestJumboDatagramsWithFECAndEveryCipher(t *testing.T) {
+	size := 3 << 20
+	if raceDetector {
+		size = 2 << 20
+	}
 	for name, block := range mtuCiphers(t) {
 		for _, shards := range []int{0, 3} {
 			if shards == 0 && block != nil {
@@ -469,7 +473,7 @@ func TestJumboDatagramsWithFECAndEveryCipher(t *testing.T) {
 					DataShards: 2 * shards, ParityShards: shards}
 				connRun(t, link, func(t *testing.T, w *connWorld) {
 					client, server, _ := w.pair(c)
-					data := pattern(3<<20, 3)
+					data := pattern(size, 3)
 					go func() {
 						_, _ = client.Write(data)
 						_ = client.CloseWrite()
