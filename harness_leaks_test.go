@@ -64,6 +64,17 @@ func goroutineStacks() string {
 // sockets that earlier tests have left to end do not count.
 func bubbleGoroutines() int { return strings.Count(goroutineStacks(), ", synctest bubble ") }
 
+// bubbleGoroutinesButTimers is bubbleGoroutines without the scheduler's worker, which ends while
+// nothing is due.
+func bubbleGoroutinesButTimers() (n int) {
+	for _, g := range strings.Split(goroutineStacks(), "\n\n") {
+		if strings.Contains(g, ", synctest bubble ") && !strings.Contains(g, "schedWorker).run") {
+			n++
+		}
+	}
+	return n
+}
+
 // connGoroutines returns the stacks of the goroutines that belong to a session or a socket. Workers
 // of the common scheduler, which stay for the life of the program, and tests do not count.
 func connGoroutines() (stacks []string) {
