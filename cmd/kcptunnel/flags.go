@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -35,8 +36,17 @@ func (o *option) jsonKey() string {
 // optionsOf returns all options of s, in the order of the help text. Those of the other role are
 // among them.
 func optionsOf(s *settings) []option {
-	names := func(n ...string) []string { return n }
-	const most = math.MaxInt32
+	return slices.Concat(endOptions(s), sessionOptions(s), forwardOptions(s), logOptions(s))
+}
+
+// names returns the names of one option.
+func names(n ...string) []string { return n }
+
+// numberMost is the largest value of numbers without another bound.
+const numberMost = math.MaxInt32
+
+// endOptions are about addresses, the secret and the mode.
+func endOptions(s *settings) []option {
 	return []option{
 		{names("compat"), "", roleBoth, onOff{&s.compat}, "speak with the archived tunnel"},
 
@@ -59,11 +69,16 @@ func optionsOf(s *settings) []option {
 
 		{names("conn"), "", roleClient, number{&s.conns, 1, 1024},
 			"`SESSIONS` to use in turn (compat)"},
-		{names("autoexpire"), "", roleClient, number{&s.autoExpire, 0, most},
+		{names("autoexpire"), "", roleClient, number{&s.autoExpire, 0, numberMost},
 			"`SECONDS` until a session gets no new connections, 0 for never (compat)"},
-		{names("scavengettl"), "", roleClient, number{&s.scavengeTTL, -1, most},
+		{names("scavengettl"), "", roleClient, number{&s.scavengeTTL, -1, numberMost},
 			"`SECONDS` until an expired session is closed, -1 for never (compat)"},
+	}
+}
 
+// sessionOptions are about KCP sessions, and smux over them.
+func sessionOptions(s *settings) []option {
+	return []option{
 		{names("mtu"), "", roleBoth, number{&s.mtu, 64, 1500}, "`BYTES` of a datagram at most"},
 		{names("ratelimit"), "", roleBoth, number{&s.rateLimit, 0, math.MaxUint32},
 			"`BYTES` a second that a session sends at most, 0 for no limit"},
@@ -85,22 +100,27 @@ func optionsOf(s *settings) []option {
 		{names("resend"), "", roleBoth, number{&s.fastLimit, 0, 64}, "in mode manual: `COUNT`"},
 		{names("nc"), "", roleBoth, number{&s.noCongestion, 0, 1},
 			"in mode manual: `0 or 1` (compat)"},
-		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, most},
+		{names("sockbuf"), "", roleBoth, number{&s.sockBuf, 0, numberMost},
 			"`BYTES` of the socket's buffers"},
 
 		{names("smuxver"), "", roleBoth, number{&s.smuxVersion, 1, 2}, "smux `VERSION` (compat)"},
-		{names("smuxbuf"), "", roleBoth, number{&s.smuxBuf, 1, most},
+		{names("smuxbuf"), "", roleBoth, number{&s.smuxBuf, 1, numberMost},
 			"`BYTES` that all streams of a session may buffer (compat)"},
 		{names("framesize"), "", roleBoth, number{&s.frameSize, 1, math.MaxUint16},
 			"`BYTES` of an smux frame at most (compat)"},
-		{names("streambuf"), "", roleBoth, number{&s.streamBuf, 1, most},
+		{names("streambuf"), "", roleBoth, number{&s.streamBuf, 1, numberMost},
 			"`BYTES` that a stream may buffer (compat)"},
 		{names("keepalive"), "", roleBoth, number{&s.keepAlive, 0, 86400},
 			"`SECONDS` between signs of life, 0 for none"},
-		{names("closewait"), "", roleBoth, number{&s.closeWait, 0, most},
+		{names("closewait"), "", roleBoth, number{&s.closeWait, 0, numberMost},
 			"`SECONDS` that a half-closed connection may be silent, " +
 				"0 for a day, with -compat for 600"},
+	}
+}
 
+// forwardOptions are about what the mode of its own forwards.
+func forwardOptions(s *settings) []option {
+	return []option{
 		{names("keyfile"), "", roleBoth, text{&s.keyFile},
 			"`FILE` with a shared secret of 64 hexadecimal digits, instead of a key"},
 		{names("compress"), "", roleClient, text{&s.compress},
@@ -114,13 +134,19 @@ func optionsOf(s *settings) []option {
 		{names("allow"), "", roleServer, text{&s.allow},
 			"`LIST` of destinations that clients may name: CIDR, name, *.name, " +
 				"* for the public internet"},
-		{names("maxconns"), "", roleBoth, number{&s.maxConns, 1, most}, "`CONNECTIONS` at a time"},
-		{names("maxflows"), "", roleBoth, number{&s.maxFlows, 1, most},
+		{names("maxconns"), "", roleBoth, number{&s.maxConns, 1, numberMost}, "`CONNECTIONS` at a time"},
+		{names("maxflows"), "", roleBoth, number{&s.maxFlows, 1, numberMost},
 			"`FLOWS` of datagrams at a time"},
-		{names("udptimeout"), "", roleBoth, number{&s.udpTimeout, 1, most},
+		{names("udptimeout"), "", roleBoth, number{&s.udpTimeout, 1, numberMost},
 			"`SECONDS` without a datagram after which a flow ends"},
-		{names("drain"), "", roleBoth, number{&s.drainTimeout, 0, most},
+		{names("drain"), "", roleBoth, number{&s.drainTimeout, 0, numberMost},
 			"`SECONDS` that open connections have to end after SIGTERM"},
+	}
+}
+
+// logOptions are about what can be observed.
+func logOptions(s *settings) []option {
+	return []option{
 		{names("metrics"), "", roleBoth, text{&s.metrics},
 			"serve metrics for Prometheus at `HOST:PORT`"},
 		{names("log-format"), "", roleBoth, text{&s.logFormat},
@@ -130,7 +156,7 @@ func optionsOf(s *settings) []option {
 
 		{names("snmplog"), "", roleBoth, text{&s.snmpLog},
 			"`FILE` for the counters as CSV, its name a layout of Go's package time"},
-		{names("snmpperiod"), "", roleBoth, number{&s.snmpPeriod, 1, most},
+		{names("snmpperiod"), "", roleBoth, number{&s.snmpPeriod, 1, numberMost},
 			"`SECONDS` between its lines"},
 		{names("log"), "", roleBoth, text{&s.log}, "`FILE` for the log"},
 		{names("quiet"), "", roleBoth, onOff{&s.quiet}, "log no connections"},

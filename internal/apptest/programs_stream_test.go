@@ -118,54 +118,35 @@ func sshProgram() program {
 func yamuxProgram() program {
 	config := yamux.DefaultConfig()
 	config.LogOutput = io.Discard
-	serve := func(l net.Listener, h *handler) (func() error, error) {
-		return serveEach(l, func(conn net.Conn, c *connections) {
-			s, err := yamux.Server(conn, config)
-			if err != nil {
-				h.ended(err)
-				return
-			}
-			c.add(s)
-			for {
-				stream, err := s.AcceptStream()
-				if err != nil {
-					h.ended(err)
-					break
-				}
-				c.all.Go(func() {
-					_ = h.serveStream(stream)
-					_ = stream.Close()
-				})
-			}
-			_ = s.Close()
-		})
-	}
-	dial := func(open func() (net.Conn, error)) (client, error) {
-		conn, err := open()
-		if err != nil {
-			return nil, err
-		}
-		s, err := yamux.Client(conn, config)
-		if err != nil {
-			return nil, err
-		}
-		return &streamClient{
-			func() (io.ReadWriteCloser, error) { return s.OpenStream() }, s.Close,
-			func() error {
-				_, err := s.AcceptStream()
-				return err
-			},
-		}, nil
-	}
-	return program{name: "hashicorp/yamux", real: true, serve: serve, dial: dial}
+	p := muxProgram("hashicorp/yamux",
+		func(conn net.Conn) (muxSession[*yamux.Stream], error) { return yamux.Server(conn, config) },
+		func(conn net.Conn) (muxSession[*yamux.Stream], error) { return yamux.Client(conn, config) })
+	p.real = true
+	return p
 }
 
 func smuxProgram(name string, version int) program {
 	config := smux.DefaultConfig()
 	config.Version = version
+	return muxProgram(name,
+		func(conn net.Conn) (muxSession[*smux.Stream], error) { return smux.Server(conn, config) },
+		func(conn net.Conn) (muxSession[*smux.Stream], error) { return smux.Client(conn, config) })
+}
+
+// muxSession is a session of a multiplexer with streams of type S.
+type muxSession[S io.ReadWriteCloser] interface {
+	OpenStream() (S, error)
+	AcceptStream() (S, error)
+	Close() error
+}
+
+// muxProgram has a stream of a multiplexer for each call.
+func muxProgram[S io.ReadWriteCloser](
+	name string, server, clientOf func(net.Conn) (muxSession[S], error),
+) program {
 	serve := func(l net.Listener, h *handler) (func() error, error) {
 		return serveEach(l, func(conn net.Conn, c *connections) {
-			s, err := smux.Server(conn, config)
+			s, err := server(conn)
 			if err != nil {
 				h.ended(err)
 				return
@@ -190,7 +171,7 @@ func smuxProgram(name string, version int) program {
 		if err != nil {
 			return nil, err
 		}
-		s, err := smux.Client(conn, config)
+		s, err := clientOf(conn)
 		if err != nil {
 			return nil, err
 		}
